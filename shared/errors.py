@@ -1,0 +1,148 @@
+"""Errors we raise on purpose. The class says what the consumer does next.
+
+IntegrationError
+├─ Postponed           our turn has not come                  → wait, spend no attempt
+│  ├─ RateLimited      we, or Zoho, counted too many calls
+│  ├─ InLine           an earlier command of the same subject is not settled yet
+│  └─ NotYetKnown      it names a user or a subscription that nobody told us of → wait off the line
+├─ Unavailable         no answer from Zoho, PostgreSQL or a key ring → delayed retry
+├─ Misconfigured       credentials, scope, organization, licence → pause, alert, spend no attempt
+├─ PermanentError      it fails the same way every time       → dead-letter
+│  ├─ InvalidMessage   the body does not match its contract
+│  └─ ZohoRejected     Zoho understood the request and said no
+└─ OutcomeUnknown      it may have been done already          → look before acting again
+
+Every error has a `code` (stable, listed in docs/errors.md) and a reason fit for a person. Both are
+logged and sent out in `command.failed.v1`: they hold our ids and codes, never personal data, never
+an id or a URL of Zoho's.
+"""
+
+from __future__ import annotations
+
+
+class IntegrationError(Exception):
+    """Root of the tree. `code` is stable and machine-readable; `reason` is for a person."""
+
+    code: str = "integration_error"
+
+    def __init__(self, reason: str, *, code: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        if code is not None:
+            self.code = code
+
+
+class Postponed(IntegrationError):
+    """Our turn has not come. Wait `retry_after_s`; no attempt is spent."""
+
+    code = "postponed"
+
+    def __init__(self, reason: str, *, retry_after_s: float, code: str | None = None) -> None:
+        super().__init__(reason, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(Postponed):
+    """A quota of Zoho's is used up: `limit` is minute, day, concurrency or token."""
+
+    code = "rate_limited"
+
+    def __init__(self, reason: str, *, retry_after_s: float, product: str, limit: str) -> None:
+        super().__init__(reason, retry_after_s=retry_after_s)
+        self.product = product
+        self.limit = limit
+
+
+class InLine(Postponed):
+    """An earlier command of the same subject is neither done nor given up."""
+
+    code = "in_line"
+
+
+class NotYetKnown(Postponed):
+    """It names something we were never told of (`unknown_user`, `unknown_subscription`).
+
+    The message leaves its place in the line while it waits, so that what it waits for is not
+    behind it; after `UNKNOWN_USER_WAIT` it is given up under `code`.
+    """
+
+    code = "unknown_user"
+
+    def __init__(self, reason: str, *, code: str = "unknown_user", retry_after_s: float = 5.0):
+        super().__init__(reason, retry_after_s=retry_after_s, code=code)
+
+
+class Unavailable(IntegrationError):
+    """No usable answer now, and nothing was done: try again later, a bounded number of times."""
+
+    code = "unavailable"
+
+    def __init__(
+        self, reason: str, *, retry_after_s: float | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(reason, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class Misconfigured(IntegrationError):
+    """Nothing of this kind can succeed until a person mends the set-up.
+
+    `product` is accounts, billing, books, crm or desk; `cause` names what is wrong
+    (invalid_client, refresh_token_dead, scope, organization, licence, disabled_user, …).
+    """
+
+    code = "misconfigured"
+
+    def __init__(self, reason: str, *, product: str, cause: str, org: str = "default") -> None:
+        super().__init__(reason)
+        self.product = product
+        self.cause = cause
+        self.org = org
+
+
+class PermanentError(IntegrationError):
+    """It fails the same way every time: dead-letter, and tell the sender why."""
+
+    code = "permanent_error"
+
+
+class InvalidMessage(PermanentError):
+    """The message does not match its contract; the reason names the fields, not their values."""
+
+    code = "invalid_message"
+
+
+class ZohoRejected(PermanentError):
+    """Zoho understood the request and said no.
+
+    `status` is the HTTP status, `zoho_code` Zoho's own code as text. Zoho's message is not kept:
+    it may quote what we sent.
+    """
+
+    code = "zoho_rejected"
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        product: str,
+        operation: str,
+        status: int,
+        zoho_code: str = "",
+        code: str | None = None,
+    ) -> None:
+        super().__init__(reason, code=code)
+        self.product = product
+        self.operation = operation
+        self.status = status
+        self.zoho_code = zoho_code
+
+
+class OutcomeUnknown(IntegrationError):
+    """A write got no answer: it may have been done. Come back after `settle_s`, and look first."""
+
+    code = "outcome_unknown"
+
+    def __init__(self, reason: str, *, settle_s: float, code: str | None = None) -> None:
+        super().__init__(reason, code=code)
+        self.settle_s = settle_s
