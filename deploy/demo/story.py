@@ -1,0 +1,309 @@
+"""The whole story, from three sign-ups to a closed ticket, chapter by chapter.
+
+Every chapter says what was published, what Zoho then holds and which event came back, and raises
+`DidNotHappen` when one of them does not come true.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy.demo.narrator import Narrator
+from deploy.demo.stage import DidNotHappen, Json, Stage
+
+TRANSCRIPT = [
+    {"role": "user", "text": "I was charged twice for November. <b>Twice!</b>"},
+    {"role": "assistant", "text": "I see two entries; one may be a reservation."},
+    {"role": "user", "text": "It is not. I want a person."},
+]
+TIERS = {"Free Tier", "Trial", "Paid Tier", "Churned"}
+
+
+@dataclass(frozen=True)
+class Person:
+    user_id: str
+    first_name: str
+    last_name: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}"
+
+    @property
+    def email(self) -> str:
+        return f"{self.first_name}.{self.last_name}@example.com".lower()
+
+
+ADA = Person("u-1001", "Ada", "Fairweather")
+BEN = Person("u-1002", "Ben", "Okonkwo")
+CHLOE = Person("u-1003", "Chloe", "Marchetti")
+EVERYONE = (ADA, BEN, CHLOE)
+
+
+class Story:
+    """Plays on a stage, told by a narrator."""
+
+    def __init__(self, stage: Stage, narrator: Narrator) -> None:
+        self._stage = stage
+        self._tell = narrator
+
+    async def play(self) -> None:
+        await self.three_users_sign_up()
+        await self.one_starts_a_trial()
+        await self.one_pays_at_once()
+        await self.zoho_renews()
+        await self.a_payment_fails()
+        await self.the_invoice_is_asked_for()
+        await self.the_month_is_reported()
+        await self.one_cancels_at_once()
+        await self.support_escalates_and_an_agent_closes()
+        await self.the_end()
+
+    async def three_users_sign_up(self) -> None:
+        with self._tell.chapter("Three users sign up"):
+            for person in EVERYONE:
+                await self._publish(
+                    "user.signed_up.v1",
+                    {
+                        "user_id": person.user_id,
+                        "email": person.email,
+                        "first_name": person.first_name,
+                        "last_name": person.last_name,
+                    },
+                    person.name,
+                )
+            for person in EVERYONE:
+                await self._stage.zoho(
+                    "billing", "customers", f"customer {person.user_id}", _mail("email", person)
+                )
+                self._tell.zoho_holds("Billing customer", person.name)
+                await self._contact_with_tags(person, {"App User", "Active", "Free Tier"})
+                await self._stage.event("customer.created.v1", user_id=person.user_id)
+                self._tell.came_back("customer.created.v1", f"user {person.user_id}")
+                await self._stage.event("contact.synced.v1", user_id=person.user_id)
+                self._tell.came_back("contact.synced.v1", f"user {person.user_id}")
+
+    async def one_starts_a_trial(self) -> None:
+        with self._tell.chapter("Ada subscribes to Pro, on trial"):
+            await self._subscribe(ADA, "s-ada", "pro-monthly", trial_days=14)
+            await self._subscription("s-ada", "trial")
+            await self._changed("s-ada", "trial", "Trial")
+            await self._contact_with_tags(ADA, {"App User", "Active", "Trial"})
+
+    async def one_pays_at_once(self) -> None:
+        with self._tell.chapter("Ben has a card on file and subscribes to Basic at once"):
+            customer = await self._stage.zoho(
+                "billing", "customers", "customer of Ben", _mail("email", BEN)
+            )
+            await self._stage.happens_at_zoho(
+                f"billing/customers/{customer['customer_id']}/add_card"
+            )
+            self._tell.zoho_did("stored a card", BEN.name)
+            await self._subscribe(BEN, "s-ben", "basic-monthly", use_stored_card=True)
+            await self._subscription("s-ben", "live")
+            await self._changed("s-ben", "live", "Paid Tier")
+            invoice = await self._stage.event("invoice.issued.v1", user_id=BEN.user_id)
+            self._tell.came_back("invoice.issued.v1", f"{invoice['invoice_id']}")
+            self._invoice_id = str(invoice["invoice_id"])
+            held = await self._stage.zoho("books", "invoices", "invoice", lambda i: True)
+            self._tell.zoho_holds("Books invoice", f"number {held['invoice_number']}")
+            await self._contact_with_tags(BEN, {"App User", "Active", "Paid Tier"})
+
+    async def zoho_renews(self) -> None:
+        with self._tell.chapter("Zoho renews Ben's subscription; a webhook says so"):
+            zoho_id = (await self._subscription("s-ben", "live"))["subscription_id"]
+            before = await self._stage.event("subscription.changed.v1", subscription_id="s-ben")
+            await self._stage.happens_at_zoho(f"billing/subscriptions/{zoho_id}/renew")
+            self._tell.zoho_did("renewed", "subscription s-ben")
+            renewed = await self._stage.event(
+                "subscription.changed.v1", subscription_id="s-ben", cause="renewed"
+            )
+            if renewed["version"] <= before["version"]:
+                raise DidNotHappen("the renewal's version did not rise")
+            self._tell.came_back(
+                "subscription.changed.v1",
+                f"renewed, {renewed['status']}, version {renewed['version']}",
+            )
+
+    async def a_payment_fails(self) -> None:
+        with self._tell.chapter("A payment of Ben's fails; a webhook says so"):
+            zoho_id = (await self._subscription("s-ben", "live"))["subscription_id"]
+            await self._stage.happens_at_zoho(f"billing/subscriptions/{zoho_id}/fail_payment")
+            self._tell.zoho_did("declined the card", "subscription s-ben")
+            await self._stage.event("payment.failed.v1", user_id=BEN.user_id)
+            self._tell.came_back("payment.failed.v1", f"user {BEN.user_id}")
+            notice = await self._stage.event(
+                "notification.requested.v1", template="payment_failed", user_id=BEN.user_id
+            )
+            self._tell.came_back(
+                "notification.requested.v1", f"payment_failed, to be told to {notice['email']}"
+            )
+
+    async def the_invoice_is_asked_for(self) -> None:
+        with self._tell.chapter("The application asks for Ben's invoice, as JSON and as PDF"):
+            body = {"invoice_id": self._invoice_id}
+            answer = await self._ask("invoice.requested.v1", {**body, "format": "json"})
+            self._tell.quote(_short(answer))
+            answer = await self._ask("invoice.requested.v1", {**body, "format": "pdf"})
+            pdf = base64.b64decode(answer["content"])
+            if not pdf.startswith(b"%PDF"):
+                raise DidNotHappen("what came back is no PDF")
+            self._tell.quote(f"a PDF of {len(pdf):,} bytes, free of Zoho's links")
+
+    async def the_month_is_reported(self) -> None:
+        today = dt.datetime.now(dt.UTC).date()
+        first = today.replace(day=1)
+        # The renewal's invoice is dated when the next term starts, so the month reaches that far.
+        last = first + dt.timedelta(days=61)
+        with self._tell.chapter("The application asks for the revenue"):
+            answer = await self._ask(
+                "report.revenue_requested.v1",
+                {
+                    "start_date": first.isoformat(),
+                    "end_date": last.isoformat(),
+                    "basis": "accrual",
+                    "group_by": "month",
+                },
+            )
+            self._tell.quote(_short(answer))
+
+    async def one_cancels_at_once(self) -> None:
+        with self._tell.chapter("Ben cancels at once"):
+            await self._publish(
+                "subscription.cancel_requested.v1",
+                {"subscription_id": "s-ben", "at_term_end": False},
+                "s-ben, not at the end of the term",
+            )
+            await self._subscription("s-ben", "cancelled")
+            await self._changed("s-ben", "cancelled", "Churned")
+            await self._contact_with_tags(BEN, {"App User", "Active", "Churned"})
+
+    async def support_escalates_and_an_agent_closes(self) -> None:
+        with self._tell.chapter("The AI support gives up on Chloe; an agent closes the ticket"):
+            await self._publish(
+                "support.escalated.v1",
+                {
+                    "escalation_id": "e-1",
+                    "user_id": CHLOE.user_id,
+                    "email": CHLOE.email,
+                    "subject": "Charged twice in November",
+                    "description": "The customer insists on a person.",
+                    "transcript": TRANSCRIPT,
+                },
+                f"e-1, with {len(TRANSCRIPT)} turns of transcript",
+            )
+            ticket = await self._stage.zoho(
+                "desk",
+                "tickets",
+                "ticket with the whole transcript",
+                lambda t: (
+                    "--- Conversation Transcript ---" in t["description"]
+                    and "I want a person." in t["description"]
+                ),
+            )
+            self._tell.zoho_holds("Desk ticket", f"number {ticket['ticketNumber']}")
+            created = await self._stage.event("ticket.created.v1", escalation_id="e-1")
+            self._tell.came_back("ticket.created.v1", f"escalation {created['escalation_id']}")
+            await self._stage.happens_at_zoho(
+                f"desk/tickets/{ticket['id']}/close",
+                resolution="<div>The second entry was a <b>reservation</b>; it is gone.</div>",
+            )
+            self._tell.zoho_did("closed the ticket", "an agent wrote a resolution")
+            await self._stage.event("ticket.resolved.v1", escalation_id="e-1")
+            self._tell.came_back("ticket.resolved.v1", "escalation e-1")
+            notice = await self._stage.event(
+                "notification.requested.v1", template="ticket_resolved", email=CHLOE.email
+            )
+            self._tell.came_back("notification.requested.v1", f"ticket_resolved: {notice['data']}")
+
+    async def the_end(self) -> None:
+        state = await self._stage.state()
+        rows = []
+        for person in EVERYONE:
+            contact = next(c for c in state["crm"]["contacts"] if _mail("Email", person)(c))
+            subscriptions = [
+                f"{s['plan']['plan_code']} ({s['status']})"
+                for s in state["billing"]["subscriptions"]
+                if s.get("reference_id", "").endswith(person.first_name.lower())
+            ]
+            tickets = [
+                t["status"]
+                for t in state["desk"]["tickets"]
+                if CHLOE is person and t["subject"].startswith("Charged")
+            ]
+            rows.append(
+                (
+                    person.user_id,
+                    person.name,
+                    ", ".join(sorted(_tags(contact))),
+                    ", ".join(subscriptions) or "–",
+                    ", ".join(tickets) or "–",
+                )
+            )
+        self._tell.table("Users", ("user", "name", "tags", "subscription", "ticket"), rows)
+        calls = await self._stage.calls()
+        self._tell.table("Calls spent", ("product", "calls"), sorted(calls.items()))
+
+    # -- steps that recur -------------------------------------------------------------------------
+
+    async def _publish(self, routing_key: str, body: Json, told: str) -> None:
+        await self._stage.publish(routing_key, body)
+        self._tell.published(routing_key, told)
+
+    async def _ask(self, routing_key: str, body: Json) -> Json:
+        self._tell.published(routing_key, ", ".join(f"{k} {v}" for k, v in body.items()))
+        answer = await self._stage.ask(routing_key, body)
+        if not answer.get("ok"):
+            raise DidNotHappen(f"{routing_key} was answered with {answer.get('code')}")
+        self._tell.came_back("a reply", "ok")
+        return dict(answer["result"])
+
+    async def _subscribe(
+        self, person: Person, subscription_id: str, plan_code: str, **more: int | bool
+    ) -> None:
+        body = {"user_id": person.user_id, "subscription_id": subscription_id}
+        await self._publish(
+            "subscription.requested.v1",
+            {**body, "plan_code": plan_code, **more},
+            f"{subscription_id}: {plan_code} for {person.name}",
+        )
+
+    async def _subscription(self, subscription_id: str, status: str) -> Json:
+        held = await self._stage.zoho(
+            "billing",
+            "subscriptions",
+            f"{status} subscription {subscription_id}",
+            lambda s: s.get("reference_id") == subscription_id and s["status"] == status,
+        )
+        self._tell.zoho_holds("Billing subscription", f"{subscription_id}: {status}")
+        return held
+
+    async def _changed(self, subscription_id: str, status: str, tier: str) -> None:
+        await self._stage.event(
+            "subscription.changed.v1", subscription_id=subscription_id, status=status, tier=tier
+        )
+        self._tell.came_back("subscription.changed.v1", f"{subscription_id}: {status}, {tier}")
+
+    async def _contact_with_tags(self, person: Person, tags: set[str]) -> None:
+        await self._stage.zoho(
+            "crm",
+            "contacts",
+            f"contact {person.user_id} with tags {', '.join(sorted(tags))}",
+            lambda c: _mail("Email", person)(c) and _tags(c) == tags,
+        )
+        self._tell.zoho_holds("CRM contact", f"{person.name}: {', '.join(sorted(tags))}")
+
+
+def _mail(field: str, person: Person) -> Callable[[Json], bool]:
+    return lambda thing: str(thing.get(field, "")).lower() == person.email
+
+
+def _tags(contact: Json) -> set[str]:
+    return {tag["name"] for tag in contact.get("Tag") or []}
+
+
+def _short(answer: Json) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in answer.items())
