@@ -1,0 +1,31 @@
+"""One message as it came from RabbitMQ, freed of the client library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a handler may know of the message that started it.
+
+    `exchange` and `routing_key` are the first ones: a message that comes back from a delayed retry
+    carries them in headers. `body` is as received: sealed when the header `x-sealed` is 1.
+    `message_id` is empty when the sender gave none (such a message reaches no handler).
+    """
+
+    queue: str
+    lane: str
+    exchange: str
+    routing_key: str
+    message_id: str
+    org: str
+    correlation_id: str
+    body: bytes
+    traceparent: str | None = None
+    reply_to: str | None = None
+    timestamp: datetime | None = None
+    redelivered: bool = False
+    headers: Mapping[str, object] = field(default_factory=dict)
