@@ -1,0 +1,1 @@
+"""How a service can be seen from outside: log lines, metrics, health."""

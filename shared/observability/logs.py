@@ -1,0 +1,125 @@
+"""Log lines: JSON on stdout, one object a line, safe to keep.
+
+    log = structlog.get_logger()
+    log.info("zoho call answered", product="billing", operation="create_customer", status=201)
+
+The text is constant, values go beside it. Redaction is the last line of defence, not the first:
+callers do not log personal data, tokens or ids of Zoho's.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+from shared.errors import IntegrationError
+from shared.observability.redaction import masked, redacted
+
+_FRAMES = 12  # of a traceback, the innermost
+_FOREIGN_TEXT = 200  # characters kept of a library's own message
+
+
+def configure(service: str, level: str = "INFO", *, stream: TextIO | None = None) -> None:
+    """Send structlog's and the libraries' lines to `stream` (stdout), as JSON."""
+    out = stream or sys.stdout
+    floor = logging.getLevelNamesMapping()[level]
+
+    def add_service(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        event["service"] = service
+        return event
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            add_service,
+            _describe_error,
+            _redact,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(floor),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,  # tests configure again
+    )
+    # Libraries speak only when something is wrong; asyncio reports what nobody awaited.
+    logging.basicConfig(level=max(floor, logging.WARNING), handlers=[_Foreign()], force=True)
+    logging.captureWarnings(True)
+
+
+@contextmanager
+def bind(**values: str) -> Iterator[None]:
+    """Put `values` (correlation_id=…) on every line of this task until the block ends."""
+    with structlog.contextvars.bound_contextvars(**values):
+        yield
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """What may be logged of an error: class, code, our own reason, places; no foreign text.
+
+    A foreign exception's text can quote a row (`Key (email)=(…)`), a URL with a password or a
+    body, so only errors of our tree tell their reason.
+    """
+    described: dict[str, Any] = {"error": _chain(error)}
+    if isinstance(error, IntegrationError):
+        described |= {"code": error.code, "reason": error.reason}
+    described["trace"] = _places(error.__traceback__)
+    return described
+
+
+def _chain(error: BaseException) -> str:
+    names: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(names) < 5:
+        names.append(type(current).__qualname__)
+        current = current.__cause__ or (
+            None if current.__suppress_context__ else current.__context__
+        )
+    return " < ".join(names)
+
+
+def _places(traceback: TracebackType | None) -> list[str]:
+    places = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        module = traceback.tb_frame.f_globals.get("__name__", "?")
+        places.append(f"{module}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return places[-_FRAMES:]
+
+
+def _describe_error(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    raised = event.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()[1]
+    elif isinstance(raised, tuple):
+        raised = raised[1]
+    if isinstance(raised, BaseException):
+        event.update(describe(raised))
+    return event
+
+
+def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {key: redacted(key, value) for key, value in event.items()}
+
+
+def _render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(event, default=lambda value: type(value).__name__).decode() + "\n"
+
+
+class _Foreign(logging.Handler):
+    """A library's line, as one of ours: its template without the arguments."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Arguments hold connection URLs, task reprs, values: the template says what happened.
+        text = str(record.msg).partition("\n")[0][:_FOREIGN_TEXT]
+        structlog.get_logger().log(
+            record.levelno, masked(text), logger=record.name, exc_info=record.exc_info
+        )

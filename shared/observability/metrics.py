@@ -1,0 +1,137 @@
+"""Every metric the project has, in one place: passed in, never global.
+
+Labels are what the design names, and `org` wherever an organization is concerned; a queue and an
+outbox are a service's own, so their gauges have none. Labels never hold ids of users or messages.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+_CALL_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
+_HANDLING_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_WAIT_S: Final = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
+_ACCEPT_S: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+class Metrics:
+    """The collectors of one process. `metrics.messages_settled.labels(org=…, queue=…, …).inc()`."""
+
+    def __init__(self, service: str, version: str = "0.1.0") -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody asks for
+        self.service = service
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._info = self._new(Info, "zoho_relay", "The service and its version.")
+        self.set_info(service=service, version=version)
+        self._zoho()
+        self._messages()
+        self._webhooks_and_state()
+
+    def set_info(self, **values: str) -> None:
+        """Set the labels of `zoho_relay_info`."""
+        self._info.info(values)
+
+    def render(self) -> bytes:
+        """The text format 0.0.4."""
+        return generate_latest(self.registry)
+
+    def _zoho(self) -> None:
+        call = ("org", "product", "operation")
+        self.zoho_api_requests = self._counter(
+            "zoho_api_requests_total", "Calls to Zoho by what came of them.", *call, "outcome"
+        )
+        self.zoho_api_request_duration = self._histogram(
+            "zoho_api_request_duration_seconds", "Time a call to Zoho took.", _CALL_S, *call
+        )
+        self.zoho_quota_remaining = self._gauge(
+            "zoho_quota_remaining", "Calls or credits left.", "org", "product", "window"
+        )
+        self.zoho_quota_wait = self._histogram(
+            "zoho_quota_wait_seconds", "Time spent waiting for a permit.", _WAIT_S, "lane", "org"
+        )
+        self.zoho_breaker_open = self._gauge(
+            "zoho_breaker_open", "1 while calls are held back.", "org", "product", "cause"
+        )
+        self.zoho_token_mints = self._counter(
+            "zoho_token_mints_total", "Access tokens asked of Zoho.", "outcome", "org"
+        )
+        self.zoho_token_expires_in = self._gauge(
+            "zoho_token_expires_in_seconds", "Life left in the access token.", "org"
+        )
+
+    def _messages(self) -> None:
+        self.messages_settled = self._counter(
+            "messages_settled_total",
+            "Deliveries by what became of them.",
+            *("org", "queue", "routing_key", "settlement"),
+        )
+        self.message_handling = self._histogram(
+            "message_handling_seconds",
+            "Time from delivery to settlement.",
+            _HANDLING_S,
+            *("org", "queue", "routing_key"),
+        )
+        self.outbox_pending = self._gauge("outbox_pending", "Outbox rows not yet confirmed.")
+        self.outbox_oldest_age = self._gauge(
+            "outbox_oldest_age_seconds", "Age of the oldest outbox row not yet confirmed."
+        )
+        self.retry_backlog = self._gauge(
+            "retry_backlog", "Messages waiting for a later try.", "queue"
+        )
+        self.dead_letters = self._counter(
+            "dead_letters_total", "Messages given up, by cause.", "queue", "code", "org"
+        )
+        self.consumer_paused = self._gauge(
+            "consumer_paused", "1 while a queue is not consumed.", "queue"
+        )
+
+    def _webhooks_and_state(self) -> None:
+        self.webhooks_received = self._counter(
+            "webhooks_received_total",
+            "Webhooks by what became of them.",
+            "product",
+            "outcome",
+            "org",
+        )
+        self.webhook_accept = self._histogram(
+            "webhook_accept_seconds", "Time from request to answer.", _ACCEPT_S, "product", "org"
+        )
+        self.sync_lag = self._gauge(
+            "sync_lag_seconds",
+            "Age of the oldest change not yet at its destination.",
+            *("service", "org"),
+        )
+        self.effects_reconciled = self._counter(
+            "effects_reconciled_total",
+            "Writes without an answer, by what the look found.",
+            *("operation", "found", "org"),
+        )
+        self.gaps_found = self._counter(
+            "gaps_found_total", "Changes that no webhook told of.", "product", "org"
+        )
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(name, help_text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(name, help_text, labels, buckets=buckets, registry=self.registry)
+
+    def _new(self, kind: type[Info], name: str, help_text: str) -> Info:
+        return kind(name, help_text, registry=self.registry)

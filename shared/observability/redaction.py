@@ -1,0 +1,49 @@
+"""What a log line must not hold, and how it is taken out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+REDACTED = "[redacted]"
+
+_PARTS = ("authorization", "token", "secret", "password", "email", "phone", "transcript", "payload")
+_NAMES = frozenset(
+    {
+        *("name", "full_name", "first_name", "last_name", "display_name"),
+        *("body", "content", "description", "title", "resolution", "data", "cookie", "url"),
+        *("headers", "json", "params"),
+    }
+)
+# Never taken apart: a W3C trace id may hold a long run of digits by chance.
+_KEPT = frozenset({"traceparent", "trace_id", "time"})
+_MASKS = re.compile(
+    r"(?P<token>1000\.[0-9a-fA-F]{6,}\.[0-9a-fA-F]{6,})"
+    r"|(?P<link>\b[a-z][a-z0-9+.-]*://\S+)"  # may carry a password or lead to Zoho
+    r"|(?P<email>[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+)"
+    r"|(?P<id>(?<!\d)\d{15,19}(?!\d))"  # how Zoho's ids look
+)
+_ZOHO_ID_FLOOR = 10**14
+
+
+def masked(text: str) -> str:
+    """The text with tokens, links, email addresses and Zoho-like ids replaced by what they were."""
+    return _MASKS.sub(lambda found: f"[{found.lastgroup}]", text)
+
+
+def redacted(key: str, value: Any) -> Any:
+    """The value as it may be logged under `key`: whole, masked, or not at all."""
+    if key in _KEPT or value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < _ZOHO_ID_FLOOR else REDACTED
+    lowered = key.lower()
+    if lowered in _NAMES or any(part in lowered for part in _PARTS):
+        return REDACTED
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {masked(str(k)): redacted(str(k), v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redacted(key, item) for item in value]
+    return REDACTED if isinstance(value, bytes | bytearray) else masked(str(value))

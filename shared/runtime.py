@@ -1,0 +1,71 @@
+"""How a service's process starts and ends.
+
+    runtime.run("billing-worker", Settings.load, main)
+
+`main(settings, stop)` runs until `stop` is set, then drains and returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import NoReturn, TypeVar
+
+import structlog
+import uvloop
+
+from shared.observability import logs
+from shared.settings import Observability, SettingsError
+
+S = TypeVar("S", bound=Observability)
+
+
+class Exit(IntEnum):
+    """Exit codes. A supervisor starts the process again, except after `SETTINGS`."""
+
+    OK = 0
+    FAILED = 1
+    SETTINGS = 2
+    KILLED = 130  # a second signal: the drain was cut short
+
+
+def run(
+    service: str,
+    load_settings: Callable[[], S],
+    main: Callable[[S, asyncio.Event], Awaitable[None]],
+) -> NoReturn:
+    """Run `main` until SIGTERM or SIGINT, and end the process with a code of `Exit`."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"{service}: {problem}", file=sys.stderr)
+        sys.exit(Exit.SETTINGS)
+    logs.configure(service, settings.log_level)
+    sys.exit(uvloop.run(_supervise(settings, main)))
+
+
+async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]]) -> Exit:
+    log = structlog.get_logger()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_or_exit, stop)
+    log.info("service started")
+    try:
+        await main(settings, stop)
+    except Exception as error:
+        log.critical("service failed", **logs.describe(error))
+        return Exit.FAILED
+    log.info("service stopped")
+    return Exit.OK
+
+
+def _stop_or_exit(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(Exit.KILLED)  # asked twice: whatever hangs in the drain is left
+    stop.set()
