@@ -1,1 +1,1 @@
-"""Reaching Zoho: one HTTP path, one quota ledger, one journal of effects, one typed client a product."""
+"""Reaching Zoho: one HTTP path, one quota ledger, one journal of effects, a client a product."""
