@@ -1,0 +1,47 @@
+"""Time as Zoho writes it: each product in its own format, days in the organization's time zone."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+class Clock:
+    """The organization's clock. `monotonic` is for limits and lags, the rest for what is shown."""
+
+    def __init__(self, time_zone: str) -> None:
+        self.time_zone = time_zone
+        self._zone = ZoneInfo(time_zone)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def finance_time(self, at: datetime | None = None) -> str:
+        """`2016-06-05T02:30:08-0700`: Billing and Books write the offset without a colon."""
+        return self._local(at).strftime("%Y-%m-%dT%H:%M:%S%z")
+
+    def crm_time(self, at: datetime | None = None) -> str:
+        """`2016-06-05T02:30:08-07:00`: CRM, whole seconds, with a colon."""
+        return self._local(at).isoformat(timespec="seconds")
+
+    def desk_time(self, at: datetime | None = None) -> str:
+        """`2024-05-01T10:00:00.000Z`: Desk, UTC with milliseconds."""
+        moment = (at or self.now()).astimezone(UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+    def today(self) -> date:
+        """The day it is for the organization, not for UTC."""
+        return self._local(None).date()
+
+    def seconds_to_midnight(self) -> float:
+        """Until the daily counters of the finance products and Desk start anew."""
+        local = self._local(None)
+        midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight - local).total_seconds()
+
+    def _local(self, at: datetime | None) -> datetime:
+        return (at or self.now()).astimezone(self._zone)

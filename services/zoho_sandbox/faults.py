@@ -1,0 +1,138 @@
+"""Faults on demand: what goes wrong, for which requests, how often, and what is held just now."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+BEFORE = frozenset(
+    {
+        "minute_limit",
+        "day_limit",
+        "concurrency",
+        "html",
+        "ok_with_error",
+        "reset_before",
+        "invalid_token",
+        "scope_mismatch",
+        "wrong_organization",
+        "user_disabled",
+        "slow",
+        "hold",
+        "hold_reset",
+    }
+)
+AFTER = frozenset({"reset_after", "timeout_after", "hold_after", "html_after"})
+_STATUS = re.compile(r"status:[1-5]\d\d")
+
+
+class UnknownFault(ValueError):
+    """The driver asked for a kind that there is not."""
+
+
+@dataclass
+class Fault:
+    """One order for trouble. `times` counts down; None is for ever."""
+
+    id: int
+    product: str
+    kind: str
+    operation: str | None = None
+    times: int | None = None
+    probability: float = 1.0
+    delay_s: float | None = None
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    hits: int = 0
+
+    @property
+    def after(self) -> bool:
+        """Whether Zoho does what was asked before things go wrong."""
+        return self.kind in AFTER
+
+    @property
+    def status(self) -> int:
+        return int(self.kind.partition(":")[2])
+
+    def concerns(self, product: str, operation: str, method: str, path: str) -> bool:
+        """`path` is relative to the product's prefix (`/customers/460…`)."""
+        if self.product not in (product, "*"):
+            return False
+        if self.operation is None or self.operation == operation:
+            return True
+        wanted_method, _, wanted_path = self.operation.partition(" ")
+        return bool(wanted_path) and wanted_method == method and path.startswith(wanted_path)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "product": self.product,
+            "kind": self.kind,
+            "operation": self.operation,
+            "times": self.times,
+            "probability": self.probability,
+            "delay_s": self.delay_s,
+            "hits": self.hits,
+        }
+
+
+class Faults:
+    """The orders in force, oldest first; the first one that concerns a request has its way."""
+
+    def __init__(self) -> None:
+        self._active: list[Fault] = []
+        # Used up, but requests may still be held by them.
+        self._spent: list[Fault] = []
+        self._next_id = 1
+
+    def add(self, order: dict[str, Any]) -> Fault:
+        """Take an order as the admin API receives it.
+
+        Raises: UnknownFault: there is no such kind, or no product is named.
+        """
+        kind = str(order.get("kind", ""))
+        if kind not in BEFORE | AFTER and not _STATUS.fullmatch(kind):
+            raise UnknownFault(f"unknown kind of fault: {kind!r}")
+        if not order.get("product"):
+            raise UnknownFault("a fault needs a product (accounts, billing, books, crm, desk or *)")
+        times = order.get("times")
+        fault = Fault(
+            id=self._next_id,
+            product=str(order["product"]),
+            kind=kind,
+            operation=order.get("operation"),
+            times=None if times is None else int(times),
+            probability=float(order.get("probability", 1.0)),
+            delay_s=None if order.get("delay_s") is None else float(order["delay_s"]),
+        )
+        self._next_id += 1
+        self._active.append(fault)
+        return fault
+
+    def take(self, product: str, operation: str, method: str, path: str) -> Fault | None:
+        """The fault this request meets, if any; spends one of its times."""
+        for fault in self._active:
+            if not fault.concerns(product, operation, method, path):
+                continue
+            if fault.probability < 1.0 and random.random() >= fault.probability:  # noqa: S311
+                continue
+            fault.hits += 1
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._active.remove(fault)
+                    self._spent.append(fault)
+            return fault
+        return None
+
+    def clear(self) -> None:
+        """No faults any more, and everything held goes on."""
+        for fault in (*self._active, *self._spent):
+            fault.released.set()
+        self._active.clear()
+        self._spent.clear()
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [fault.as_json() for fault in self._active]

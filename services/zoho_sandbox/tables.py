@@ -1,0 +1,109 @@
+"""Zoho's records, and what its searches see of them.
+
+A read by id is always current. Lists and searches run on an index that learns of a change only
+after the product's lag: a record just made is not found, one just changed is found as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Record = dict[str, Any]
+
+# Leading digits per product; with sixteen digits of time behind them, ids have 18 or 19 digits,
+# beyond what a JavaScript number holds, and are never the same in two products.
+_PREFIXES = {"accounts": "39", "billing": "46", "books": "518", "crm": "487", "desk": "20"}
+
+
+class Ids:
+    """New ids: strings of 18 or 19 digits, rising, never repeated (not by a restart or reset)."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self, product: str) -> str:
+        self._last = max(self._last + 1 + secrets.randbelow(97), time.time_ns() // 1000)
+        return f"{_PREFIXES.get(product, '77')}{self._last:016d}"
+
+
+class Table:
+    """One kind of record, by its id field, in order of creation."""
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        new_id: Callable[[], str],
+        lag_s: Callable[[], float],
+        now: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self.key = key
+        self._new_id = new_id
+        self._lag_s = lag_s
+        self._now = now
+        self._changed = changed
+        self._rows: dict[str, Record] = {}
+        self._index: dict[str, Record] = {}
+        self._pending: deque[tuple[float, str, Record | None]] = deque()
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(list(self._rows.values()))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, record_id: str) -> Record | None:
+        """The record itself, as it is now. Change it, then `save` it."""
+        return self._rows.get(str(record_id))
+
+    def add(self, record: Record) -> Record:
+        """Keep a new record; it gets an id when it has none."""
+        if not record.get(self.key):
+            record[self.key] = self._new_id()
+        return self.save(record)
+
+    def save(self, record: Record) -> Record:
+        """Make the record's present state known to searches, after the lag."""
+        record_id = str(record[self.key])
+        self._rows[record_id] = record
+        self._note(record_id, copy.deepcopy(record))
+        return record
+
+    def remove(self, record_id: str) -> None:
+        if self._rows.pop(str(record_id), None) is not None:
+            self._note(str(record_id), None)
+
+    def clear(self) -> None:
+        self._rows.clear()
+        self._index.clear()
+        self._pending.clear()
+        self._changed()
+
+    def load(self, records: Iterable[Record]) -> None:
+        """Put records in as they are, known to searches at once."""
+        for record in records:
+            record_id = str(record.setdefault(self.key, self._new_id()))
+            self._rows[record_id] = record
+            self._index[record_id] = copy.deepcopy(record)
+        self._changed()
+
+    def searched(self) -> list[Record]:
+        """What a list or a search sees now; copies, in order of creation."""
+        horizon = self._now() - self._lag_s()
+        while self._pending and self._pending[0][0] <= horizon:
+            _, record_id, record = self._pending.popleft()
+            if record is None:
+                self._index.pop(record_id, None)
+            else:
+                self._index[record_id] = record
+        return list(self._index.values())
+
+    def _note(self, record_id: str, record: Record | None) -> None:
+        self._pending.append((self._now(), record_id, record))
+        self._changed()
