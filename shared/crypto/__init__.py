@@ -1,0 +1,1 @@
+"""Sealing what is stored, and finding it again without opening it."""

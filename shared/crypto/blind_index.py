@@ -1,0 +1,58 @@
+"""Finding a sealed value without opening it: HMAC-SHA-256 of the normalized value."""
+
+import hmac
+import unicodedata
+from dataclasses import dataclass
+
+from shared.crypto.keyring import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of a `blind_index` table: which key, and the 32 bytes it makes of the value."""
+
+    key_id: str
+    index: bytes
+
+
+class BlindIndex:
+    """Blind indexes for one purpose (`billing.customers`): those of two purposes never match."""
+
+    def __init__(self, ring: KeyRing, purpose: str) -> None:
+        self._keys = [
+            (key.id, _digest(key.secret, b"zoho-relay blind index 1", purpose.encode()))
+            for key in ring
+        ]
+
+    def of(self, org: str, kind: str, value: str) -> list[Entry]:
+        """One entry per key in use, the writing key's first. Store the first, look for all.
+
+        An `email` is the same one however it is written: case, width, spaces around it.
+        """
+        parts = (b"of", org.encode(), kind.encode(), _normalized(kind, value).encode())
+        return [Entry(key_id, _digest(key, *parts)) for key_id, key in self._keys]
+
+    def mac(self, purpose: str, data: bytes) -> bytes:
+        """A keyed digest under the writing key, to tell later whether `data` is the same."""
+        return _digest(self._keys[0][1], b"mac", purpose.encode(), data)
+
+    def macs(self, purpose: str, data: bytes) -> list[bytes]:
+        """What `mac` gives, or gave under any key in use: compare a stored one with these."""
+        return [_digest(key, b"mac", purpose.encode(), data) for _, key in self._keys]
+
+
+def normalized_email(email: str) -> str:
+    """Trimmed, compatibility-composed (NFKC), case-folded."""
+    folded = unicodedata.normalize("NFKC", email.strip()).casefold()
+    # Folding can undo the composition: "ΐ".
+    return unicodedata.normalize("NFKC", folded).strip()
+
+
+def _normalized(kind: str, value: str) -> str:
+    return normalized_email(value) if kind == "email" else value
+
+
+def _digest(key: bytes, *parts: bytes) -> bytes:
+    # Lengths in front: ("a", "bc") and ("ab", "c") are not the same.
+    framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return hmac.digest(key, framed, "sha256")

@@ -1,0 +1,204 @@
+"""Data keys as they are kept in PostgreSQL: wrapped by a key of the ring, cached in memory."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+import asyncpg
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.crypto.data_key import DataKey
+from shared.crypto.key_cache import KeyCache
+from shared.crypto.keyring import KEY_BYTES, Key, KeyRing
+from shared.errors import PermanentError, Unavailable
+
+_NONCE_BYTES: Final = 12
+
+# For a unit of work that erases a user in its own transaction: arguments are org, owner_of_user(…)
+# and a fresh uuid. The row stays, without key material, so that no new key is made in silence.
+DESTROY_USER_KEY: Final = """
+    INSERT INTO relay.data_keys (id, org, owner, destroyed_at) VALUES ($3, $1, $2, now())
+    ON CONFLICT (org, owner) DO UPDATE
+    SET key_id = NULL, wrapped = NULL, destroyed_at = now()
+    WHERE data_keys.destroyed_at IS NULL
+"""
+
+
+def owner_of_user(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+class DataKeys:
+    """The data keys of all organizations. Shared by whatever runs in one process.
+
+    Args:
+        cached: how many keys are kept in memory.
+        cached_for_s: how long at most, and so how long another process may go on reading what a
+            destroyed key sealed.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        ring: KeyRing,
+        *,
+        cached: int = 10_000,
+        cached_for_s: float = 300.0,
+    ) -> None:
+        self._pool = pool
+        self._wrapping = {key.id: (key, AESGCM(key.secret)) for key in ring}
+        self._writing = ring.writing
+        self._cache = KeyCache(cached, cached_for_s)
+        self._loading: dict[Hashable, asyncio.Task[DataKey]] = {}
+
+    async def of_user(self, org: str, user_id: str) -> DataKey:
+        """The user's key, made when there is none.
+
+        Raises:
+            PermanentError: `erased`, the key was destroyed.
+            Unavailable: `unknown_key`, no key of the ring unwraps it.
+        """
+        return await self._of_owner(org, owner_of_user(user_id))
+
+    async def of_day(self, org: str) -> DataKey:
+        """The organization's key of this UTC day, made when there is none."""
+        return await self._of_owner(org, f"day:{datetime.now(UTC).date().isoformat()}")
+
+    async def by_id(self, key_id: UUID) -> DataKey:
+        """The key that a blob names.
+
+        Raises:
+            PermanentError: `erased`, the key was destroyed.
+            Unavailable: `unknown_key`, no such key, or no key of the ring unwraps it. Never
+                permanent: a restored ring, or a replica that catches up, cures it.
+        """
+        cached = self._cache.get(key_id)
+        return cached or await self._once(key_id, lambda: self._load(key_id))
+
+    async def load(self, key_ids: Iterable[UUID]) -> None:
+        """Bring many keys into memory in one round trip; `by_id` asks for what is missing."""
+        missing = [key_id for key_id in set(key_ids) if self._cache.get(key_id) is None]
+        if not missing:
+            return
+        rows = await self._pool.fetch(
+            """
+            SELECT id, org, owner, key_id, wrapped FROM relay.data_keys
+            WHERE id = ANY($1) AND wrapped IS NOT NULL
+            """,
+            missing,
+        )
+        for row in rows:
+            if row["key_id"] in self._wrapping:
+                self._remember(row)
+
+    async def destroy(self, org: str, user_id: str) -> None:
+        """Destroy the user's key: what it sealed never opens again, and no other one is made."""
+        await self._pool.execute(DESTROY_USER_KEY, org, owner_of_user(user_id), uuid4())
+        self.forget(org, user_id)
+
+    def forget(self, org: str, user_id: str) -> None:
+        """Drop the user's key from this process's memory."""
+        self._cache.drop((org, owner_of_user(user_id)))
+
+    async def _of_owner(self, org: str, owner: str) -> DataKey:
+        cached = self._cache.get((org, owner))
+        return cached or await self._once((org, owner), lambda: self._find_or_make(org, owner))
+
+    async def _once(self, what: Hashable, load: Callable[[], Awaitable[DataKey]]) -> DataKey:
+        """Let all who ask for the same key at the same time share one query."""
+
+        async def loaded() -> DataKey:
+            return await load()
+
+        task = self._loading.get(what)
+        if task is None:
+            task = asyncio.create_task(loaded(), name="load data key")
+            self._loading[what] = task
+            task.add_done_callback(lambda done: self._loaded(what, done))
+        # Shielded: one asker who gives up must not take the key from the others.
+        return await asyncio.shield(task)
+
+    def _loaded(self, what: Hashable, task: asyncio.Task[DataKey]) -> None:
+        del self._loading[what]
+        if not task.cancelled():
+            task.exception()  # seen, even when every asker has gone
+
+    async def _find_or_make(self, org: str, owner: str) -> DataKey:
+        row = await self._find(org, owner)
+        if row is None:
+            await self._make(org, owner)
+            # Asked again, not assumed: of two who make it at once, one key is kept.
+            row = await self._find(org, owner)
+        if row is None:
+            raise Unavailable("a data key was made and is not there", code="unknown_key")
+        return self._remember(row)
+
+    async def _find(self, org: str, owner: str) -> asyncpg.Record | None:
+        return await self._pool.fetchrow(
+            """
+            SELECT id, org, owner, key_id, wrapped FROM relay.data_keys
+            WHERE org = $1 AND owner = $2
+            """,
+            org,
+            owner,
+        )
+
+    async def _make(self, org: str, owner: str) -> None:
+        key_id = uuid4()
+        await self._pool.execute(
+            """
+            INSERT INTO relay.data_keys (id, org, owner, key_id, wrapped)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (org, owner) DO NOTHING
+            """,
+            key_id,
+            org,
+            owner,
+            self._writing.id,
+            self._wrap(os.urandom(KEY_BYTES), self._writing, _wrap_place(org, owner, key_id)),
+        )
+
+    async def _load(self, key_id: UUID) -> DataKey:
+        row = await self._pool.fetchrow(
+            "SELECT id, org, owner, key_id, wrapped FROM relay.data_keys WHERE id = $1", key_id
+        )
+        if row is None:
+            raise Unavailable("the data key of a sealed value is not known", code="unknown_key")
+        return self._remember(row)
+
+    def _remember(self, row: asyncpg.Record) -> DataKey:
+        key = DataKey(UUID(bytes=row["id"].bytes), self._unwrap(row))
+        self._cache.put(key, (row["org"], row["owner"]))
+        return key
+
+    def _wrap(self, secret: bytes, key: Key, place: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._wrapping[key.id][1].encrypt(nonce, secret, place)
+
+    def _unwrap(self, row: asyncpg.Record) -> bytes:
+        if row["wrapped"] is None:
+            raise PermanentError("the user was erased", code="erased")
+        known = self._wrapping.get(row["key_id"])
+        if known is None:
+            raise Unavailable(
+                f"ENCRYPTION_KEYS has no key {row['key_id']!r}, which wraps a data key",
+                code="unknown_key",
+            )
+        wrapped, place = row["wrapped"], _wrap_place(row["org"], row["owner"], row["id"])
+        try:
+            return known[1].decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], place)
+        except InvalidTag as error:
+            # Most likely another key under the same id: mended by restoring the right one.
+            raise Unavailable(
+                f"key {row['key_id']!r} of ENCRYPTION_KEYS does not unwrap what it wrapped",
+                code="unknown_key",
+            ) from error
+
+
+def _wrap_place(org: str, owner: str, key_id: UUID) -> bytes:
+    parts = (b"relay.data_keys.wrapped", org.encode(), owner.encode(), key_id.bytes)
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -1,0 +1,1 @@
+"""PostgreSQL: connecting, migrating, pruning. Nothing here knows what is stored."""

@@ -1,0 +1,129 @@
+"""The connection pool, and what an error of PostgreSQL's means when it is away."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+import orjson
+from pydantic import SecretStr
+
+from shared.errors import Unavailable
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_WITHIN_S = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    dsn: SecretStr,
+    *,
+    size: int = 10,
+    application: str = "zoho-relay",
+    patience_s: float = 60.0,
+    command_timeout_s: float = 30.0,
+) -> AsyncIterator[asyncpg.Pool]:
+    """A pool of at most `size` connections, closed on the way out.
+
+    `json` and `jsonb` come and go as Python objects. A connection that a restart of PostgreSQL
+    broke is replaced when it is next needed, so the pool lives through one.
+
+    Args:
+        patience_s: how long to wait for a PostgreSQL that is not up yet.
+        command_timeout_s: a statement that takes longer counts as `TimeoutError`.
+    Raises:
+        Unavailable: `database_unavailable`, PostgreSQL did not answer in time.
+    """
+    pool = await _open(dsn, size, application, command_timeout_s, time.monotonic() + patience_s)
+    try:
+        yield pool
+    finally:
+        await _close(pool)
+
+
+@contextmanager
+def unavailable_when_down() -> Iterator[None]:
+    """Turn the errors of a PostgreSQL that is away, full or failing over into `Unavailable`.
+
+    For the edges (a consumer, an HTTP handler): in between asyncpg's own errors are left alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_down(error):
+            raise
+        raise Unavailable("the database is not available", code="database_unavailable") from error
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether the same statement may succeed once PostgreSQL is back, or less busy."""
+    if isinstance(error, asyncpg.InterfaceError):
+        # A connection that broke while it was ours. The rest of this class is misuse: our bug.
+        return not isinstance(error, ValueError) and "clos" in str(error)
+    return isinstance(
+        error,
+        OSError  # refused, reset; TimeoutError is one too
+        | asyncpg.PostgresConnectionError
+        | asyncpg.OperatorInterventionError  # shutting down, starting up, cancelled
+        | asyncpg.InsufficientResourcesError  # too many connections, disk full
+        | asyncpg.TransactionRollbackError  # deadlock, serialization: undone as a whole
+        | asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
+    )
+
+
+async def _open(
+    dsn: SecretStr, size: int, application: str, command_timeout_s: float, deadline: float
+) -> asyncpg.Pool:
+    told = False
+    while True:
+        try:
+            with unavailable_when_down():
+                return await asyncpg.create_pool(
+                    dsn.get_secret_value(),
+                    min_size=1,
+                    max_size=size,
+                    init=_prepare,
+                    reset=_keep,
+                    timeout=10.0,
+                    command_timeout=command_timeout_s,
+                    # Our statements are small: compiling one costs more than running it.
+                    server_settings={"application_name": application, "jit": "off"},
+                )
+        except Unavailable:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                _log.warning("waiting for the database")
+                told = True
+        # Spread out, so that replicas do not knock in step.
+        await asyncio.sleep(random.uniform(0.2, 0.6))  # noqa: S311
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), _CLOSE_WITHIN_S)
+    except TimeoutError:
+        _log.warning("connections were still in use, closing them")
+        pool.terminate()
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"
+        )
+
+
+async def _keep(_connection: object) -> None:
+    """Replace asyncpg's RESET, a round trip per use: our statements leave no session state.
+
+    asyncpg itself still rolls back a transaction that was left open.
+    """
+
+
+def _dump(value: object) -> str:
+    return orjson.dumps(value).decode()

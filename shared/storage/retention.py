@@ -1,0 +1,107 @@
+"""What is kept, and for how long: rules as data, applied in small batches in the background."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+_log = logging.getLogger(__name__)
+
+# Per rule and pass. A backlog is worked off over several passes instead of in one long burst.
+_BATCHES_PER_PASS = 20
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Rows of `table` that match `where` once they are `age_s` old.
+
+    Args:
+        where: a condition in which `$1` is the moment `age_s` ago by PostgreSQL's clock:
+            `published_at < $1`. An index should serve it.
+        batch: rows per statement.
+        clear: what to set (`body = NULL, cleared_at = now()`) where the row itself stays; `where`
+            must then exclude rows that are cleared already.
+    """
+
+    table: str
+    where: str
+    age_s: float
+    batch: int = 500
+    clear: str | None = None
+
+    def statement(self) -> str:
+        """One batch. Rows that another replica has in hand are left to it."""
+        # All text here is the service's own source, never input.
+        where = self.where.replace("$1", "(now() - make_interval(secs => $1))")
+        act = f"UPDATE {self.table} SET {self.clear}" if self.clear else f"DELETE FROM {self.table}"  # noqa: S608
+        return f"""
+            WITH due AS MATERIALIZED (
+                SELECT ctid FROM {self.table} WHERE {where} LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+            {act} WHERE ctid = ANY(ARRAY(TABLE due))
+            """  # noqa: S608
+
+
+class Pruner:
+    """Applies the rules every `every_s`, for as long as its context is entered."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        rules: Sequence[Rule],
+        *,
+        every_s: float = 60.0,
+        observe: Callable[[Rule, int], None] | None = None,
+    ) -> None:
+        self._pool = pool
+        self._rules = rules
+        self._every_s = every_s
+        self._observe = observe
+        self._task: asyncio.Task[None] | None = None
+
+    async def prune(self) -> int:
+        """One pass over all rules; the number of rows deleted or cleared."""
+        return sum([await self._apply(rule) for rule in self._rules])
+
+    async def _apply(self, rule: Rule) -> int:
+        total = 0
+        for _ in range(_BATCHES_PER_PASS):
+            status = await self._pool.execute(rule.statement(), rule.age_s, rule.batch)
+            count = int(status.rsplit(" ", 1)[1])
+            total += count
+            if count < rule.batch:
+                break
+        if total and self._observe:
+            self._observe(rule, total)
+        return total
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="pruner")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._task is not None  # noqa: S101  (entered)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            # Uneven, so that replicas take turns.
+            await asyncio.sleep(self._every_s * random.uniform(0.5, 1.5))  # noqa: S311
+            try:
+                await self.prune()
+            except Exception as error:
+                # Late pruning harms nobody; a pruner that died would.
+                _log.warning("pruning failed", extra={"error": type(error).__name__})
