@@ -71,7 +71,9 @@ def is_down(error: BaseException) -> bool:
         | asyncpg.OperatorInterventionError  # shutting down, starting up, cancelled
         | asyncpg.InsufficientResourcesError  # too many connections, disk full
         | asyncpg.TransactionRollbackError  # deadlock, serialization: undone as a whole
-        | asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
+        | asyncpg.ReadOnlySQLTransactionError  # a standby, in the middle of a fail-over
+        # The server's last words reached an idle connection, the end of the stream not yet.
+        | asyncpg.InternalClientError,
     )
 
 
