@@ -1,0 +1,99 @@
+"""What Zoho Books sends. Sources: https://www.zoho.com/books/api/v3/."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import AliasChoices, Field
+
+from shared.zoho.models import Day, Money, Text, Time, ZohoId, ZohoModel
+
+
+class InvoiceLine(ZohoModel):
+    name: Text = None
+    description: Text = None
+    quantity: Money | None = None
+    rate: Money | None = None
+    tax_percentage: Money | None = None
+    item_total: Money | None = None
+
+
+class Invoice(ZohoModel):
+    """An invoice. `status` is sent, draft, overdue, paid, void, unpaid, partially_paid or viewed.
+
+    `invoice_url` is left out on purpose: it is a page of Zoho's.
+    """
+
+    invoice_id: ZohoId
+    invoice_number: str = ""
+    status: str = ""
+    customer_id: ZohoId | None = None
+    reference_number: Text = None
+    date: Day = None
+    due_date: Day = None
+    currency_code: Text = None
+    sub_total: Money | None = None
+    tax_total: Money | None = None
+    total: Money = Decimal(0)
+    balance: Money = Decimal(0)
+    payment_made: Money | None = None
+    credits_applied: Money | None = None
+    write_off_amount: Money | None = None
+    line_items: tuple[InvoiceLine, ...] = ()
+    last_modified_time: Time = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was issued and still stands: neither draft nor void."""
+        return self.status.lower() not in ("draft", "void", "voided")
+
+
+class CreditNote(ZohoModel):
+    creditnote_id: ZohoId
+    status: str = ""
+    date: Day = None
+    total: Money = Decimal(0)
+    currency_code: Text = None
+
+    @property
+    def counts(self) -> bool:
+        return self.status.lower() not in ("draft", "void", "voided")
+
+
+class CustomerPayment(ZohoModel):
+    """A payment received. Lists may name the amount refunded; it tells where refunds are."""
+
+    payment_id: ZohoId
+    date: Day = None
+    amount: Money = Decimal(0)
+    amount_refunded: Money | None = None
+    currency_code: Text = None
+    reference_number: Text = None
+    payment_mode: Text = None
+
+
+class Refund(ZohoModel):
+    """Money given back, from a credit note or from a payment.
+
+    Lists give the amount as `amount_fcy`, in the currency of the credit note or payment.
+    """
+
+    refund_id: ZohoId = Field(
+        validation_alias=AliasChoices("creditnote_refund_id", "payment_refund_id", "refund_id")
+    )
+    creditnote_id: ZohoId | None = None
+    payment_id: ZohoId | None = None
+    date: Day = None
+    amount: Money = Field(
+        default=Decimal(0), validation_alias=AliasChoices("amount_fcy", "amount", "amount_bcy")
+    )
+    currency_code: Text = None
+
+
+class Organization(ZohoModel):
+    """`time_zone` is an IANA name; it decides what day it is for Books."""
+
+    organization_id: ZohoId
+    name: Text = None
+    time_zone: Text = None
+    currency_code: Text = None

@@ -1,0 +1,119 @@
+"""What Zoho CRM sends, and the contact it is sent (https://www.zoho.com/crm/developer/docs/api/v8/)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import Field
+
+from shared.zoho.models import Text, Time, ZohoId, ZohoModel
+
+# An optional +, then groups of letters and digits split by one space, dot or hyphen, perhaps in
+# brackets; at most 30 characters. A phone that does not fit would cost the whole row.
+_PHONE: Final = re.compile(r"\+?\(?\w+\)?(?:[ .-]?\(?\w+\)?)*\Z", re.ASCII)
+_FIRST_NAME: Final = 40
+_LAST_NAME: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ContactToSend:
+    """What we own of a contact; None is left out, because an empty value erases Zoho's."""
+
+    user_id: str
+    email: str
+    first_name: str | None = None
+    last_name: str | None = None
+    phone: str | None = None
+    tier: str | None = None
+
+    def row(self, *, user_field: str | None, tier_field: str | None) -> dict[str, Any]:
+        """The row of an upsert. `Last_Name` is mandatory: the email's local part stands in."""
+        fields: dict[str, Any] = {
+            "Email": self.email,
+            "First_Name": (self.first_name or "")[:_FIRST_NAME] or None,
+            "Last_Name": (self.last_name or self.email.partition("@")[0])[:_LAST_NAME],
+            "Phone": self.phone if self.phone and fits_phone(self.phone) else None,
+        }
+        if user_field:
+            fields[user_field] = self.user_id
+        if tier_field:
+            fields[tier_field] = self.tier
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def fits_phone(phone: str) -> bool:
+    """Whether CRM takes it as a phone number."""
+    return len(phone) <= 30 and _PHONE.match(phone) is not None
+
+
+class Tag(ZohoModel):
+    name: str
+
+
+class Contact(ZohoModel):
+    """A contact. `fields` holds everything Zoho sent, for custom fields."""
+
+    id: ZohoId
+    email: Text = Field(default=None, validation_alias="Email")
+    first_name: Text = Field(default=None, validation_alias="First_Name")
+    last_name: Text = Field(default=None, validation_alias="Last_Name")
+    phone: Text = Field(default=None, validation_alias="Phone")
+    tags: tuple[Tag, ...] = Field(default=(), validation_alias="Tag")
+    modified_time: Time = Field(default=None, validation_alias="Modified_Time")
+    modified_by: Any = Field(default=None, validation_alias="Modified_By")
+    fields: Mapping[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Contact:
+        return cls.model_validate(
+            {**record, "Tag": record.get("Tag") or (), "fields": record},
+        )
+
+    @property
+    def tag_names(self) -> frozenset[str]:
+        return frozenset(tag.name for tag in self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The result of the request's row at the same position.
+
+    `id` is what was written, or, for `DUPLICATE_DATA`, the record that stands in the way.
+    `field` names the field Zoho refused.
+    """
+
+    ok: bool
+    code: str
+    id: str | None = None
+    action: str | None = None
+    field: str | None = None
+
+
+def rows_of(body: Mapping[str, Any]) -> list[Row]:
+    """The rows of an answer, in the order of the request's."""
+    return [_row(one) for one in body.get("data", [])]
+
+
+def _row(one: Mapping[str, Any]) -> Row:
+    details = one.get("details") or {}
+    if not isinstance(details, Mapping):
+        details = {}
+    duplicate = details.get("duplicate_record") or {}
+    found = details.get("id") or duplicate.get("id")
+    return Row(
+        ok=one.get("status") == "success",
+        code=str(one.get("code", "")),
+        id=str(found) if found is not None else None,
+        action=one.get("action"),
+        field=details.get("api_name"),
+    )
+
+
+class Note(ZohoModel):
+    id: ZohoId
+    title: Text = Field(default=None, validation_alias="Note_Title")
+    content: Text = Field(default=None, validation_alias="Note_Content")
+    modified_time: Time = Field(default=None, validation_alias="Modified_Time")

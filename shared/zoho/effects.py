@@ -1,0 +1,208 @@
+"""Writes that Zoho would do twice when asked twice, done once (design §5).
+
+Zoho Billing has no idempotency keys, so the journal is how a customer is made, or charged, once:
+
+    token and quota in hand → the intent is committed, with the last moment at which the request
+    may be written → act → the result is committed, sealed
+
+An answer lost, or a process killed, leaves the intent. Nobody looks before that moment + the
+request's timeout + the operation's settle time (Zoho's searches lag); then `find` looks for what
+may have been made, and only when it is surely absent does one replica act again: the intent's
+number is compared and set, so a second one loses. Money acts again only on positive evidence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from shared.crypto.envelope import Day, User, Vault
+from shared.errors import (
+    Misconfigured,
+    OutcomeUnknown,
+    PermanentError,
+    Postponed,
+    Unavailable,
+)
+from shared.observability.metrics import Metrics
+from shared.zoho.effects_journal import EffectKey, EffectsJournal, Entry, State
+from shared.zoho.http import Permit, Product, ZohoHttp
+from shared.zoho.lanes import Lane
+
+__all__ = ["Absence", "EffectKey", "Effects"]
+
+# What these say is surely not done: nothing was written, or Zoho answered with a refusal.
+_SURELY_NOT_DONE: Final = (Postponed, Unavailable, Misconfigured, PermanentError)
+
+Result = dict[str, Any]
+
+
+class Absence(Enum):
+    """What `find` returns when it can show that the first try did not happen (a declined charge).
+
+    Plain `None` says "not found", which is enough to create again, and not enough to charge again.
+    """
+
+    PROVEN = "proven"
+
+
+Act = Callable[[Permit], Awaitable[Result]]
+Find = Callable[[], Awaitable[Result | Absence | None]]
+
+
+class Effects:
+    """The journalled kind of write. One per process; safe for any number of replicas.
+
+    `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
+    time Zoho may work on it after that; not less than any operation's request timeout.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        vault: Vault,
+        http: ZohoHttp,
+        metrics: Metrics,
+        *,
+        write_s: float = 5.0,
+        timeout_s: float = 20.0,
+    ) -> None:
+        self._journal = EffectsJournal(pool)
+        self._vault = vault
+        self._http = http
+        self._metrics = metrics
+        self._write_s = write_s
+        self._timeout_s = timeout_s
+
+    async def perform(
+        self,
+        key: EffectKey,
+        *,
+        product: Product,
+        lane: Lane,
+        act: Act,
+        find: Find,
+        settle_s: float,
+        owner: User | Day,
+        money: bool = False,
+    ) -> Result:
+        """Do it once, and return what was remembered of it; the second time only remember.
+
+        `act` writes with the permit it is given and returns what must be kept (JSON types; ids of
+        Zoho's are fine, it is sealed under `owner`'s key). `find` looks for what an unanswered act
+        may have made, comparing for equality. `settle_s` is how long the operation's searches lag.
+
+        Raises:
+            OutcomeUnknown: it may have been done; come back after `settle_s` and look.
+            PermanentError(code="outcome_unknown"): money that may have moved; never done again.
+            and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
+            that it was surely not done, and close the intent.
+        """
+        while True:
+            entry = await self._journal.entry(key)
+            remembered = await self._settled(key, entry, find=find, owner=owner, money=money)
+            if remembered is not None:
+                return remembered
+            async with self._http.permit(product, org=key.org, lane=lane) as permit:
+                # Read before the commit, so that ours runs out before PostgreSQL's does.
+                permit.write_until = min(permit.write_until, time.monotonic() + self._write_s)
+                number = await self._journal.intend(
+                    key,
+                    product=product,
+                    owner=owner.user_id if isinstance(owner, User) else None,
+                    after=entry.number if entry else 0,
+                    write_s=self._write_s,
+                    look_s=self._timeout_s + settle_s,
+                )
+                if number is not None:
+                    return await self._act(key, number, act, permit, settle_s, owner)
+            # Another replica intends the same: see what it has come to.
+
+    async def any_open(self, org: str, product: Product | None = None) -> bool:
+        """Whether something of this organization may have been made that we do not know of yet."""
+        return await self._journal.any_open(org, product)
+
+    async def _settled(
+        self, key: EffectKey, entry: Entry | None, *, find: Find, owner: User | Day, money: bool
+    ) -> Result | None:
+        """What is already known to have been made; None when it is right to act."""
+        if entry is None or entry.state is State.CLEAR:
+            return None
+        if entry.state is State.UNKNOWN:
+            raise _unknown(key)
+        if entry.state is State.DONE:
+            return await self._open(key, entry)
+        if entry.look_in_s > 0:
+            raise OutcomeUnknown(
+                f"{key.operation} was begun and has not been answered", settle_s=entry.look_in_s
+            )
+        return await self._look(key, entry, find, owner, money=money)
+
+    async def _look(
+        self, key: EffectKey, entry: Entry, find: Find, owner: User | Day, *, money: bool
+    ) -> Result | None:
+        found = await find()
+        if isinstance(found, dict):
+            self._count(key, "yes")
+            return await self._remember(key, entry.number, found, owner)
+        if money and found is not Absence.PROVEN:
+            self._count(key, "unknown")
+            await self._journal.give_up(key, entry.number)
+            raise _unknown(key)
+        self._count(key, "no")
+        return None
+
+    async def _act(
+        self,
+        key: EffectKey,
+        number: int,
+        act: Act,
+        permit: Permit,
+        settle_s: float,
+        owner: User | Day,
+    ) -> Result:
+        try:
+            result = await act(permit)
+        except _SURELY_NOT_DONE:
+            await self._journal.clear(key, number)
+            raise
+        except OutcomeUnknown as error:
+            look_s = self._timeout_s + settle_s
+            await self._journal.unanswered(key, number, look_s)
+            raise OutcomeUnknown(error.reason, settle_s=look_s) from error
+        # Anything else (killed, cancelled, an answer we cannot read) leaves the intent: look later.
+        return await self._remember(key, number, result, owner)
+
+    async def _remember(
+        self, key: EffectKey, number: int, result: Result, owner: User | Day
+    ) -> Result:
+        sealed = await self._vault.seal_bytes(owner, orjson.dumps(result), key.place)
+        if await self._journal.done(key, number, sealed):
+            return result
+        # We were so late that another has looked: what it found is what everybody remembers.
+        entry = await self._journal.entry(key)
+        if entry is not None and entry.state is State.DONE:
+            return await self._open(key, entry)
+        raise OutcomeUnknown(f"{key.operation} was settled by another", settle_s=self._timeout_s)
+
+    async def _open(self, key: EffectKey, entry: Entry) -> Result:
+        assert entry.result is not None  # noqa: S101 - the table's own check
+        result: Result = orjson.loads(await self._vault.open_bytes(entry.result, key.place))
+        return result
+
+    def _count(self, key: EffectKey, found: str) -> None:
+        self._metrics.effects_reconciled.labels(
+            org=key.org, operation=key.operation, found=found
+        ).inc()
+
+
+def _unknown(key: EffectKey) -> PermanentError:
+    return PermanentError(
+        f"{key.operation} may have been done; look at Zoho before doing it by hand",
+        code="outcome_unknown",
+    )

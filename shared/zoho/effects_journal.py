@@ -1,0 +1,153 @@
+"""All SQL of the effects journal. The rules that use it are in `effects.py`.
+
+Every change of a row is conditional on its `number`: who holds an old number changes nothing.
+Times are PostgreSQL's, so that replicas with different clocks agree on who may look when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class EffectKey:
+    """What is made once: an operation for a thing of the application's (`user_id`, `refund_id`)."""
+
+    org: str
+    operation: str
+    business_id: str
+
+    @property
+    def place(self) -> str:
+        return f"relay.effects.result:{self.org}:{self.operation}:{self.business_id}"
+
+
+class State(StrEnum):
+    INTENDED = "intended"
+    DONE = "done"
+    CLEAR = "clear"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the journal. `look_in_s` is what remains until looking is allowed, never below 0."""
+
+    state: State
+    number: int
+    look_in_s: float
+    result: bytes | None
+
+
+class EffectsJournal:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def entry(self, key: EffectKey) -> Entry | None:
+        row = await self._pool.fetchrow(
+            """
+            SELECT state, number, result,
+                   greatest(extract(epoch FROM look_after - clock_timestamp()), 0)::float8
+                       AS look_in_s
+            FROM relay.effects WHERE org = $1 AND operation = $2 AND business_id = $3
+            """,
+            *_columns(key),
+        )
+        if row is None:
+            return None
+        return Entry(State(row["state"]), row["number"], row["look_in_s"], row["result"])
+
+    async def intend(
+        self,
+        key: EffectKey,
+        *,
+        product: str,
+        owner: str | None,
+        after: int,
+        write_s: float,
+        look_s: float,
+    ) -> int | None:
+        """Commit the intent to act; return its number, or None when another has moved meanwhile.
+
+        `after` is the number that was read (0 = no row). The request may be written for `write_s`
+        from now; nobody looks until `look_s` after that.
+        """
+        number: int | None = await self._pool.fetchval(
+            """
+            INSERT INTO relay.effects AS e
+                (org, operation, business_id, product, owner, number, write_until, look_after)
+            VALUES ($1, $2, $3, $4, $5, $6 + 1,
+                    clock_timestamp() + make_interval(secs => $7),
+                    clock_timestamp() + make_interval(secs => $7 + $8))
+            ON CONFLICT (org, operation, business_id) DO UPDATE
+            SET state = 'intended', number = e.number + 1, updated_at = now(),
+                write_until = excluded.write_until, look_after = excluded.look_after
+            WHERE e.number = $6 AND e.state IN ('clear', 'intended')
+            RETURNING number
+            """,
+            *_columns(key),
+            product,
+            owner,
+            after,
+            write_s,
+            look_s,
+        )
+        return number
+
+    async def done(self, key: EffectKey, number: int, result: bytes) -> bool:
+        """Commit what was made. False: the row has moved on, and this is not its result."""
+        return await self._change(
+            "state = 'done', result = $5", key, number, result, where="state = 'intended'"
+        )
+
+    async def clear(self, key: EffectKey, number: int) -> None:
+        """Close an intent whose request was surely not done."""
+        await self._change("state = 'clear'", key, number, where="state = 'intended'")
+
+    async def unanswered(self, key: EffectKey, number: int, look_s: float) -> None:
+        """The request has been written and will not be written again: look `look_s` from now.
+
+        Never later than what the intent says.
+        """
+        await self._change(
+            "write_until = least(write_until, clock_timestamp()),"
+            " look_after = least(look_after, clock_timestamp() + make_interval(secs => $5))",
+            key,
+            number,
+            look_s,
+            where="state = 'intended'",
+        )
+
+    async def give_up(self, key: EffectKey, number: int) -> bool:
+        return await self._change("state = 'unknown'", key, number, where="state = 'intended'")
+
+    async def any_open(self, org: str, product: str | None) -> bool:
+        found: bool = await self._pool.fetchval(
+            """
+            SELECT EXISTS (SELECT FROM relay.effects
+                           WHERE org = $1 AND state = 'intended'
+                             AND product = coalesce($2, product))
+            """,
+            org,
+            product,
+        )
+        return found
+
+    async def _change(
+        self, assignments: str, key: EffectKey, number: int, *args: object, where: str
+    ) -> bool:
+        tag = await self._pool.execute(
+            f"UPDATE relay.effects SET updated_at = now(), {assignments}"  # noqa: S608 - constants
+            f" WHERE org = $1 AND operation = $2 AND business_id = $3 AND number = $4 AND {where}",
+            *_columns(key),
+            number,
+            *args,
+        )
+        return bool(tag == "UPDATE 1")
+
+
+def _columns(key: EffectKey) -> tuple[str, str, str]:
+    return key.org, key.operation, key.business_id
