@@ -111,7 +111,7 @@ def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, An
 
 
 def _render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=lambda value: type(value).__name__).decode() + "\n"
+    return orjson.dumps(event, default=lambda value: type(value).__name__).decode()
 
 
 class _Foreign(logging.Handler):

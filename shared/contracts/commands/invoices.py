@@ -1,0 +1,80 @@
+"""Invoices: made, shown, listed, voided, written off."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.commands.command import About, Command
+from shared.contracts.fields import Currency, Id, Line, Page, Rate, Reason, Share
+
+InvoiceStatus = Literal["draft", "sent", "unpaid", "overdue", "partially_paid", "paid", "void"]
+
+
+class InvoiceLine(BaseModel):
+    """One line: `quantity` times `rate`, in the invoice's currency, before tax."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: Annotated[Line, Field(min_length=1)]
+    quantity: Share
+    rate: Rate
+
+
+class InvoiceCreateRequested(Command):
+    """Issue an invoice in Books. `invoice.create_requested.v1`."""
+
+    routing_key: ClassVar[str] = "invoice.create_requested.v1"
+
+    user_id: Id
+    invoice_id: Id
+    lines: Annotated[tuple[InvoiceLine, ...], Field(min_length=1, max_length=100)]
+    currency: Currency | None = None
+
+    def about(self) -> About:
+        return About(user_id=self.user_id, names=(("invoice", self.invoice_id),))
+
+
+class _OfInvoice(Command):
+    invoice_id: Id
+
+    def about(self) -> About:
+        return About(named=(("invoice", self.invoice_id),))
+
+
+class InvoiceRequested(_OfInvoice):
+    """Reply with the invoice, as data or as a PDF. `invoice.requested.v1`."""
+
+    routing_key: ClassVar[str] = "invoice.requested.v1"
+
+    format: Literal["json", "pdf"]
+
+
+class InvoiceListRequested(Command):
+    """Reply with a page of the user's invoices, the newest first. `invoice.list_requested.v1`."""
+
+    routing_key: ClassVar[str] = "invoice.list_requested.v1"
+
+    user_id: Id
+    status: InvoiceStatus | None = None
+    page: Page = 1
+
+    def about(self) -> About:
+        return About(user_id=self.user_id)
+
+
+class InvoiceVoidRequested(_OfInvoice):
+    """Make the invoice count for nothing. `invoice.void_requested.v1`."""
+
+    routing_key: ClassVar[str] = "invoice.void_requested.v1"
+
+    reason: Reason
+
+
+class InvoiceWriteOffRequested(_OfInvoice):
+    """Give up what is still owed. `invoice.write_off_requested.v1`."""
+
+    routing_key: ClassVar[str] = "invoice.write_off_requested.v1"
+
+    reason: Reason

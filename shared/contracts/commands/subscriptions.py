@@ -1,0 +1,68 @@
+"""Subscriptions of users to plans."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from shared.contracts.commands.command import About, Command, Named
+from shared.contracts.fields import Code, Day, Email, FullName, Id, Quantity
+
+
+class SubscriptionRequested(Command):
+    """Subscribe the user to a plan. `subscription.requested.v1`.
+
+    With `email` it needs no sign-up before it. `trial_days` 0 starts without a trial; absent, the
+    plan's own trial holds. `use_stored_card` charges the customer's card at each renewal.
+    """
+
+    routing_key: ClassVar[str] = "subscription.requested.v1"
+
+    user_id: Id
+    subscription_id: Id
+    plan_code: Code
+    quantity: Quantity | None = None
+    trial_days: Annotated[int, Field(ge=0, le=3_650)] | None = None
+    coupon_code: Code | None = None
+    starts_at: Day | None = None
+    use_stored_card: bool = False
+    email: Email | None = None
+    full_name: FullName | None = None
+
+    def about(self) -> About:
+        names: Named = (("subscription", self.subscription_id),)
+        if self.email is not None:
+            names = (("user", self.user_id), *names)
+        return About(user_id=self.user_id, names=names, email=self.email)
+
+
+class _OfSubscription(Command):
+    subscription_id: Id
+
+    def about(self) -> About:
+        return About(named=(("subscription", self.subscription_id),))
+
+
+class SubscriptionChangeRequested(_OfSubscription):
+    """Another plan or quantity, now or at the next term. `subscription.change_requested.v1`."""
+
+    routing_key: ClassVar[str] = "subscription.change_requested.v1"
+
+    plan_code: Code
+    quantity: Quantity | None = None
+    at_term_end: bool = False
+
+
+class SubscriptionCancelRequested(_OfSubscription):
+    """Stop renewing, when the paid term ends or at once. `subscription.cancel_requested.v1`."""
+
+    routing_key: ClassVar[str] = "subscription.cancel_requested.v1"
+
+    at_term_end: bool = True
+
+
+class SubscriptionReactivateRequested(_OfSubscription):
+    """Renew again what was to run out. `subscription.reactivate_requested.v1`."""
+
+    routing_key: ClassVar[str] = "subscription.reactivate_requested.v1"
