@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -104,6 +104,14 @@ class Stage:
             reply_to=reply_to,
         )
         await self._commands.publish(message, routing_key)
+
+    async def keep_copies(self, queue_name: str, exchanges: Sequence[str]) -> None:
+        """Collect all that passes these exchanges in a durable queue that nobody empties."""
+        queue = await self._channel.declare_queue(
+            queue_name, durable=True, arguments={"x-queue-type": "quorum"}
+        )
+        for exchange in exchanges:
+            await queue.bind(exchange, "#")
 
     async def event(self, routing_key: str, **fields: Any) -> Json:
         """The first event under this key whose fields have these values, now or soon."""

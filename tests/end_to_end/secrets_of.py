@@ -1,0 +1,75 @@
+"""What must lie nowhere, read from where it may: the sandbox's state and the stack's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.end_to_end.leak_search import SHORTEST, Needle
+
+Json = dict[str, Any]
+
+# By product: kind of object → fields that hold an id of a person's records.
+IDS = {
+    "billing": {
+        "customers": ("customer_id", "primary_contactperson_id"),
+        "subscriptions": ("subscription_id",),
+        "invoices": ("invoice_id",),
+        "payments": ("payment_id",),
+    },
+    "books": {
+        "contacts": ("contact_id",),
+        "invoices": ("invoice_id",),
+        "customerpayments": ("payment_id",),
+    },
+    "crm": {"contacts": ("id",)},
+    "desk": {"contacts": ("id",), "tickets": ("id",)},
+}
+SECRET_SETTINGS = (
+    "ZOHO_CLIENT_SECRET",
+    "ZOHO_REFRESH_TOKEN",
+    "ZOHO_WEBHOOK_SECRET",
+    "ZOHO_CRM_CHANNEL_TOKEN",
+    "ZOHO_CRM_WEBHOOK_SECRET",
+    "TOKEN_SERVICE_KEY",
+)
+
+
+def zoho_ids(state: Json) -> Iterator[Needle]:
+    """The ids that Zoho gave to customers, contacts, subscriptions, invoices, payments, tickets."""
+    for product, kinds in IDS.items():
+        for kind, fields in kinds.items():
+            for thing in state[product].get(kind, ()):
+                for field in fields:
+                    if thing.get(field):
+                        yield Needle(f"{product} {kind} {field}", str(thing[field]))
+
+
+def secrets(state: Json, settings: dict[str, str]) -> Iterator[Needle]:
+    """Access tokens, and the secrets of the settings, key rings included."""
+    for token in state["accounts"]["tokens"]:
+        yield Needle("access token", token["access_token"])
+    for name in SECRET_SETTINGS:
+        for value in settings[name].split(","):
+            yield Needle(name, value)
+    for ring in ("ENCRYPTION_KEYS", "INDEX_KEYS"):
+        for entry in settings[ring].split(","):
+            yield Needle(ring, entry.partition(":")[2])
+
+
+def people(state: Json) -> Iterator[Needle]:
+    """Emails and names of everyone who went through the system."""
+    for customer in state["billing"]["customers"]:
+        yield Needle("email", customer["email"])
+        yield from _names(customer["display_name"])
+    for contact in state["crm"]["contacts"]:
+        yield Needle("email", contact["Email"])
+        yield from _names(contact["Last_Name"])
+    for contact in state["desk"]["contacts"]:
+        yield Needle("email", contact["email"])
+
+
+def _names(name: str) -> Iterator[Needle]:
+    for part in {name, *name.split()}:
+        if len(part) >= SHORTEST:  # shorter ones are found as part of the whole
+            yield Needle("name", part)
