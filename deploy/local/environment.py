@@ -1,0 +1,125 @@
+"""What every process of a stack finds in its environment, and nothing else of the machine's.
+
+Processes inherit only what a program needs to run; a `ZOHO_…` that happens to be exported in the
+caller's shell reaches none of them, unless `make up` passes it on as a setting.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+# Prefixes of the sandbox (design §13) by the setting that holds them.
+SANDBOX_PATHS = {
+    "ZOHO_ACCOUNTS_URL": "/accounts",
+    "ZOHO_BILLING_URL": "/billing/v1",
+    "ZOHO_BOOKS_URL": "/books/v3",
+    "ZOHO_CRM_URL": "/crm",
+    "ZOHO_CRM_UPLOAD_URL": "/crm",
+    "ZOHO_DESK_URL": "/desk/api/v1",
+    "ZOHO_DESK_JWKS_URL": "/desk/.well-known/jwks.json",
+}
+# The one organization of the sandbox; both sides are told, so neither relies on a default.
+ORGANIZATION_ID, DESK_ORG_ID, DEPARTMENT_ID = "10229182", "62983471", "204600000000006907"
+DESK_WEBHOOK_ID = "204600000000510001"
+_SECRETS_OF_ONE_SERVICE = {
+    "token-service": ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET", "ZOHO_REFRESH_TOKEN"),
+    "webhook-gateway": ("ZOHO_WEBHOOK_SECRET", "ZOHO_CRM_CHANNEL_TOKEN", "ZOHO_CRM_WEBHOOK_SECRET"),
+    "crm-worker": ("ZOHO_CRM_CHANNEL_TOKEN",),
+}
+_OF_ONE_SERVICE = {name for names in _SECRETS_OF_ONE_SERVICE.values() for name in names}
+
+
+class ForeignZoho(Exception):
+    """A stack meant for the sandbox would talk to something else."""
+
+
+def base() -> dict[str, str]:
+    kept = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **found}
+
+
+def zoho_settings(sandbox_url: str) -> dict[str, str]:
+    """Every setting that concerns Zoho, pointing at the sandbox."""
+    return {
+        **{name: sandbox_url + path for name, path in SANDBOX_PATHS.items()},
+        "ZOHO_DATA_CENTER": "us",
+        "ZOHO_ORGANIZATION_ID": ORGANIZATION_ID,
+        "ZOHO_DESK_ORG_ID": DESK_ORG_ID,
+        "ZOHO_DESK_DEPARTMENT_ID": DEPARTMENT_ID,
+        "ZOHO_DESK_WEBHOOK_ID": DESK_WEBHOOK_ID,
+        "ZOHO_FREE_PLAN_CODES": "free",
+    }
+
+
+def sandbox_settings(settings: Mapping[str, str], port: int, state_file: Path) -> dict[str, str]:
+    """The sandbox accepts exactly the credentials and ids that the services are given."""
+    return {
+        "SANDBOX_PORT": str(port),
+        "SANDBOX_STATE_FILE": str(state_file),
+        "SANDBOX_CLIENT_ID": settings["ZOHO_CLIENT_ID"],
+        "SANDBOX_CLIENT_SECRET": settings["ZOHO_CLIENT_SECRET"],
+        "SANDBOX_REFRESH_TOKEN": settings["ZOHO_REFRESH_TOKEN"],
+        "SANDBOX_ORGANIZATION_ID": settings["ZOHO_ORGANIZATION_ID"],
+        "SANDBOX_DESK_ORG_ID": settings["ZOHO_DESK_ORG_ID"],
+        "SANDBOX_DESK_DEPARTMENT_ID": settings["ZOHO_DESK_DEPARTMENT_ID"],
+        "ZOHO_RELAY_ENV_FILE": "",
+    }
+
+
+def webhook_targets(gateway_url: str, settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The body of `PUT /_sandbox/targets`."""
+    hooks = f"{gateway_url}/webhooks"
+    secret = settings["ZOHO_WEBHOOK_SECRET"].split(",")[0]
+    return {
+        "billing": {"url": f"{hooks}/billing", "secret": secret},
+        "books": {"url": f"{hooks}/books", "secret": secret},
+        "crm": {
+            "url": f"{hooks}/crm",
+            "token": settings["ZOHO_CRM_CHANNEL_TOKEN"].split(",")[0],
+            "workflow_secret": settings["ZOHO_CRM_WEBHOOK_SECRET"].split(",")[0],
+        },
+        "desk": {"url": f"{hooks}/desk", "webhook_id": settings["ZOHO_DESK_WEBHOOK_ID"]},
+    }
+
+
+def of_service(service: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings without the secrets that only other services need."""
+    own = _SECRETS_OF_ONE_SERVICE.get(service, ())
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in own or name not in _OF_ONE_SERVICE
+    }
+
+
+def refuse_foreign_zoho(settings: Mapping[str, str], sandbox_url: str) -> None:
+    """Raise ForeignZoho unless every URL of Zoho's is the sandbox's.
+
+    A missing one counts as foreign too: without it a service takes the real data centre's. What the
+    caller's shell exports is refused as well, although no process would get it: somebody who set it
+    means something else than the sandbox.
+    """
+    missing = sorted(SANDBOX_PATHS.keys() - settings.keys())
+    if missing:
+        raise ForeignZoho(f"{missing[0]} is not set, so it would be Zoho's own")
+    exported = {name: value for name, value in os.environ.items() if value}
+    for origin in (settings, exported):
+        for name, value in sorted(origin.items()):
+            if re.fullmatch(r"ZOHO_\w*URL", name) and not _within(value, sandbox_url):
+                raise ForeignZoho(
+                    f"{name} is not the sandbox's: this runs against the sandbox only. Unset it"
+                    " (or use `make up` with a .env for the real Zoho)."
+                )
+
+
+def read_env_file(file: Path) -> dict[str, str]:
+    """What an env file sets, read as the services' settings read it; empty values are left out."""
+    return {name: value for name, value in dotenv_values(file).items() if value}
+
+
+def _within(url: str, sandbox_url: str) -> bool:
+    return url == sandbox_url or url.startswith(f"{sandbox_url}/")

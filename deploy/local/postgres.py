@@ -1,0 +1,172 @@
+"""A private PostgreSQL: data of its own, TCP on loopback only, passwords by SCRAM.
+
+PostgreSQL refuses to run as root. As root it is run as another user, on a data folder which that
+user owns; where it cannot reach the stack's folder (a checkout below a home of mode 0700) the data
+lies in /var/tmp, linked from the folder.
+"""
+
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from deploy.local.processes import SERVERS, ProcessSpec
+
+OLDEST = 14
+DATABASE = ROLE = "relay"
+_HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
+
+
+class NotInstalled(Exception):
+    """A program that the stack needs is not on this machine."""
+
+
+def binaries(major: int | None = None) -> Path:
+    """The folder of PostgreSQL's programs: of `major` when given, else the newest.
+
+    Raises NotInstalled when there is none that is new enough.
+    """
+    found = {version: folder for folder in _candidates() if (version := _version(folder))}
+    fitting = [version for version in found if version >= OLDEST and major in (None, version)]
+    if not fitting:
+        raise NotInstalled(f"PostgreSQL {major or f'{OLDEST} or newer'} (initdb, postgres)")
+    return found[max(fitting)]
+
+
+def prepare(
+    folder: Path,
+    port: int,
+    secrets: Mapping[str, str],
+    *,
+    durable: bool,
+    max_connections: int = 300,
+) -> tuple[ProcessSpec, Path]:
+    """Make the data folder if there is none; how to run the server, and where its data is."""
+    user = _server_user()
+    data = _place(folder, user)
+    if not (data / "PG_VERSION").exists():
+        _initialize(data, user, secrets)
+    major = int((data / "PG_VERSION").read_text())
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": max_connections,
+        "shared_buffers": "64MB",
+        "fsync": "on" if durable else "off",
+        # A DETAIL line quotes the values of the row; no personal datum belongs in a log.
+        "log_error_verbosity": "terse",
+        "log_min_error_statement": "panic",
+    }
+    arguments = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
+    spec = ProcessSpec(
+        name="postgres.1",
+        argv=[str(binaries(major) / "postgres"), "-D", str(data), *arguments],
+        env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+        stage=SERVERS,
+        ready=f"postgres:{port}",
+        user=user,
+        stop_signal=signal.SIGINT,  # "fast": it does not wait for clients to leave
+        stop_timeout_s=30,
+    )
+    return spec, data
+
+
+def _place(folder: Path, user: str | None) -> Path:
+    """The data folder, owned by the server's user; `folder/postgres` leads to it."""
+    link = folder / "postgres"
+    if not link.exists():
+        link.unlink(missing_ok=True)  # a link whose target was cleaned away
+        if user is None or _can_reach(folder, user):
+            link.mkdir(mode=0o700)
+        else:
+            mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+            elsewhere = Path("/var/tmp") / f"zoho-relay-{mark}"  # noqa: S108  (owned, mode 0700)
+            elsewhere.mkdir(mode=0o700, exist_ok=True)
+            _refuse_unless_ours(elsewhere, user)
+            link.symlink_to(elsewhere)
+    if user is not None:
+        shutil.chown(link.resolve(), user, pwd.getpwnam(user).pw_gid)
+    return link.resolve()
+
+
+def _refuse_unless_ours(folder: Path, user: str) -> None:
+    """Everyone may write where it lies: another user may have made a folder of that name first."""
+    owner = folder.lstat().st_uid
+    if folder.is_symlink() or owner not in (os.getuid(), pwd.getpwnam(user).pw_uid):
+        raise PermissionError(f"{folder} belongs to somebody else")
+
+
+def _initialize(data: Path, user: str | None, secrets: Mapping[str, str]) -> None:
+    for leftover in data.iterdir():  # of an initdb that was cut short
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    initdb = [str(binaries() / "initdb"), "-D", str(data), "-U", "postgres", "--auth=reject"]
+    _run([*initdb, "--locale=C.UTF-8", "--encoding=UTF8"], user, "")
+    (data / "pg_hba.conf").write_text(_HBA)
+    # In single-user mode nobody can connect yet, so no moment exists in which a password is unset.
+    statements = (
+        f"ALTER ROLE postgres PASSWORD '{secrets['postgres_password']}'",
+        f"CREATE ROLE {ROLE} LOGIN PASSWORD '{secrets['database_password']}'",
+        f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
+    )
+    single = [str(binaries() / "postgres"), "--single", "-D", str(data)]
+    _run([*single, "-c", "exit_on_error=on", "postgres"], user, "\n".join((*statements, "")))
+
+
+def _run(argv: list[str], user: str | None, text: str) -> None:
+    gid = pwd.getpwnam(user).pw_gid if user else None
+    done = subprocess.run(  # noqa: S603
+        argv,
+        user=user,
+        group=gid,
+        extra_groups=[] if user else None,
+        cwd="/",
+        env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{Path(argv[0]).name} failed:\n{done.stderr[-2000:]}")
+
+
+def _server_user() -> str | None:
+    """Whom to run as: None is ourselves."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _can_reach(folder: Path, user: str) -> bool:
+    test = shutil.which("test") or "/usr/bin/test"
+    gid = pwd.getpwnam(user).pw_gid
+    argv = [test, "-x", str(folder.resolve())]
+    asked = subprocess.run(argv, user=user, group=gid, extra_groups=[], cwd="/", check=False)  # noqa: S603
+    return asked.returncode == 0
+
+
+def _candidates() -> Iterator[Path]:
+    for pattern in (
+        "usr/lib/postgresql/*/bin",
+        "usr/pgsql-*/bin",
+        "opt/homebrew/opt/postgresql@*/bin",
+    ):
+        yield from Path("/").glob(pattern)
+    if on_path := shutil.which("initdb"):
+        yield Path(on_path).resolve().parent
+
+
+def _version(folder: Path) -> int | None:
+    if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
+        return None
+    argv = [str(folder / "postgres"), "--version"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    match = re.search(r"\b(\d+)[.\w]*", said)
+    return int(match[1]) if match else None
