@@ -57,6 +57,11 @@ class ZohoCrm:
             self._http, self._settings, org=self.org, lane=lane, version=self._version
         )
 
+    @property
+    def finds_by_user_id(self) -> bool:
+        """Whether an upsert matches by our id; without such a field it goes by email alone."""
+        return self._settings.zoho_crm_user_field is not None
+
     async def upsert_contacts(
         self, contacts: Sequence[ContactToSend], *, automations: bool = True
     ) -> list[Row]:

@@ -20,7 +20,7 @@ _LAST_NAME: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class ContactToSend:
-    """What we own of a contact; None is left out, because an empty value erases Zoho's."""
+    """What we own of a contact. None leaves Zoho's value alone; an empty text erases it."""
 
     user_id: str
     email: str
@@ -33,20 +33,25 @@ class ContactToSend:
         """The row of an upsert. `Last_Name` is mandatory: the email's local part stands in."""
         fields: dict[str, Any] = {
             "Email": self.email,
-            "First_Name": (self.first_name or "")[:_FIRST_NAME] or None,
+            "First_Name": _cut(self.first_name, _FIRST_NAME),
             "Last_Name": (self.last_name or self.email.partition("@")[0])[:_LAST_NAME],
-            "Phone": self.phone if self.phone and fits_phone(self.phone) else None,
+            "Phone": self.phone if self.phone is None or fits_phone(self.phone) else None,
         }
         if user_field:
             fields[user_field] = self.user_id
         if tier_field:
             fields[tier_field] = self.tier
-        return {name: value for name, value in fields.items() if value is not None}
+        # What CRM is sent as null, it erases.
+        return {name: value or None for name, value in fields.items() if value is not None}
 
 
 def fits_phone(phone: str) -> bool:
-    """Whether CRM takes it as a phone number."""
-    return len(phone) <= 30 and _PHONE.match(phone) is not None
+    """Whether CRM takes it as a phone number; the empty one, which erases, it does."""
+    return not phone or (len(phone) <= 30 and _PHONE.match(phone) is not None)
+
+
+def _cut(text: str | None, length: int) -> str | None:
+    return None if text is None else text[:length]
 
 
 class Tag(ZohoModel):

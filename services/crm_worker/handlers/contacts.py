@@ -1,0 +1,31 @@
+"""What a contact should be: from sign-ups, updates, and tiers that billing-worker tells.
+
+Nothing here calls CRM: the handlers record what is wanted, the flusher brings CRM there.
+"""
+
+from __future__ import annotations
+
+from services.crm_worker.person import contact_fields
+from services.crm_worker.repositories.contacts import Contacts
+from shared.contracts.commands import UserSignedUp, UserUpdated
+from shared.contracts.events import SubscriptionChanged
+from shared.errors import NotYetKnown
+from shared.messaging.unit_of_work import UnitOfWork
+
+SIGN_UP = 0  # counts as older than any update, even one that overtook it
+
+
+async def want_contact(message: UserSignedUp, work: UnitOfWork, *, contacts: Contacts) -> None:
+    given = message.model_dump(exclude_none=True)
+    await contacts.want(work, message.user_id, contact_fields(given), arrived=SIGN_UP)
+
+
+async def want_changes(message: UserUpdated, work: UnitOfWork, *, contacts: Contacts) -> None:
+    if not await contacts.is_known(work.org, message.user_id):
+        raise NotYetKnown("no sign-up of this user arrived yet")
+    fields = contact_fields(message.changes())
+    await contacts.want(work, message.user_id, fields, arrived=work.arrived)
+
+
+async def want_tier(event: SubscriptionChanged, work: UnitOfWork, *, contacts: Contacts) -> None:
+    contacts.want_tier(work, event.user_id, event.tier, version=event.version)

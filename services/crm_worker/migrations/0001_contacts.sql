@@ -1,0 +1,39 @@
+-- The contact that CRM should have for each user, and how far CRM is behind it.
+CREATE TABLE crm.contacts (
+    org text NOT NULL,
+    user_id text NOT NULL,
+
+    -- What is wanted. The fields are in crm.contact_fields.
+    has_email boolean NOT NULL DEFAULT false,   -- without one there is nothing to match by: wait
+    tier text NOT NULL DEFAULT 'Free Tier',
+    tier_version bigint NOT NULL DEFAULT 0,     -- of the event that told it; the highest wins
+    wanted_version bigint NOT NULL DEFAULT 0,
+    wanted_since timestamptz NOT NULL DEFAULT now(),    -- since when CRM has been behind
+
+    -- What CRM has.
+    zoho_id_sealed bytea,
+    sent_version bigint NOT NULL DEFAULT 0,
+    sent_tier text,
+
+    -- The flusher's hold on the row, and what went wrong last.
+    lease bigint NOT NULL DEFAULT 0,
+    leased_until timestamptz NOT NULL DEFAULT '-infinity',  -- after a failure: not before
+    failures int NOT NULL DEFAULT 0,
+    refused_version bigint NOT NULL DEFAULT 0,  -- CRM said no to this version: wait for the next
+    refused_code text,
+    PRIMARY KEY (org, user_id)
+);
+
+CREATE INDEX contacts_behind ON crm.contacts (org, wanted_since)
+    WHERE has_email AND sent_version < wanted_version AND refused_version < wanted_version;
+
+-- One field of a user each, with the arrival of the command that set it: an older command, back from
+-- a delay, changes nothing. A sign-up counts as 0, so that every update is later than it.
+CREATE TABLE crm.contact_fields (
+    org text NOT NULL,
+    user_id text NOT NULL,
+    field text NOT NULL,                        -- email, first_name, last_name, phone
+    value_sealed bytea NOT NULL,
+    arrived bigint NOT NULL,
+    PRIMARY KEY (org, user_id, field)
+);

@@ -1,0 +1,226 @@
+"""All SQL of contacts: what CRM should have for each user, and how far CRM is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import asyncpg
+
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import User, Vault
+from shared.messaging.unit_of_work import UnitOfWork
+
+Field = Literal["email", "first_name", "last_name", "phone"]
+
+_WANT_FIELD = """
+    INSERT INTO crm.contact_fields (org, user_id, field, value_sealed, arrived)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (org, user_id, field) DO UPDATE
+    SET value_sealed = excluded.value_sealed, arrived = excluded.arrived
+    WHERE excluded.arrived > contact_fields.arrived
+"""
+
+_WANT_CONTACT = """
+    INSERT INTO crm.contacts AS c (org, user_id, has_email, wanted_version)
+    VALUES ($1, $2, $3, 1)
+    ON CONFLICT (org, user_id) DO UPDATE
+    SET has_email = c.has_email OR excluded.has_email,
+        wanted_version = c.wanted_version + 1,
+        wanted_since = CASE WHEN c.sent_version < c.wanted_version
+                            THEN c.wanted_since ELSE now() END
+"""
+
+# A tier may be told before the sign-up: the row then waits for its email.
+_WANT_TIER = """
+    INSERT INTO crm.contacts AS c (org, user_id, tier, tier_version, wanted_version)
+    VALUES ($1, $2, $3, $4, 1)
+    ON CONFLICT (org, user_id) DO UPDATE
+    SET tier = excluded.tier,
+        tier_version = excluded.tier_version,
+        wanted_version = c.wanted_version + (c.tier <> excluded.tier)::int,
+        wanted_since = CASE WHEN c.sent_version < c.wanted_version
+                            THEN c.wanted_since ELSE now() END
+    WHERE excluded.tier_version > c.tier_version
+"""
+
+# Only whoever still holds the lease may say what was sent.
+_SENT = """
+    UPDATE crm.contacts
+    SET sent_version = $4, sent_tier = $5, zoho_id_sealed = $6,
+        leased_until = '-infinity', failures = 0, refused_code = NULL,
+        wanted_since = CASE WHEN wanted_version > $4 THEN wanted_since ELSE now() END
+    WHERE org = $1 AND user_id = $2 AND lease = $3
+"""
+
+_FIND = """
+    INSERT INTO crm.blind_index (org, kind, index, key_id, row)
+    VALUES ($1, 'zoho_contact', $2, $3, $4)
+    ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class WantedContact:
+    """What to send for one user, leased to this process.
+
+    `zoho_id` is None and `sent_tier` too when CRM was never told of this user.
+    """
+
+    org: str
+    user_id: str
+    lease: int
+    version: int
+    fields: Mapping[str, str]
+    tier: str
+    sent_tier: str | None
+    zoho_id: str | None
+    failures: int
+
+    @property
+    def email(self) -> str:
+        return self.fields["email"]
+
+
+class Contacts:
+    def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
+        self._pool = pool
+        self._vault = vault
+        self._index = index
+
+    async def is_known(self, org: str, user_id: str) -> bool:
+        """Whether this user ever signed up; a tier told early does not count."""
+        known = await self._pool.fetchval(
+            "SELECT has_email FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
+        )
+        return bool(known)
+
+    async def want(
+        self, work: UnitOfWork, user_id: str, fields: Mapping[Field, str], *, arrived: int
+    ) -> None:
+        """Record what the contact should say from now on, unless something newer was recorded."""
+        for field, value in fields.items():
+            place = _field_place(work.org, user_id, field)
+            sealed = await self._vault.seal(User(work.org, user_id), value, place)
+            work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
+        work.record(_WANT_CONTACT, work.org, user_id, "email" in fields)
+
+    def want_tier(self, work: UnitOfWork, user_id: str, tier: str, *, version: int) -> None:
+        """Record the tier that the event of this version told; an older one changes nothing."""
+        work.record(_WANT_TIER, work.org, user_id, tier, version)
+
+    async def lease(self, org: str, *, limit: int, lease_s: float) -> list[WantedContact]:
+        """Take up to `limit` contacts that CRM is behind on, those longest behind first.
+
+        Nobody else gets them for `lease_s` seconds.
+        """
+        rows = await self._pool.fetch(
+            """
+            WITH behind AS (
+                SELECT org, user_id FROM crm.contacts
+                WHERE org = $1 AND has_email AND sent_version < wanted_version
+                  AND refused_version < wanted_version AND leased_until < now()
+                ORDER BY wanted_since
+                LIMIT $2
+                FOR UPDATE SKIP LOCKED
+            )
+            UPDATE crm.contacts c
+            SET lease = c.lease + 1, leased_until = now() + make_interval(secs => $3)
+            FROM behind WHERE c.org = behind.org AND c.user_id = behind.user_id
+            RETURNING c.org, c.user_id, c.lease, c.wanted_version, c.tier, c.sent_tier,
+                c.zoho_id_sealed, c.failures, (
+                    SELECT jsonb_object_agg(field, encode(value_sealed, 'hex'))
+                    FROM crm.contact_fields f WHERE f.org = c.org AND f.user_id = c.user_id
+                ) AS fields
+            """,
+            org,
+            limit,
+            lease_s,
+        )
+        return [await self._wanted(row) for row in rows]
+
+    async def _wanted(self, row: asyncpg.Record) -> WantedContact:
+        org, user_id = row["org"], row["user_id"]
+        fields = {
+            field: await self._vault.open(bytes.fromhex(sealed), _field_place(org, user_id, field))
+            for field, sealed in row["fields"].items()
+        }
+        zoho_id = row["zoho_id_sealed"]
+        return WantedContact(
+            org=org,
+            user_id=user_id,
+            lease=row["lease"],
+            version=row["wanted_version"],
+            fields=fields,
+            tier=row["tier"],
+            sent_tier=row["sent_tier"],
+            zoho_id=zoho_id and await self._vault.open(zoho_id, _zoho_id_place(org, user_id)),
+            failures=row["failures"],
+        )
+
+    async def record_sent(self, work: UnitOfWork, contact: WantedContact, zoho_id: str) -> None:
+        """CRM now has what was wanted when the contact was leased."""
+        org, user_id = contact.org, contact.user_id
+        sealed = await self._vault.seal(User(org, user_id), zoho_id, _zoho_id_place(org, user_id))
+        work.record(_SENT, org, user_id, contact.lease, contact.version, contact.tier, sealed)
+        if zoho_id != contact.zoho_id:
+            for entry in self._index.of(org, "zoho_contact", zoho_id):
+                work.record(_FIND, org, entry.index, entry.key_id, user_id)
+
+    async def give_back(self, contacts: Sequence[WantedContact], *, after_s: float) -> None:
+        """Not done this time: try them again, `after_s` seconds from now at the earliest."""
+        await self._pool.execute(
+            """
+            UPDATE crm.contacts c
+            SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1
+            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS held (org, user_id, lease)
+            WHERE c.org = held.org AND c.user_id = held.user_id AND c.lease = held.lease
+            """,
+            [contact.org for contact in contacts],
+            [contact.user_id for contact in contacts],
+            [contact.lease for contact in contacts],
+            after_s,
+        )
+
+    async def refuse(self, contact: WantedContact, code: str) -> None:
+        """CRM said no to this version for good: leave it until something newer is wanted."""
+        await self._pool.execute(
+            """
+            UPDATE crm.contacts
+            SET refused_version = $4, refused_code = $5, leased_until = '-infinity'
+            WHERE org = $1 AND user_id = $2 AND lease = $3
+            """,
+            contact.org,
+            contact.user_id,
+            contact.lease,
+            contact.version,
+            code,
+        )
+
+    async def zoho_id(self, org: str, user_id: str) -> str | None:
+        """The contact's id in CRM; None while CRM has none."""
+        sealed = await self._pool.fetchval(
+            "SELECT zoho_id_sealed FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
+        )
+        return sealed and await self._vault.open(sealed, _zoho_id_place(org, user_id))
+
+    async def lag_s(self, org: str) -> float:
+        """Age in seconds of the oldest change that CRM does not have yet; 0 when it has all."""
+        age = await self._pool.fetchval(
+            """
+            SELECT extract(epoch FROM now() - min(wanted_since))::float8 FROM crm.contacts
+            WHERE org = $1 AND has_email AND sent_version < wanted_version
+              AND refused_version < wanted_version
+            """,
+            org,
+        )
+        return age or 0.0
+
+
+def _field_place(org: str, user_id: str, field: str) -> str:
+    return f"crm.contact_fields.{field}:{org}:{user_id}"
+
+
+def _zoho_id_place(org: str, user_id: str) -> str:
+    return f"crm.contacts.zoho_id:{org}:{user_id}"
