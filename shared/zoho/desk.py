@@ -140,13 +140,13 @@ class ZohoDesk:
 
     async def status_history(self, ticket_id: str) -> list[HistoryEntry]:
         """The last 50 changes of the status: the reliable log of closings."""
-        params = {"fieldName": "status", "from": 1, "limit": 50}
+        params: dict[str, str | int] = {"fieldName": "status", "from": 1, "limit": 50}
         reply = await self._call(_HISTORY, f"/tickets/{ticket_id}/History", params=params)
         return [HistoryEntry.model_validate(row) for row in reply.body.get("data") or []]
 
     async def contacts_with_email(self, email: str) -> list[DeskContact]:
         """Contacts with this email; new ones may be missing for minutes."""
-        params = {"email": email, "limit": 99}
+        params: dict[str, str | int] = {"email": email, "limit": 99}
         reply = await self._call(_SEARCH_CONTACTS, "/contacts/search", params=params)
         found = [DeskContact.model_validate(row) for row in reply.body.get("data") or []]
         return [one for one in found if (one.email or "").casefold() == email.casefold()]
