@@ -109,7 +109,7 @@ def refuse_foreign_zoho(settings: Mapping[str, str], sandbox_url: str) -> None:
     exported = {name: value for name, value in os.environ.items() if value}
     for origin in (settings, exported):
         for name, value in sorted(origin.items()):
-            if re.fullmatch(r"ZOHO_\w*URL", name) and not _within(value, sandbox_url):
+            if re.fullmatch(r"(\w+_)?ZOHO_\w*URL", name) and not _within(value, sandbox_url):
                 raise ForeignZoho(
                     f"{name} is not the sandbox's: this runs against the sandbox only. Unset it"
                     " (or use `make up` with a .env for the real Zoho)."

@@ -13,7 +13,7 @@ SERVICES: Mapping[str, Sequence[str]] = {
     name: ("-m", f"services.{name.replace('-', '_')}")
     for name in ("token-service", "webhook-gateway", "billing-worker", "crm-worker", "desk-worker")
 }
-# The stack's own; a .env or the shell has no say in them.
+# The stack's own; a .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
 _OWN = ("AMQP_URL", "DATABASE_URL", "METRICS_PORT", "TOKEN_SERVICE_URL", "ZOHO_RELAY_ENV_FILE")
 
 
@@ -126,7 +126,7 @@ def _add_settings(plan: Plan, wish: Wish, ports: Ports, secrets: Mapping[str, st
     chosen = {**generated, **given, **wish.settings}
     token_urls = _urls(wish, ports, "token-service", "http", "")
     plan.settings = {
-        **{name: value for name, value in chosen.items() if name not in _OWN},
+        **{name: value for name, value in chosen.items() if not name.endswith(_OWN)},
         "AMQP_URL": plan.env["AMQP_URL"],
         "DATABASE_URL": plan.env["DATABASE_URL"],
         "TOKEN_SERVICE_URL": ",".join(token_urls),

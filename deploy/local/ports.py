@@ -5,6 +5,8 @@ that keeps trying to reach a stopped server there could otherwise be given the s
 even connect to itself.
 """
 
+from __future__ import annotations
+
 import json
 import random
 import socket

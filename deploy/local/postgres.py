@@ -5,6 +5,8 @@ user owns; where it cannot reach the stack's folder (a checkout below a home of 
 lies in /var/tmp, linked from the folder.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import pwd

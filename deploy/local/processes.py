@@ -1,5 +1,7 @@
 """What a stack runs: one description per process, and how to see that it is ready."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -5,6 +5,8 @@ another user they refuse. The user and its rights are definitions that the node 
 opens its listeners, so an open port means a node that is ready.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json

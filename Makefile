@@ -1,0 +1,68 @@
+# `make` alone lists the targets. Everything a target needs is installed or named first.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+REPLICAS ?=
+BOOTSTRAP = PYTHONPATH= $(PYTHON) -m deploy.local.bootstrap
+# Given to pytest as they are: make test ARGS="-k tiers -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench chaos up down keys lock \
+        stop-rabbitmq start-rabbitmq stop-postgres start-postgres
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' Makefile
+
+demo: ## the whole story against the sandbox, told in the terminal
+	@$(BOOTSTRAP) --servers
+	@$(PY) -m deploy.local.demo
+
+test: ## all tests, on a real RabbitMQ, PostgreSQL and the sandbox
+	@$(BOOTSTRAP) --servers --tests
+	@$(PY) -m pytest -m "not bench and not chaos" $(ARGS)
+
+check: ## format, lint, types, import rules
+	@$(BOOTSTRAP)
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports
+
+bench: ## measurements, on this machine
+	@$(BOOTSTRAP) --servers --tests
+	@$(PY) -m pytest -m bench -s --timeout=0 $(ARGS)
+
+chaos: ## long runs with faults: killed processes, stopped servers, lost answers
+	@$(BOOTSTRAP) --servers --tests
+	@$(PY) -m pytest -m chaos -s --timeout=0 $(ARGS)
+
+up: ## the system on this machine, without Docker (REPLICAS="billing-worker=2,token-service=2")
+	@$(BOOTSTRAP) --servers
+	@$(PY) -m deploy.local up --replicas "$(REPLICAS)"
+
+down: ## stop it; the data stays in .run/
+	@$(BOOTSTRAP)
+	@$(PY) -m deploy.local down
+
+stop-rabbitmq stop-postgres: ## stop one server of the running system
+	@$(PY) -m deploy.local stop $(@:stop-%=%)
+
+start-rabbitmq start-postgres: ## start it again
+	@$(PY) -m deploy.local start $(@:start-%=%)
+
+keys: ## fresh ENCRYPTION_KEYS and INDEX_KEYS, for .env
+	@PYTHONPATH= $(PYTHON) -m deploy.local.credentials
+
+format: ## rewrite the code as `make check` wants it
+	@$(BOOTSTRAP)
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+LOCKED = $(PY) -m piptools compile -q --allow-unsafe --generate-hashes --no-emit-find-links \
+	--no-emit-index-url --no-emit-trusted-host --strip-extras
+
+lock: ## write the locks anew from pyproject.toml
+	@$(BOOTSTRAP)
+	@$(LOCKED) --output-file=requirements.lock pyproject.toml
+	@$(LOCKED) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
