@@ -1,0 +1,90 @@
+"""Every event that comes out on `zoho.events`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from shared.contracts.events.billing import (
+    InvoiceChanged,
+    InvoiceIssued,
+    PaymentFailed,
+    PaymentSucceeded,
+    SubscriptionChanged,
+)
+from shared.contracts.events.event import Event, Origin
+from shared.contracts.events.failures import CommandFailed
+from shared.contracts.events.notifications import (
+    NOTICES,
+    CardExpiringNotice,
+    NotificationRequested,
+    PaymentFailedNotice,
+    SubscriptionCancelledNotice,
+    SubscriptionExpiredNotice,
+    TicketCreatedNotice,
+    TicketResolvedNotice,
+    TicketUpdatedNotice,
+    TrialEndingNotice,
+)
+from shared.contracts.events.support import TicketChanged, TicketCreated, TicketResolved
+from shared.contracts.events.users import (
+    ContactChanged,
+    ContactFields,
+    ContactSynced,
+    CustomerCreated,
+    Kept,
+    UserErased,
+)
+
+EVENTS: Mapping[str, type[Event]] = MappingProxyType(
+    {
+        model.routing_key: model
+        for model in (
+            CustomerCreated,
+            ContactSynced,
+            ContactChanged,
+            SubscriptionChanged,
+            PaymentSucceeded,
+            PaymentFailed,
+            InvoiceIssued,
+            InvoiceChanged,
+            TicketCreated,
+            TicketChanged,
+            TicketResolved,
+            UserErased,
+            NotificationRequested,
+            CommandFailed,
+        )
+    }
+)
+
+__all__ = [
+    "EVENTS",
+    "NOTICES",
+    "CardExpiringNotice",
+    "CommandFailed",
+    "ContactChanged",
+    "ContactFields",
+    "ContactSynced",
+    "CustomerCreated",
+    "Event",
+    "InvoiceChanged",
+    "InvoiceIssued",
+    "Kept",
+    "NotificationRequested",
+    "Origin",
+    "PaymentFailed",
+    "PaymentFailedNotice",
+    "PaymentSucceeded",
+    "SubscriptionCancelledNotice",
+    "SubscriptionChanged",
+    "SubscriptionExpiredNotice",
+    "TicketChanged",
+    "TicketCreated",
+    "TicketCreatedNotice",
+    "TicketResolved",
+    "TicketResolvedNotice",
+    "TicketUpdatedNotice",
+    "TrialEndingNotice",
+    "UserErased",
+]

@@ -1,0 +1,63 @@
+"""Events of users: as customers in Billing and as contacts in CRM."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from shared.contracts.events.event import OfUser
+from shared.contracts.fields import Email, FullName, Name, Phone
+from shared.contracts.outgoing import Outgoing
+from shared.contracts.tier import Tier
+
+
+class CustomerCreated(OfUser):
+    """The user is a customer in Billing. `customer.created.v1`."""
+
+    routing_key: ClassVar[str] = "customer.created.v1"
+
+    adopted: bool = False  # there was one already that belonged to nobody else
+
+
+class ContactSynced(OfUser):
+    """The user's CRM contact holds what we know. `contact.synced.v1`."""
+
+    routing_key: ClassVar[str] = "contact.synced.v1"
+
+    tier: Tier
+    tags: tuple[str, ...] = ()
+
+
+class ContactFields(Outgoing):
+    """Fields of a contact as staff left them; absent ones did not change."""
+
+    email: Email | None = None
+    full_name: FullName | None = None
+    first_name: Name | None = None
+    last_name: Name | None = None
+    phone: Phone | None = None
+
+
+class ContactChanged(OfUser):
+    """Staff changed the user's CRM contact. `contact.changed.v1`."""
+
+    routing_key: ClassVar[str] = "contact.changed.v1"
+
+    change: Literal["edited", "merged", "deleted"]
+    fields: ContactFields = ContactFields()
+
+
+class Kept(Outgoing):
+    """What Zoho must keep by law, or keeps for a time, after an erasure."""
+
+    what: str
+    reason: str
+    days: int | None = None
+
+
+class UserErased(OfUser):
+    """The receipt of an erasure. `user.erased.v1`."""
+
+    routing_key: ClassVar[str] = "user.erased.v1"
+
+    kept: tuple[Kept, ...] = ()
+    longest_retention_days: int

@@ -1,0 +1,34 @@
+"""What all outgoing models have in common: they are allow-lists, and hold no link to Zoho."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+from shared.contracts.links import no_zoho, without_zoho_links
+
+
+class Outgoing(BaseModel):
+    """Refuses links to Zoho; ignores unknown fields, so that a new one is no new version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @model_validator(mode="after")
+    def _holds_no_zoho_link(self) -> Self:
+        for field, value in self.__dict__.items():
+            # Models inside have looked at themselves. Ids and codes are the application's own
+            # words, whatever they look like: `zoho.alice` is a user, not a page.
+            if not field.endswith(("_id", "_code")) and not _of_models(value):
+                no_zoho(value)
+        return self
+
+
+def _of_models(value: object) -> bool:
+    if isinstance(value, tuple):
+        return bool(value) and isinstance(value[0], BaseModel)
+    return isinstance(value, BaseModel)
+
+
+# What people wrote (a resolution, a comment) may quote a link: it is taken out, the rest is told.
+PeoplesText = Annotated[str, AfterValidator(without_zoho_links)]

@@ -1,0 +1,157 @@
+"""What a command with a `reply_to` is answered with. `result` is one of the models below."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import Base64Bytes, Field
+
+from shared.contracts.fields import Currency, Day, Id
+from shared.contracts.outgoing import Outgoing, PeoplesText
+
+MAX_REPLY_BYTES = 8 * 1024 * 1024
+
+Money = Decimal  # may be negative in reports; goes out as a string
+
+
+class Result(Outgoing):
+    """A result; `work.reply(result.wire())`."""
+
+    def wire(self) -> dict[str, Any]:
+        """As JSON has it: amounts as strings, absent fields left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Done(Outgoing):
+    """The command was done."""
+
+    ok: Literal[True] = True
+    result: dict[str, Any]
+
+
+class Refused(Outgoing):
+    """The command was given up; `code` is listed in docs/errors.md."""
+
+    ok: Literal[False] = False
+    code: str
+    reason: PeoplesText
+
+
+class InvoiceSummary(Result):
+    """One invoice in a list."""
+
+    invoice_id: Id
+    number: str
+    status: str
+    date: Day
+    due_date: Day | None = None
+    currency: Currency
+    total: Money
+    balance: Money
+    subscription_id: Id | None = None
+
+
+class InvoiceResultLine(Outgoing):
+    description: PeoplesText = ""
+    quantity: Decimal
+    rate: Money
+    total: Money
+
+
+class InvoiceResult(InvoiceSummary):
+    """Answers `invoice.requested.v1` with format json."""
+
+    user_id: Id | None = None
+    tax_total: Money | None = None
+    lines: tuple[InvoiceResultLine, ...] = ()
+
+
+class InvoicePdf(Result):
+    """Answers `invoice.requested.v1` with format pdf; `content` is base64 on the wire."""
+
+    invoice_id: Id
+    number: str
+    content_type: Literal["application/pdf"] = "application/pdf"
+    size_bytes: Annotated[int, Field(ge=1)]
+    content: Base64Bytes
+
+
+class InvoiceList(Result):
+    """Answers `invoice.list_requested.v1`."""
+
+    user_id: Id
+    page: int
+    has_more: bool
+    invoices: tuple[InvoiceSummary, ...]
+
+
+class RevenuePeriod(Outgoing):
+    """`period` is `2026-01-31` or `2026-01`; absent when the range is not divided."""
+
+    period: str | None = None
+    amount: Money
+
+
+class RevenueInCurrency(Outgoing):
+    currency: Currency
+    total: Money
+    periods: tuple[RevenuePeriod, ...] = ()
+
+
+class RevenueReport(Result):
+    """Answers `report.revenue_requested.v1`: per currency, nothing converted, tax included."""
+
+    start_date: Day
+    end_date: Day
+    basis: Literal["accrual", "cash"]
+    group_by: Literal["none", "day", "month"]
+    tax_included: Literal[True] = True
+    time_zone: str | None = None
+    revenue: tuple[RevenueInCurrency, ...]
+
+
+class OwedInCurrency(Outgoing):
+    """Open balances by how many days they are overdue."""
+
+    currency: Currency
+    total: Money
+    not_due: Money
+    days_1_30: Money
+    days_31_60: Money
+    days_61_90: Money
+    over_90_days: Money
+
+
+class ReceivablesReport(Result):
+    """Answers `report.receivables_requested.v1`."""
+
+    as_of: Day
+    receivables: tuple[OwedInCurrency, ...]
+
+
+class SummaryInCurrency(Outgoing):
+    currency: Currency
+    invoiced: Money
+    collected: Money
+    credited: Money
+    refunded: Money
+    written_off: Money
+    outstanding: Money
+
+
+class SummaryReport(Result):
+    """Answers `report.summary_requested.v1`."""
+
+    start_date: Day
+    end_date: Day
+    summary: tuple[SummaryInCurrency, ...]
+
+
+RESULTS: dict[str, tuple[type[Result], ...]] = {
+    "invoice.requested.v1": (InvoiceResult, InvoicePdf),
+    "invoice.list_requested.v1": (InvoiceList,),
+    "report.revenue_requested.v1": (RevenueReport,),
+    "report.receivables_requested.v1": (ReceivablesReport,),
+    "report.summary_requested.v1": (SummaryReport,),
+}

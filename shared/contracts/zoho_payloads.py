@@ -1,0 +1,199 @@
+"""What Zoho's webhooks carry, read tolerantly: unknown fields are ignored, odd ones are absent.
+
+A webhook is a hint. What is read here says which thing to look at and how new the hint is.
+Sources: Billing's event object (reference of Billing and Books §3.3), CRM's channel callbacks and
+Desk's webhook events (reference of CRM and Desk §1.7, §2.6).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+
+def _or_none(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    # Zoho sends "" for what is not there, and its shapes vary by configuration.
+    if value in ("", None):
+        return None
+    try:
+        return parse(value)
+    except ValidationError:
+        return None
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _digits_as_number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdigit() else value  # epoch ms, as text
+
+
+_Tolerant = WrapValidator(_or_none)
+_Text = Annotated[str | None, _Tolerant]
+_Amount = Annotated[Decimal | None, _Tolerant]
+_Day = Annotated[date | None, _Tolerant]
+_Time = Annotated[
+    Annotated[datetime, AfterValidator(_aware), BeforeValidator(_digits_as_number)] | None,
+    _Tolerant,
+]
+
+
+def _of(*paths: str) -> Any:
+    """The first of these paths (`customer.email`) that is there."""
+    choices = [AliasPath(*_steps(path)) for path in paths]
+    return Field(default=None, validation_alias=AliasChoices(*choices))
+
+
+def _steps(path: str) -> list[Any]:
+    return [int(step) if step.isdigit() else step for step in path.split(".")]
+
+
+class FromZoho(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+
+class SubscriptionHint(FromZoho):
+    subscription_id: _Text = None
+    status: _Text = None
+    reference_id: _Text = None
+    plan_code: _Text = _of("plan.plan_code", "plan_code")
+    customer_id: _Text = _of("customer.customer_id", "customer_id")
+    email: _Text = _of("customer.email", "email")
+    term_ends_at: _Day = _of("current_term_ends_at")
+    child_invoice_id: _Text = None
+    updated_time: _Time = _of("updated_time", "last_modified_time")
+
+
+class InvoiceHint(FromZoho):
+    invoice_id: _Text = None
+    number: _Text = _of("number", "invoice_number")
+    status: _Text = None
+    total: _Amount = None
+    balance: _Amount = None
+    currency: _Text = _of("currency_code")
+    customer_id: _Text = _of("customer_id", "customer.customer_id")
+    email: _Text = _of("email", "customer.email")
+    subscription_id: _Text = _of("subscription_id", "subscriptions.0.subscription_id")
+    updated_time: _Time = _of("updated_time", "last_modified_time")
+
+
+class PaymentHint(FromZoho):
+    payment_id: _Text = None
+    status: _Text = None
+    amount: _Amount = None
+    currency: _Text = _of("currency_code")
+    customer_id: _Text = _of("customer_id", "customer.customer_id")
+    email: _Text = _of("email", "customer.email")
+    invoice_id: _Text = _of("invoice_id", "invoices.0.invoice_id")
+    subscription_id: _Text = _of("subscription_id", "invoices.0.subscription_ids.0")
+    next_retry_at: _Time = None
+    updated_time: _Time = _of("updated_time", "last_modified_time")
+
+
+class CustomerHint(FromZoho):
+    customer_id: _Text = _of("customer_id", "contact_id")
+    email: _Text = None
+
+
+class BillingWebhook(FromZoho):
+    """An event of Billing or Books; also the specification's shape, and a bare module record.
+
+    What is not in `data` may lie at the top (workflow webhooks have no `event_type` and no
+    `data`); the events API has it as a JSON string in `payload`.
+    """
+
+    event_type: _Text = None
+    event_id: _Text = None
+    event_time: _Time = None
+    subscription: SubscriptionHint | None = None
+    invoice: InvoiceHint | None = None
+    payment: PaymentHint | None = None
+    customer: CustomerHint | None = None
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        data = _data(body)
+        parts = {
+            "subscription": _part(data, "subscription"),
+            "invoice": _part(data, "invoice"),
+            "payment": _part(data, "payment", "customerpayment", "customer_payment"),
+            "customer": _part(data, "customer", "contact"),
+        }
+        head = {key: body.get(key) for key in ("event_type", "event_id", "event_time")}
+        return cls.model_validate({**head, **parts})
+
+    @property
+    def customer_id(self) -> str | None:
+        """Zoho's id of the customer, wherever the event has it."""
+        parts = (self.subscription, self.payment, self.invoice, self.customer)
+        return next((part.customer_id for part in parts if part and part.customer_id), None)
+
+    @property
+    def email(self) -> str | None:
+        parts = (self.subscription, self.payment, self.invoice, self.customer)
+        return next((part.email for part in parts if part and part.email), None)
+
+
+def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in ("data", "payload"):
+        held = body.get(name)
+        if isinstance(held, str):
+            try:
+                held = json.loads(held)
+            except ValueError:
+                held = None
+        if isinstance(held, Mapping):
+            return held
+    return body
+
+
+def _part(data: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
+    return next((data[name] for name in names if isinstance(data.get(name), Mapping)), None)
+
+
+class TicketHint(FromZoho):
+    """A ticket as a Desk event shows it; ids and state, no texts."""
+
+    ticket_id: _Text = _of("id", "ticketId")
+    status: _Text = None
+    status_type: _Text = _of("statusType")
+    closed_time: _Time = _of("closedTime")
+    modified_time: _Time = _of("modifiedTime")
+
+
+class DeskWebhook(FromZoho):
+    """One element of the array that Desk posts. `eventTime` is epoch milliseconds as text."""
+
+    event_type: _Text = _of("eventType")
+    event_time: _Time = _of("eventTime")
+    org_id: _Text = _of("orgId")
+    ticket: TicketHint = Field(default=TicketHint(), validation_alias="payload")
+    before: TicketHint | None = Field(default=None, validation_alias="prevState")
+
+
+class CrmNotification(FromZoho):
+    """A channel's callback: `ids` are many, `token` is what authenticates it."""
+
+    module: _Text = None
+    operation: _Text = None
+    channel_id: _Text = None
+    server_time: _Time = None
+    token: _Text = None
+    ids: Annotated[tuple[str, ...], BeforeValidator(lambda ids: ids or ())] = ()
