@@ -1,7 +1,6 @@
 """Keep the tests' servers running while you work: `python -m tests.servers`, until Ctrl-C."""
 
 import signal
-import sys
 
 from deploy.local.stack import Stack
 from tests.conftest import TEST_STACK
@@ -15,4 +14,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    sys.exit(main())
+    main()

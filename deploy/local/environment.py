@@ -24,6 +24,14 @@ SANDBOX_PATHS = {
 # The one organization of the sandbox; both sides are told, so neither relies on a default.
 ORGANIZATION_ID, DESK_ORG_ID, DEPARTMENT_ID = "10229182", "62983471", "204600000000006907"
 DESK_WEBHOOK_ID = "204600000000510001"
+_SHARED_WITH_SANDBOX = (
+    "ZOHO_BILLING_USER_FIELD",
+    "ZOHO_BOOKS_INVOICE_FIELD",
+    "ZOHO_CRM_USER_FIELD",
+    "ZOHO_CRM_TIER_FIELD",
+    "ZOHO_DESK_ESCALATION_FIELD",
+    "ZOHO_DESK_WEBHOOK_ID",
+)
 _SECRETS_OF_ONE_SERVICE = {
     "token-service": ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET", "ZOHO_REFRESH_TOKEN"),
     "webhook-gateway": ("ZOHO_WEBHOOK_SECRET", "ZOHO_CRM_CHANNEL_TOKEN", "ZOHO_CRM_WEBHOOK_SECRET"),
@@ -39,7 +47,7 @@ class ForeignZoho(Exception):
 def base() -> dict[str, str]:
     kept = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
     found = {name: os.environ[name] for name in kept if name in os.environ}
-    return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **found}
+    return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "HTTP_HOST": "127.0.0.1", **found}
 
 
 def zoho_settings(sandbox_url: str) -> dict[str, str]:
@@ -51,6 +59,11 @@ def zoho_settings(sandbox_url: str) -> dict[str, str]:
         "ZOHO_DESK_ORG_ID": DESK_ORG_ID,
         "ZOHO_DESK_DEPARTMENT_ID": DEPARTMENT_ID,
         "ZOHO_DESK_WEBHOOK_ID": DESK_WEBHOOK_ID,
+        "ZOHO_BILLING_USER_FIELD": "cf_app_user_id",
+        "ZOHO_BOOKS_INVOICE_FIELD": "cf_app_invoice_id",
+        "ZOHO_CRM_USER_FIELD": "App_User_Id",
+        "ZOHO_CRM_TIER_FIELD": "App_Tier",
+        "ZOHO_DESK_ESCALATION_FIELD": "cf_app_escalation_id",
         "ZOHO_FREE_PLAN_CODES": "free",
     }
 
@@ -66,6 +79,7 @@ def sandbox_settings(settings: Mapping[str, str], port: int, state_file: Path) -
         "SANDBOX_ORGANIZATION_ID": settings["ZOHO_ORGANIZATION_ID"],
         "SANDBOX_DESK_ORG_ID": settings["ZOHO_DESK_ORG_ID"],
         "SANDBOX_DESK_DEPARTMENT_ID": settings["ZOHO_DESK_DEPARTMENT_ID"],
+        **{name: value for name, value in settings.items() if name in _SHARED_WITH_SANDBOX},
         "ZOHO_RELAY_ENV_FILE": "",
     }
 
