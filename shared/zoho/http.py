@@ -1,82 +1,95 @@
-"""The only place that makes a call to Zoho: token, quota, request, errors, one log line."""
+"""The only place that makes a call to Zoho: token, quota, request, errors, one log line.
+
+Products differ in tables (hosts, headers, envelopes, codes), not in code paths.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+import backoff
+
+from shared.errors import IntegrationError, OutcomeUnknown, Unavailable, ZohoRejected
+from shared.zoho.answers import Answer, read
+from shared.zoho.breakers import Breakers
+from shared.zoho.calls import Called, Operation, Reply
+from shared.zoho.data_centers import Endpoints
+from shared.zoho.error_tables import Meaning, Row
+from shared.zoho.errors_from_answers import error_for, meaning_of, told_by
+from shared.zoho.exchange import AnswerLost, Exchange, NotWritten, Raw, Wire
 from shared.zoho.lanes import Lane
+from shared.zoho.quota import Permit, Quota, Told
+from shared.zoho.tokens import Token, Tokens
 
-Product = Literal["billing", "books", "crm", "desk"]
+__all__ = ["Called", "Operation", "Permit", "Reply", "ZohoHttp"]
 
+_TRIES: Final = 3
+# A longer wait is the message's own affair.
+_WAIT_IN_PLACE_S: Final = 5.0
+_FIRST_WAIT_S: Final = 0.5
+# From the grant of a permit to the last moment at which its request may be written.
+_WRITE_WITHIN_S: Final = 40.0
 
-@dataclass(frozen=True)
-class Operation:
-    """One operation of Zoho's, as our typed clients declare it.
-
-    `repeatable` is the declaring client's claim that doing it twice leaves the state of once:
-    with it a lost answer is `Unavailable`, without it `OutcomeUnknown`. A GET is always repeatable.
-    `weight` is what it costs of the day's credits; `permit()` and `call()` may say another.
-    `settle_s`: how long after a lost answer a search surely shows what was done.
-    `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
-    their place instead of raising, whatever the HTTP status.
-    """
-
-    product: Product
-    name: str
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    repeatable: bool = False
-    weight: int = 1
-    timeout_s: float = 20.0
-    settle_s: float = 120.0
-    accept: Literal["json", "pdf"] = "json"
-    rows: bool = False
+Observer = Callable[[Called], None]
+Params = Mapping[str, str | int]
 
 
-@dataclass(frozen=True)
-class Reply:
-    """Zoho's answer to a call that succeeded.
+class _TryAgain(Exception):
+    """Surely not done (or a read), and soon worth another try; `error` if no try is left."""
 
-    `body` is the JSON object: `{}` when there was none (204), a top-level array under `data`.
-    Numbers with a fraction are `Decimal`; numbers of 15 digits and more are ids and come as `str`.
-    `content` is the document when the operation accepts a PDF.
-    """
-
-    status: int
-    body: dict[str, Any]
-    headers: Mapping[str, str]
-    content: bytes = b""
+    def __init__(self, error: IntegrationError, wait_s: float) -> None:
+        super().__init__(error.reason)
+        self.error = error
+        self.wait_s = wait_s
 
 
 @dataclass
-class Permit:
-    """A token and a place in the quota, for one request that is not written yet.
+class _Request:
+    """One call as its caller asked for it, and how far its tries have come."""
 
-    `write_until` (`time.monotonic()`): past it the request is refused with `Unavailable`
-    (code `too_late`) before a byte is written. Whoever holds the permit may move it nearer.
-    """
-
-    id: int
-    product: Product
+    operation: Operation
+    path: str
     org: str
     lane: Lane
-    weight: int
-    write_until: float
-    access_token: str = field(repr=False)
-    api_domain: str = ""
-    used: bool = False
+    params: Params
+    json: Any
+    headers: Mapping[str, str]
+    attempt: int = 0
+    token_replaced: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        return self.operation.repeatable or self.operation.reads
 
 
 class ZohoHttp:
-    @asynccontextmanager
-    async def permit(
-        self, product: Product, *, org: str, lane: Lane, weight: int = 1
-    ) -> AsyncIterator[Permit]:
-        """Take token and quota for one call; what is not used is given back on leaving."""
-        raise NotImplementedError
-        yield
+    """One per process. `endpoints` by organization; `probes` by product: a cheap GET and its path,
+    asked first when a breaker's pause is over, so that no write has to find out.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        tokens: Tokens,
+        quota: Quota,
+        endpoints: Mapping[str, Endpoints],
+        breakers: Breakers,
+        *,
+        observers: Sequence[Observer] = (),
+        probes: Mapping[str, tuple[Operation, str]] | None = None,
+    ) -> None:
+        self._wire = wire
+        self._tokens = tokens
+        self._quota = quota
+        self._endpoints = endpoints
+        self._breakers = breakers
+        self._observers = observers
+        self._probes = probes or {}
 
     async def call(
         self,
@@ -85,7 +98,7 @@ class ZohoHttp:
         *,
         org: str,
         lane: Lane,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         weight: int | None = None,
@@ -103,4 +116,238 @@ class ZohoHttp:
             Misconfigured: credentials, scope, organization, licence, disabled user. Not done.
             ZohoRejected: Zoho said no.
         """
-        raise NotImplementedError
+        request = _Request(operation, path, org, lane, params or {}, json, headers or {})
+        if permit is not None and not permit.trial:
+            self._breakers.check(org, operation.product, operation.name)
+
+        async def once() -> Reply:
+            request.attempt += 1
+            if request.attempt == 1 and permit is not None:
+                return await self._try(request, permit)
+            async with self.permit(
+                operation.product,
+                org=org,
+                lane=lane,
+                weight=operation.weight if weight is None else weight,
+                operation=operation.name,
+                timeout_s=operation.timeout_s,
+            ) as own:
+                if permit is not None:
+                    own.write_until = min(own.write_until, permit.write_until)
+                return await self._try(request, own)
+
+        tries = backoff.on_exception(
+            backoff.runtime,
+            _TryAgain,
+            max_tries=_TRIES,
+            value=lambda error: error.wait_s,
+            jitter=lambda wait_s: wait_s * random.uniform(1.0, 1.5),  # noqa: S311
+            logger=None,
+        )
+        try:
+            return await tries(once)()
+        except _TryAgain as last:
+            raise last.error from last.__cause__
+
+    @asynccontextmanager
+    async def permit(
+        self,
+        product: str,
+        *,
+        org: str,
+        lane: Lane,
+        weight: int = 1,
+        operation: str = "",
+        timeout_s: float = 20.0,
+    ) -> AsyncIterator[Permit]:
+        """Take token and quota for one call; what is not used is given back on leaving.
+
+        `timeout_s`: what the call may take once it is written. Raises as `call` does.
+        """
+        trial = self._breakers.check(org, product, operation)
+        try:
+            if trial and product in self._probes:
+                await self._probe(product, org, lane)
+            permit = await self._take(product, org, lane, weight, operation, timeout_s)
+        except BaseException:
+            self._breakers.undecided(org, product, operation)
+            raise
+        permit.trial = trial
+        try:
+            yield permit
+        finally:
+            if not permit.spent:
+                await self._quota.give_back(permit)
+                if trial:
+                    self._breakers.undecided(org, product, operation)
+
+    async def _take(
+        self, product: str, org: str, lane: Lane, weight: int, operation: str, timeout_s: float
+    ) -> Permit:
+        only = None
+        try:
+            await self._tokens.get(org)
+            only = lane  # what the ledger refuses one lane, it may grant another
+            return await self._quota.take(
+                org, product, lane, weight, _WRITE_WITHIN_S + timeout_s, timeout_s
+            )
+        except IntegrationError as error:
+            self._breakers.failed(org, product, operation, error, lane=only)
+            raise
+
+    async def _probe(self, product: str, org: str, lane: Lane) -> None:
+        operation, path = self._probes[product]
+        request = _Request(operation, path, org, lane, {}, None, {}, attempt=1)
+        permit = await self._take(
+            product, org, lane, operation.weight, operation.name, operation.timeout_s
+        )
+        try:
+            await self._try(request, permit)
+        except _TryAgain as error:
+            raise error.error from error.__cause__
+
+    async def _try(self, request: _Request, permit: Permit) -> Reply:
+        operation = request.operation
+        token = await self._tokens.get(request.org)
+        exchange = Exchange(permit.write_until)
+        began = time.monotonic()
+        try:
+            raw = await self._send(request, permit, exchange, token)
+        except NotWritten as error:
+            await self._quota.give_back(permit)
+            raise self._not_written(request, error, time.monotonic() - began) from error
+        except BaseException as error:
+            # Cancelled while it was under way, or the answer lost: Zoho has counted it.
+            if exchange.written:
+                await self._quota.release(permit, Told())
+            if not isinstance(error, AnswerLost):
+                raise
+            raise self._lost(request, time.monotonic() - began) from error
+        answer = read(operation.product, operation.accept, raw.status, raw.headers, raw.body)
+        row = None if answer.ok else meaning_of(operation.product, answer)
+        told = await self._quota.release(permit, told_by(row, raw.headers))
+        self._tell(request, row, answer, told, time.monotonic() - began)
+        if row is None or (operation.rows and answer.rows):
+            self._breakers.succeeded(
+                request.org, operation.product, operation.name, lane=request.lane
+            )
+            return Reply(answer.status, answer.body, raw.headers, answer.content)
+        raise await self._refused(request, row, answer, told, token)
+
+    async def _send(
+        self, request: _Request, permit: Permit, exchange: Exchange, token: Token
+    ) -> Raw:
+        operation = request.operation
+        endpoints = self._endpoints[request.org]
+        accept = "application/pdf" if operation.accept == "pdf" else "application/json"
+        headers = {
+            "Authorization": f"Zoho-oauthtoken {token.access_token}",
+            "Accept": accept,
+            **({} if request.json is None else {"Content-Type": "application/json"}),
+            **endpoints.headers(operation.product),
+            **request.headers,
+        }
+        params = endpoints.params(operation.product) | {
+            name: str(value) for name, value in request.params.items()
+        }
+        left_s = permit.deadline - time.monotonic()
+        return await self._wire.send(
+            exchange,
+            operation.method,
+            endpoints.url(operation.product, request.path, api_domain=token.api_domain),
+            params=params,
+            json=request.json,
+            headers=headers,
+            timeout_s=max(min(operation.timeout_s, left_s), 0.001),
+            fresh=not request.repeatable,
+        )
+
+    async def _refused(
+        self, request: _Request, row: Row, answer: Answer, told: Told, token: Token
+    ) -> Exception:
+        """Zoho answered, and the answer is no success."""
+        operation = request.operation
+        error = error_for(
+            row,
+            product=operation.product,
+            operation=operation.name,
+            org=request.org,
+            status=answer.status,
+            zoho_code=answer.zoho_code,
+            repeatable=request.repeatable,
+            settle_s=operation.settle_s,
+            told=told,
+        )
+        if row.meaning is Meaning.BAD_TOKEN and not request.token_replaced:
+            request.token_replaced = True
+            self._breakers.undecided(request.org, operation.product, operation.name)
+            await self._tokens.replace(request.org, token)
+            return _TryAgain(error, 0.0)
+        self._learn(request, error)
+        if told.limit is not None and told.wait_s < _WAIT_IN_PLACE_S:
+            return _TryAgain(error, told.wait_s)
+        if row.meaning is Meaning.OUTAGE and operation.reads:
+            return _TryAgain(error, _wait_s(request))
+        return error
+
+    def _not_written(self, request: _Request, error: NotWritten, duration_s: float) -> Exception:
+        operation = request.operation
+        what = f"{operation.product} {operation.name}"
+        if error.too_late:
+            self._tell(request, None, None, Told(), duration_s, outcome="too_late")
+            return Unavailable(f"{what}: its last moment had passed", code="too_late")
+        self._tell(request, None, None, Told(), duration_s, outcome="not_written")
+        unreachable = Unavailable(f"{what}: no connection", code="zoho_unreachable")
+        self._learn(request, unreachable)
+        return _TryAgain(unreachable, _wait_s(request))
+
+    def _lost(self, request: _Request, duration_s: float) -> Exception:
+        operation = request.operation
+        what = f"{operation.product} {operation.name}: no answer"
+        self._tell(request, None, None, Told(), duration_s, outcome="lost")
+        if not request.repeatable:
+            unknown = OutcomeUnknown(what, settle_s=operation.settle_s)
+            self._learn(request, unknown)
+            return unknown
+        unavailable = Unavailable(what, code="zoho_unavailable")
+        self._learn(request, unavailable)
+        return _TryAgain(unavailable, _wait_s(request)) if operation.reads else unavailable
+
+    def _learn(self, request: _Request, error: IntegrationError) -> None:
+        """Tell the breakers. A no of Zoho's own shows that calls get through."""
+        product, name = request.operation.product, request.operation.name
+        if isinstance(error, ZohoRejected):
+            self._breakers.succeeded(request.org, product, name, lane=request.lane)
+        elif isinstance(error, OutcomeUnknown):
+            self._breakers.lost(request.org, product, name)
+        else:
+            self._breakers.failed(request.org, product, name, error)
+
+    def _tell(
+        self,
+        request: _Request,
+        row: Row | None,
+        answer: Answer | None,
+        told: Told,
+        duration_s: float,
+        outcome: str = "ok",
+    ) -> None:
+        called = Called(
+            org=request.org,
+            product=request.operation.product,
+            operation=request.operation.name,
+            outcome=row.meaning.value if row else outcome,
+            status=answer.status if answer else 0,
+            zoho_code=answer.zoho_code if answer else "",
+            duration_s=duration_s,
+            attempt=request.attempt,
+            quota_left=told.credits_left,
+        )
+        if told.limit is not None:
+            called = replace(called, outcome=told.limit)
+        for observe in self._observers:
+            observe(called)
+
+
+def _wait_s(request: _Request) -> float:
+    return float(_FIRST_WAIT_S * 2 ** (request.attempt - 1))

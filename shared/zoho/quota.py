@@ -32,6 +32,8 @@ class Permit:
 
     `write_until` (`time.monotonic()`): past it the request is refused with `Unavailable`
     (code `too_late`) before a byte is written. Whoever holds the permit may bring it nearer.
+    `deadline`: past it the ledger takes the call for dead, so the request must be over by then.
+    `trial`: a breaker's pause is over, and this call shows whether its cause is.
     """
 
     id: int
@@ -40,6 +42,8 @@ class Permit:
     lane: Lane
     weight: int
     write_until: float
+    deadline: float
+    trial: bool = False
     spent: bool = False
 
     def write_within(self, seconds: float) -> None:
@@ -128,7 +132,7 @@ class Quota:
     ) -> Permit:
         while True:
             # Before asking, so that ours runs out before PostgreSQL's does.
-            write_until = time.monotonic() + deadline_s - timeout_s
+            deadline = time.monotonic() + deadline_s
             row = await self._decide(org, product, lane, weight, deadline_s)
             waited_s = time.monotonic() - began
             granted = row["permit"] is not None
@@ -146,7 +150,9 @@ class Quota:
                 )
                 if not granted:
                     raise self._refused(product, row["used_up"], row["wait_s"])
-                return Permit(row["permit"], product, org, lane, weight, write_until)
+                return Permit(
+                    row["permit"], product, org, lane, weight, deadline - timeout_s, deadline
+                )
             # A little late and uneven, so that replicas do not ask in step.
             await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
 
@@ -223,6 +229,10 @@ class Quota:
             1800.0,
         )
         return Told(row["used_up"], row["wait_s"])
+
+    def window_s(self, product: str) -> float:
+        """The sliding window of the product's call limit; 0 when it has none."""
+        return self._limits[product].window_s
 
     def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
         return RateLimited(

@@ -1,0 +1,68 @@
+"""What a call is: the operation as our clients declare it, the reply, and the record of a try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of Zoho's, as our typed clients declare it.
+
+    `repeatable` is the declaring client's claim that doing it twice leaves the state of once:
+    with it a lost answer is `Unavailable`, without it `OutcomeUnknown`. A GET is always repeatable.
+    `weight` is what it costs of the day's credits; `call()` may say another.
+    `settle_s`: how long after a lost answer a search surely shows what was done.
+    `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
+    their place instead of raising, whatever the HTTP status.
+    """
+
+    product: Literal["billing", "books", "crm", "desk"]
+    name: str
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    repeatable: bool = False
+    weight: int = 1
+    timeout_s: float = 20.0
+    settle_s: float = 120.0
+    accept: Literal["json", "pdf"] = "json"
+    rows: bool = False
+
+    @property
+    def reads(self) -> bool:
+        return self.method == "GET"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Zoho's answer to a call that succeeded.
+
+    `body` is the JSON object: `{}` when there was none (204), a top-level array under `data`.
+    Numbers with a fraction are `Decimal`; numbers of 15 digits and more are ids and come as `str`.
+    `content` is the document when the operation accepts a PDF.
+    """
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+    content: bytes = b""
+
+
+@dataclass(frozen=True)
+class Called:
+    """One try of one call, for the log and the metrics.
+
+    `outcome`: ok, a limit's name, the name of what is misconfigured, rejected, outage, lost,
+    not_written, … `status` is 0 when there was no answer. `quota_left` of the day, when Zoho said.
+    """
+
+    org: str
+    product: str
+    operation: str
+    outcome: str
+    status: int
+    zoho_code: str
+    duration_s: float
+    attempt: int
+    quota_left: int | None

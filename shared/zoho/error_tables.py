@@ -1,0 +1,95 @@
+"""What an answer of Zoho's means: the vocabulary of the products' tables, and how a row is found.
+
+Products differ in data, never in code paths: `error_tables_<product>.py` holds one row per answer
+that we know of, each with the section of the reference it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+# `code` of an answer that is no JSON object: a page of HTML, or nothing at all.
+NOT_JSON: Final = "html"
+
+
+class Meaning(Enum):
+    """What became of the call, and so what may be done about it."""
+
+    MINUTE_LIMIT = "minute"  # not done; wait out the window
+    DAY_LIMIT = "day"  # not done; wait for the reset
+    CONCURRENCY_LIMIT = "concurrency"  # not done; wait a second
+    BAD_TOKEN = "token"  # noqa: S105  not done; one new token, one more try
+    SCOPE = "scope"  # not done; a person has to mend it, as the next five
+    ORGANIZATION = "organization"
+    PERMISSION = "permission"
+    LICENCE = "licence"
+    DISABLED_USER = "disabled_user"
+    SETUP = "setup"
+    REJECTED = "rejected"  # not done; never will be
+    NOT_YET = "not_yet"  # not done; the record's state passes (locked, changed meanwhile)
+    OUTAGE = "outage"  # no telling whether it was done
+
+
+MISCONFIGURED: Final = frozenset(
+    {
+        Meaning.SCOPE,
+        Meaning.ORGANIZATION,
+        Meaning.PERMISSION,
+        Meaning.LICENCE,
+        Meaning.DISABLED_USER,
+        Meaning.SETUP,
+    }
+)
+LIMITS: Final = frozenset({Meaning.MINUTE_LIMIT, Meaning.DAY_LIMIT, Meaning.CONCURRENCY_LIMIT})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One known answer. None matches any status, or any code; the first row that matches counts.
+
+    `quotes`: text that the message must hold, where a code alone says too little. `wait_s`: how
+    long to stay away when Zoho names no time. `code` on the error, where ours is finer than the
+    class's own.
+    """
+
+    status: int | None
+    zoho_code: str | None
+    meaning: Meaning
+    source: str
+    wait_s: float | None = None
+    quotes: str = ""
+    code: str | None = None
+
+    def matches(self, status: int, zoho_code: str, message: str) -> bool:
+        return (
+            # Of a 5xx no code alone says that nothing was done.
+            (self.status == status or (self.status is None and status < 500))
+            and self.zoho_code in (None, zoho_code)
+            and self.quotes in message
+        )
+
+
+# What a status says when a product's table does not know better.
+_BY_STATUS: Final = (
+    Row(401, None, Meaning.BAD_TOKEN, "finance 1.3, crm 1.3, desk 2.4"),
+    Row(403, None, Meaning.PERMISSION, "finance 2.1, crm 1.3, desk 2.4"),
+    Row(408, None, Meaning.OUTAGE, "ours: the edge gave up waiting"),
+    Row(429, None, Meaning.MINUTE_LIMIT, "finance 2.3", wait_s=60.0),
+)
+
+
+def row_for(table: Sequence[Row], status: int, zoho_code: str, message: str = "") -> Row:
+    """The row that this answer matches; never none."""
+    for row in (*table, *_BY_STATUS):
+        if row.matches(status, zoho_code, message):
+            return row
+    if status >= 500 or (status < 400 and zoho_code in ("", NOT_JSON)):
+        # Also a redirect, and a 2xx without the JSON that it should hold (trap 2 of finance).
+        return Row(status, None, Meaning.OUTAGE, "finance 5.2")
+    if zoho_code == NOT_JSON:
+        # A page of the front door's: the API itself never saw the request.
+        return Row(status, NOT_JSON, Meaning.NOT_YET, "finance 5.2", code="zoho_unavailable")
+    return Row(status, None, Meaning.REJECTED, "finance 2.2, crm 1.3, desk 2.4")

@@ -1,0 +1,160 @@
+"""One request and its answer on the wire, and whether the request was ever written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from yarl import URL
+
+_CONNECT_S: Final = 5.0
+# Idle connections are dropped by us before a peer is likely to.
+_KEEP_S: Final = 10.0
+_AGENT: Final = "zoho-relay"
+
+
+class NotWritten(Exception):
+    """Surely nothing reached Zoho. `too_late`: because its last moment had passed."""
+
+    def __init__(self, *, too_late: bool = False) -> None:
+        super().__init__("too late to write" if too_late else "no connection")
+        self.too_late = too_late
+
+
+class AnswerLost(Exception):
+    """It was written, or may have been, and no answer came."""
+
+
+@dataclass
+class Exchange:
+    """The life of one request. `written` once its first byte may have left.
+
+    `traced`: aiohttp tells us of its steps, so that "not written" is known and not guessed.
+    """
+
+    write_until: float
+    written: bool = False
+    traced: bool = False
+
+
+@dataclass(frozen=True)
+class Raw:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """Connections to Zoho; at most `connections` requests at a time, first come, first served.
+
+    aiohttp's own connector is not fair: with more tasks than connections some waited over a second.
+    """
+
+    def __init__(
+        self, kept: aiohttp.ClientSession, fresh: aiohttp.ClientSession, connections: int
+    ) -> None:
+        self._kept = kept
+        self._fresh = fresh
+        self._slots = asyncio.Semaphore(connections)
+
+    async def send(
+        self,
+        exchange: Exchange,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str],
+        json: Any,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        fresh: bool,
+    ) -> Raw:
+        """Send it and read the whole answer. Redirects are not followed: they would carry the
+        token elsewhere, and cost a call.
+
+        `fresh`: on a connection of its own. One that was kept may be closed by the peer in the very
+        moment we write, and that is an answer lost.
+        Raises: NotWritten, AnswerLost.
+        """
+        session = self._fresh if fresh else self._kept
+        async with self._slots:
+            try:
+                async with session.request(
+                    method,
+                    URL(url).update_query(params),
+                    data=None if json is None else dumps(json),
+                    headers=headers,
+                    timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S),
+                    allow_redirects=False,
+                    trace_request_ctx=exchange,
+                ) as response:
+                    exchange.written = True
+                    return Raw(response.status, response.headers, await response.read())
+            except NotWritten as error:
+                if exchange.written:
+                    raise AnswerLost from error
+                raise
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if not exchange.written and (exchange.traced or _before_writing(error)):
+                    raise NotWritten from error
+                exchange.written = True
+                raise AnswerLost from error
+
+
+@asynccontextmanager
+async def open_wire(*, connections: int = 20) -> AsyncIterator[Wire]:
+    """The sessions that calls go through, closed on the way out."""
+    async with (
+        _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S)) as kept,
+        _session(aiohttp.TCPConnector(limit=0, force_close=True)) as fresh,
+    ):
+        yield Wire(kept, fresh, connections)
+
+
+def dumps(value: Any) -> bytes:
+    """JSON; a `Decimal` as the number it is."""
+    return orjson.dumps(value, default=_decimal)
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(format(value, "f"))
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(_about_to_connect)
+    trace.on_request_headers_sent.append(_about_to_write)
+    return aiohttp.ClientSession(
+        connector=connector,
+        trace_configs=[trace],
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": _AGENT},
+    )
+
+
+async def _about_to_connect(_session: Any, context: Any, _params: Any) -> None:
+    context.trace_request_ctx.traced = True
+
+
+async def _about_to_write(_session: Any, context: Any, _headers: Any) -> None:
+    """aiohttp calls this when it is connected, before the first byte leaves."""
+    exchange: Exchange = context.trace_request_ctx
+    # aiohttp sends a GET, PUT or DELETE again by itself when a kept connection turns out to be
+    # closed. Zoho would count both, we only one; and a PUT was perhaps done.
+    if exchange.written or time.monotonic() > exchange.write_until:
+        raise NotWritten(too_late=not exchange.written)
+    exchange.written = True
+
+
+def _before_writing(error: BaseException) -> bool:
+    """Whether the error says that there was no connection. Any other counts as written."""
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
