@@ -25,7 +25,7 @@ from deploy.local.processes import ProcessSpec, belongs_to, read_pid, write_plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FOLDERS = ("logs", "pids", "stopped", "deaths")
-_HOPELESS = 5  # deaths in a row, each within seconds of the start
+_HOPELESS = 4  # deaths in a row, each within seconds of the start
 
 
 class StackFailed(Exception):

@@ -1,0 +1,39 @@
+"""A service as small as it gets: ready on METRICS_PORT, says what it was given, drains on SIGTERM.
+
+`dies` as its argument makes it fail at its start; `drains` makes it take a moment to stop.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        given = {"environment": dict(os.environ), "cwd": os.getcwd()}  # noqa: PTH109
+        body = json.dumps(given).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+def main() -> None:
+    if "dies" in sys.argv:
+        sys.exit("ZOHO_ORGANIZATION_ID: is not set")
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["METRICS_PORT"])), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print("ready", flush=True)
+    stopping.wait()
+    print("drained", flush=True)
+
+
+if __name__ == "__main__":
+    main()
