@@ -224,6 +224,28 @@ class ZohoEndpoints(Environment):
     zoho_desk_url: HttpUrl | None = None
 
 
+class ZohoCalls(Environment):
+    """How calls to Zoho are timed, and which plans' limits apply (without one, the lowest).
+
+    `effect_write_s`: how long after its intent is committed a create may still be written.
+    `effect_timeout_s`: the longest time Zoho may work on it then; not less than any request's
+    timeout. `settle_factor`: what the operations' settle times are multiplied by; less than 1 only
+    where searches do not lag. `zoho_minute_calls`, `zoho_window_s`: another minute than the plans'.
+    """
+
+    effect_write_s: Seconds = 5.0
+    effect_timeout_s: Seconds = 40.0
+    settle_factor: Annotated[float, Field(ge=0)] = 1.0
+    zoho_billing_plan: str | None = None
+    zoho_books_plan: str | None = None
+    zoho_crm_edition: str | None = None
+    zoho_crm_users: Count = 1
+    zoho_desk_edition: str | None = None
+    zoho_desk_agents: Count = 1
+    zoho_minute_calls: Count | None = None
+    zoho_window_s: Seconds | None = None
+
+
 class ZohoOrganization(Environment):
     """Billing's organization, and Books' where that is another one."""
 

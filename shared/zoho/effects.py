@@ -60,6 +60,7 @@ class Effects:
 
     `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
     time Zoho may work on it after that; not less than any operation's request timeout.
+    `settle_factor` multiplies the operations' settle times.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Effects:
         *,
         write_s: float = 5.0,
         timeout_s: float = 20.0,
+        settle_factor: float = 1.0,
     ) -> None:
         self._journal = EffectsJournal(pool)
         self._vault = vault
@@ -78,6 +80,7 @@ class Effects:
         self._metrics = metrics
         self._write_s = write_s
         self._timeout_s = timeout_s
+        self._settle_factor = settle_factor
 
     async def perform(
         self,
@@ -103,6 +106,7 @@ class Effects:
             and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
             that it was surely not done, and close the intent.
         """
+        settle_s *= self._settle_factor
         while True:
             entry = await self._journal.entry(key)
             remembered = await self._settled(key, entry, find=find, owner=owner, money=money)

@@ -1,0 +1,214 @@
+"""What every worker is made of: the parts between a service's settings and its handlers.
+
+    async with worker_parts("billing-worker", "billing", settings, …) as parts:
+        async with parts.messaging([Lane("commands", routes), …]) as messaging: …
+
+Parts are entered in the order in which they need each other, and left in the opposite one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.keyring import KeyRing
+from shared.errors import Unavailable
+from shared.messaging.policy import MessagingPolicy, RetryPolicy
+from shared.messaging.routes import Lane
+from shared.messaging.service import Messaging
+from shared.observability.health import Health
+from shared.observability.metrics import Metrics
+from shared.settings import (
+    Amqp,
+    Consumer,
+    Crypto,
+    Database,
+    Observability,
+    TokenService,
+    ZohoCalls,
+    ZohoEndpoints,
+)
+from shared.storage import pool as storage
+from shared.storage.migrations import migrate
+from shared.zoho.breakers import Breakers
+from shared.zoho.data_centers import Endpoints
+from shared.zoho.effects import Effects
+from shared.zoho.exchange import open_wire
+from shared.zoho.http import Operation, ZohoHttp
+from shared.zoho.observers import ZohoMetrics, log_call
+from shared.zoho.quota import Quota
+from shared.zoho.quota_limits import Limits, limits_of
+from shared.zoho.tokens import Tokens
+
+
+class WorkerSettings(
+    Amqp, Database, Crypto, TokenService, ZohoEndpoints, ZohoCalls, Consumer, Observability
+):
+    """What every worker reads; each adds its own groups."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The common parts of one running worker."""
+
+    service: str
+    schema: str
+    settings: WorkerSettings
+    pool: asyncpg.Pool
+    vault: Vault
+    index: BlindIndex
+    metrics: Metrics
+    health: Health
+    breakers: Breakers
+    http: ZohoHttp
+    effects: Effects
+
+    @asynccontextmanager
+    async def messaging(self, lanes: Sequence[Lane]) -> AsyncIterator[Messaging]:
+        """Consume the lanes, and be ready while the broker is there."""
+        settings = self.settings
+        messaging = Messaging(
+            service=self.service,
+            schema=self.schema,
+            amqp_url=settings.amqp_url,
+            pool=self.pool,
+            vault=self.vault,
+            digest=self.index,
+            metrics=self.metrics,
+            lanes=lanes,
+            policy=MessagingPolicy(
+                retry=RetryPolicy(max_attempts=settings.max_attempts),
+                lease_s=settings.lease_s,
+                unknown_user_wait_s=settings.unknown_user_wait,
+                drain_timeout_s=settings.drain_timeout_s,
+            ),
+        )
+
+        async def broker() -> None:
+            if not await messaging.ready():
+                raise Unavailable("the broker is not connected", code="broker_unavailable")
+
+        async with messaging:
+            self.health.add("broker", broker)
+            yield messaging
+
+
+@asynccontextmanager
+async def worker_parts(
+    service: str,
+    schema: str,
+    settings: WorkerSettings,
+    *,
+    migrations: Path,
+    organization_ids: Mapping[str, str],
+    probes: Mapping[str, tuple[Operation, str]] | None = None,
+    org: str = "default",
+) -> AsyncIterator[Parts]:
+    """Build the parts. `organization_ids`: Zoho's, by product; `probes`: see `ZohoHttp`."""
+    async with AsyncExitStack() as stack:
+        metrics = Metrics(service)
+        health = Health(metrics, host=settings.http_host, port=settings.metrics_port)
+        await stack.enter_async_context(health)
+        pool = await stack.enter_async_context(
+            storage.connect(
+                settings.database_url, size=settings.database_pool_size, application=service
+            )
+        )
+        await migrate(pool, schema=schema, folder=migrations)
+
+        async def database() -> None:
+            await pool.fetchval("SELECT 1")
+
+        health.add("database", database)
+        vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
+        index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
+        seen = ZohoMetrics(metrics)
+        breakers = Breakers(observe=seen.breaker)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        wire = await stack.enter_async_context(open_wire())
+        endpoints = endpoints_of(settings, organization_ids)
+        http = ZohoHttp(
+            wire,
+            Tokens(
+                session,
+                settings.token_service_url,
+                settings.token_service_key,
+                observe=seen.token_fetched,
+            ),
+            Quota(pool, _limits(settings, endpoints.zone), observe=seen.decided),
+            {org: endpoints},
+            breakers,
+            observers=(log_call, seen.called),
+            probes=probes,
+        )
+        effects = Effects(
+            pool,
+            vault,
+            http,
+            metrics,
+            write_s=settings.effect_write_s,
+            timeout_s=settings.effect_timeout_s,
+            settle_factor=settings.settle_factor,
+        )
+        yield Parts(
+            service,
+            schema,
+            settings,
+            pool,
+            vault,
+            index,
+            metrics,
+            health,
+            breakers,
+            http,
+            effects,
+        )
+
+
+def endpoints_of(settings: ZohoEndpoints, organization_ids: Mapping[str, str]) -> Endpoints:
+    """The data centre's hosts, with what the settings override."""
+    given = {
+        "accounts": settings.zoho_accounts_url,
+        "billing": settings.zoho_billing_url,
+        "books": settings.zoho_books_url,
+        "crm": settings.zoho_crm_url,
+        "crm_upload": settings.zoho_crm_upload_url,
+        "desk": settings.zoho_desk_url,
+    }
+    return Endpoints(
+        data_center=settings.zoho_data_center,
+        crm_version=settings.zoho_crm_version,
+        overrides={name: url for name, url in given.items() if url},
+        organization_ids=organization_ids,
+    )
+
+
+def _limits(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
+    plans = {
+        "billing": (settings.zoho_billing_plan, 1),
+        "books": (settings.zoho_books_plan, 1),
+        "crm": (settings.zoho_crm_edition, settings.zoho_crm_users),
+        "desk": (settings.zoho_desk_edition, settings.zoho_desk_agents),
+    }
+    limits = {
+        product: limits_of(product, plan=plan, users=users, zone=zone)
+        for product, (plan, users) in plans.items()
+    }
+    return {product: _overridden(found, settings) for product, found in limits.items()}
+
+
+def _overridden(limits: Limits, settings: ZohoCalls) -> Limits:
+    if limits.calls is None:
+        return limits
+    return replace(
+        limits,
+        calls=settings.zoho_minute_calls or limits.calls,
+        window_s=settings.zoho_window_s or limits.window_s,
+    )
