@@ -1,0 +1,6 @@
+from services.crm_worker.app import SERVICE, main
+from services.crm_worker.settings import Settings
+from shared import runtime
+
+if __name__ == "__main__":
+    runtime.run(SERVICE, Settings.load, main)

@@ -1,0 +1,65 @@
+"""crm-worker put together: its routes, and the flusher beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from services.crm_worker.flusher import Flusher, Pace
+from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
+from services.crm_worker.handlers.interactions import note_interaction
+from services.crm_worker.repositories.contacts import Contacts
+from services.crm_worker.settings import Settings
+from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
+from shared.contracts.events import SubscriptionChanged
+from shared.messaging.routes import Lane, Route
+from shared.worker import Parts, worker_parts
+from shared.zoho.crm import ZohoCrm
+from shared.zoho.effects import Effects
+
+SERVICE, SCHEMA = "crm-worker", "crm"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    async with worker_parts(
+        SERVICE, SCHEMA, settings, migrations=MIGRATIONS, organization_ids={}
+    ) as parts:
+        contacts = Contacts(parts.pool, parts.vault, parts.index)
+        crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)
+        async with parts.messaging(lanes(parts, contacts, crm)) as messaging:
+            flusher = Flusher(
+                contacts=contacts,
+                committer=messaging.committer,
+                crm=crm,
+                gate=parts.breakers.gate(crm.org, "crm"),
+                metrics=parts.metrics,
+                pace=Pace(every_s=settings.crm_flush_every_s),
+            )
+            await flusher.run(stop)
+
+
+def lanes(parts: Parts, contacts: Contacts, crm: ZohoCrm) -> list[Lane]:
+    """What crm-worker listens to. Only notes call CRM from a handler; the flusher does the rest."""
+    prefetch = parts.settings.prefetch
+    return [
+        Lane("commands", commands(contacts, crm, parts.effects), prefetch=prefetch),
+        Lane("events", events(contacts), prefetch=prefetch),
+    ]
+
+
+def commands(contacts: Contacts, crm: ZohoCrm, effects: Effects) -> Mapping[str, Route]:
+    note = partial(note_interaction, contacts=contacts, crm=crm, effects=effects)
+    return {
+        "user.signed_up.v1": Route(UserSignedUp, partial(want_contact, contacts=contacts)),
+        "user.updated.v1": Route(UserUpdated, partial(want_changes, contacts=contacts)),
+        "interaction.recorded.v1": Route(InteractionRecorded, note),
+    }
+
+
+def events(contacts: Contacts) -> Mapping[str, Route]:
+    return {
+        "subscription.changed.v1": Route(SubscriptionChanged, partial(want_tier, contacts=contacts))
+    }

@@ -1,0 +1,14 @@
+"""What crm-worker reads from its environment."""
+
+from __future__ import annotations
+
+from shared.settings import CrmFields, Port, Seconds, for_service
+from shared.worker import WorkerSettings
+
+
+class Settings(WorkerSettings, CrmFields):
+    model_config = for_service("crm-worker")
+
+    metrics_port: Port = 9103
+    # Changes of one contact within this time become one row at CRM.
+    crm_flush_every_s: Seconds = 1.0
