@@ -28,4 +28,4 @@ async def want_changes(message: UserUpdated, work: UnitOfWork, *, contacts: Cont
 
 
 async def want_tier(event: SubscriptionChanged, work: UnitOfWork, *, contacts: Contacts) -> None:
-    contacts.want_tier(work, event.user_id, event.tier, version=event.version)
+    contacts.want_tier(work, event.user_id, event.tier, version=event.version or 0)
