@@ -1,0 +1,92 @@
+"""What is published beside the code says what the code says."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from shared.contracts.asyncapi import document, files, schemas
+
+ROOT = Path(__file__).parents[3]
+FILES = files()
+SCHEMAS = schemas()
+CODE = re.compile(r"[a-z][a-z0-9_]+")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_published_contracts_are_current(name):
+    path = ROOT / "docs" / name
+
+    assert path.is_file(), "run `python -m shared.contracts.asyncapi`"
+    assert path.read_text() == FILES[name], "run `python -m shared.contracts.asyncapi`"
+
+
+def test_no_schema_is_left_of_a_message_that_is_gone():
+    published = {f"schemas/{path.name}" for path in (ROOT / "docs/schemas").glob("*.json")}
+
+    assert published <= set(FILES)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_is_a_schema(name):
+    Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_every_reference_of_the_document_leads_somewhere():
+    def references(value):
+        if isinstance(value, dict):
+            yield from ([value["$ref"]] if "$ref" in value else [])
+            value = list(value.values())
+        if isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    whole = document()
+    for reference in references(whole):
+        if reference.startswith("./"):
+            assert reference.removeprefix("./") in FILES
+            continue
+        found = whole
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+
+
+def codes_used(path):
+    """Every constant that is given as a `code`: class attributes, keywords, keys of dicts."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.keyword) and node.arg == "code":
+            yield node.value
+        elif isinstance(node, ast.ClassDef):
+            for line in node.body:
+                target = getattr(line, "target", None) or next(
+                    iter(getattr(line, "targets", [])), None
+                )
+                if isinstance(target, ast.Name) and target.id == "code":
+                    yield from [line.value] if line.value else []
+        elif isinstance(node, ast.Dict):
+            yield from (
+                value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and key.value == "code"
+            )
+
+
+def test_every_error_code_is_explained():
+    explained = set(re.findall(r"^\| `([a-z0-9_]+)`", (ROOT / "docs/errors.md").read_text(), re.M))
+    sources = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")]
+
+    used = {
+        (constant.value, str(path.relative_to(ROOT)))
+        for path in sources
+        if "zoho_sandbox" not in path.parts  # its codes are Zoho's
+        for node in codes_used(path)
+        for constant in ast.walk(node)  # both branches of a conditional expression
+        if isinstance(constant, ast.Constant)
+        and isinstance(constant.value, str)
+        and CODE.fullmatch(constant.value)
+    }
+
+    assert {code for code, _ in used} >= {"invalid_message", "unknown_command"}
+    assert not {one for one in used if one[0] not in explained}
