@@ -13,7 +13,6 @@ number is compared and set, so a second one loses. Money acts again only on posi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, Final
@@ -31,7 +30,7 @@ from shared.errors import (
 )
 from shared.observability.metrics import Metrics
 from shared.zoho.effects_journal import EffectKey, EffectsJournal, Entry, State
-from shared.zoho.http import Permit, Product, ZohoHttp
+from shared.zoho.http import Permit, ZohoHttp
 from shared.zoho.lanes import Lane
 
 __all__ = ["Absence", "EffectKey", "Effects"]
@@ -53,6 +52,7 @@ class Absence(Enum):
 
 Act = Callable[[Permit], Awaitable[Result]]
 Find = Callable[[], Awaitable[Result | Absence | None]]
+Adopt = Callable[[], Awaitable[Result | None]]
 
 
 class Effects:
@@ -86,12 +86,13 @@ class Effects:
         self,
         key: EffectKey,
         *,
-        product: Product,
+        product: str,
         lane: Lane,
         act: Act,
         find: Find,
         settle_s: float,
         owner: User | Day,
+        adopt: Adopt | None = None,
         money: bool = False,
     ) -> Result:
         """Do it once, and return what was remembered of it; the second time only remember.
@@ -99,6 +100,7 @@ class Effects:
         `act` writes with the permit it is given and returns what must be kept (JSON types; ids of
         Zoho's are fine, it is sealed under `owner`'s key). `find` looks for what an unanswered act
         may have made, comparing for equality. `settle_s` is how long the operation's searches lag.
+        `adopt`, asked before acting, finds what others have made and what is then not made again.
 
         Raises:
             OutcomeUnknown: it may have been done; come back after `settle_s` and look.
@@ -112,9 +114,18 @@ class Effects:
             remembered = await self._settled(key, entry, find=find, owner=owner, money=money)
             if remembered is not None:
                 return remembered
-            async with self._http.permit(product, org=key.org, lane=lane) as permit:
+            adopted = await adopt() if adopt else None
+            if adopted is not None:
+                act = _nothing_but(adopted)
+            async with self._http.permit(
+                product,
+                org=key.org,
+                lane=lane,
+                operation=key.operation,
+                timeout_s=self._timeout_s,
+            ) as permit:
                 # Read before the commit, so that ours runs out before PostgreSQL's does.
-                permit.write_until = min(permit.write_until, time.monotonic() + self._write_s)
+                permit.write_within(self._write_s)
                 number = await self._journal.intend(
                     key,
                     product=product,
@@ -127,7 +138,7 @@ class Effects:
                     return await self._act(key, number, act, permit, settle_s, owner)
             # Another replica intends the same: see what it has come to.
 
-    async def any_open(self, org: str, product: Product | None = None) -> bool:
+    async def any_open(self, org: str, product: str | None = None) -> bool:
         """Whether something of this organization may have been made that we do not know of yet."""
         return await self._journal.any_open(org, product)
 
@@ -203,6 +214,13 @@ class Effects:
         self._metrics.effects_reconciled.labels(
             org=key.org, operation=key.operation, found=found
         ).inc()
+
+
+def _nothing_but(result: Result) -> Act:
+    async def act(_permit: Permit) -> Result:
+        return result
+
+    return act
 
 
 def _unknown(key: EffectKey) -> PermanentError:

@@ -76,7 +76,7 @@ class Permits:
 
     @asynccontextmanager
     async def permit(
-        self, product: str, *, org: str, lane: Lane, weight: int = 1
+        self, product: str, *, org: str, lane: Lane, **_more: object
     ) -> AsyncIterator[Permit]:
         self.granted += 1
         yield Permit(
@@ -84,9 +84,9 @@ class Permits:
             product="billing",
             org=org,
             lane=lane,
-            weight=weight,
+            weight=1,
             write_until=time.monotonic() + 30,
-            access_token="token",
+            deadline=time.monotonic() + 60,
         )
 
 

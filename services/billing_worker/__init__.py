@@ -1,0 +1,1 @@
+"""Customers, subscriptions, payments, invoices and revenue, in Zoho Billing and Books."""

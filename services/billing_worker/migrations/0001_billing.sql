@@ -1,0 +1,96 @@
+-- Users, and their customers in Zoho Billing. `revision` rises with every change of what decides the
+-- user's tier, so that an event told from a state read before somebody else's change is not told.
+CREATE TABLE {schema}.users (
+    org text NOT NULL,
+    user_id text NOT NULL,
+    customer_sealed bytea,              -- Billing's id of the customer; null: not made yet
+    revision bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org, user_id)
+);
+
+-- One field of a user each, with the arrival of the command that set it: an older command, back from
+-- a delay, changes nothing. A sign-up counts as 0, so that every update is later than it, and what a
+-- subscription's request brings along as -1.
+CREATE TABLE {schema}.user_fields (
+    org text NOT NULL,
+    user_id text NOT NULL,
+    field text NOT NULL,                -- email, full_name, first_name, last_name, phone
+    value_sealed bytea NOT NULL,
+    arrived bigint NOT NULL,
+    PRIMARY KEY (org, user_id, field)
+);
+
+CREATE TABLE {schema}.subscriptions (
+    org text NOT NULL,
+    subscription_id text NOT NULL,      -- the application's, or an opaque one of ours
+    user_id text NOT NULL,
+    zoho_id_sealed bytea NOT NULL,
+    origin text NOT NULL CHECK (origin IN ('application', 'zoho')),
+    status text NOT NULL,               -- Zoho's word
+    plan_code text,
+    quantity numeric,
+    term_ends_at date,
+    zoho_updated_at timestamptz,        -- how new, by Zoho's clock, what is stored is
+    read_at timestamptz,                -- since when, by our clock, it has been read
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org, subscription_id)
+);
+
+CREATE INDEX subscriptions_user ON {schema}.subscriptions (org, user_id);
+
+-- Invoices that Zoho made. A row comes with the first word of one (a webhook, a subscription that
+-- names it); it is announced once Books has it, under our own id.
+CREATE TABLE {schema}.invoices (
+    org text NOT NULL,
+    invoice_id text NOT NULL,           -- opaque, ours
+    user_id text NOT NULL,
+    subscription_id text,
+    billing_sealed bytea,               -- its ids in the two products
+    books_sealed bytea,
+    number text,
+    status text,
+    total numeric,
+    balance numeric,
+    currency text,
+    dated date,
+    due_on date,
+    origin text NOT NULL DEFAULT 'zoho' CHECK (origin IN ('application', 'zoho')),
+    wanted_at timestamptz NOT NULL DEFAULT now(),
+    look_at timestamptz NOT NULL DEFAULT now(),     -- when Books is asked for it next
+    lease bigint NOT NULL DEFAULT 0,
+    gap_counted boolean NOT NULL DEFAULT false,
+    announced_at timestamptz,
+    PRIMARY KEY (org, invoice_id)
+);
+
+CREATE UNIQUE INDEX invoices_number ON {schema}.invoices (org, number);
+CREATE INDEX invoices_user ON {schema}.invoices (org, user_id);
+CREATE INDEX invoices_wanted ON {schema}.invoices (look_at) WHERE announced_at IS NULL;
+
+CREATE TABLE {schema}.payments (
+    org text NOT NULL,
+    payment_id text NOT NULL,           -- the application's, or an opaque one of ours
+    user_id text NOT NULL,
+    zoho_id_sealed bytea NOT NULL,
+    origin text NOT NULL CHECK (origin IN ('application', 'zoho')),
+    outcome text NOT NULL,              -- succeeded, failed
+    by_card boolean NOT NULL DEFAULT false,
+    amount numeric,
+    currency text,
+    invoice_id text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org, payment_id)
+);
+
+-- Take the user's next revision, if it still is the one that was read. Otherwise somebody else has
+-- changed what decides the user's tier: the whole commit fails, and the message is handled again.
+CREATE FUNCTION {schema}.take_revision(p_org text, p_user_id text, p_read bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE {schema}.users SET revision = revision + 1
+    WHERE org = p_org AND user_id = p_user_id AND revision = p_read;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the user changed meanwhile' USING ERRCODE = 'serialization_failure';
+    END IF;
+END $$;

@@ -1,0 +1,1 @@
+"""All SQL of billing-worker, one module per aggregate."""
