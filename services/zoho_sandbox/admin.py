@@ -15,7 +15,7 @@ from aiohttp import web
 
 from services.zoho_sandbox.faults import UnknownFault
 from services.zoho_sandbox.webhooks import Misbehaviour, Target
-from services.zoho_sandbox.world import PRODUCTS, World
+from services.zoho_sandbox.world import World
 
 AdminHandler = Callable[[web.Request, dict[str, Any]], Awaitable[Any]]
 
@@ -120,7 +120,7 @@ class _Calls:
 
     async def set_lag(self, request: web.Request, body: dict[str, Any]) -> Any:
         for product, seconds in body.items():
-            if product not in PRODUCTS:
+            if product not in self._world.lag_s:
                 raise ValueError(f"unknown product: {product}")
             self._world.lag_s[product] = float(seconds)
         return self._world.lag_s

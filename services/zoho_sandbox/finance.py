@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from services.zoho_sandbox.routes import Call
+from services.zoho_sandbox.routes import Call, Handler, Routes
 from services.zoho_sandbox.tables import Record
 from services.zoho_sandbox.world import World
 
@@ -51,6 +51,25 @@ def answer(status: int, code: int, message: str, **resources: Any) -> web.Respon
 
 def ok(message: str = "success", *, status: int = 200, **resources: Any) -> web.Response:
     return answer(status, 0, message, **resources)
+
+
+def speaking(handler: Handler) -> Handler:
+    """The handler, with what it rejects said in the envelope."""
+
+    async def answered(call: Call) -> web.StreamResponse:
+        try:
+            return await handler(call)
+        except Rejected as no:
+            return answer(no.status, no.code, no.message)
+
+    return answered
+
+
+class FinanceRoutes(Routes):
+    """Routes whose handlers may raise `Rejected`."""
+
+    def add(self, method: str, path: str, operation: str, handler: Handler, **more: Any) -> None:
+        super().add(method, path, operation, speaking(handler), **more)
 
 
 def not_found(what: str) -> Rejected:
@@ -171,3 +190,49 @@ class FinanceDialect:
         response.headers["X-Rate-Limit-Limit"] = str(meter.limit.day)
         response.headers["X-Rate-Limit-Remaining"] = str(remaining)
         response.headers["X-Rate-Limit-Reset"] = str(int(meter.day_resets_in_s()) + 1)
+
+
+def shown(record: Record) -> Record:
+    """What the API shows of a record; the sandbox's own notes start with an underscore."""
+    return {name: value for name, value in record.items() if not name.startswith("_")}
+
+
+def money(value: Any) -> float:
+    """An amount with cents, as these products write it: a JSON number.
+
+    Raises: Rejected: it is no number, or negative.
+    """
+    try:
+        amount = round(float(value), 2)
+    except (TypeError, ValueError) as error:
+        raise invalid("amount") from error
+    if amount < 0:
+        raise invalid("amount")
+    return amount
+
+
+def custom_fields(given: Any) -> list[Record]:
+    """Custom fields as kept: each by its label and its API name, whichever was sent."""
+    kept = []
+    for index, field in enumerate(given or [], start=1):
+        label, api_name = field.get("label"), field.get("api_name")
+        label = label or str(api_name or "").removeprefix("cf_").replace("_", " ").title()
+        api_name = api_name or "cf_" + str(label).lower().replace(" ", "_")
+        kept.append(
+            {
+                "index": index,
+                "label": label,
+                "api_name": api_name,
+                "value": field.get("value"),
+                "data_type": "text",
+            }
+        )
+    return kept
+
+
+def custom_value(record: Record, name: str) -> Any:
+    """What the custom field of this API name or label holds; None when it is not set."""
+    for field in record.get("custom_fields", []):
+        if name in (field.get("api_name"), field.get("label")):
+            return field.get("value")
+    return None
