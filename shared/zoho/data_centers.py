@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from shared.settings import ZohoEndpoints
+
 
 @dataclass(frozen=True)
 class DataCenter:
@@ -115,6 +117,26 @@ class Endpoints:
     crm_version: str = "v8"
     overrides: Mapping[str, str] = field(default_factory=dict)
     organization_ids: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, settings: ZohoEndpoints, organization_ids: Mapping[str, str] | None = None
+    ) -> Endpoints:
+        """The endpoints that the environment says."""
+        named = {
+            "accounts": settings.zoho_accounts_url,
+            "billing": settings.zoho_billing_url,
+            "books": settings.zoho_books_url,
+            "crm": settings.zoho_crm_url,
+            "crm_upload": settings.zoho_crm_upload_url,
+            "desk": settings.zoho_desk_url,
+        }
+        return cls(
+            settings.zoho_data_center,
+            settings.zoho_crm_version,
+            {product: url for product, url in named.items() if url},
+            organization_ids or {},
+        )
 
     @property
     def zone(self) -> str:

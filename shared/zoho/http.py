@@ -232,7 +232,7 @@ class ZohoHttp:
                 request.org, operation.product, operation.name, lane=request.lane
             )
             return Reply(answer.status, answer.body, raw.headers, answer.content)
-        raise await self._refused(request, row, answer, told, token)
+        raise await self._refused(request, permit, row, answer, told, token)
 
     async def _send(
         self, request: _Request, permit: Permit, exchange: Exchange, token: Token
@@ -263,7 +263,13 @@ class ZohoHttp:
         )
 
     async def _refused(
-        self, request: _Request, row: Row, answer: Answer, told: Told, token: Token
+        self,
+        request: _Request,
+        permit: Permit,
+        row: Row,
+        answer: Answer,
+        told: Told,
+        token: Token,
     ) -> Exception:
         """Zoho answered, and the answer is no success."""
         operation = request.operation
@@ -278,7 +284,9 @@ class ZohoHttp:
             settle_s=operation.settle_s,
             told=told,
         )
-        if row.meaning is Meaning.BAD_TOKEN and not request.token_replaced:
+        # A trial does not pay a mint for a token that has just been refused.
+        stale = not (permit.trial and self._tokens.is_new(token))
+        if row.meaning is Meaning.BAD_TOKEN and stale and not request.token_replaced:
             request.token_replaced = True
             self._breakers.undecided(request.org, operation.product, operation.name)
             await self._tokens.replace(request.org, token)

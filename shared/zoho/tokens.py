@@ -18,6 +18,7 @@ from shared.errors import IntegrationError, Misconfigured, RateLimited, Unavaila
 
 # What a request may still need once it has its token: connect, write, be answered.
 _MARGIN_S: Final = 90.0
+_NEW_S: Final = 300.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=25.0, connect=3.0)
 
 # Codes of token-service that only a person can do something about.
@@ -28,11 +29,12 @@ _NEEDS_A_PERSON: Final = frozenset(
 
 @dataclass(frozen=True)
 class Token:
-    """An access token; `expires_at` in epoch seconds. `repr` does not show it."""
+    """An access token; `expires_at` and `fetched_at` in epoch seconds. `repr` does not show it."""
 
     access_token: str = field(repr=False)
     expires_at: float
     api_domain: str
+    fetched_at: float = 0.0
 
     @property
     def sha256(self) -> str:
@@ -87,6 +89,10 @@ class Tokens:
             body = {"org": org, "sha256": refused.sha256}
             return await self._fetch(org, "/v1/token/invalid", body)
 
+    def is_new(self, token: Token) -> bool:
+        """Whether it was fetched so lately that another one would hardly be treated better."""
+        return self._clock() - token.fetched_at < _NEW_S
+
     def _fresh(self, org: str) -> Token | None:
         token = self._held.get(org)
         return token if token and token.expires_at - self._clock() > _MARGIN_S else None
@@ -124,6 +130,7 @@ class Tokens:
                         answer["access_token"],
                         float(answer["expires_at"]),
                         str(answer.get("api_domain", "")),
+                        self._clock(),
                     )
                 raise _error(
                     response.status,

@@ -1,0 +1,1 @@
+"""Keeps Zoho's refresh tokens, mints access tokens, and hands them to the workers."""

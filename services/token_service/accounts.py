@@ -1,0 +1,131 @@
+"""Zoho's accounts server: an access token for a refresh token, or why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+import orjson
+from pydantic import SecretStr
+
+# Code → how long to ask no more. For those that need a person, long enough to be no nuisance and
+# short enough to notice that the person was there; new credentials are tried at once.
+PAUSE_S: Final = {
+    "cool_down": 600.0,  # the throttle's window (finance 1.4)
+    "refresh_token_dead": 120.0,
+    "invalid_client": 120.0,
+    "wrong_data_center": 120.0,
+    "not_configured": 120.0,
+    "accounts_unavailable": 15.0,
+}
+
+# Zoho's words (finance 1.3). `invalid_code` is also what a revoked refresh token gets.
+_BY_ERROR: Final = {
+    "invalid_code": "refresh_token_dead",
+    "invalid_grant": "refresh_token_dead",
+    "invalid_client": "invalid_client",
+    "invalid_client_secret": "invalid_client",
+    "Access Denied": "cool_down",
+    "general_error": "accounts_unavailable",
+}
+
+
+class NoToken(Exception):
+    """There is no token to be had; `code` says why, `retry_after_s` when to ask again."""
+
+    def __init__(self, code: str, retry_after_s: float) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class Minted:
+    access_token: str = field(repr=False)
+    api_domain: str
+    expires_in_s: float
+
+
+@dataclass(frozen=True)
+class Client:
+    """Our registration at Zoho's API console."""
+
+    client_id: str
+    client_secret: SecretStr
+
+    def fingerprint(self, refresh_token: SecretStr) -> bytes:
+        """What names these credentials where they must not appear."""
+        parts = (
+            self.client_id,
+            self.client_secret.get_secret_value(),
+            refresh_token.get_secret_value(),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+class Accounts:
+    """`url` is the accounts server of the client's data centre, without a trailing slash."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, client: Client, *, timeout_s: float = 15.0
+    ) -> None:
+        self._session = session
+        self._url = f"{url}/oauth/v2/token"
+        self._client = client
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=5.0)
+
+    def fingerprint(self, refresh_token: SecretStr) -> bytes:
+        return self._client.fingerprint(refresh_token)
+
+    async def refresh(self, refresh_token: SecretStr) -> Minted:
+        """Ask for an access token. The secrets go in the body, never in a URL.
+
+        Success is only a body with `access_token`: errors come under 200 as well.
+        Raises: NoToken.
+        Source: finance reference §1.2, §1.3.
+        """
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": self._client.client_id,
+            "client_secret": self._client.client_secret.get_secret_value(),
+            "refresh_token": refresh_token.get_secret_value(),
+        }
+        try:
+            async with self._session.post(
+                self._url, data=form, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                return _read(response.status, await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _no_token("accounts_unavailable") from error
+
+
+def _read(status: int, raw: bytes) -> Minted:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        # A page: of the wrong data centre's, or of a server in trouble.
+        raise _no_token("accounts_unavailable" if status >= 500 else "wrong_data_center")
+    token = body.get("access_token")
+    if isinstance(token, str) and token:
+        return Minted(token, str(body.get("api_domain") or ""), _expires_in_s(body))
+    if status >= 500:
+        raise _no_token("accounts_unavailable")
+    raise _no_token(_BY_ERROR.get(str(body.get("error")), "not_configured"))
+
+
+def _expires_in_s(body: dict[str, object]) -> float:
+    """An hour; some answers lack it (finance 1.3), and `expires_in_sec` was seen (1.2)."""
+    for name in ("expires_in_sec", "expires_in"):
+        value = body.get(name)
+        if isinstance(value, int | float) and value > 0:
+            # Old servers gave milliseconds under this name: an hour is the longest life.
+            return min(float(value), 3600.0)
+    return 3600.0
+
+
+def _no_token(code: str) -> NoToken:
+    return NoToken(code, PAUSE_S[code])

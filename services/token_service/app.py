@@ -1,0 +1,119 @@
+"""The composition root of token-service."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+
+from services.token_service.accounts import Accounts, Client
+from services.token_service.governor import TokenGovernor
+from services.token_service.handlers.tokens import TokenHandlers, only_with_key, refusals
+from services.token_service.repositories.access_tokens import AccessTokens
+from services.token_service.repositories.mints import Mints
+from services.token_service.repositories.refresh_tokens import RefreshTokens
+from services.token_service.settings import Settings
+from shared.crypto.data_keys import DataKeys
+from shared.crypto.envelope import Vault
+from shared.crypto.keyring import KeyRing
+from shared.observability.health import Check, Health
+from shared.observability.metrics import Metrics
+from shared.storage.migrations import migrate
+from shared.storage.pool import connect
+from shared.zoho.data_centers import Endpoints
+
+_ORG = "default"
+_LARGEST_REQUEST = 4096
+
+
+@dataclass(frozen=True)
+class TokenService:
+    """A running token-service: where it listens, and its health."""
+
+    port: int
+    health: Health
+
+
+async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
+    """Start everything; the stack ends it in the right order."""
+    metrics = Metrics("token-service")
+    health = await stack.enter_async_context(
+        Health(metrics, host=settings.http_host, port=settings.metrics_port)
+    )
+    pool = await stack.enter_async_context(
+        connect(settings.database_url, size=settings.database_pool_size)
+    )
+    await migrate(pool, schema="token", folder=Path(__file__).parent / "migrations")
+    vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
+    refresh_tokens = RefreshTokens(pool, vault)
+    if settings.zoho_refresh_token is not None:
+        await refresh_tokens.store(_ORG, settings.zoho_refresh_token, source="environment")
+    governor = await _governor(stack, settings, pool, vault, refresh_tokens, metrics)
+    health.add("database", _answers(pool))
+    app = _http(settings, governor, metrics)
+    return TokenService(await _listen(stack, app, settings), health)
+
+
+async def _governor(
+    stack: AsyncExitStack,
+    settings: Settings,
+    pool: asyncpg.Pool,
+    vault: Vault,
+    refresh_tokens: RefreshTokens,
+    metrics: Metrics,
+) -> TokenGovernor:
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+    )
+    endpoints = Endpoints.of(settings)
+    client = Client(settings.zoho_client_id, settings.zoho_client_secret)
+    governor = TokenGovernor(
+        Accounts(session, endpoints.accounts(), client),
+        refresh_tokens,
+        AccessTokens(pool, vault),
+        Mints(pool),
+        observe=lambda org, outcome: metrics.zoho_token_mints.labels(
+            org=org, outcome=outcome
+        ).inc(),
+    )
+    stack.push_async_callback(governor.close)
+    return governor
+
+
+def _http(settings: Settings, governor: TokenGovernor, metrics: Metrics) -> web.Application:
+    handlers = TokenHandlers(
+        governor,
+        frozenset({_ORG}),
+        observe=lambda org, left_s: metrics.zoho_token_expires_in.labels(org=org).set(left_s),
+    )
+    app = web.Application(
+        middlewares=[only_with_key(settings.token_service_key), refusals],
+        client_max_size=_LARGEST_REQUEST,
+    )
+    app.add_routes(
+        [
+            web.post("/v1/token", handlers.token),
+            web.post("/v1/token/invalid", handlers.invalid),
+        ]
+    )
+    return app
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, settings: Settings) -> int:
+    # No access log: it would be one line per call of a worker's, and say nothing.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=20.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+    return int(runner.addresses[0][1])
+
+
+def _answers(pool: asyncpg.Pool) -> Check:
+    async def check() -> None:
+        await pool.fetchval("SELECT 1")
+
+    return check

@@ -1,0 +1,114 @@
+"""Who mints, when, and that it happens once however many ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from services.token_service.accounts import Accounts, NoToken
+from services.token_service.repositories.access_tokens import AccessToken, AccessTokens
+from services.token_service.repositories.mints import Mints
+from services.token_service.repositories.refresh_tokens import RefreshTokens
+
+_log = structlog.get_logger()
+
+# Longer than a mint may take. What is still waiting then would rather ask the other replica.
+_PATIENCE_S = 20.0
+
+# (org, outcome)
+Observer = Callable[[str, str], None]
+
+
+class TokenGovernor:
+    """Gives out the organization's access token.
+
+    Fifty workers that start cold on two replicas cost one mint: in a process all who ask share one
+    task, and replicas take turns under a lock in PostgreSQL, looking again once it is theirs.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        refresh_tokens: RefreshTokens,
+        access_tokens: AccessTokens,
+        mints: Mints,
+        *,
+        observe: Observer = lambda _org, _outcome: None,
+    ) -> None:
+        self._accounts = accounts
+        self._refresh_tokens = refresh_tokens
+        self._access_tokens = access_tokens
+        self._mints = mints
+        self._observe = observe
+        self._minting: dict[str, asyncio.Task[AccessToken]] = {}
+
+    async def token(self, org: str) -> AccessToken:
+        """A token with life in it, minted if there is none.
+
+        Raises: NoToken, with a stable code.
+        """
+        task = self._minting.get(org)
+        if task is None:
+            task = asyncio.create_task(self._get(org), name=f"access token of {org}")
+            self._minting[org] = task
+            task.add_done_callback(lambda done: self._ended(org, done))
+        try:
+            # Shielded: one who goes away must not take the token of the others along.
+            return await asyncio.wait_for(asyncio.shield(task), _PATIENCE_S)
+        except TimeoutError:
+            raise NoToken("busy", 5.0) from None
+
+    async def replace(self, org: str, sha256: bytes) -> AccessToken:
+        """A token in place of one that Zoho called invalid. Raises as `token`."""
+        await self._access_tokens.mark_invalid(org, sha256)
+        # A task that began before the report may be about to hand out the reported token.
+        if task := self._minting.get(org):
+            await asyncio.wait([task], timeout=_PATIENCE_S)
+        return await self.token(org)
+
+    async def close(self) -> None:
+        """Let a mint in progress end: its token has been paid for."""
+        if self._minting:
+            await asyncio.wait(list(self._minting.values()), timeout=_PATIENCE_S)
+
+    def _ended(self, org: str, task: asyncio.Task[AccessToken]) -> None:
+        self._minting.pop(org, None)
+        if not task.cancelled():
+            task.exception()  # seen, even when everybody who asked has gone away
+
+    async def _get(self, org: str) -> AccessToken:
+        refresh_token = await self._refresh_tokens.newest(org)
+        if refresh_token is None:
+            raise NoToken("not_configured", 60.0)
+        client = self._accounts.fingerprint(refresh_token)
+        if token := await self._access_tokens.usable(org, client):
+            return token
+        async with self._mints.turn(org):
+            if token := await self._access_tokens.usable(org, client):
+                return token
+            if pause := await self._mints.pause(org, client):
+                raise NoToken(pause.code, pause.retry_after_s)
+            number = await self._mints.begin(org)
+            try:
+                minted = await self._accounts.refresh(refresh_token)
+            except NoToken as error:
+                await self._mints.failed(number, org, client, error.code, error.retry_after_s)
+                self._observe(org, error.code)
+                _log.error("no access token", org=org, code=error.code)
+                raise
+            await self._access_tokens.add(
+                org,
+                client,
+                minted.access_token,
+                api_domain=minted.api_domain,
+                expires_in_s=minted.expires_in_s,
+            )
+            await self._mints.succeeded(number, org, client)
+            self._observe(org, "minted")
+            _log.info("access token minted", org=org, expires_in_s=minted.expires_in_s)
+        token = await self._access_tokens.usable(org, client)
+        if token is None:  # reported invalid in this very moment
+            raise NoToken("busy", 1.0)
+        return token
