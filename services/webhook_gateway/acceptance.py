@@ -1,0 +1,125 @@
+"""Storing what is authentic: sealed, once, and together with what else waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID, uuid4
+
+from services.webhook_gateway.post import Incoming
+from services.webhook_gateway.repositories.webhooks import NewWebhook, Webhooks
+from shared.contracts.webhooks import Product, WebhookReceived
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import DataKey, Day, Vault
+from shared.messaging.grouper import Grouper
+from shared.messaging.letter import SEALED, Letter, place_of
+from shared.messaging.outbox import Row
+from shared.messaging.routes import WEBHOOKS
+from shared.storage.pool import unavailable_when_down
+
+# In a burst, publishing would take the time that answering needs: what exceeds this is left to the
+# relay, which takes it from the outbox in its own time.
+_MOST_AT_ONCE = 16
+
+
+class ShortWay(Protocol):
+    """Publishes what was just committed, from memory (`shared.messaging.outgoing.Outgoing`)."""
+
+    @property
+    def keeps_up(self) -> bool: ...
+
+    def send_soon(self, rows: Sequence[Row]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`new` is false for a repetition: it was stored before, under another id."""
+
+    webhook_id: UUID
+    new: bool
+
+
+class Acceptance:
+    """Groups what waits into one transaction; one by one when that fails."""
+
+    def __init__(
+        self, webhooks: Webhooks, vault: Vault, index: BlindIndex, short_way: ShortWay
+    ) -> None:
+        self._webhooks = webhooks
+        self._vault = vault
+        self._index = index
+        self._short_way = short_way
+        self._group: Grouper[NewWebhook, bool] = Grouper("store webhooks", self._store, limit=200)
+
+    async def accept(self, org: str, product: Product, incoming: Incoming) -> Accepted:
+        """Return once it is stored durably, or known to have been.
+
+        Raises:
+            Unavailable: the database is away, or the keys that seal; it may be stored all the same.
+        """
+        with unavailable_when_down():
+            webhook = await self._sealed(org, product, incoming)
+        return Accepted(webhook.id, await self._group.run(webhook))
+
+    async def idle(self) -> None:
+        """Return once nothing is being stored."""
+        await self._group.idle()
+
+    async def _store(self, group: list[NewWebhook]) -> list[bool]:
+        keep = len(group) <= _MOST_AT_ONCE and self._short_way.keeps_up
+        with unavailable_when_down():
+            new = await self._webhooks.store(group, keep=keep)
+        if keep:
+            fresh = [webhook.outbox for webhook, is_new in zip(group, new, strict=True) if is_new]
+            self._short_way.send_soon(fresh)
+        return new
+
+    async def _sealed(self, org: str, product: Product, incoming: Incoming) -> NewWebhook:
+        key = await self._vault.key_of(Day(org))
+        webhook_id, now = uuid4(), datetime.now(UTC)
+        received = WebhookReceived(
+            webhook_id=str(webhook_id),
+            org=org,
+            product=product,
+            event=incoming.event,
+            event_id=incoming.event_id,
+            event_time=incoming.event_time,
+            received_at=now,
+            payload=incoming.payload,
+        )
+        return NewWebhook(
+            id=webhook_id,
+            org=org,
+            product=product,
+            event=incoming.event,
+            by_body=incoming.identity is None,
+            macs=self._macs(org, product, incoming),
+            body=key.seal(incoming.raw, f"gateway.webhooks.body:{webhook_id}"),
+            received_at=now,
+            outbox=_passed_on(received, webhook_id, key, must_be_taken=incoming.known),
+        )
+
+    def _macs(self, org: str, product: Product, incoming: Incoming) -> list[bytes]:
+        if incoming.identity is None:
+            return self._index.macs(f"body {product} {org}", incoming.raw)
+        return self._index.macs(f"event {product} {org}", incoming.identity.encode())
+
+
+def _passed_on(
+    received: WebhookReceived, row_id: UUID, key: DataKey, *, must_be_taken: bool
+) -> Row:
+    """The message to the worker. What Zoho does not document waits for no queue to take it."""
+    message_id = received.webhook_id
+    letter = Letter(
+        WEBHOOKS,
+        received.routing_key,
+        message_id,
+        key.seal(received.model_dump_json(exclude_none=True).encode(), place_of(message_id)),
+        mandatory=must_be_taken,
+        correlation_id=message_id,
+        timestamp=received.received_at,
+        headers={"org": received.org, SEALED: 1},
+    )
+    return Row(row_id, received.org, letter, letter.body, sealed=True)

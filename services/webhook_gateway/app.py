@@ -1,0 +1,138 @@
+"""How the gateway is put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+from pydantic import SecretStr
+
+from services.webhook_gateway.acceptance import Acceptance
+from services.webhook_gateway.desk_jwt import DeskSignatures
+from services.webhook_gateway.desk_keys import DeskKeys
+from services.webhook_gateway.door import LARGEST_BODY_BYTES, Door
+from services.webhook_gateway.handlers.crm import Crm
+from services.webhook_gateway.handlers.desk import Desk
+from services.webhook_gateway.handlers.finance import Finance
+from services.webhook_gateway.post import Source
+from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
+from services.webhook_gateway.settings import Settings
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.keyring import KeyRing
+from shared.messaging.service import Messaging
+from shared.observability.health import Health
+from shared.observability.metrics import Metrics
+from shared.storage import pool as storage
+from shared.storage.migrations import migrate
+from shared.storage.retention import Pruner
+
+ORGS: Final = frozenset({"default"})
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop`, then answer what was begun and hand over what is committed."""
+    async with AsyncExitStack() as stack:
+        await build(stack, settings)
+        await stop.wait()
+
+
+async def build(stack: AsyncExitStack, settings: Settings) -> int:
+    """Start everything, in the order in which it depends on each other; the port that is served."""
+    metrics = Metrics("webhook-gateway")
+    health = await stack.enter_async_context(
+        Health(metrics, host=settings.http_host, port=settings.metrics_port)
+    )
+    pool = await stack.enter_async_context(
+        storage.connect(
+            settings.database_url,
+            size=settings.database_pool_size,
+            application="webhook-gateway",
+        )
+    )
+    await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
+    vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
+    index_ring = KeyRing.parse(settings.index_keys.get_secret_value())
+    messaging = await stack.enter_async_context(
+        Messaging(
+            service="webhook-gateway",
+            schema=SCHEMA,
+            amqp_url=settings.amqp_url,
+            pool=pool,
+            vault=vault,
+            digest=BlindIndex(index_ring, "gateway.inbox"),
+            metrics=metrics,
+        )
+    )
+    await stack.enter_async_context(Pruner(pool, retention()))
+    acceptance = Acceptance(
+        Webhooks(pool, messaging.outbox),
+        vault,
+        BlindIndex(index_ring, "gateway.webhooks"),
+        messaging.outgoing,
+    )
+    stack.push_async_callback(acceptance.idle)
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    doors = [Door(source, acceptance, metrics, orgs=ORGS) for source in _sources(settings, session)]
+    # The broker is not asked for: without it, webhooks are accepted all the same.
+    health.add("database", lambda: _answers(pool))
+    return await stack.enter_async_context(
+        _listening(application(doors), settings.http_host, settings.http_port)
+    )
+
+
+def application(doors: Sequence[Door]) -> web.Application:
+    """`/webhooks/<product>` for each door."""
+    app = web.Application(client_max_size=LARGEST_BODY_BYTES)
+    for door in doors:
+        path = f"/webhooks/{door.product}"
+        # PUT can be chosen for the workflow webhooks of the finance products.
+        app.add_routes([web.post(path, door.receive), web.put(path, door.receive)])
+        if door.product == "desk":
+            app.add_routes([web.get(path, door.greet)])
+    return app
+
+
+def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[Source]:
+    signatures = DeskSignatures(
+        DeskKeys(session, settings.desk_keys_url),
+        org_id=settings.zoho_desk_org_id or "",
+        webhook_ids=settings.zoho_desk_webhook_id if settings.zoho_desk_org_id else (),
+    )
+    finance_secrets = _secrets(settings.zoho_webhook_secret)
+    return [
+        Finance("billing", finance_secrets),
+        Finance("books", finance_secrets),
+        Crm(
+            channel_tokens=_secrets(settings.zoho_crm_channel_token),
+            workflow_secrets=_secrets(settings.zoho_crm_webhook_secret),
+        ),
+        Desk(signatures),
+    ]
+
+
+def _secrets(secrets: Sequence[SecretStr]) -> list[bytes]:
+    return [secret.get_secret_value().encode() for secret in secrets]
+
+
+async def _answers(pool: asyncpg.Pool) -> None:
+    await pool.fetchval("SELECT 1")
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Accept requests; on the way out no new ones, while those begun are answered."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,155 @@
+"""`POST /webhooks/<product>`: from a request to an answer, and what is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from services.webhook_gateway.acceptance import Acceptance
+from services.webhook_gateway.post import Incoming, Post, Source
+from services.webhook_gateway.refusals import (
+    Malformed,
+    TooLarge,
+    Unauthentic,
+    UnknownOrganization,
+)
+from shared.errors import IntegrationError, PermanentError, Unavailable
+from shared.observability.metrics import Metrics
+
+LARGEST_BODY_BYTES: Final = 1024 * 1024
+
+_STATUS: Final[Mapping[type[PermanentError], int]] = {
+    Malformed: 400,
+    Unauthentic: 401,
+    UnknownOrganization: 404,
+    TooLarge: 413,
+}
+_RETRY_AFTER_S: Final = 5.0
+_READ_WITHIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one event, or of a post that held none; `event` is ours, of a fixed set of
+    characters. Holds nothing of the body."""
+
+    outcome: str
+    event: str = ""
+    webhook_id: str = ""
+
+
+class Door:
+    """One product's webhooks.
+
+    Args:
+        answer_within_s: after this, 503 is answered though the event may still be stored: its
+            repetition is then recognised. Desk gives up after 5 s.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        acceptance: Acceptance,
+        metrics: Metrics,
+        *,
+        orgs: Collection[str],
+        answer_within_s: float = 4.0,
+    ) -> None:
+        self.product = source.product
+        self._source = source
+        self._acceptance = acceptance
+        self._metrics = metrics
+        self._orgs = orgs
+        self._answer_within_s = answer_within_s
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """200 once every event of the post is stored; 400, 401, 404, 413 for what is refused; 503
+        with Retry-After when it cannot be stored now; 500 for a mistake of ours."""
+        started = time.perf_counter()
+        asked = request.query.get("org", "default")
+        org = asked if asked in self._orgs else ""  # logs and metrics repeat only what is ours
+        try:
+            told = await self._take(org, request)
+            response = _ok()
+        except IntegrationError as error:
+            told = [Told(error.code)]
+            response = _refusal(error)
+        except Exception:
+            structlog.get_logger().exception("webhook failed", product=self.product)
+            told = [Told("internal_error")]
+            response = web.Response(status=500)
+        self._tell(org, told, time.perf_counter() - started, response.status)
+        return response
+
+    async def greet(self, request: web.Request) -> web.Response:
+        """Desk tries a URL with GET before it takes it."""
+        return _ok()
+
+    async def _take(self, org: str, request: web.Request) -> list[Told]:
+        if not org:
+            raise UnknownOrganization("there is no such organization")
+        post = Post(org, request.rel_url.raw_query_string, request.headers, await _body(request))
+        events = await self._source.read(post)
+        if not events:
+            return [Told("no_event")]
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                return await asyncio.gather(*[self._accept(org, event) for event in events])
+        except TimeoutError:
+            raise Unavailable("it was not stored in time", code="database_unavailable") from None
+
+    async def _accept(self, org: str, event: Incoming) -> Told:
+        accepted = await self._acceptance.accept(org, self.product, event)
+        outcome = "accepted" if event.known else "accepted_unknown_event"
+        webhook_id = str(accepted.webhook_id)
+        return Told(outcome if accepted.new else "duplicate", event.event, webhook_id)
+
+    def _tell(self, org: str, told: list[Told], duration_s: float, status: int) -> None:
+        product = self.product
+        self._metrics.webhook_accept.labels(product=product, org=org).observe(duration_s)
+        for one in told:
+            self._metrics.webhooks_received.labels(
+                product=product, outcome=one.outcome, org=org
+            ).inc()
+            structlog.get_logger().info(
+                "webhook received",
+                org=org,
+                product=product,
+                outcome=one.outcome,
+                status=status,
+                event_name=one.event,
+                correlation_id=one.webhook_id,
+                duration_ms=round(duration_s * 1000, 1),
+            )
+
+
+async def _body(request: web.Request) -> bytes:
+    if (request.content_length or 0) > LARGEST_BODY_BYTES:
+        raise TooLarge("the body is over 1 MiB")
+    try:
+        async with asyncio.timeout(_READ_WITHIN_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge("the body is over 1 MiB") from None
+    except TimeoutError:
+        raise Malformed("the body did not come to an end") from None
+
+
+def _ok() -> web.Response:
+    return web.Response(body=b'{"ok":true}', content_type="application/json")
+
+
+def _refusal(error: IntegrationError) -> web.Response:
+    body = {"ok": False, "code": error.code, "reason": error.reason}
+    if isinstance(error, PermanentError):
+        return web.json_response(body, status=_STATUS.get(type(error), 400))
+    after_s = getattr(error, "retry_after_s", None) or _RETRY_AFTER_S
+    headers = {"Retry-After": str(math.ceil(after_s))}
+    return web.json_response(body, status=503, headers=headers)

@@ -1,0 +1,59 @@
+"""A request as it came in, and the events that were found in it. Free of the web framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.contracts.webhooks import Product
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """`query` is the raw query string: signatures are over what was sent, not over what we make
+    of it. Header names compare without case."""
+
+    org: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One event, authentic.
+
+    Attributes:
+        event: our name of it, fit for a routing key.
+        known: whether that name is one that Zoho documents. Others are stored and passed on too.
+        raw: what is kept of it, as it came.
+        payload: the same, as an object.
+        identity: what only this event has, where there is such a thing. Without one, the event is
+            told from others by `raw`.
+        event_id, event_time: Zoho's, where it gave them.
+    """
+
+    event: str
+    known: bool
+    raw: bytes
+    payload: dict[str, Any]
+    identity: str | None = None
+    event_id: str | None = None
+    event_time: datetime | None = None
+
+
+class Source(Protocol):
+    """What a product's webhooks look like."""
+
+    product: Product
+
+    async def read(self, post: Post) -> list[Incoming]:
+        """The events of a post; empty when it is one that tells of nothing (a handshake).
+
+        Raises:
+            Unauthentic: it does not come from Zoho.
+            Malformed: it does, and cannot be read.
+            Unavailable: it cannot be told now.
+        """

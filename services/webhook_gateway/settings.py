@@ -1,0 +1,49 @@
+"""What the gateway reads from its environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from shared.settings import (
+    Amqp,
+    Crypto,
+    Database,
+    DataCenter,
+    HttpServer,
+    HttpUrl,
+    Observability,
+    Port,
+    SecretWords,
+    Words,
+    for_service,
+)
+from shared.zoho.data_centers import DATA_CENTERS
+
+
+class Settings(Amqp, Database, Crypto, HttpServer, Observability):
+    """Secrets are lists, so that they can be changed: add the new one, change it at Zoho, drop the
+    old one. A product without a secret has its webhooks refused."""
+
+    model_config = for_service("webhook-gateway")
+
+    http_port: Port = 8080
+    metrics_port: Port = 9101
+    zoho_webhook_secret: Annotated[SecretWords, Field(min_length=1)]
+    zoho_crm_channel_token: SecretWords = ()
+    zoho_crm_webhook_secret: SecretWords = ()
+    zoho_desk_org_id: str | None = None
+    zoho_desk_webhook_id: Words = ()
+    zoho_desk_jwks_url: HttpUrl | None = None
+    zoho_data_center: DataCenter = "us"
+    zoho_desk_url: HttpUrl | None = None
+
+    @property
+    def desk_keys_url(self) -> str:
+        """Where Desk publishes its keys: on the host of its API, unless told otherwise."""
+        if self.zoho_desk_jwks_url:
+            return self.zoho_desk_jwks_url
+        desk = urlsplit(self.zoho_desk_url or f"https://{DATA_CENTERS[self.zoho_data_center].desk}")
+        return f"{desk.scheme}://{desk.netloc}/.well-known/jwks.json"
