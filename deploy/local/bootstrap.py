@@ -93,7 +93,7 @@ def _have_environment() -> None:
         _run(sys.executable, "-m", "venv", "--clear", str(VENV))
     stamp.unlink(missing_ok=True)
     _say("installing what requirements-dev.lock names")
-    pip = (str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "-q")
+    pip = (str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "-qq")
     _run(*pip, "install", "--require-hashes", "-r", str(LOCK))
     _run(*pip, "install", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
     stamp.write_text(wanted)

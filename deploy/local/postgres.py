@@ -91,6 +91,7 @@ def _place(folder: Path, user: str | None) -> Path:
             elsewhere = Path("/var/tmp") / f"zoho-relay-{mark}"  # noqa: S108  (owned, mode 0700)
             elsewhere.mkdir(mode=0o700, exist_ok=True)
             _refuse_unless_ours(elsewhere, user)
+            _empty(elsewhere)  # left by a checkout at this place that is gone, with its passwords
             link.symlink_to(elsewhere)
     if user is not None:
         shutil.chown(link.resolve(), user, pwd.getpwnam(user).pw_gid)
@@ -105,8 +106,7 @@ def _refuse_unless_ours(folder: Path, user: str) -> None:
 
 
 def _initialize(data: Path, user: str | None, secrets: Mapping[str, str]) -> None:
-    for leftover in data.iterdir():  # of an initdb that was cut short
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    _empty(data)  # of an initdb that was cut short
     initdb = [str(binaries() / "initdb"), "-D", str(data), "-U", "postgres", "--auth=reject"]
     _run([*initdb, "--locale=C.UTF-8", "--encoding=UTF8"], user, "")
     (data / "pg_hba.conf").write_text(_HBA)
@@ -118,6 +118,14 @@ def _initialize(data: Path, user: str | None, secrets: Mapping[str, str]) -> Non
     )
     single = [str(binaries() / "postgres"), "--single", "-D", str(data)]
     _run([*single, "-c", "exit_on_error=on", "postgres"], user, "\n".join((*statements, "")))
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def _run(argv: list[str], user: str | None, text: str) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,14 @@ from urllib.request import Request, urlopen
 
 from deploy.local import environment
 from deploy.local.plan import SERVICES, Plan, Wish, make_plan
-from deploy.local.processes import ProcessSpec, belongs_to, read_pid, write_plan, write_private
+from deploy.local.processes import (
+    ProcessSpec,
+    belongs_to,
+    read_pid,
+    read_plan,
+    write_plan,
+    write_private,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FOLDERS = ("logs", "pids", "stopped", "deaths")
@@ -120,6 +128,13 @@ class Stack:
             with self._alone():
                 self._stop()
 
+    def discard(self) -> None:
+        """Stop all and delete everything: data, logs, secrets, ports."""
+        self.stop()
+        elsewhere = (self.folder / "postgres").resolve()
+        shutil.rmtree(elsewhere, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def pid(self, service: str, n: int = 1) -> int | None:
         """The process of a replica, None while it is down."""
         return read_pid(self.folder / "pids" / f"{service}.{n}.pid")
@@ -214,8 +229,6 @@ class Stack:
         return [pid for pid in pids if belongs_to(pid, self.folder)]
 
     def _spec(self, name: str) -> ProcessSpec:
-        from deploy.local.processes import read_plan
-
         plan = read_plan((self.folder / "plan.json").read_bytes())
         return next(spec for spec in plan if spec.name == name)
 

@@ -38,4 +38,4 @@ def stack_of(tmp_path: Path) -> Iterator[StackOf]:
 
     yield make
     for stack in made:
-        stack.stop()
+        stack.discard()
