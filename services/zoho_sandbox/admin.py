@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.faults import UnknownFault
-from services.zoho_sandbox.webhooks import Misbehaviour, Target
+from services.zoho_sandbox.webhooks import Misbehaviour
 from services.zoho_sandbox.world import World
 
 AdminHandler = Callable[[web.Request, dict[str, Any]], Awaitable[Any]]
@@ -127,9 +127,8 @@ class _Calls:
 
     async def set_targets(self, request: web.Request, body: dict[str, Any]) -> Any:
         """Per product an object or a list of `{url, secret?, …}`; other fields are its options."""
-        for product, given in body.items():
-            targets = given if isinstance(given, list) else [given]
-            self._world.webhooks.aim(product, [_target(one) for one in targets if one])
+        self._world.webhooks.aim(body)
+        self._world.note_change()
         return {product: len(self._world.webhooks.targets(product)) for product in body}
 
     async def misbehave(self, request: web.Request, body: dict[str, Any]) -> Any:
@@ -154,11 +153,6 @@ def _by_product(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if "product" in body:
         return {body["product"]: {name: body[name] for name in body if name != "product"}}
     return body
-
-
-def _target(given: dict[str, Any]) -> Target:
-    options = {name: value for name, value in given.items() if name not in ("url", "secret")}
-    return Target(url=given["url"], secret=given.get("secret"), options=options)
 
 
 def _utc(text: str) -> datetime:

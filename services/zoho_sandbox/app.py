@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from aiohttp import web
 
-from services.zoho_sandbox import accounts, admin
+from services.zoho_sandbox import accounts, admin, billing, books, crm, desk, integration
 from services.zoho_sandbox.world import World
 
-_PRODUCTS = ("billing", "books", "crm", "desk")
 _MAX_BODY = 64 * 1024 * 1024  # attachments and bulk files
 
 
@@ -20,20 +18,18 @@ def create_app(world: World) -> web.Application:
     """All products' endpoints, the admin API, and the tasks that end with the application."""
     app = web.Application(client_max_size=_MAX_BODY)
     app.router.add_get("/healthz", _healthz)
-    admin.add_routes(app, world)
-    accounts.add_routes(app, world)
-    for product in _PRODUCTS:
-        with suppress(ModuleNotFoundError):
-            importlib.import_module(f"services.zoho_sandbox.{product}").add_routes(app, world)
+    for part in (admin, accounts, billing, books, crm, desk):
+        part.add_routes(app, world)
     app.cleanup_ctx.append(_lifetime(world))
     return app
 
 
-def _lifetime(world: World):  # type: ignore[no-untyped-def]
+def _lifetime(world: World) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
         keeper = None
         if world.settings.state_file is not None:
             world.restore(world.settings.state_file)
+            integration.catch_up(world)
             keeper = asyncio.create_task(world.keep(world.settings.state_file), name="state file")
         yield
         world.faults.clear()

@@ -7,17 +7,19 @@ https://www.zoho.com/billing/api/v1/subscription/.
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
-
 from aiohttp import web
 
 from services.zoho_sandbox import billing_lifecycle as lifecycle
-from services.zoho_sandbox.billing_customers import cards_of, customer, new_customer
-from services.zoho_sandbox.billing_plans import discount, plan
+from services.zoho_sandbox.billing_customers import customer, new_customer
+from services.zoho_sandbox.billing_plans import plan
+from services.zoho_sandbox.billing_subscription_record import (
+    chosen_plan,
+    new_subscription,
+    starting_day,
+    trial_days_of,
+)
 from services.zoho_sandbox.finance import (
     Rejected,
-    custom_fields,
     in_order,
     invalid,
     money,
@@ -95,11 +97,10 @@ async def _create(call: Call) -> web.Response:
         raise invalid("customer_id")
     if owner["status"] != "active":
         raise Rejected(400, 3004, "The customer is inactive.")
-    on = _day(given.get("starts_at"), world.clock.today())
-    record = _new(world, owner, sold, given)
-    trial_days = _trial_days(wanted, sold)
+    on = starting_day(given.get("starts_at"), world.clock.today())
+    record = new_subscription(world, owner, sold, given)
     try:
-        lifecycle.start(world, record, on=on, trial_days=trial_days)
+        lifecycle.start(world, record, on=on, trial_days=trial_days_of(wanted, sold))
     except lifecycle.Declined:
         raise Rejected(400, 3051, "The card was declined by the payment gateway.") from None
     return ok(
@@ -107,107 +108,6 @@ async def _create(call: Call) -> web.Response:
         status=201,
         subscription=lifecycle.with_customer(world, record),
     )
-
-
-def _new(world: World, owner: Record, sold: Record, given: dict[str, Any]) -> Record:
-    cards = cards_of(world, owner["customer_id"])
-    auto_collect = bool(given.get("auto_collect", bool(cards)))
-    if auto_collect and not cards:
-        raise Rejected(400, 3052, "The customer has no card or bank account to collect from.")
-    card_id = str(given.get("card_id") or "")
-    if card_id and card_id not in [card["card_id"] for card in cards]:
-        raise invalid("card_id")
-    wanted, now = given["plan"], world.clock.finance_time()
-    chosen = _chosen_plan(wanted, sold)
-    coupon: Record = {}
-    if code := given.get("coupon_code"):
-        coupon = {"coupon_code": code, "discount_amount": discount(world, code, chosen["total"])}
-    return world.table("billing", "subscriptions").add(
-        {
-            "subscription_id": world.ids.new("billing"),
-            "customer_id": owner["customer_id"],
-            "name": f"Application-{sold['name']}",
-            "status": "future",
-            "amount": chosen["total"],
-            "created_at": world.clock.today().isoformat(),
-            "activated_at": "",
-            "current_term_starts_at": "",
-            "current_term_ends_at": "",
-            "last_billing_at": "",
-            "next_billing_at": "",
-            "expires_at": "",
-            "interval": sold["interval"],
-            "interval_unit": sold["interval_unit"],
-            "auto_collect": auto_collect,
-            "created_time": now,
-            "updated_time": now,
-            "reference_id": str(given.get("reference_id") or ""),
-            "child_invoice_id": "",
-            "currency_code": owner["currency_code"],
-            "currency_symbol": "$",
-            "end_of_term": False,
-            "product_id": sold["product_id"],
-            "product_name": "Application",
-            "plan": chosen,
-            "addons": [],
-            "coupon": coupon,
-            "card": _card(cards, card_id) if auto_collect else {},
-            "payment_terms": 0,
-            "payment_terms_label": "Due on receipt",
-            "custom_fields": custom_fields(given.get("custom_fields")),
-            "taxes": [],
-            "contactpersons": [{"contactperson_id": owner["primary_contactperson_id"]}],
-            "notes": [],
-            "payment_gateways": [],
-            "source": "api",
-            "cancelled_at": "",
-        }
-    )
-
-
-def _card(cards: list[Record], card_id: str) -> Record:
-    card = next((one for one in cards if one["card_id"] == card_id), cards[0])
-    shown_fields = (
-        "card_id", "last_four_digits", "payment_gateway", "expiry_month", "expiry_year"
-    )  # fmt: skip
-    return {name: card[name] for name in shown_fields}
-
-
-def _chosen_plan(wanted: dict[str, Any], sold: Record) -> Record:
-    price = money(wanted.get("price", sold["recurring_price"]))
-    quantity = int(wanted.get("quantity", 1))
-    if quantity < 1:
-        raise invalid("quantity")
-    return {
-        "plan_code": sold["plan_code"],
-        "name": sold["name"],
-        "quantity": quantity,
-        "price": price,
-        "discount": 0,
-        "total": round(price * quantity, 2),
-        "setup_fee": 0,
-        "plan_description": "",
-        "trial_days": _trial_days(wanted, sold),
-        "tags": [],
-        "item_custom_fields": [],
-        "url": sold["url"],
-    }
-
-
-def _trial_days(wanted: dict[str, Any], sold: Record) -> int:
-    """`plan.trial_days` wins, even over `exclude_trial`; a top-level field does not exist."""
-    if wanted.get("trial_days") is not None:
-        return max(0, int(wanted["trial_days"]))
-    return 0 if wanted.get("exclude_trial") else int(sold["trial_period"])
-
-
-def _day(text: Any, default: date) -> date:
-    if not text:
-        return default
-    try:
-        return date.fromisoformat(str(text))
-    except ValueError as error:
-        raise invalid("starts_at") from error
 
 
 async def _retrieve(call: Call) -> web.Response:
@@ -251,7 +151,7 @@ async def _update(call: Call) -> web.Response:
     if found["status"] in lifecycle.ENDED:
         raise Rejected(400, 3007, "An ended subscription cannot be changed.")
     sold = plan(world, wanted["plan_code"])
-    chosen = _chosen_plan(wanted, sold)
+    chosen = chosen_plan(wanted, sold)
     change = {
         "name": f"Application-{sold['name']}",
         "plan": chosen,

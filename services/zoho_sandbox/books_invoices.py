@@ -27,8 +27,6 @@ from services.zoho_sandbox.routes import Call, Routes
 from services.zoho_sandbox.tables import Record
 from services.zoho_sandbox.world import World
 
-# The custom field of the project's own invoices; a second one with its value is refused.
-UNIQUE_FIELD = "cf_app_invoice_id"
 _LISTED = [
     "invoice_id",
     "customer_name",
@@ -169,10 +167,11 @@ def _new(call: Call, given: dict[str, Any]) -> Record:
 
 
 def _refuse_second(world: World, fields: list[Record]) -> None:
-    value = custom_value({"custom_fields": fields}, UNIQUE_FIELD)
-    taken = (custom_value(row, UNIQUE_FIELD) for row in world.table("books", "invoices"))
+    name = world.settings.books_invoice_field
+    value = custom_value({"custom_fields": fields}, name)
+    taken = (custom_value(row, name) for row in world.table("books", "invoices"))
     if value is not None and value in taken:
-        raise Rejected(400, 3062, f"An invoice with this {UNIQUE_FIELD} already exists.")
+        raise Rejected(400, 3062, f"An invoice with this {name} already exists.")
 
 
 def _apply(world: World, record: Record, given: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,6 +55,10 @@ class SandboxSettings(BaseSettings):
     time_zone: str = "America/Los_Angeles"
     currency: str = "USD"
     state_file: Path | None = None
+    targets: dict[str, Any] = Field(default_factory=dict)  # JSON, as PUT /_sandbox/targets takes it
+    books_invoice_field: str = Field(
+        default="cf_app_invoice_id", validation_alias="ZOHO_BOOKS_INVOICE_FIELD"
+    )
 
     @property
     def books_organization(self) -> str:

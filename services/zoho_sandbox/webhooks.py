@@ -50,6 +50,11 @@ class Target:
     secret: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Target:
+        options = {name: value for name, value in given.items() if name not in ("url", "secret")}
+        return cls(url=given["url"], secret=given.get("secret"), options=options)
+
 
 @dataclass
 class Misbehaviour:
@@ -90,11 +95,24 @@ class Webhooks:
         self._deliveries: deque[Delivery] = deque(maxlen=_KEPT)
         self.misbehaviour = Misbehaviour()
 
-    def aim(self, product: str, targets: list[Target]) -> None:
-        self._targets[product] = targets
-
     def targets(self, product: str) -> list[Target]:
         return self._targets.get(product, [])
+
+    def targets_as_json(self) -> dict[str, Any]:
+        """As `PUT /_sandbox/targets` takes them."""
+        return {
+            product: [{"url": one.url, "secret": one.secret, **one.options} for one in targets]
+            for product, targets in self._targets.items()
+        }
+
+    def aim(self, targets: Mapping[str, Any]) -> None:
+        """Take targets as `PUT /_sandbox/targets` does: an object or a list for each product.
+
+        Raises: KeyError: one has no url.
+        """
+        for product, given in targets.items():
+            several = given if isinstance(given, list) else [given]
+            self._targets[product] = [Target.of(one) for one in several if one]
 
     def deliveries(self) -> list[Delivery]:
         return list(self._deliveries)

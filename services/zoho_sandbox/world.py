@@ -38,6 +38,7 @@ class World:
         self.lag_s = dict(_LAGS_S)
         self.requests = log or RequestLog()
         self.webhooks = Webhooks(self.ids, self.clock)
+        self.webhooks.aim(settings.targets)
         self._tables: dict[str, dict[str, Table]] = {product: {} for product in PRODUCTS}
         self._seeds: list[Seed] = []
         self._timers: set[asyncio.TimerHandle] = set()
@@ -50,7 +51,7 @@ class World:
             new_id=lambda: self.ids.new(product),
             lag_s=lambda: self.lag_s[product],
             now=self.clock.monotonic,
-            changed=self._note_change,
+            changed=self.note_change,
         )
         self._tables[product][name] = table
         return table
@@ -62,6 +63,10 @@ class World:
         """Run `seed` now and after every reset: the records an empty sandbox has."""
         self._seeds.append(seed)
         seed(self)
+
+    def note_change(self) -> None:
+        """Something worth keeping changed."""
+        self._changed.set()
 
     def later(self, delay_s: float, act: Callable[[], object]) -> None:
         """Do something of Zoho's own accord, as an integration does; a reset calls it off."""
@@ -112,6 +117,7 @@ class World:
         self.lag_s = dict(_LAGS_S)
         self.requests.clear()
         self.webhooks.reset()
+        self.webhooks.aim(self.settings.targets)
         for tables in self._tables.values():
             for table in tables.values():
                 table.clear()
@@ -120,8 +126,11 @@ class World:
 
     def restore(self, path: Path) -> None:
         """What a former run left in its state file, if it left one."""
-        if path.exists():
-            self.load(orjson.loads(path.read_bytes()))
+        if not path.exists():
+            return
+        kept = orjson.loads(path.read_bytes())
+        self.webhooks.aim(kept.pop("targets", {}))
+        self.load(kept)
 
     async def keep(self, path: Path) -> None:
         """Write the state file whenever something changed, until cancelled, and then once more."""
@@ -137,13 +146,11 @@ class World:
     def _write(self, path: Path) -> None:
         fresh = path.with_suffix(path.suffix + ".new")
         with fresh.open("wb") as file:
-            file.write(orjson.dumps(self.state()))
+            kept = {**self.state(), "targets": self.webhooks.targets_as_json()}
+            file.write(orjson.dumps(kept))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)  # a kill in between leaves the old state whole
-
-    def _note_change(self) -> None:
-        self._changed.set()
 
 
 __all__ = ["PRODUCTS", "Record", "Table", "World"]

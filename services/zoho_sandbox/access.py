@@ -1,0 +1,38 @@
+"""Who may call what: live tokens and the scopes they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.zoho_sandbox.world import World
+
+
+def live_token(world: World, authorization: str) -> dict[str, Any] | None:
+    """The token named in the header, when it is one of ours, alive and unexpired.
+
+    Zoho's scheme is `Zoho-oauthtoken`, not `Bearer`.
+    """
+    scheme, _, value = authorization.partition(" ")
+    token = world.table("accounts", "tokens").get(value) if value else None
+    if scheme != "Zoho-oauthtoken" or token is None or token["status"] != "active":
+        return None
+    return token if token["expires_at"] > world.clock.now().timestamp() else None
+
+
+def scope_granted(granted: Sequence[str], needed: str) -> bool:
+    """Whether one of `granted` covers `needed`; `a|b` in `needed` means either.
+
+    `X.modules.ALL` covers `X.modules.contacts.READ`; `X.fullaccess.all` covers all of X.
+    """
+    return any(_covers(have, want) for want in needed.split("|") for have in granted)
+
+
+def _covers(have: str, want: str) -> bool:
+    have_parts, want_parts = have.lower().split("."), want.lower().split(".")
+    if have_parts[:2] == [want_parts[0], "fullaccess"]:
+        return True
+    if have_parts[-1] == "all":
+        stem = have_parts[:-1]
+        return want_parts[: len(stem)] == stem
+    return have_parts == want_parts
