@@ -109,14 +109,14 @@ class TicketCalls:
         return web.Response(status=204)
 
     async def history(self, call: Call) -> web.StreamResponse:
-        """Newest first, from 0, at most 50."""
+        """Newest first, from 1, at most 50."""
         check_parameters(
             call.request.query, {"from", "limit", "fieldName", "eventFilter", "agentId", "orgId"}
         )
-        start, limit = bounded(call.request.query, first=0, limit=10, most=50)
+        start, limit = bounded(call.request.query, first=1, limit=10, most=50)
         ticket = self._tickets.get(call.path("id"))
         lines = self._desk.history.of(ticket["id"], call.query("fieldName"))
-        return data(lines[start : start + limit])
+        return data(lines[start - 1 : start - 1 + limit])
 
     async def resolution(self, call: Call) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
