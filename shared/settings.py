@@ -115,7 +115,7 @@ def _rule(kind: str, context: dict[str, Any]) -> str:
             return f"must be at least {context['ge']}"
         case "less_than_equal":
             return f"must be at most {context['le']}"
-        case "string_too_short":
+        case "string_too_short" | "too_short":
             return f"must have at least {context['min_length']} characters"
         case _:
             return f"is not valid ({kind})"
@@ -133,11 +133,14 @@ def _url(*schemes: str) -> Any:
 
 
 def _check_url(url: str, schemes: tuple[str, ...]) -> None:
-    parts = urlsplit(url)  # its own ValueErrors may quote the value
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(
-            f"must be a URL that starts with {' or '.join(s + '://' for s in schemes)}"
-        )
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text may quote the value
+        right = False
+    if not right:
+        raise ValueError(f"must be a URL that starts with {wanted}, and name a host")
 
 
 def _http_url(url: str) -> str:

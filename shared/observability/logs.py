@@ -24,6 +24,8 @@ from shared.observability.redaction import masked, redacted
 
 _FRAMES = 12  # of a traceback, the innermost
 _FOREIGN_TEXT = 200  # characters kept of a library's own message
+_OURS = ("shared", "services")
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "event"}
 
 
 def configure(service: str, level: str = "INFO", *, stream: TextIO | None = None) -> None:
@@ -50,7 +52,9 @@ def configure(service: str, level: str = "INFO", *, stream: TextIO | None = None
         cache_logger_on_first_use=False,  # tests configure again
     )
     # Libraries speak only when something is wrong; asyncio reports what nobody awaited.
-    logging.basicConfig(level=max(floor, logging.WARNING), handlers=[_Foreign()], force=True)
+    logging.basicConfig(level=max(floor, logging.WARNING), handlers=[_Standard()], force=True)
+    for ours in _OURS:
+        logging.getLogger(ours).setLevel(floor)
     logging.captureWarnings(True)
 
 
@@ -114,12 +118,22 @@ def _render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     return orjson.dumps(event, default=lambda value: type(value).__name__).decode()
 
 
-class _Foreign(logging.Handler):
-    """A library's line, as one of ours: its template without the arguments."""
+class _Standard(logging.Handler):
+    """A line of the standard library's logging, as one of ours.
+
+    Of our own modules: the text and what is in `extra`. Of a library: its template without the
+    arguments, which hold connection URLs, reprs of tasks, values; it says what happened.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Arguments hold connection URLs, task reprs, values: the template says what happened.
         text = str(record.msg).partition("\n")[0][:_FOREIGN_TEXT]
+        values = _extra(record) if record.name.partition(".")[0] in _OURS else {}
         structlog.get_logger().log(
-            record.levelno, masked(text), logger=record.name, exc_info=record.exc_info
+            record.levelno,
+            masked(text),
+            **{**values, "logger": record.name, "exc_info": record.exc_info},
         )
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD_FIELDS}

@@ -115,18 +115,14 @@ def test_an_unknown_routing_key_is_an_unknown_command():
     assert refusal("user.singed_up.v1", {}).code == "unknown_command"
 
 
-@given(st.text(min_size=8, max_size=60))
+# A sign that no text of ours has: what hypothesis makes up may else be a word of a rule.
+@given(st.text(max_size=60).map("§{}".format))
 def test_a_reason_never_quotes_what_was_sent(secret):
     values = dict.fromkeys(samples.RECORDED, secret) | {f"{secret}@": secret}
 
     reason = refusal("payment.record_requested.v1", values).reason
 
-    assert secret.lower() not in reason.lower() or secret.lower() in _WORDS_OF_RULES
-
-
-_WORDS_OF_RULES = refusal(
-    "payment.record_requested.v1", dict.fromkeys(samples.RECORDED, "") | {"": ""}
-).reason.lower()
+    assert "§" not in reason
 
 
 def test_money_is_exact_as_a_string_and_as_a_number():

@@ -1,0 +1,180 @@
+"""The contracts as an AsyncAPI 3 document and JSON Schemas: `python -m shared.contracts.asyncapi`.
+
+Writes `asyncapi.json` and `schemas/<message>.json` into the folder named (`docs` unless given).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.contracts.commands import COMMANDS
+from shared.contracts.events import EVENTS
+from shared.contracts.replies import RESULTS, Done, Refused
+
+Json = dict[str, Any]
+
+_SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
+_ENVELOPE = ("event_id", "occurred_at", "org", "version")
+_PROPERTIES = {
+    "command": {
+        "message_id": "Required, at most 128 characters: the same command has the same id.",
+        "correlation_id": "Carried on to events and replies.",
+        "reply_to": "A queue of yours, for commands that are answered.",
+        "content_type": "application/json",
+    },
+    "event": {"message_id": "The event_id.", "correlation_id": "That of what brought it about."},
+}
+
+
+def schema_of_command(model: type[BaseModel]) -> Json:
+    return _titled(model.model_json_schema(mode="validation"), model)
+
+
+def schema_of_event(model: type[BaseModel]) -> Json:
+    """As it is on the wire: with its `subject`, and the envelope always there."""
+    schema = model.model_json_schema(mode="serialization")
+    properties = schema["properties"]
+    for name in _ENVELOPE:
+        (properties[name],) = [
+            branch for branch in properties[name]["anyOf"] if branch != {"type": "null"}
+        ]
+    properties["subject"] = {"type": "string", "description": "What the version counts."}
+    schema["required"] = [*_ENVELOPE, "subject", *schema.get("required", [])]
+    schema["additionalProperties"] = True
+    return _titled(schema, model)
+
+
+def schemas() -> Mapping[str, Json]:
+    """Every schema by the name of its file, without the suffix."""
+    found = {key: schema_of_command(model) for key, model in COMMANDS.items()}
+    found |= {key: schema_of_event(model) for key, model in EVENTS.items()}
+    for key, results in RESULTS.items():
+        found[f"{key}.reply"] = _reply_schema(results)
+    return found
+
+
+def document() -> Json:
+    """The AsyncAPI document; its messages refer to the schema files beside it."""
+    channels: Json = {}
+    operations: Json = {}
+    messages: Json = {}
+    for key, model in COMMANDS.items():
+        messages[key] = _message(key, model, "command")
+        channels[key] = _channel(key, "zoho.commands")
+        operations[f"receive {key}"] = _operation("receive", key)
+        if key in RESULTS:
+            reply = f"{key}.reply"
+            messages[reply] = {"name": reply, "title": f"Answer to {key}", "payload": _ref(reply)}
+            channels[reply] = _reply_channel(reply)
+            operations[f"receive {key}"]["reply"] = {
+                "address": {"location": "$message.header#/reply_to"},
+                "channel": {"$ref": f"#/channels/{reply}"},
+            }
+    for key, event in EVENTS.items():
+        messages[key] = _message(key, event, "event")
+        channels[key] = _channel(key, "zoho.events")
+        operations[f"send {key}"] = _operation("send", key)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "zoho-relay",
+            "version": "1",
+            "description": "Commands in on `zoho.commands`, events out on `zoho.events`.",
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages},
+    }
+
+
+def files() -> Mapping[str, str]:
+    """Path within the folder → content."""
+    wanted = {"asyncapi.json": document()}
+    wanted |= {f"schemas/{name}.json": schema for name, schema in schemas().items()}
+    return {name: json.dumps(content, indent=2) + "\n" for name, content in wanted.items()}
+
+
+def _titled(schema: Json, model: type[BaseModel]) -> Json:
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["description"] = (model.__doc__ or "").strip()
+    return schema
+
+
+def _reply_schema(results: tuple[type[BaseModel], ...]) -> Json:
+    done = Done.model_json_schema(mode="serialization")
+    definitions: Json = {}
+    for result in results:
+        of_result = result.model_json_schema(mode="serialization")
+        definitions |= of_result.pop("$defs", {})
+        definitions[result.__name__] = of_result
+    done["properties"]["result"] = {
+        "anyOf": [{"$ref": f"#/$defs/{result.__name__}"} for result in results]
+    }
+    done["required"] = ["ok", "result"]
+    refused = Refused.model_json_schema(mode="serialization")
+    refused["required"] = ["ok", "code", "reason"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "oneOf": [done, refused],
+        "$defs": definitions,
+    }
+
+
+def _ref(name: str) -> Json:
+    return {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": f"./schemas/{name}.json"}}
+
+
+def _message(key: str, model: type[BaseModel], kind: str) -> Json:
+    described = {name: {"description": text} for name, text in _PROPERTIES[kind].items()}
+    return {
+        "name": key,
+        "title": model.__name__,
+        "summary": (model.__doc__ or "").strip().partition("\n")[0],
+        "headers": {"type": "object", "properties": described},
+        "payload": _ref(key),
+    }
+
+
+def _channel(key: str, exchange: str) -> Json:
+    return {
+        "address": key,
+        "messages": {key: {"$ref": f"#/components/messages/{key}"}},
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": {"name": exchange, "type": "topic", "durable": True},
+                "bindingVersion": "0.3.0",
+            }
+        },
+    }
+
+
+def _reply_channel(name: str) -> Json:
+    return {"address": None, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+
+
+def _operation(action: str, key: str) -> Json:
+    return {"action": action, "channel": {"$ref": f"#/channels/{key}"}}
+
+
+def main(arguments: list[str]) -> None:
+    folder = Path(arguments[0] if arguments else "docs")
+    wanted = files()
+    for name, content in wanted.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    for path in (folder / "schemas").glob("*.json"):
+        if f"schemas/{path.name}" not in wanted:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

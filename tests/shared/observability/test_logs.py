@@ -1,0 +1,160 @@
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from shared.errors import PermanentError
+from shared.observability import logs
+from shared.observability.redaction import masked
+
+TOKEN = "1000.0123456789abcdef0123456789abcdef.fedcba9876543210fedcba9876543210"
+
+
+@pytest.fixture
+def lines():
+    """Configures logging into a buffer; call it for the lines so far, parsed."""
+    out = io.StringIO()
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    logs.configure("billing-worker", "INFO", stream=out)
+    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    logging.getLogger().handlers[:], level = before
+    logging.getLogger().setLevel(level)
+
+
+def test_a_line_is_one_json_object_with_time_level_and_service(lines):
+    structlog.get_logger().info("zoho call answered", product="billing", status=201, attempt=1)
+
+    (line,) = lines()
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "event": "zoho call answered",
+        "product": "billing",
+        "status": 201,
+        "attempt": 1,
+        "level": "info",
+        "service": "billing-worker",
+    }
+
+
+def test_lines_below_the_level_are_left_out(lines):
+    structlog.get_logger().debug("detail")
+
+    assert lines() == []
+
+
+def test_what_is_bound_is_on_every_line_until_the_block_ends(lines):
+    log = structlog.get_logger()
+
+    with logs.bind(correlation_id="c1"):
+        log.info("inside")
+    log.info("outside")
+
+    assert [line.get("correlation_id") for line in lines()] == ["c1", None]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"note": f"got {TOKEN}"},
+        {"note": "of ada@example.org"},
+        {"note": "customer 460000000026049 moved"},
+        {"note": "see https://user:pw@books.zoho.com/x"},
+        {"customer": 460000000026049},
+        {"authorization": "Zoho-oauthtoken abc"},
+        {"access_token": "abc"},
+        {"email": "Ada"},
+        {"full_name": "Ada"},
+        {"headers": {"x": "Ada"}},
+        {"found": [{"first_name": "Ada"}, "ada@example.org"]},
+        {"body": b"Ada"},
+        {"raw": b"Ada"},
+    ],
+)
+def test_what_must_not_be_kept_is_taken_out(lines, values):
+    structlog.get_logger().info("something", **values)
+
+    text = json.dumps(lines()).lower()
+    assert not any(secret in text for secret in ("ada", "abc", "fedcba", "460000000026049", "pw@"))
+
+
+def test_our_own_ids_and_numbers_stay(lines):
+    structlog.get_logger().info(
+        "done", user_id="u-1", routing_key="user.updated.v1", duration_s=0.5
+    )
+
+    (line,) = lines()
+    assert (line["user_id"], line["routing_key"], line["duration_s"]) == (
+        "u-1",
+        "user.updated.v1",
+        0.5,
+    )
+
+
+def test_a_trace_id_is_not_taken_for_an_id_of_zohos(lines):
+    trace = "00-12345678901234567890123456789012-1234567890123456-01"
+
+    structlog.get_logger().info("done", traceparent=trace)
+
+    assert lines()[0]["traceparent"] == trace
+
+
+def test_an_error_of_ours_is_logged_with_code_reason_and_place(lines):
+    def handle():
+        raise PermanentError("there is no such plan", code="unknown_plan")
+
+    try:
+        handle()
+    except PermanentError:
+        structlog.get_logger().exception("given up")
+
+    (line,) = lines()
+    assert (line["error"], line["code"]) == ("PermanentError", "unknown_plan")
+    assert line["reason"] == "there is no such plan"
+    assert line["trace"][-1].endswith(" handle")
+
+
+def test_a_foreign_error_is_logged_without_its_text(lines):
+    def write():
+        try:
+            int("Ada")
+        except ValueError as error:
+            raise RuntimeError("row of Ada") from error
+
+    try:
+        write()
+    except RuntimeError:
+        structlog.get_logger().exception("failed")
+
+    (line,) = lines()
+    assert line["error"] == "RuntimeError < ValueError"
+    assert "Ada" not in json.dumps(line)
+
+
+def test_a_library_speaks_without_its_arguments(lines):
+    logging.getLogger("aiormq").warning("no connection to %s", "amqp://user:pw@broker")
+    logging.getLogger("aiormq").info("quiet")
+
+    (line,) = lines()
+    assert (line["event"], line["logger"]) == ("no connection to %s", "aiormq")
+    assert "pw" not in json.dumps(line)
+
+
+def test_our_modules_may_use_the_standard_library_with_extra(lines):
+    log = logging.getLogger("shared.messaging.somewhere")
+
+    log.info("message settled", extra={"queue": "q", "email": "ada@example.org"})
+
+    (line,) = lines()
+    assert (line["event"], line["queue"]) == ("message settled", "q")
+    assert "ada" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    "text", ["user.signed_up.v1", "2026-01-31T10:00:00Z", "u1", "12345678901234"]
+)
+def test_harmless_text_is_not_masked(text):
+    assert masked(text) == text

@@ -1,0 +1,88 @@
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shared.observability.metrics import Metrics
+
+# The names and labels of design §12; `org` stands beside them where an organization is concerned.
+DESIGN = {
+    "zoho_api_requests_total": {"org", "product", "operation", "outcome"},
+    "zoho_api_request_duration_seconds": set(),
+    "zoho_quota_remaining": {"org", "product", "window"},
+    "zoho_quota_wait_seconds": {"lane"},
+    "zoho_breaker_open": {"org", "product", "cause"},
+    "zoho_token_mints_total": {"outcome"},
+    "zoho_token_expires_in_seconds": set(),
+    "messages_settled_total": {"queue", "routing_key", "settlement"},
+    "message_handling_seconds": set(),
+    "outbox_pending": set(),
+    "outbox_oldest_age_seconds": set(),
+    "retry_backlog": {"queue"},
+    "dead_letters_total": {"queue", "code"},
+    "consumer_paused": {"queue"},
+    "webhooks_received_total": {"product", "outcome"},
+    "webhook_accept_seconds": set(),
+    "sync_lag_seconds": {"service"},
+    "effects_reconciled_total": {"operation", "found"},
+    "gaps_found_total": {"product"},
+}
+OF_A_SERVICE = {"outbox_pending", "outbox_oldest_age_seconds", "retry_backlog", "consumer_paused"}
+
+
+@pytest.fixture
+def metrics():
+    """Every collector with one sample."""
+    made = Metrics("billing-worker")
+    for collector in vars(made).values():
+        names = getattr(collector, "_labelnames", None)
+        if names is None:
+            continue
+        child = collector.labels(*["x"] * len(names)) if names else collector
+        for use in ("inc", "observe"):
+            if hasattr(child, use):
+                getattr(child, use)(*([1.0] if use == "observe" else []))
+                break
+    return made
+
+
+def labels_of(text, name):
+    found = re.search(rf"^{name}(?:_bucket|_count)?(?:\{{(.*?)\}})? ", text, re.MULTILINE)
+    assert found, f"{name} has no sample"
+    return set(re.findall(r'(\w+)="', found.group(1) or "")) - {"le"}
+
+
+@pytest.mark.parametrize("name", DESIGN)
+def test_a_metric_has_the_name_and_labels_of_the_design(metrics, name):
+    labels = labels_of(metrics.render().decode(), name)
+
+    assert labels >= DESIGN[name]
+    assert ("org" in labels) == (name not in OF_A_SERVICE)
+
+
+def test_the_exposition_passes_promtool(metrics):
+    promtool = Path("/usr/bin/promtool")
+    assert promtool.exists(), "promtool is missing: install the package prometheus"
+
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=metrics.render(), capture_output=True, check=False
+    )
+
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_two_processes_in_one_interpreter_do_not_share_counts():
+    one, other = Metrics("billing-worker"), Metrics("crm-worker")
+
+    one.gaps_found.labels(product="desk", org="default").inc()
+
+    assert b'gaps_found_total{org="default",product="desk"} 1.0' in one.render()
+    assert b"gaps_found_total{" not in other.render()
+
+
+def test_the_service_is_named_and_no_created_series_are_shown(metrics):
+    text = metrics.render().decode()
+
+    assert 'zoho_relay_info{service="billing-worker"' in text
+    assert "_created" not in text

@@ -1,0 +1,155 @@
+import base64
+
+import pytest
+
+from shared.settings import (
+    Amqp,
+    Consumer,
+    Crypto,
+    Database,
+    Observability,
+    Port,
+    SettingsError,
+    TokenService,
+    Words,
+    ZohoOrganization,
+    for_service,
+)
+
+KEY = base64.b64encode(b"k" * 32).decode()
+
+
+class Settings(Amqp, Database, Crypto, TokenService, ZohoOrganization, Consumer, Observability):
+    model_config = for_service("billing-worker")
+    metrics_port: Port = 9102
+    zoho_free_plan_codes: Words = ()
+
+
+COMPLETE = {
+    "ZOHO_RELAY_ENV_FILE": "",
+    "AMQP_URL": "amqp://all:pw@broker/",
+    "DATABASE_URL": "postgresql://all:pw@db/relay",
+    "ENCRYPTION_KEYS": f"k2:{KEY},k1:{KEY}",
+    "INDEX_KEYS": f"i1:{KEY}",
+    "TOKEN_SERVICE_URL": "http://tokens-1:8081/, http://tokens-2:8081",
+    "TOKEN_SERVICE_KEY": "a-key-of-sixteen-characters",
+    "ZOHO_ORGANIZATION_ID": "10",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """Sets the complete environment, in an empty folder; call it to change variables."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(**variables):
+        for name, value in variables.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+
+    change(**COMPLETE)
+    return change
+
+
+def problems():
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    return caught.value.problems
+
+
+def test_a_complete_environment_is_read(environment):
+    settings = Settings.load()
+
+    assert settings.amqp_url.get_secret_value() == "amqp://all:pw@broker/"
+    assert settings.token_service_url == ("http://tokens-1:8081", "http://tokens-2:8081")
+    assert settings.books_organization_id == "10"
+    assert (settings.prefetch, settings.lease_s, settings.metrics_port) == (32, 60.0, 9102)
+
+
+def test_a_variable_of_the_service_wins(environment):
+    environment(BILLING_WORKER_AMQP_URL="amqp://own@broker/", CRM_WORKER_AMQP_URL="amqp://no@b/")
+
+    assert Settings.load().amqp_url.get_secret_value() == "amqp://own@broker/"
+
+
+def test_every_missing_variable_is_named_at_once(environment):
+    environment(AMQP_URL=None, ZOHO_ORGANIZATION_ID="")
+
+    assert sorted(problems()) == ["AMQP_URL: is not set", "ZOHO_ORGANIZATION_ID: is not set"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("AMQP_URL", "http://s3cret@broker/", "must be a URL that starts with amqp:// or amqps://"),
+        ("AMQP_URL", "amqp://[s3cret", "must be a URL that starts with amqp:// or amqps://"),
+        ("DATABASE_URL", "s3cret", "must be a URL that starts with postgresql:// or postgres://"),
+        ("TOKEN_SERVICE_URL", "http://a,s3cret", "must be a URL that starts with http://"),
+        ("TOKEN_SERVICE_KEY", "s3cret", "must have at least 16 characters"),
+        ("ENCRYPTION_KEYS", "s3cret", "must be id:base64 of 32 bytes"),
+        ("ENCRYPTION_KEYS", "k1:czNjcmV0", "must be id:base64 of 32 bytes"),
+        ("ENCRYPTION_KEYS", f"k1:{KEY},k1:{KEY}", "must not name a key id twice"),
+        ("INDEX_KEYS", " , ", "must hold at least one key"),
+        ("PREFETCH", "s3cret", "must be a whole number"),
+        ("PREFETCH", "0", "must be at least 1"),
+        ("LEASE_S", "s3cret", "must be a number"),
+        ("METRICS_PORT", "70000", "must be at most 65535"),
+        ("LOG_LEVEL", "s3cret", "must be one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_rule_and_without_its_value(
+    environment, name, value, problem
+):
+    environment(**{name: value})
+
+    (found,) = problems()
+
+    assert found.startswith(f"{name}: {problem}")
+    assert "s3cret" not in found
+
+
+def test_words_are_split_at_commas(environment):
+    environment(ZOHO_FREE_PLAN_CODES="free, basic ,")
+
+    assert Settings.load().zoho_free_plan_codes == ("free", "basic")
+
+
+def test_settings_do_not_show_their_secrets(environment):
+    assert "pw@" not in repr(Settings.load())
+    assert KEY not in repr(Settings.load())
+
+
+# --- the file ---
+
+
+def test_a_dot_env_is_read_and_the_environment_wins(environment, tmp_path):
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPREFETCH=7\nSOMETHING_ELSE=1\n")
+    environment(ZOHO_RELAY_ENV_FILE=None, PREFETCH="8")
+
+    settings = Settings.load()
+
+    assert (settings.log_level, settings.prefetch) == ("DEBUG", 8)
+
+
+def test_an_empty_name_of_a_file_means_none(environment, tmp_path):
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\n")
+
+    assert Settings.load().log_level == "INFO"
+
+
+def test_another_file_can_be_named(environment, tmp_path):
+    (tmp_path / ".env").write_text("PREFETCH=7\n")
+    (tmp_path / "other.env").write_text("LOG_LEVEL=WARNING\n")
+    environment(ZOHO_RELAY_ENV_FILE=str(tmp_path / "other.env"))
+
+    settings = Settings.load()
+
+    assert (settings.log_level, settings.prefetch) == ("WARNING", 32)
+
+
+def test_a_named_file_must_be_there(environment, tmp_path):
+    environment(ZOHO_RELAY_ENV_FILE=str(tmp_path / "absent.env"))
+
+    assert problems() == ["ZOHO_RELAY_ENV_FILE: there is no such file"]
