@@ -2,27 +2,229 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
 
-from shared.messaging.unit_of_work import UnitOfWork
+import asyncpg
+import orjson
+
+from shared.crypto.data_key import DataKey
+from shared.crypto.envelope import Day, Vault
+from shared.messaging.grouper import Grouper
+from shared.messaging.inbox import columns
+from shared.messaging.letter import Letter, place_of
+from shared.messaging.outbox import Outbox, Row, sealed_header
+from shared.messaging.outgoing import Outgoing
+from shared.messaging.routes import EVENTS
+from shared.messaging.unit_of_work import EventToPublish, LetterToSend, OnTheWire, UnitOfWork
+from shared.storage.pool import unavailable_when_down
+
+Connection = asyncpg.pool.PoolConnectionProxy
+Versions = dict[tuple[str, str], int]
+
+
+class ClaimLost(Exception):
+    """Another attempt has the message now, or had: nothing of this one was written.
+
+    `settled`: the message is done or given up already.
+    """
+
+    def __init__(self, *, settled: bool) -> None:
+        super().__init__("the claim was lost")
+        self.settled = settled
 
 
 class Committer:
-    """State, events and done of each unit commit together; units that wait commit as one group."""
+    """Settled, state, versions and outbox of a unit commit together; units that wait, as a group.
 
-    async def commit(self, work: UnitOfWork) -> None:
-        """Commit, then hand its messages to the publisher.
+    A group that fails is committed one by one, so that a poisoned unit fails alone.
+    """
 
-        Raises:
-            Unavailable: the database is away; nothing was written.
-        """
+    def __init__(
+        self, pool: asyncpg.Pool, schema: str, vault: Vault, outbox: Outbox, outgoing: Outgoing
+    ) -> None:
+        self._pool = pool
+        self._vault = vault
+        self._outbox = outbox
+        self._outgoing = outgoing
+        self._group: Grouper[UnitOfWork, list[Row] | ClaimLost] = Grouper("commit", self._commit)
+        self._settle_sql = f"SELECT item FROM {schema}.settle($1, $2, $3, $4, $5, $6)"  # noqa: S608
+        self._give_up_sql = f"""
+            INSERT INTO {schema}.inbox (org, routing_key, message_id, source, body_mac, state, code,
+                                        arrived, settled_at)
+            VALUES ($1, $2, $3, $4, $5, 'given_up', $6, 0, clock_timestamp())
+            ON CONFLICT (org, routing_key, message_id) DO NOTHING
+            """  # noqa: S608
+        self._state_sql = f"""
+            SELECT state FROM {schema}.inbox
+            WHERE org = $1 AND routing_key = $2 AND message_id = $3
+            """  # noqa: S608
+        self._versions_sql = f"""
+            INSERT INTO {schema}.versions AS v (org, subject, version)
+            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+            ON CONFLICT (org, subject) DO UPDATE SET version = v.version + excluded.version
+            RETURNING org, subject, version
+            """  # noqa: S608
 
     @asynccontextmanager
     async def begin(
         self, org: str, *, correlation_id: str | None = None
     ) -> AsyncIterator[UnitOfWork]:
-        """A unit without a delivery (pollers, flushers, the gateway); committed on a clean exit."""
+        """A unit without a delivery (pollers, flushers, the gateway); committed on a clean exit.
+
+        Its messages are published in the background; what fails there is the relay's.
+        Raises, on exit:
+            Unavailable: the database is away. Nothing was written, unless the answer was lost.
+        """
         work = UnitOfWork(org=org, correlation_id=correlation_id)
         yield work
-        await self.commit(work)
+        self._outgoing.send_soon(await self.commit(work))
+
+    async def commit(self, work: UnitOfWork) -> list[Row]:
+        """Commit; the rows returned are to be published.
+
+        Raises:
+            ClaimLost: nothing was written.
+            Unavailable: as `begin`.
+        """
+        result = await self._group.run(work)
+        if isinstance(result, ClaimLost):
+            raise result
+        return result
+
+    async def _commit(self, group: list[UnitOfWork]) -> list[list[Row] | ClaimLost]:
+        with unavailable_when_down():
+            keys = {org: await self._vault.key_of(Day(org)) for org in {work.org for work in group}}
+            async with self._pool.acquire() as connection, connection.transaction():
+                lost = await self._settle(connection, group)
+                winners = [work for at, work in enumerate(group) if at not in lost]
+                await _run_changes(connection, winners)
+                versions = await self._raise_versions(connection, winners)
+                rows = {id(work): _rows_of(work, versions, keys[work.org]) for work in winners}
+                all_rows = [row for work in winners for row in rows[id(work)]]
+                if all_rows:
+                    keep = self._outgoing.keeps_up
+                    await self._outbox.insert(connection, all_rows, keep=keep)
+        return [lost.get(at) or rows[id(work)] for at, work in enumerate(group)]
+
+    async def _settle(
+        self, connection: Connection, group: list[UnitOfWork]
+    ) -> dict[int, ClaimLost]:
+        """Mark what was claimed as settled; the positions of those whose claim was lost.
+
+        First, because everything that follows is conditional on it, and because it locks the rows
+        that a renewal or another claim would touch.
+        """
+        claimed = sorted(
+            (
+                (work.settling, at)
+                for at, work in enumerate(group)
+                if work.settling is not None and work.settling.claim is not None
+            ),
+            key=lambda settling_at: settling_at[0].key,
+        )
+        for work in group:
+            if work.settling is not None and work.settling.claim is None:
+                s = work.settling
+                await connection.execute(self._give_up_sql, *s.key, s.source, s.mac, s.code)
+        if not claimed:
+            return {}
+        won = await connection.fetch(
+            self._settle_sql,
+            *columns([s.key for s, _ in claimed], 3),
+            [s.claim for s, _ in claimed],
+            ["given_up" if s.given_up else "done" for s, _ in claimed],
+            [s.code for s, _ in claimed],
+        )
+        lost = set(range(1, len(claimed) + 1)) - {item for (item,) in won}
+        return {
+            claimed[item - 1][1]: ClaimLost(
+                settled=await connection.fetchval(self._state_sql, *claimed[item - 1][0].key)
+                in ("done", "given_up")
+            )
+            for item in lost
+        }
+
+    async def _raise_versions(self, connection: Connection, winners: list[UnitOfWork]) -> Versions:
+        """The version before each subject's first event of this group."""
+        counts = Counter((work.org, e.subject) for work in winners for e in work.events)
+        if not counts:
+            return {}
+        ordered = sorted(counts)  # so that replicas lock in the same order
+        raised = await connection.fetch(
+            self._versions_sql,
+            *columns(ordered, 2),
+            [counts[subject] for subject in ordered],
+        )
+        return {(org, subject): version - counts[org, subject] for org, subject, version in raised}
+
+
+async def _run_changes(connection: Connection, winners: Sequence[UnitOfWork]) -> None:
+    """Run the changes of all units: each unit's in its own order, equal statements together."""
+    queues = [list(reversed(work.changes)) for work in winners if work.changes]
+    while queues:
+        sql = queues[0][-1].sql
+        batch = []
+        for queue in queues:
+            while queue and queue[-1].sql == sql:
+                batch.append(queue.pop().args)
+        if len(batch) == 1:
+            await connection.execute(sql, *batch[0])
+        else:
+            await connection.executemany(sql, batch)
+        queues = [queue for queue in queues if queue]
+
+
+def _rows_of(work: UnitOfWork, versions: Versions, key: DataKey) -> list[Row]:
+    rows = [_event_row(work, event, versions, key) for event in work.events]
+    rows += [_letter_row(work.org, letter, key) for letter in work.letters]
+    return rows
+
+
+def _event_row(work: UnitOfWork, pending: EventToPublish, versions: Versions, key: DataKey) -> Row:
+    at = (work.org, pending.subject)
+    versions[at] += 1
+    now = datetime.now(UTC)
+    body = orjson.dumps(
+        {
+            "occurred_at": now,
+            **pending.event.model_dump(mode="json", exclude_none=True),
+            "event_id": str(pending.event_id),
+            "org": work.org,
+            "subject": pending.subject,
+            "version": versions[at],
+        }
+    )
+    letter = Letter(
+        EVENTS,
+        pending.event.routing_key,
+        str(pending.event_id),
+        body,
+        mandatory=False,  # what nobody bound is dropped, on purpose
+        correlation_id=work.correlation_id,
+        timestamp=now,
+        headers={**work.trace(), "org": work.org},
+    )
+    return _row(pending.event_id, work.org, letter, key)
+
+
+def _letter_row(org: str, pending: LetterToSend, key: DataKey) -> Row:
+    letter = pending.letter
+    match pending.wire:
+        case OnTheWire.OPEN:
+            return _row(pending.id, org, letter, key)
+        case OnTheWire.SEALED:
+            sealed = key.seal(letter.body, place_of(letter.message_id))
+            letter = replace(letter, body=sealed, headers=sealed_header(letter))
+        case OnTheWire.SEALED_ALREADY:
+            letter = replace(letter, headers=sealed_header(letter))
+    return Row(pending.id, org, letter, letter.body, sealed=True)
+
+
+def _row(row_id: UUID, org: str, letter: Letter, key: DataKey) -> Row:
+    stored = key.seal(letter.body, place_of(letter.message_id))
+    return Row(row_id, org, letter, stored, sealed=False)

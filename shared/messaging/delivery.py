@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+MAX_MESSAGE_ID: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +32,10 @@ class Delivery:
     timestamp: datetime | None = None
     redelivered: bool = False
     headers: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether it has a usable idempotency key. PostgreSQL's text holds no NUL."""
+        return 0 < len(self.message_id) <= MAX_MESSAGE_ID and not (
+            "\0" in self.message_id or "\0" in self.routing_key
+        )

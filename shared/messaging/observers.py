@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from shared.messaging.delivery import Delivery
-from shared.messaging.settlement import Settlement
+from shared.messaging.routes import Lane
+from shared.messaging.settlement import (
+    Ack,
+    DeadLetter,
+    Pause,
+    Postpone,
+    Retry,
+    Settlement,
+)
+from shared.observability import logs
+from shared.observability.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+_BETWEEN_WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +33,58 @@ class Settled:
     delivery: Delivery
     settlement: Settlement
     duration_s: float
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 Observer = Callable[[Settled], None]
+
+
+def label_of(settlement: Settlement) -> str:
+    """`DeadLetter` → `dead_letter`."""
+    return _BETWEEN_WORDS.sub("_", type(settlement).__name__).lower()
+
+
+def log_settled(settled: Settled) -> None:
+    """One line per delivery; loud where somebody has to look."""
+    delivery, settlement = settled.delivery, settled.settlement
+    values = {
+        "org": delivery.org,
+        "queue": delivery.queue,
+        "routing_key": delivery.routing_key,
+        "message_id": delivery.message_id,
+        "settlement": label_of(settlement),
+        "duration_s": round(settled.duration_s, 4),
+    }
+    if settled.error is not None:
+        values |= logs.describe(settled.error)
+    match settlement:
+        case Ack():
+            _log.debug("message settled", **values)
+        case Postpone():
+            values.pop("trace", None)
+            _log.info("message settled", **values)
+        case Retry() | DeadLetter():
+            _log.warning("message settled", **values)
+        case Pause():
+            _log.error("message settled", **values)
+        case _:
+            _log.info("message settled", **values)
+
+
+def count_settled(metrics: Metrics, lanes: list[Lane]) -> Observer:
+    """Metrics of each delivery. A routing key that no route has is counted as `unknown`: it is the
+    sender's text, and a series each would be without bound."""
+    known = {key for lane in lanes for key in lane.routes}
+
+    def observe(settled: Settled) -> None:
+        delivery = settled.delivery
+        routing_key = delivery.routing_key if delivery.routing_key in known else "unknown"
+        labels = {"org": delivery.org, "queue": delivery.queue, "routing_key": routing_key}
+        metrics.messages_settled.labels(**labels, settlement=label_of(settled.settlement)).inc()
+        metrics.message_handling.labels(**labels).observe(settled.duration_s)
+        if isinstance(settled.settlement, DeadLetter):
+            metrics.dead_letters.labels(
+                org=delivery.org, queue=delivery.queue, code=settled.settlement.code
+            ).inc()
+
+    return observe

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
+
+from shared.settings import Consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,13 @@ class MessagingPolicy:
     drain_timeout_s: float = 30.0
     relay_poll_s: float = 1.0
     known_orgs: frozenset[str] = frozenset({"default"})
+
+    @classmethod
+    def of(cls, settings: Consumer) -> Self:
+        """The policy that a service's settings ask for."""
+        return cls(
+            retry=RetryPolicy(max_attempts=settings.max_attempts),
+            lease_s=settings.lease_s,
+            unknown_user_wait_s=settings.unknown_user_wait,
+            drain_timeout_s=settings.drain_timeout_s,
+        )

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import asyncpg
+import structlog
 from pydantic import SecretStr
 
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import Vault
+from shared.errors import Unavailable
+from shared.messaging.attempt import compose
 from shared.messaging.committer import Committer
-from shared.messaging.observers import Observer
+from shared.messaging.connection import Link
+from shared.messaging.consumer import Consumer
+from shared.messaging.gauges import Gauges
+from shared.messaging.giving_up import GivingUp
+from shared.messaging.inbox import Inbox
+from shared.messaging.leases import Leases
+from shared.messaging.middleware.handle_once import OnceAndInTurn, call_handler
+from shared.messaging.middleware.observe import observe
+from shared.messaging.middleware.open_and_parse import open_and_parse
+from shared.messaging.middleware.settle import Settle, Settler
+from shared.messaging.observers import Observer, count_settled, log_settled
+from shared.messaging.outbox import Outbox
+from shared.messaging.outgoing import Outgoing
+from shared.messaging.patience import Turns
 from shared.messaging.policy import MessagingPolicy
+from shared.messaging.publisher import Publisher
+from shared.messaging.relay import Relay
+from shared.messaging.retention import rules
+from shared.messaging.retries import Retries
 from shared.messaging.routes import Lane
+from shared.messaging.topology import Topology, retry_exchange
 from shared.observability.metrics import Metrics
+from shared.storage.retention import Pruner
+
+_log = structlog.get_logger(__name__)
+
+_FLUSH_S: Final = 5.0
 
 
 class Messaging:
@@ -24,10 +52,8 @@ class Messaging:
     consumers are cancelled, what is in flight is finished within `drain_timeout_s`, the outbox is
     flushed. A broker that is down at the start is waited for in the background.
 
-    `lanes` may be empty (the gateway): then it only sends.
+    `lanes` may be empty (the gateway): then it only sends. `schema` is migrated already.
     """
-
-    committer: Committer
 
     def __init__(
         self,
@@ -42,16 +68,106 @@ class Messaging:
         lanes: Sequence[Lane] = (),
         policy: MessagingPolicy | None = None,
         observers: Sequence[Observer] = (),
-    ) -> None: ...
+    ) -> None:
+        self._policy = policy = policy or MessagingPolicy()
+        self._service = service
+        self._lanes = list(lanes)
+        self._metrics = metrics
+        topology = Topology(service, lanes, policy.retry)
+        self._consume_link = Link(amqp_url, f"{service} consume", topology.declare)
+        self._publish_link = Link(amqp_url, f"{service} publish", topology.declare)
+        self._publisher = Publisher(self._publish_link)
+        self._outbox = Outbox(pool, schema, vault, lease_s=policy.outbox_lease_s)
+        self._outgoing = Outgoing(self._publisher, self._outbox)
+        self.committer = Committer(pool, schema, vault, self._outbox, self._outgoing)
+        self._inbox = Inbox(pool, schema, lease_s=policy.lease_s)
+        self._leases = Leases(self._inbox, policy.lease_s)
+        self._relay = Relay(self._outbox, self._publisher, poll_s=policy.relay_poll_s)
+        self._retries = Retries(self._publisher, service, policy.retry)
+        self._pruner = Pruner(pool, rules(schema))
+        self._gauges = Gauges(metrics, self._outbox, self._publish_link, self._retry_queues())
+        settle = self._chain(vault, digest, [log_settled, *observers])
+        self._consumers = [self._consumer(lane, settle) for lane in self._lanes]
+        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self: ...
+    async def ready(self) -> bool:
+        """True while the broker is connected both ways: a check for /readyz."""
+        return self._publish_link.is_up and (self._consume_link.is_up or not self._lanes)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._publish_link)
+            if self._lanes:
+                await stack.enter_async_context(self._consume_link)
+            await stack.enter_async_context(self._leases)
+            await stack.enter_async_context(self._pruner)
+            await stack.enter_async_context(self._gauges)
+            await stack.enter_async_context(self._relay)
+            for consumer in self._consumers:
+                await stack.enter_async_context(consumer)
+            self._stack = stack.pop_all()
+        return self
 
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        try:
+            timeout_s = self._policy.drain_timeout_s
+            await asyncio.gather(*(consumer.drain(timeout_s) for consumer in self._consumers))
+            await self._flush()
+        finally:
+            await self._stack.aclose()
 
-    async def ready(self) -> bool:
-        """True while the broker is connected: a check for /readyz."""
+    async def _flush(self) -> None:
+        """Publish what is committed; what does not go now, another replica or start relays."""
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                await self._outgoing.idle()
+                if self._publisher.is_up:
+                    await self._relay.flush()
+        except (TimeoutError, Unavailable):
+            _log.warning("stopped before the outbox was empty")
+
+    def _chain(self, vault: Vault, digest: BlindIndex, observers: list[Observer]) -> Settle:
+        turns = Turns()
+        once = OnceAndInTurn(
+            inbox=self._inbox,
+            leases=self._leases,
+            committer=self.committer,
+            outgoing=self._outgoing,
+            turns=turns,
+            digest=digest,
+            policy=self._policy,
+        )
+        settler = Settler(
+            inbox=self._inbox,
+            retries=self._retries,
+            giving_up=GivingUp(self._service, self.committer, digest),
+            outgoing=self._outgoing,
+            turns=turns,
+            policy=self._policy.retry,
+        )
+        handle = compose(
+            call_handler, open_and_parse(vault, self._policy.known_orgs), once.handle_once
+        )
+        counted = count_settled(self._metrics, self._lanes)
+        return observe(settler.settle(handle), [counted, *observers])
+
+    def _consumer(self, lane: Lane, settle: Settle) -> Consumer:
+        return Consumer(
+            lane,
+            self._service,
+            self._consume_link,
+            settle,
+            self._retries,
+            known_orgs=self._policy.known_orgs,
+            on_pause=lambda queue, paused: self._metrics.consumer_paused.labels(queue).set(paused),
+        )
+
+    def _retry_queues(self) -> list[str]:
+        if not self._lanes:
+            return []
+        return [retry_exchange(self._service, name) for name, _ in self._policy.retry.delays]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID, uuid4
 
+import orjson
+from pamqp.common import FieldTable
+
+from shared.contracts.events import Event
+from shared.contracts.replies import MAX_REPLY_BYTES
 from shared.messaging.delivery import Delivery
+from shared.messaging.inbox import Key
+from shared.messaging.letter import Letter
 
-
-class Event(Protocol):
-    """An event model of shared.contracts.events."""
-
-    routing_key: ClassVar[str]
-
-    def subject(self) -> str: ...
-
-    def model_dump(self, *, mode: str, exclude_none: bool) -> dict[str, Any]: ...
+REPLY_EXPIRES_MS: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +32,40 @@ class Change:
 class EventToPublish:
     event: Event
     subject: str
-    event_id: str | None
+    event_id: UUID
+
+
+class OnTheWire(Enum):
+    """How a body travels. In the outbox it is sealed always."""
+
+    OPEN = "open"
+    SEALED = "sealed"
+    SEALED_ALREADY = "sealed_already"
 
 
 @dataclass(frozen=True, slots=True)
-class MessageToSend:
-    exchange: str
-    routing_key: str
-    body: bytes
-    message_id: str
-    sealed: bool
-    mandatory: bool
+class LetterToSend:
+    """A letter whose body is open, except with SEALED_ALREADY. The same `id` is sent once."""
+
+    letter: Letter
+    wire: OnTheWire
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """The inbox row that the commit settles, as `done` or `given_up`.
+
+    `claim` is the number on which everything is conditional; None for a message that was given up
+    before it was claimed: its row is made then, from `source` and `mac`, if there is none.
+    """
+
+    key: Key
+    claim: int | None
+    code: str | None = None
+    source: str = ""
+    mac: bytes = b""
+    given_up: bool = False
 
 
 class UnitOfWork:
@@ -48,13 +73,8 @@ class UnitOfWork:
 
     `arrived` rises with the order in which commands were first seen and never changes for a
     message, however often it comes back: an older change has a smaller one. 0 without a delivery.
-    `attempt` is 1 at the first. `claim` is the number on which every write is conditional.
+    `attempt` is 1 at the first.
     """
-
-    __slots__ = (
-        "arrived", "attempt", "changes", "claim", "correlation_id", "delivery", "events",
-        "first_seen_s", "org", "replies", "sends", "traceparent",
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -63,45 +83,67 @@ class UnitOfWork:
         delivery: Delivery | None = None,
         arrived: int = 0,
         attempt: int = 1,
-        claim: int | None = None,
-        first_seen_s: float = 0.0,
+        settling: Settling | None = None,
         correlation_id: str | None = None,
-        traceparent: str | None = None,
     ) -> None:
         self.org = org
         self.delivery = delivery
         self.arrived = arrived
         self.attempt = attempt
-        self.claim = claim
-        self.first_seen_s = first_seen_s
-        self.correlation_id = correlation_id or (delivery.correlation_id if delivery else None)
-        self.traceparent = traceparent or (delivery.traceparent if delivery else None)
+        self.settling = settling
+        self.correlation_id = delivery.correlation_id if delivery else correlation_id
+        self.traceparent = delivery.traceparent if delivery else None
         self.changes: list[Change] = []
         self.events: list[EventToPublish] = []
-        self.replies: list[dict[str, Any]] = []
-        self.sends: list[MessageToSend] = []
+        self.letters: list[LetterToSend] = []
 
     def record(self, sql: str, *args: Any) -> None:
         """Run this statement at the commit, in the order recorded.
 
         Statements of several messages with the same text run together (executemany): write the
-        text as a constant and put what differs into `args`. It must not return rows that matter.
+        text as a constant and put what differs into `args`. What it returns is not seen.
         """
         self.changes.append(Change(sql, args))
 
     def publish(
-        self, event: Event, *, subject: str | None = None, event_id: str | None = None
+        self, event: Event, *, subject: str | None = None, event_id: UUID | None = None
     ) -> None:
         """Announce it on `zoho.events` once the commit is durable.
 
-        `event_id` (a random one unless given), `version`, `org` and, unless the event has its own,
-        `occurred_at` are filled in at the commit. `subject` overrides the event's own.
+        `event_id` (a random one unless given; the same one is sent once), `version`, `org`,
+        `subject` and, unless the event has its own, `occurred_at` are filled in at the commit.
+        `subject` overrides the event's own.
         """
-        self.events.append(EventToPublish(event, subject or event.subject(), event_id))
+        self.events.append(EventToPublish(event, subject or event.subject(), event_id or uuid4()))
 
-    def reply(self, result: dict[str, Any]) -> None:
-        """Answer the command: `{ok: true, result}` to its `reply_to`. Without one, nothing."""
-        self.replies.append(result)
+    def reply(self, result: Mapping[str, Any]) -> None:
+        """Answer the command: `{ok: true, result}` to its `reply_to`. Without one, nothing.
+
+        An answer over 8 MiB becomes `{ok: false, code: "too_large"}`.
+        """
+        self.answer({"ok": True, "result": result})
+
+    def answer(self, body: Mapping[str, Any]) -> None:
+        """Send this body to the command's `reply_to`; it expires after ten minutes."""
+        if self.delivery is None or not self.delivery.reply_to:
+            return
+        encoded = orjson.dumps(body)
+        if len(encoded) > MAX_REPLY_BYTES:
+            encoded = orjson.dumps(
+                {"ok": False, "code": "too_large", "reason": "the answer is larger than 8 MiB"}
+            )
+        reply_id = uuid4()
+        letter = Letter(
+            "",
+            self.delivery.reply_to,
+            str(reply_id),
+            encoded,
+            mandatory=False,
+            correlation_id=self.correlation_id,
+            expires_ms=REPLY_EXPIRES_MS,
+            headers=self.trace(),
+        )
+        self.letters.append(LetterToSend(letter, OnTheWire.OPEN, reply_id))
 
     def send(
         self,
@@ -117,4 +159,19 @@ class UnitOfWork:
 
         `mandatory`: it is kept and tried again until a queue takes it.
         """
-        self.sends.append(MessageToSend(exchange, routing_key, body, message_id, sealed, mandatory))
+        headers: FieldTable = {**self.trace(), "org": self.org}
+        letter = Letter(
+            exchange,
+            routing_key,
+            message_id,
+            body,
+            mandatory=mandatory,
+            correlation_id=self.correlation_id,
+            headers=headers,
+        )
+        wire = OnTheWire.SEALED if sealed else OnTheWire.OPEN
+        self.letters.append(LetterToSend(letter, wire))
+
+    def trace(self) -> FieldTable:
+        """The headers that are carried on."""
+        return {"traceparent": self.traceparent} if self.traceparent else {}

@@ -1,0 +1,45 @@
+"""In whose line a message is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel
+
+from shared.contracts.commands import Command
+from shared.crypto.blind_index import BlindIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What the claim needs in order to find the line; see `claim()` in 0001_messaging.sql."""
+
+    lined: bool = False
+    user_id: str | None = None
+    fallback: str | None = None
+    named: tuple[tuple[str, str], ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+
+
+NO_LINE: Final = Line()
+
+
+def line_of(message: BaseModel | None, org: str, digest: BlindIndex) -> Line:
+    """A command's line: its user's; else of what it names; else of the email; else of the id.
+
+    What names nothing (a report), and webhooks and events, are in no line.
+    """
+    if not isinstance(message, Command):
+        return NO_LINE
+    about = message.about()
+    if about.user_id is not None:
+        return Line(True, about.user_id, names=about.names)
+    fallback = None
+    if about.email is not None:
+        fallback = f"email:{digest.of(org, 'email', about.email)[0].index.hex()}"
+    elif about.named or about.names:
+        fallback = ":".join((about.named or about.names)[0])
+    if fallback is None:
+        return NO_LINE
+    return Line(True, None, fallback, about.named, about.names)

@@ -1,0 +1,131 @@
+"""A connection to the broker that comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self, cast
+
+import aio_pika
+import aiormq
+import aiormq.exceptions
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq.channel import Channel
+from pydantic import SecretStr
+from yarl import URL
+
+_log = structlog.get_logger(__name__)
+
+BROKER_ERRORS: Final = (aiormq.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
+"""What a call to a broker that went away may raise. (aiormq: RuntimeError on a closed channel.)"""
+
+_HEARTBEAT_S: Final = 15
+_CONNECT_TIMEOUT_S: Final = 10.0
+_PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+Prepare = Callable[[AbstractConnection], Awaitable[None]]
+
+
+class Link:
+    """One connection, opened in the background and opened again whenever it is lost.
+
+    `prepare` runs on each new connection before anybody gets it: here the topology is declared, so
+    that a broker that lost it gets it back.
+    """
+
+    def __init__(self, url: SecretStr, name: str, prepare: Prepare | None = None) -> None:
+        self._url = url
+        self._name = name
+        self._prepare = prepare
+        self._up = asyncio.Event()
+        self._connection: AbstractConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
+    async def wait_up(self) -> None:
+        await self._up.wait()
+
+    async def channel(self, *, confirms: bool) -> Channel:
+        """A new channel, once the connection is up.
+
+        Raises one of BROKER_ERRORS when the connection was lost meanwhile.
+        """
+        await self._up.wait()
+        if self._connection is None or self._connection.transport is None:
+            raise ConnectionError("the connection was closed")
+        return cast(
+            "Channel",
+            await asyncio.wait_for(
+                # An unbounded buffer: prefetch bounds what is delivered, and a bounded one would
+                # make confirms of one channel wait for the deliveries of another.
+                self._connection.transport.connection.channel(
+                    publisher_confirms=confirms, frame_buffer_size=0
+                ),
+                _CONNECT_TIMEOUT_S,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._stay_connected(), name=self._name)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._connect_once()
+                failures = 0
+            except BROKER_ERRORS as error:
+                if failures == 0:
+                    _log.warning(
+                        "the broker is not reachable, trying again",
+                        connection=self._name,
+                        error=type(error).__name__,
+                    )
+                pause_s = _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
+                failures += 1
+                # Spread out, so that replicas do not knock in step.
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _connect_once(self) -> None:
+        """Connect, and return once the connection is lost."""
+        url = URL(self._url.get_secret_value())
+        connection = await aio_pika.connect(
+            url.update_query(heartbeat=url.query.get("heartbeat", str(_HEARTBEAT_S))),
+            timeout=_CONNECT_TIMEOUT_S,
+            client_properties={"connection_name": self._name},
+        )
+        try:
+            if self._prepare is not None:
+                await self._prepare(connection)
+            if connection.transport is None:
+                return
+            self._connection = connection
+            self._up.set()
+            _log.info("connected to the broker", connection=self._name)
+            with suppress(Exception):
+                await connection.transport.connection.closing
+            _log.warning("the connection to the broker was lost", connection=self._name)
+        finally:
+            self._up.clear()
+            self._connection = None
+            with suppress(*BROKER_ERRORS):
+                await asyncio.wait_for(connection.close(), _CONNECT_TIMEOUT_S)

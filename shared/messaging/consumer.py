@@ -1,0 +1,205 @@
+"""Takes one queue's messages from the broker, and acknowledges what is settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
+
+from shared.messaging.arrival import delivery_of
+from shared.messaging.attempt import Abandoned, Attempt
+from shared.messaging.connection import BROKER_ERRORS, Link
+from shared.messaging.middleware.settle import Settle
+from shared.messaging.retries import Retries
+from shared.messaging.routes import Lane
+
+_log = structlog.get_logger(__name__)
+
+_REOPEN_S: Final = 1.0
+_BROKEN_S: Final = 60.0
+
+
+class Consumer:
+    """Consumes one lane on a channel of its own, for as long as its context is entered.
+
+    It stops taking while the lane's gate is closed or too many bytes are in flight, and starts
+    again by itself after anything the broker does: a lost connection, a closed channel, a cancelled
+    consumer. A delivery is acknowledged on the channel that brought it, or not at all.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        service: str,
+        link: Link,
+        settle: Settle,
+        retries: Retries,
+        *,
+        known_orgs: frozenset[str],
+        on_pause: Callable[[str, bool], None] = lambda _queue, _paused: None,
+    ) -> None:
+        self._lane = lane
+        self._queue = lane.queue(service)
+        self._link = link
+        self._settle = settle
+        self._retries = retries
+        self._known_orgs = known_orgs
+        self._on_pause = on_pause
+        self._stopping = asyncio.Event()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._bytes = 0
+        self._too_much = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._send_back = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name=f"consume {self._queue}")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing more; finish what is in flight within `timeout_s`, then let go of it."""
+        self._stopping.set()
+        self._send_back.set()
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=timeout_s)
+        for task in self._in_flight:
+            task.cancel()
+        if self._in_flight:
+            _log.warning("let go of unfinished messages", queue=self._queue)
+            await asyncio.wait(self._in_flight)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._wait_until_wanted()
+                await self._consume()
+            except BROKER_ERRORS as error:
+                _log.warning("consuming broke off", queue=self._queue, error=type(error).__name__)
+                await asyncio.sleep(_REOPEN_S)
+
+    async def _wait_until_wanted(self) -> None:
+        await self._room.wait()
+        gate = self._lane.gate
+        if gate is not None and not gate.is_open():
+            self._on_pause(self._queue, True)
+            _log.warning("queue paused", queue=self._queue)
+            await gate.opened()
+            _log.info("queue goes on", queue=self._queue)
+        self._on_pause(self._queue, False)
+
+    async def _consume(self) -> None:
+        """Consume until the channel is lost, the queue pauses, or the service stops."""
+        channel = await self._link.channel(confirms=False)
+        gone, self._send_back = asyncio.Event(), asyncio.Event()
+        cancelled = asyncio.Event()
+        channel.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
+        take = partial(self._take, channel, gone, self._send_back)
+        try:
+            await channel.basic_qos(prefetch_count=self._lane.prefetch)
+            while self._is_wanted() and not channel.is_closed:
+                consuming = await channel.basic_consume(self._queue, take)
+                await self._first_of(channel, cancelled, self._stopping, self._too_much)
+                if cancelled.is_set():
+                    # The queue is gone, or moves; what we have of it may still be settled.
+                    _log.warning("the broker cancelled a consumer", queue=self._queue)
+                    await asyncio.sleep(_REOPEN_S)
+                    break
+                if not channel.is_closed and consuming.consumer_tag:
+                    await channel.basic_cancel(consuming.consumer_tag)
+                if self._too_much.is_set():
+                    await self._first_of(channel, self._stopping, self._room)
+            await self._finish(channel)
+        finally:
+            gone.set()
+            with suppress(*BROKER_ERRORS):
+                await channel.close()
+
+    def _is_wanted(self) -> bool:
+        gate = self._lane.gate
+        return not self._stopping.is_set() and (gate is None or gate.is_open())
+
+    async def _first_of(self, channel: Channel, *events: asyncio.Event) -> None:
+        """Return when one of the events is set, the channel is lost or the gate is closed."""
+        waits: list[Awaitable[object]] = [event.wait() for event in events]
+        if self._lane.gate is not None:
+            waits.append(self._lane.gate.closed())
+        tasks = [asyncio.ensure_future(wait) for wait in (*waits, channel.closing)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish(self, channel: Channel) -> None:
+        """Let what was taken be settled before the channel that must acknowledge it is closed."""
+        if not self._is_wanted():
+            self._send_back.set()
+        closing = asyncio.ensure_future(channel.closing)
+        while self._in_flight and not closing.done():
+            await asyncio.wait([*self._in_flight, closing], return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
+        if self._stopping.is_set():
+            await asyncio.Event().wait()  # the context is left when all lanes are drained
+
+    async def _take(
+        self,
+        channel: Channel,
+        gone: asyncio.Event,
+        send_back: asyncio.Event,
+        message: DeliveredMessage,
+    ) -> None:
+        delivery = delivery_of(message, self._queue, self._lane.name, self._known_orgs)
+        attempt = Attempt(delivery, self._lane, send_back, gone)
+        self._count(len(message.body))
+        # A task of our own: those of the channel die with it, and a call to Zoho must not.
+        task = asyncio.create_task(self._handle(channel, message, attempt))
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > self._lane.max_bytes:
+            self._too_much.set()
+            self._room.clear()
+        elif self._bytes <= self._lane.max_bytes // 2 and self._too_much.is_set():
+            self._too_much.clear()
+            self._room.set()
+
+    async def _handle(self, channel: Channel, message: DeliveredMessage, attempt: Attempt) -> None:
+        try:
+            await self._settle(attempt)
+        except Abandoned:
+            return
+        except Exception:
+            # Ours: settling itself failed. The message must neither be lost nor spin.
+            _log.exception("settling failed", queue=self._queue)
+            try:
+                await self._retries.send_back(attempt, _BROKEN_S)
+            except Abandoned:
+                return
+        finally:
+            self._count(-len(message.body))
+        with suppress(*BROKER_ERRORS):  # the channel is gone: it comes again, and is done already
+            if message.delivery_tag is not None:
+                await channel.basic_ack(message.delivery_tag, wait=False)

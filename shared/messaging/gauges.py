@@ -1,0 +1,70 @@
+"""What waits: in the outbox and in the delayed-retry queues."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from shared.errors import Unavailable
+from shared.messaging.connection import BROKER_ERRORS, Link
+from shared.messaging.outbox import Outbox
+from shared.observability.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+_EVERY_S: Final = 10.0
+
+
+class Gauges:
+    """Measures every ten seconds, for as long as its context is entered."""
+
+    def __init__(
+        self, metrics: Metrics, outbox: Outbox, link: Link, retry_queues: list[str]
+    ) -> None:
+        self._metrics = metrics
+        self._outbox = outbox
+        self._link = link
+        self._retry_queues = retry_queues
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="messaging gauges")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(Unavailable):
+                await self._measure_outbox()
+            if self._retry_queues and self._link.is_up:
+                with suppress(*BROKER_ERRORS):
+                    await self._measure_retries()
+            await asyncio.sleep(_EVERY_S)
+
+    async def _measure_outbox(self) -> None:
+        pending = await self._outbox.pending()
+        self._metrics.outbox_pending.set(pending.rows)
+        self._metrics.outbox_oldest_age.set(pending.oldest_age_s)
+
+    async def _measure_retries(self) -> None:
+        channel = await self._link.channel(confirms=False)
+        try:
+            for queue in self._retry_queues:
+                declared = await channel.queue_declare(queue, passive=True)
+                self._metrics.retry_backlog.labels(queue).set(declared.message_count or 0)
+        finally:
+            await channel.close()

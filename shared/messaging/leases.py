@@ -1,0 +1,59 @@
+"""Keeps the claims of messages in flight from lapsing while their handlers live."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from shared.errors import Unavailable
+from shared.messaging.inbox import Claim, Inbox, Key
+
+_log = structlog.get_logger(__name__)
+
+
+class Leases:
+    """Renews all claims in hand with one statement, every third of a lease."""
+
+    def __init__(self, inbox: Inbox, lease_s: float) -> None:
+        self._inbox = inbox
+        self._every_s = lease_s / 3
+        self._held: set[tuple[Key, int]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def hold(self, claim: Claim) -> None:
+        self._held.add((claim.key, claim.number))
+
+    def drop(self, claim: Claim) -> None:
+        self._held.discard((claim.key, claim.number))
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._renew(), name="renew leases")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            if not self._held:
+                continue
+            try:
+                await self._inbox.renew(list(self._held))
+            except Unavailable:
+                # Whoever lost their claim meanwhile finds out at the commit, and writes nothing.
+                _log.warning("leases could not be renewed", claims=len(self._held))
+            except Exception:
+                _log.exception("renewing leases failed")

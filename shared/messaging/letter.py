@@ -1,0 +1,50 @@
+"""One message on its way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pamqp import commands
+from pamqp.common import FieldTable
+
+SEALED = "x-sealed"
+FIRST_EXCHANGE = "x-first-exchange"
+FIRST_ROUTING_KEY = "x-first-routing-key"
+REPLAY = "x-relay-replay"
+REASON = "x-reason"
+CODE = "x-code"
+ATTEMPTS = "x-attempts"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is published: persistent JSON. `mandatory`: it fails when no queue takes it."""
+
+    exchange: str
+    routing_key: str
+    message_id: str
+    body: bytes
+    mandatory: bool = True
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expires_ms: int | None = None
+    timestamp: datetime | None = None
+    headers: FieldTable = field(default_factory=dict)
+
+    def properties(self) -> commands.Basic.Properties:
+        return commands.Basic.Properties(
+            content_type="application/json",
+            delivery_mode=2,
+            message_id=self.message_id or None,
+            correlation_id=self.correlation_id,
+            reply_to=self.reply_to,
+            expiration=None if self.expires_ms is None else str(self.expires_ms),
+            timestamp=self.timestamp or datetime.now(UTC),
+            headers=self.headers or None,
+        )
+
+
+def place_of(message_id: str) -> str:
+    """What a sealed body is bound to."""
+    return f"message:{message_id}"

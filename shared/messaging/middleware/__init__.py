@@ -1,0 +1,1 @@
+"""What surrounds every handler: one policy, one file. The chain is put together in service.py."""
