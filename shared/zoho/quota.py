@@ -112,9 +112,9 @@ class Quota:
         began = time.monotonic()
         turn = self._turns[org, product, lane]
         try:
-            await asyncio.wait_for(turn.acquire(), self._patience_s)
+            await asyncio.wait_for(turn.acquire(), max(self._patience_s, 0.1))
         except TimeoutError:
-            raise self._refused(product, "minute", self._patience_s) from None
+            raise self._refused(product, "concurrency", self._patience_s) from None
         try:
             return await self._take(org, product, lane, weight, deadline_s, timeout_s, began)
         finally:
