@@ -125,10 +125,14 @@ class _Standard(logging.Handler):
     arguments, which hold connection URLs, reprs of tasks, values; it says what happened.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._log = structlog.get_logger().bind()  # bound once: each lookup builds a new one
+
     def emit(self, record: logging.LogRecord) -> None:
         text = str(record.msg).partition("\n")[0][:_FOREIGN_TEXT]
         values = _extra(record) if record.name.partition(".")[0] in _OURS else {}
-        structlog.get_logger().log(
+        self._log.log(
             record.levelno,
             masked(text),
             **{**values, "logger": record.name, "exc_info": record.exc_info},
