@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import aio_pika
-import aiohttp
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+
+from services.zoho_sandbox.driver import SandboxDriver
 
 Json = dict[str, Any]
 PATIENCE_S = 60.0
@@ -40,7 +41,7 @@ class Stage:
     async def __aenter__(self) -> Self:
         self._news = asyncio.Condition()
         self._replies: dict[str, Json] = {}
-        self._http = aiohttp.ClientSession()
+        self.sandbox = await SandboxDriver(self.sandbox_url).__aenter__()
         self._connection = await aio_pika.connect(self.amqp_url)
         self._channel: AbstractChannel = await self._connection.channel(on_return_raises=True)
         self._commands: AbstractExchange = await self._channel.get_exchange("zoho.commands")
@@ -57,7 +58,7 @@ class Stage:
         tb: TracebackType | None,
     ) -> None:
         await self._connection.close()
-        await self._http.close()
+        await self.sandbox.__aexit__(kind, error, tb)
 
     async def _own_queue(self) -> AbstractQueue:
         return await self._channel.declare_queue(exclusive=True)
@@ -137,33 +138,15 @@ class Stage:
 
     async def zoho(self, product: str, kind: str, what: str, like: Callable[[Json], Any]) -> Json:
         """The first object of this kind at Zoho that is like this, now or soon."""
-        try:
-            async with asyncio.timeout(self.patience_s):
-                while True:
-                    for thing in (await self.state())[product][kind]:
-                        if like(thing):
-                            return dict(thing)
-                    await asyncio.sleep(0.2)
-        except TimeoutError:
-            raise DidNotHappen(f"Zoho {product} holds no {what}") from None
-
-    async def state(self) -> Json:
-        """Everything the sandbox holds, by product and kind."""
-        return dict(await self._sandbox("GET", "state"))
-
-    async def happens_at_zoho(self, path: str, **body: Any) -> Json:
-        """What Zoho or its staff do by themselves: `billing/subscriptions/{id}/renew`, …"""
-        return dict(await self._sandbox("POST", path, body))
+        by = asyncio.get_running_loop().time() + self.patience_s
+        while True:
+            for thing in await self.sandbox.records(product, kind):
+                if like(thing):
+                    return thing
+            if asyncio.get_running_loop().time() > by:
+                raise DidNotHappen(f"Zoho {product} holds no {what}")
+            await asyncio.sleep(0.2)
 
     async def calls(self) -> Counter[str]:
-        """Calls that Zoho counted so far, by product."""
-        seen = await self._sandbox("GET", "requests")
-        rows = seen["requests"] if isinstance(seen, dict) else seen
-        return Counter(row["product"] for row in rows)
-
-    async def _sandbox(self, method: str, path: str, body: Json | None = None) -> Any:
-        url = f"{self.sandbox_url}/_sandbox/{path}"
-        async with self._http.request(method, url, json=body) as answer:
-            if answer.status >= 400:
-                raise DidNotHappen(f"the sandbox answered {answer.status} to {path.split('/')[-1]}")
-            return await answer.json()
+        """Calls that Zoho was asked for so far, by product."""
+        return Counter(row["product"] for row in await self.sandbox.requests())

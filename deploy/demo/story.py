@@ -98,9 +98,7 @@ class Story:
             customer = await self._stage.zoho(
                 "billing", "customers", "customer of Ben", _mail("email", BEN)
             )
-            await self._stage.happens_at_zoho(
-                f"billing/customers/{customer['customer_id']}/add_card"
-            )
+            await self._stage.sandbox.add_card(customer["customer_id"])
             self._tell.zoho_did("stored a card", BEN.name)
             await self._subscribe(BEN, "s-ben", "basic-monthly", use_stored_card=True)
             await self._subscription("s-ben", "live")
@@ -116,7 +114,7 @@ class Story:
         with self._tell.chapter("Zoho renews Ben's subscription; a webhook says so"):
             zoho_id = (await self._subscription("s-ben", "live"))["subscription_id"]
             before = await self._stage.event("subscription.changed.v1", subscription_id="s-ben")
-            await self._stage.happens_at_zoho(f"billing/subscriptions/{zoho_id}/renew")
+            await self._stage.sandbox.renew(zoho_id)
             self._tell.zoho_did("renewed", "subscription s-ben")
             renewed = await self._stage.event(
                 "subscription.changed.v1", subscription_id="s-ben", cause="renewed"
@@ -131,7 +129,7 @@ class Story:
     async def a_payment_fails(self) -> None:
         with self._tell.chapter("A payment of Ben's fails; a webhook says so"):
             zoho_id = (await self._subscription("s-ben", "live"))["subscription_id"]
-            await self._stage.happens_at_zoho(f"billing/subscriptions/{zoho_id}/fail_payment")
+            await self._stage.sandbox.fail_payment(zoho_id)
             self._tell.zoho_did("declined the card", "subscription s-ben")
             await self._stage.event("payment.failed.v1", user_id=BEN.user_id)
             self._tell.came_back("payment.failed.v1", f"user {BEN.user_id}")
@@ -207,8 +205,9 @@ class Story:
             self._tell.zoho_holds("Desk ticket", f"number {ticket['ticketNumber']}")
             created = await self._stage.event("ticket.created.v1", escalation_id="e-1")
             self._tell.came_back("ticket.created.v1", f"escalation {created['escalation_id']}")
-            await self._stage.happens_at_zoho(
-                f"desk/tickets/{ticket['id']}/close",
+            await self._stage.sandbox.ticket(
+                ticket["id"],
+                "close",
                 resolution="<div>The second entry was a <b>reservation</b>; it is gone.</div>",
             )
             self._tell.zoho_did("closed the ticket", "an agent wrote a resolution")
@@ -220,7 +219,7 @@ class Story:
             self._tell.came_back("notification.requested.v1", f"ticket_resolved: {notice['data']}")
 
     async def the_end(self) -> None:
-        state = await self._stage.state()
+        state = await self._stage.sandbox.state()
         rows = []
         for person in EVERYONE:
             contact = next(c for c in state["crm"]["contacts"] if _mail("Email", person)(c))

@@ -27,7 +27,7 @@ async def test_a_message_published_twenty_times_makes_one_customer_and_one_conta
         "crm", "contacts", "contact with the new phone", lambda c: c.get("Phone") == "+4912345678"
     )
 
-    state = await stage.state()
+    state = await stage.sandbox.state()
     held = Counter(
         [c["email"] for c in state["billing"]["customers"]]
         + [c["Email"] for c in state["crm"]["contacts"]]
@@ -48,7 +48,7 @@ async def test_a_message_id_with_another_body_is_refused(stage: Stage) -> None:
 
     failed = await stage.event("command.failed.v1", code="message_id_reused")
     assert failed["message_id"] == "reused-1"
-    state = await stage.state()
+    state = await stage.sandbox.state()
     assert all(c["email"] != "other@example.com" for c in state["billing"]["customers"])
 
 
@@ -93,7 +93,7 @@ async def test_a_cancellation_that_overtakes_its_request_still_cancels(stage: St
 
     held = [
         s
-        for s in (await stage.state())["billing"]["subscriptions"]
+        for s in (await stage.sandbox.state())["billing"]["subscriptions"]
         if s.get("reference_id") == "s-over"
     ]
     assert [s["status"] for s in held] == ["cancelled"]

@@ -57,7 +57,7 @@ def test_the_story_comes_true_and_reads_well(told: str) -> None:
 async def test_nothing_that_must_not_lie_on_a_disk_lies_there(
     told: str, stack: Stack, stage: Stage
 ) -> None:
-    state = await stage.state()
+    state = await stage.sandbox.state()
     ids_and_secrets = [
         *secrets_of.zoho_ids(state),
         *secrets_of.secrets(state, stack.settings),
