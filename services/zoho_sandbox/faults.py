@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong, for which requests, how often, and what is held just now."""
+"""Faults on demand: what goes wrong, for which requests, and how often."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-BEFORE = frozenset(
+# Answered at the door, before token and limits are looked at.
+REFUSALS = frozenset(
     {
         "minute_limit",
         "day_limit",
@@ -20,12 +21,11 @@ BEFORE = frozenset(
         "scope_mismatch",
         "wrong_organization",
         "user_disabled",
-        "slow",
-        "hold",
-        "hold_reset",
     }
 )
-AFTER = frozenset({"reset_after", "timeout_after", "hold_after", "html_after"})
+# Met by requests that are let in: they hold their place among the calls in flight meanwhile.
+DELAYS = frozenset({"slow", "hold", "hold_reset"})
+AFTERS = frozenset({"reset_after", "timeout_after", "hold_after", "html_after"})
 _STATUS = re.compile(r"status:[1-5]\d\d")
 
 
@@ -48,9 +48,14 @@ class Fault:
     hits: int = 0
 
     @property
+    def refuses(self) -> bool:
+        """Whether the request is turned away at the door."""
+        return self.kind not in DELAYS | AFTERS
+
+    @property
     def after(self) -> bool:
         """Whether Zoho does what was asked before things go wrong."""
-        return self.kind in AFTER
+        return self.kind in AFTERS
 
     @property
     def status(self) -> int:
@@ -93,7 +98,7 @@ class Faults:
         Raises: UnknownFault: there is no such kind, or no product is named.
         """
         kind = str(order.get("kind", ""))
-        if kind not in BEFORE | AFTER and not _STATUS.fullmatch(kind):
+        if kind not in REFUSALS | DELAYS | AFTERS and not _STATUS.fullmatch(kind):
             raise UnknownFault(f"unknown kind of fault: {kind!r}")
         if not order.get("product"):
             raise UnknownFault("a fault needs a product (accounts, billing, books, crm, desk or *)")
@@ -111,9 +116,13 @@ class Faults:
         self._active.append(fault)
         return fault
 
-    def take(self, product: str, operation: str, method: str, path: str) -> Fault | None:
+    def take(
+        self, product: str, operation: str, method: str, path: str, *, at_the_door: bool
+    ) -> Fault | None:
         """The fault this request meets, if any; spends one of its times."""
         for fault in self._active:
+            if fault.refuses != at_the_door:
+                continue
             if not fault.concerns(product, operation, method, path):
                 continue
             if fault.probability < 1.0 and random.random() >= fault.probability:  # noqa: S311

@@ -14,15 +14,9 @@ from services.zoho_sandbox.faults import Fault
 _DEFAULT_SLOW_S = 2.0
 
 
-async def go_wrong_before(call: Call, fault: Fault, dialect: Dialect) -> web.Response | None:
-    """The fault's answer, or None when the request goes on after all."""
+def refusal_of(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
+    """What a request that is turned away at the door gets."""
     match fault.kind:
-        case "slow":
-            await asyncio.sleep(_DEFAULT_SLOW_S if fault.delay_s is None else fault.delay_s)
-            return None
-        case "hold" | "hold_reset":
-            await _hold(call, fault, "before")
-            return _cut(call) if fault.kind == "hold_reset" else None
         case "reset_before":
             return _cut(call)
         case "html":
@@ -34,20 +28,22 @@ async def go_wrong_before(call: Call, fault: Fault, dialect: Dialect) -> web.Res
             return answer
 
 
-async def go_wrong_after(
-    call: Call, fault: Fault, response: web.StreamResponse
-) -> web.StreamResponse:
-    match fault.kind:
-        case "reset_after":
-            return _cut(call)
-        case "timeout_after":
-            await _hold(call, fault, "after")
-            return _cut(call)
-        case "html_after":
-            return html_page()
-        case _:
-            await _hold(call, fault, "after")
-            return response
+async def delay(call: Call, fault: Fault) -> web.Response | None:
+    """Keep the request waiting before it is done; an answer only when it is never to be done."""
+    if fault.kind == "slow":
+        await asyncio.sleep(_DEFAULT_SLOW_S if fault.delay_s is None else fault.delay_s)
+        return None
+    await _hold(call, fault, "before")
+    return _cut(call) if fault.kind == "hold_reset" else None
+
+
+async def spoil(call: Call, fault: Fault, response: web.StreamResponse) -> web.StreamResponse:
+    """Zoho has done it; its answer is lost, late, or a web page."""
+    if fault.kind in ("timeout_after", "hold_after"):
+        await _hold(call, fault, "after")
+    if fault.kind in ("timeout_after", "reset_after"):
+        return _cut(call)
+    return html_page() if fault.kind == "html_after" else response
 
 
 async def _hold(call: Call, fault: Fault, moment: str) -> None:

@@ -16,8 +16,9 @@ from aiohttp import web
 
 from services.zoho_sandbox.access import live_token, scope_granted
 from services.zoho_sandbox.calls import Call, Dialect, Handler, NotJson
+from services.zoho_sandbox.faults import Fault
 from services.zoho_sandbox.limits import Refusal
-from services.zoho_sandbox.mischief import go_wrong_after, go_wrong_before
+from services.zoho_sandbox.mischief import delay, refusal_of, spoil
 from services.zoho_sandbox.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.world import World
 
@@ -119,19 +120,8 @@ class Routes:
         return Call(self._world, request, operation, body, entry)
 
     async def _answer(self, call: Call, route: Route) -> web.StreamResponse:
-        fault = self._world.faults.take(
-            self._product, route.operation, call.request.method, self._relative(call.request)
-        )
-        if fault is not None:
-            call.entry.fault = fault.kind
-            if not fault.after and (refused := await go_wrong_before(call, fault, self._dialect)):
-                return refused
-        response = await self._handle(call, route)
-        if fault is not None and fault.after:
-            return await go_wrong_after(call, fault, response)
-        return response
-
-    async def _handle(self, call: Call, route: Route) -> web.StreamResponse:
+        if fault := self._fault(call, at_the_door=True):
+            return refusal_of(call, fault, self._dialect)
         if refused := self._check(call, route):
             return refused
         meter = self._world.limits[self._product]
@@ -141,14 +131,34 @@ class Routes:
             if refusal := meter.admit(weight, heavy=heavy):
                 return self._refused(call, refusal)
             try:
-                response = await route.handler(call)
+                return await self._act(call, route)
             finally:
                 meter.leave(heavy=heavy)
         except NotJson:
             return self._dialect.bad_json(call)
+
+    async def _act(self, call: Call, route: Route) -> web.StreamResponse:
+        fault = self._fault(call, at_the_door=False)
+        if fault and not fault.after and (cut := await delay(call, fault)):
+            return cut
+        response = await route.handler(call)
         call.entry.done = True
         self._dialect.decorate(call, response)
+        if fault and fault.after:
+            return await spoil(call, fault, response)
         return response
+
+    def _fault(self, call: Call, *, at_the_door: bool) -> Fault | None:
+        fault = self._world.faults.take(
+            self._product,
+            call.operation,
+            call.request.method,
+            self._relative(call.request),
+            at_the_door=at_the_door,
+        )
+        if fault:
+            call.entry.fault = fault.kind
+        return fault
 
     def _check(self, call: Call, route: Route) -> web.Response | None:
         if route.token:

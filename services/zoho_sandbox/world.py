@@ -19,7 +19,7 @@ from services.zoho_sandbox.tables import Ids, Record, Table
 from services.zoho_sandbox.webhooks import Webhooks
 
 PRODUCTS = ("accounts", "billing", "books", "crm", "desk")
-_SAVE_AFTER_S = 0.2
+_SAVE_AFTER_S = 0.5
 # `integration`: until Books has what happened in Billing.
 _LAGS_S = {**dict.fromkeys(PRODUCTS, 0.0), "integration": 0.3}
 
@@ -138,19 +138,22 @@ class World:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                self._write(path)
+                await asyncio.to_thread(_write, path, self._kept())
                 await asyncio.sleep(_SAVE_AFTER_S)
         finally:
-            self._write(path)
+            _write(path, self._kept())
 
-    def _write(self, path: Path) -> None:
-        fresh = path.with_suffix(path.suffix + ".new")
-        with fresh.open("wb") as file:
-            kept = {**self.state(), "targets": self.webhooks.targets_as_json()}
-            file.write(orjson.dumps(kept))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)  # a kill in between leaves the old state whole
+    def _kept(self) -> bytes:
+        return orjson.dumps({**self.state(), "targets": self.webhooks.targets_as_json()})
+
+
+def _write(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(path.suffix + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)  # a kill in between leaves the old state whole
 
 
 __all__ = ["PRODUCTS", "Record", "Table", "World"]
