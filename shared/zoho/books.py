@@ -8,6 +8,7 @@ from typing import Any, Final, Self, TypeVar
 
 from shared.settings import BillingFields
 from shared.zoho.books_models import (
+    Contact,
     CreditNote,
     CustomerPayment,
     Invoice,
@@ -26,6 +27,7 @@ _GET_INVOICE_PDF: Final = Operation(
     "books", "get_invoice_pdf", "GET", repeatable=True, accept="pdf"
 )
 _LIST_INVOICES: Final = Operation("books", "list_invoices", "GET", repeatable=True)
+_LIST_CONTACTS: Final = Operation("books", "list_contacts", "GET", repeatable=True)
 _UPSERT_INVOICE: Final = Operation("books", "upsert_invoice", "PUT", repeatable=True)
 _VOID_INVOICE: Final = Operation("books", "mark_invoice_void", "POST", repeatable=True)
 _WRITE_OFF: Final = Operation("books", "write_off_invoice", "POST", repeatable=True)
@@ -77,17 +79,26 @@ class ZohoBooks:
         )
         return reply.content
 
-    async def invoice_with_number(self, number: str, *, customer_id: str) -> Invoice | None:
+    async def invoice_with_number(
+        self, number: str, *, customer_id: str, email: str | None
+    ) -> Invoice | None:
         """A customer's invoice of this number: how an invoice of Billing's is found here.
 
-        Ids of the two products differ. Filters that Zoho does not know are ignored, so number and
-        customer are compared.
+        Ids of the two products differ, those of customers too unless the organization shares them,
+        so the customer is known by its id or its email. Filters that Zoho does not know are
+        ignored, so everything is compared.
         """
-        params = {"invoice_number": number, "customer_id": customer_id}
+        params = {"invoice_number": number}
         for invoice in await self._all(_LIST_INVOICES, "/invoices", params, Invoice, "invoices"):
-            if invoice.invoice_number == number and invoice.customer_id == customer_id:
+            theirs = invoice.customer_id == customer_id or _same(invoice.email, email)
+            if invoice.invoice_number == number and theirs:
                 return invoice
         return None
+
+    async def contacts_with_email(self, email: str) -> list[Contact]:
+        params = {"email": email, "contact_type": "customer"}
+        contacts = await self._all(_LIST_CONTACTS, "/contacts", params, Contact, "contacts")
+        return [one for one in contacts if _same(one.email, email)]
 
     async def invoices_of(self, customer_id: str) -> list[Invoice]:
         """All invoices of a customer, oldest first."""
@@ -201,3 +212,7 @@ class ZohoBooks:
             json=json,
             headers=headers,
         )
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one.casefold() == other.casefold()

@@ -28,6 +28,8 @@ class Invoice(ZohoModel):
     invoice_number: str = ""
     status: str = ""
     customer_id: ZohoId | None = None
+    customer_name: Text = None
+    email: Text = None
     reference_number: Text = None
     date: Day = None
     due_date: Day = None
@@ -88,6 +90,14 @@ class Refund(ZohoModel):
         default=Decimal(0), validation_alias=AliasChoices("amount_fcy", "amount", "amount_bcy")
     )
     currency_code: Text = None
+
+
+class Contact(ZohoModel):
+    """A customer as Books has it; Billing's customer has another id."""
+
+    contact_id: ZohoId
+    contact_name: Text = None
+    email: Text = None
 
 
 class Organization(ZohoModel):

@@ -4,6 +4,7 @@ CREATE TABLE {schema}.users (
     org text NOT NULL,
     user_id text NOT NULL,
     customer_sealed bytea,              -- Billing's id of the customer; null: not made yet
+    contact_sealed bytea,               -- Books' id of the same; null: not looked for yet
     revision bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org, user_id)
@@ -75,7 +76,6 @@ CREATE TABLE {schema}.payments (
     zoho_id_sealed bytea NOT NULL,
     origin text NOT NULL CHECK (origin IN ('application', 'zoho')),
     outcome text NOT NULL,              -- succeeded, failed
-    by_card boolean NOT NULL DEFAULT false,
     amount numeric,
     currency text,
     invoice_id text,
@@ -92,5 +92,17 @@ BEGIN
     WHERE org = p_org AND user_id = p_user_id AND revision = p_read;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the user changed meanwhile' USING ERRCODE = 'serialization_failure';
+    END IF;
+END $$;
+
+-- Go on only while the invoice is still leased to us and not announced: it is announced once.
+CREATE FUNCTION {schema}.hold_invoice(p_org text, p_invoice_id text, p_lease bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM {schema}.invoices
+    WHERE org = p_org AND invoice_id = p_invoice_id AND lease = p_lease AND announced_at IS NULL
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the invoice was announced by another' USING ERRCODE = 'serialization_failure';
     END IF;
 END $$;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -61,6 +62,11 @@ class Subscriptions:
         self._pool = pool
         self._vault = vault
         self._index = index
+
+    def id_of(self, org: str, zoho_id: str) -> str:
+        """Our id of a subscription that Zoho's staff made: the same each time."""
+        digest = self._index.of(org, "our subscription id", zoho_id)[0].index
+        return "sub_" + base64.b32encode(digest[:15]).decode().lower()
 
     async def get(self, org: str, subscription_id: str) -> StoredSubscription | None:
         row = await self._pool.fetchrow(

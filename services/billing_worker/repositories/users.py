@@ -35,6 +35,10 @@ _CUSTOMER = """
     UPDATE billing.users SET customer_sealed = $3 WHERE org = $1 AND user_id = $2
 """
 
+_CONTACT = """
+    UPDATE billing.users SET contact_sealed = $3 WHERE org = $1 AND user_id = $2
+"""
+
 _FORGET_INDEX = """
     DELETE FROM billing.blind_index WHERE org = $1 AND kind = $2 AND row = $3
 """
@@ -56,6 +60,7 @@ class User:
     fields: Mapping[str, str]
     arrived: Mapping[str, int]
     customer_id: str | None
+    contact_id: str | None
     revision: int
 
     @property
@@ -75,7 +80,7 @@ class Users:
     async def get(self, org: str, user_id: str) -> User | None:
         row = await self._pool.fetchrow(
             """
-            SELECT u.org, u.user_id, u.customer_sealed, u.revision, (
+            SELECT u.org, u.user_id, u.customer_sealed, u.contact_sealed, u.revision, (
                 SELECT jsonb_object_agg(
                     field, jsonb_build_array(encode(value_sealed, 'hex'), arrived))
                 FROM billing.user_fields f WHERE f.org = u.org AND f.user_id = u.user_id
@@ -128,10 +133,15 @@ class Users:
             self._record_index(work, "email", changes["email"], user_id)
 
     async def record_customer(self, work: UnitOfWork, user_id: str, customer_id: str) -> None:
-        place = _customer_place(work.org, user_id)
+        place = _place("customer", work.org, user_id)
         sealed = await self._vault.seal(KeyOfUser(work.org, user_id), customer_id, place)
         work.record(_CUSTOMER, work.org, user_id, sealed)
         self._record_index(work, "customer", customer_id, user_id)
+
+    async def record_contact(self, work: UnitOfWork, user_id: str, contact_id: str) -> None:
+        place = _place("contact", work.org, user_id)
+        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), contact_id, place)
+        work.record(_CONTACT, work.org, user_id, sealed)
 
     def take_revision(self, work: UnitOfWork, user: User) -> None:
         """Let the commit fail if what decides the user's tier has changed since `user` was read."""
@@ -169,7 +179,7 @@ class Users:
         }
 
     async def _user(self, row: asyncpg.Record) -> User:
-        org, user_id, sealed = row["org"], row["user_id"], row["customer_sealed"]
+        org, user_id = row["org"], row["user_id"]
         stored: dict[str, list[object]] = row["fields"] or {}
         return User(
             org=org,
@@ -181,14 +191,19 @@ class Users:
                 for field, (value, _) in stored.items()
             },
             arrived={field: int(str(arrived)) for field, (_, arrived) in stored.items()},
-            customer_id=sealed and await self._vault.open(sealed, _customer_place(org, user_id)),
+            customer_id=await self._id(row, "customer"),
+            contact_id=await self._id(row, "contact"),
             revision=row["revision"],
         )
+
+    async def _id(self, row: asyncpg.Record, name: str) -> str | None:
+        sealed = row[f"{name}_sealed"]
+        return sealed and await self._vault.open(sealed, _place(name, row["org"], row["user_id"]))
 
 
 def _field_place(org: str, user_id: str, field: str) -> str:
     return f"billing.user_fields.{field}:{org}:{user_id}"
 
 
-def _customer_place(org: str, user_id: str) -> str:
-    return f"billing.users.customer:{org}:{user_id}"
+def _place(name: str, org: str, user_id: str) -> str:
+    return f"billing.users.{name}:{org}:{user_id}"

@@ -1,0 +1,251 @@
+"""What Zoho tells of subscriptions, payments and invoices. Every webhook is a hint.
+
+The state comes from a read, or from what the webhook carries when that is newer than what is
+stored; it is compared with what is stored, so the order of arrival does not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+from pydantic import ValidationError
+
+from services.billing_worker.payment_news import PaymentNews
+from services.billing_worker.repositories.invoices import Invoices
+from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
+from services.billing_worker.repositories.users import User, Users
+from services.billing_worker.subscription_news import SubscriptionNews
+from shared.contracts.tier import has_ended
+from shared.contracts.webhooks import WebhookReceived
+from shared.contracts.zoho_payloads import BillingWebhook
+from shared.errors import Postponed, ZohoRejected
+from shared.messaging.routes import Route
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.metrics import Metrics
+from shared.zoho.billing import ZohoBilling
+from shared.zoho.billing_models import Subscription
+from shared.zoho.effects import Effects
+
+# Zoho's events of a subscription, and what we call what brought the change.
+# Source: https://www.zoho.com/billing/api/v1/events/, and public code for the later ones.
+SUBSCRIPTION_EVENTS: Final = {
+    "subscription_created": "created",
+    "subscription_activation": "activated",
+    "subscription_renewed": "renewed",
+    "subscription_upgraded": "changed",
+    "subscription_downgraded": "changed",
+    "subscription_unpaid": "unpaid",
+    "subscription_cancelled": "cancelled",
+    "subscription_cancelling": "cancellation_scheduled",
+    "subscription_cancellation_scheduled": "cancellation_scheduled",
+    "subscription_scheduled_cancellation_removed": "reactivated",
+    "subscription_reactivated": "reactivated",
+    "subscription_paused": "paused",
+    "subscription_resumed": "resumed",
+    "subscription_expired": "expired",
+    "subscription_deleted": "deleted",
+    "billing_date_changed": "billing_date_changed",
+}
+
+# What we read before a command has stored what it made would count as nobody's.
+_MAY_BE_OURS_S: Final = 20.0
+_LOOK_AGAIN_S: Final = 5.0
+_CLOCKS_AGREE_WITHIN: Final = timedelta(seconds=2)
+_AHEAD_AT_MOST: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookHandlers:
+    zoho: ZohoBilling
+    effects: Effects
+    users: Users
+    subscriptions: Subscriptions
+    invoices: Invoices
+    news: SubscriptionNews
+    payment_news: PaymentNews
+    metrics: Metrics
+
+    def routes(self) -> dict[str, Route]:
+        """By routing key; what no other key matches is acknowledged and counted."""
+        by_event = {
+            event: partial(self.subscription_changed, cause=cause)
+            for event, cause in SUBSCRIPTION_EVENTS.items()
+        }
+        by_event |= {
+            "payment_succeeded": partial(self.payment_made),
+            "payment_failed": partial(self.payment_failed),
+            "invoice_created": partial(self.invoice_made),
+            "invoice_notification": partial(self.invoice_made),
+        }
+        routes = {
+            f"billing.{event}.v1": Route(WebhookReceived, handle)
+            for event, handle in by_event.items()
+        }
+        routes["billing.#"] = Route(WebhookReceived, self.acknowledge)
+        return routes
+
+    async def subscription_changed(
+        self, message: WebhookReceived, work: UnitOfWork, *, cause: str
+    ) -> None:
+        hint = BillingWebhook.of(message.payload)
+        zoho_id = hint.subscription.subscription_id if hint.subscription else None
+        if zoho_id is None:
+            self._count(message, "unmatched")
+            return
+        stored = await self.subscriptions.with_zoho_id(work.org, zoho_id)
+        if stored is None:
+            await self._first_heard_of(message, work, zoho_id, cause)
+        elif not _answered(message, stored):
+            await self._refresh(message, work, stored, cause)
+
+    async def payment_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
+        hint = BillingWebhook.of(message.payload)
+        user = await self._user(message, hint)
+        if user is None:
+            return
+        stored = await self._subscription_paid(work.org, user, hint)
+        await self.payment_news.succeeded(work, user, hint, stored)
+        if stored is not None and stored.status in ("unpaid", "dunning"):
+            await self._refresh(message, work, stored, "payment_succeeded")
+
+    async def payment_failed(self, message: WebhookReceived, work: UnitOfWork) -> None:
+        hint = BillingWebhook.of(message.payload)
+        user = await self._user(message, hint)
+        if user is None:
+            return
+        stored = await self._subscription_paid(work.org, user, hint)
+        await self.payment_news.failed(work, user, hint, stored)
+        if stored is not None:
+            await self._refresh(message, work, stored, "payment_failed")
+
+    async def invoice_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
+        hint = BillingWebhook.of(message.payload)
+        user = await self._user(message, hint)
+        if user is None or hint.invoice is None or hint.invoice.invoice_id is None:
+            return
+        zoho_id = hint.invoice.subscription_id
+        stored = await self.subscriptions.with_zoho_id(work.org, zoho_id) if zoho_id else None
+        await self.invoices.want(
+            work,
+            user.user_id,
+            hint.invoice.invoice_id,
+            subscription_id=stored.subscription_id if stored else None,
+        )
+
+    async def acknowledge(self, message: WebhookReceived, work: UnitOfWork) -> None:
+        """Zoho's list of events grows: what we do not know is kept at the door and counted."""
+        self._count(message, "unknown_event")
+
+    async def _refresh(
+        self, message: WebhookReceived, work: UnitOfWork, stored: StoredSubscription, cause: str
+    ) -> None:
+        user = await self.users.get(work.org, stored.user_id)
+        assert user is not None  # noqa: S101 - subscriptions are stored after their users
+        began = await self.subscriptions.now()
+        now = _carried(message, stored) or await self._read(stored)
+        await self.news.compare(work, user, stored, now, cause=cause, origin="zoho", read_at=began)
+
+    async def _read(self, stored: StoredSubscription) -> Subscription:
+        try:
+            return await self.zoho.subscription(stored.zoho_id)
+        except ZohoRejected as error:
+            if error.status != 404:
+                raise
+            # Deleted by staff: for us it is over.
+            return Subscription(subscription_id=stored.zoho_id, status="cancelled")
+
+    async def _first_heard_of(
+        self, message: WebhookReceived, work: UnitOfWork, zoho_id: str, cause: str
+    ) -> None:
+        """A subscription we did not make, of a customer we know: it gets an id of ours."""
+        user = await self._user(message, BillingWebhook.of(message.payload))
+        if user is None:
+            return
+        if await self._may_be_ours(message):
+            raise Postponed("it may be one that is being made", retry_after_s=_LOOK_AGAIN_S)
+        began = await self.subscriptions.now()
+        now = await self.zoho.subscription(zoho_id)
+        await self.news.first(
+            work,
+            user,
+            now.reference_id or self.subscriptions.id_of(work.org, zoho_id),
+            now,
+            cause=cause,
+            origin="zoho",
+            read_at=began,
+        )
+
+    async def _user(self, message: WebhookReceived, hint: BillingWebhook) -> User | None:
+        """Whose webhook it is; None, and counted, when it is nobody's we know."""
+        user = None
+        if hint.customer_id is not None:
+            user = await self.users.with_customer(message.org, hint.customer_id)
+        elif hint.email is not None:
+            user = await self.users.with_email(message.org, hint.email)
+        if user is None:
+            if await self._may_be_ours(message):
+                raise Postponed("it may be of one being made", retry_after_s=_LOOK_AGAIN_S)
+            self._count(message, "unmatched")
+        return user
+
+    async def _may_be_ours(self, message: WebhookReceived) -> bool:
+        age = datetime.now(UTC) - message.received_at
+        if age.total_seconds() < _MAY_BE_OURS_S:
+            return True
+        return await self.effects.any_open(message.org, "billing")
+
+    async def _subscription_paid(
+        self, org: str, user: User, hint: BillingWebhook
+    ) -> StoredSubscription | None:
+        """The subscription a payment is for: by its invoice, else the user's only one."""
+        for part in (hint.subscription, hint.payment, hint.invoice):
+            zoho_id = part.subscription_id if part else None
+            if zoho_id:
+                return await self.subscriptions.with_zoho_id(org, zoho_id)
+        invoice_id = hint.payment.invoice_id if hint.payment else None
+        if invoice_id:
+            invoice = await self.invoices.get(org, self.invoices.id_of(org, invoice_id))
+            if invoice is not None and invoice.subscription_id is not None:
+                return await self.subscriptions.get(org, invoice.subscription_id)
+        running = [
+            one
+            for one in await self.subscriptions.of_user(org, user.user_id)
+            if not has_ended(one.status)
+        ]
+        return running[0] if len(running) == 1 else None
+
+    def _count(self, message: WebhookReceived, outcome: str) -> None:
+        self.metrics.webhooks_received.labels(
+            product=message.product, outcome=outcome, org=message.org
+        ).inc()
+
+
+def _answered(message: WebhookReceived, stored: StoredSubscription) -> bool:
+    """Whether a read that began after the hint came has seen what it hints at: one read a burst."""
+    return (
+        stored.read_at is not None and message.received_at < stored.read_at - _CLOCKS_AGREE_WITHIN
+    )
+
+
+def _carried(message: WebhookReceived, stored: StoredSubscription) -> Subscription | None:
+    """The state that the webhook carries, when it is whole and newer than what is stored.
+
+    Equal times say nothing (Zoho's have whole seconds), and a time far ahead is not believed.
+    """
+    data = message.payload.get("data")
+    record = data.get("subscription") if isinstance(data, dict) else None
+    if not isinstance(record, dict) or stored.zoho_updated_at is None:
+        return None
+    if not {"current_term_ends_at", "plan", "updated_time"} <= record.keys():
+        return None
+    try:
+        carried = Subscription.model_validate(record)
+    except ValidationError:
+        return None
+    told = carried.updated_time
+    if told is None or not stored.zoho_updated_at < told < datetime.now(UTC) + _AHEAD_AT_MOST:
+        return None
+    return carried

@@ -1,0 +1,148 @@
+"""Takes Zoho's links out of a PDF, or says that it cannot.
+
+Links lie in annotations, in text drawn on the page and in the document's own entries, mostly in
+compressed streams, so the file is taken apart and not searched as bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+from pypdf import PdfReader, PdfWriter
+from pypdf.errors import PyPdfError
+from pypdf.generic import (
+    ArrayObject,
+    ByteStringObject,
+    ContentStream,
+    DictionaryObject,
+    IndirectObject,
+    NameObject,
+    PdfObject,
+    StreamObject,
+    TextStringObject,
+)
+
+from shared.contracts.links import holds_zoho_link, without_zoho_links
+from shared.errors import PermanentError
+
+_SHOWS_TEXT: Final = (b"Tj", b"'", b'"', b"TJ")
+
+
+def without_links(pdf: bytes) -> bytes:
+    """The document with no link to Zoho in it; fonts, pictures and the rest stay.
+
+    Raises:
+        PermanentError: `pdf_contains_zoho_link`, it is no PDF we can read, or a link is left.
+    """
+    try:
+        writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf), strict=False))
+        for page in writer.pages:
+            _clean_annotations(page)
+            _clean_text(page, writer)
+        _clean_entries(writer)
+        output = io.BytesIO()
+        writer.write(output)
+        cleaned = output.getvalue()
+        left = _holds_link(cleaned)
+    except (PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _refused("the PDF cannot be read") from error
+    if left:
+        raise _refused("the PDF has a link to a page of Zoho's that cannot be taken out")
+    return cleaned
+
+
+def _refused(reason: str) -> PermanentError:
+    return PermanentError(reason, code="pdf_contains_zoho_link")
+
+
+def _clean_annotations(page: DictionaryObject) -> None:
+    annotations = page.get("/Annots")
+    if annotations is None:
+        return
+    kept = ArrayObject(
+        one
+        for one in annotations.get_object()
+        if not any(holds_zoho_link(text) for text in _texts(one.get_object(), set()))
+    )
+    page[NameObject("/Annots")] = kept
+
+
+def _clean_text(page: Any, writer: PdfWriter) -> None:
+    contents = page.get_contents()
+    if contents is None:
+        return
+    stream = ContentStream(contents, writer)
+    changed = False
+    for operands, operator in stream.operations:
+        if operator in _SHOWS_TEXT and operands:
+            changed |= _clean_operand(operands)
+    if changed:
+        # Made anew from the operations, so that the old bytes are in no stream any more.
+        stream.operations = list(stream.operations)
+        page[NameObject("/Contents")] = writer._add_object(stream.flate_encode())  # noqa: SLF001
+
+
+def _clean_operand(operands: Any) -> bool:
+    """Replace the text that an operator draws; what is drawn in pieces is judged as a whole."""
+    last = operands[-1]
+    if isinstance(last, ArrayObject):
+        whole = "".join(_text(piece) for piece in last if not isinstance(piece, int | float))
+        if not holds_zoho_link(whole):
+            return False
+        operands[-1] = ArrayObject([TextStringObject(without_zoho_links(whole))])
+        return True
+    if not holds_zoho_link(_text(last)):
+        return False
+    operands[-1] = TextStringObject(without_zoho_links(_text(last)))
+    return True
+
+
+def _clean_entries(writer: PdfWriter) -> None:
+    """Metadata, and whatever the document does when it is opened."""
+    for name in ("/Metadata", "/OpenAction", "/AA", "/Names", "/URI"):
+        entry = writer.root_object.get(name)
+        if entry is not None and any(
+            holds_zoho_link(text) for text in _texts(entry.get_object(), set())
+        ):
+            del writer.root_object[NameObject(name)]
+    about = writer._info  # noqa: SLF001 - pypdf's public property reads, and cannot delete
+    if about is not None:
+        for name in [n for n, value in about.items() if holds_zoho_link(_text(value))]:
+            del about[name]
+    # Objects that nothing points to any more would still be written.
+    writer.compress_identical_objects(remove_identicals=False, remove_orphans=True)
+
+
+def _holds_link(pdf: bytes) -> bool:
+    reader = PdfReader(io.BytesIO(pdf), strict=False)
+    if any(holds_zoho_link(page.extract_text()) for page in reader.pages):
+        return True
+    seen: set[int] = set()
+    return any(holds_zoho_link(text) for text in _texts(reader.trailer, seen))
+
+
+def _texts(value: PdfObject | None, seen: set[int]) -> list[str]:
+    """Every text below an object: strings, and what streams hold once they are unpacked."""
+    found: list[str] = []
+    waiting: list[Any] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, IndirectObject):
+            if one.idnum in seen:
+                continue
+            seen.add(one.idnum)
+            one = one.get_object()
+        if isinstance(one, StreamObject) and one.get("/Subtype") != "/Image":
+            found.append(one.get_data().decode("latin-1"))
+        if isinstance(one, DictionaryObject):
+            waiting += [child for name, child in one.items() if name != "/Parent"]
+        elif isinstance(one, ArrayObject):
+            waiting += list(one)
+        elif isinstance(one, TextStringObject | ByteStringObject):
+            found.append(_text(one))
+    return found
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,199 @@
+"""All SQL of invoices: those Zoho made, from the first word of one to its announcement."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+import asyncpg
+
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import Vault
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.zoho.books_models import Invoice
+
+_COLUMNS = """org, invoice_id, user_id, subscription_id, billing_sealed, books_sealed, number,
+    status, total, balance, currency, dated, due_on, origin, wanted_at, lease, gap_counted,
+    announced_at"""
+
+# What names its subscription is looked for at once. Another word of it gives that one a moment to
+# come, so that the announcement can say which subscription it is for.
+_WANT = """
+    INSERT INTO billing.invoices AS i
+        (org, invoice_id, user_id, subscription_id, billing_sealed, look_at)
+    VALUES ($1, $2, $3, $4, $5,
+            now() + CASE WHEN $4::text IS NULL THEN interval '2 s' ELSE interval '0' END)
+    ON CONFLICT (org, invoice_id) DO UPDATE
+    SET subscription_id = coalesce(i.subscription_id, excluded.subscription_id),
+        billing_sealed = coalesce(i.billing_sealed, excluded.billing_sealed),
+        look_at = least(i.look_at, excluded.look_at)
+"""
+
+_PUT = """
+    INSERT INTO billing.invoices AS i
+        (org, invoice_id, user_id, books_sealed, number, status, total, balance, currency, dated,
+         due_on, announced_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())
+    ON CONFLICT (org, invoice_id) DO UPDATE
+    SET books_sealed = excluded.books_sealed, number = excluded.number, status = excluded.status,
+        total = excluded.total, balance = excluded.balance, currency = excluded.currency,
+        dated = excluded.dated, due_on = excluded.due_on,
+        announced_at = coalesce(i.announced_at, excluded.announced_at)
+"""
+
+# Later commands about this invoice stand in its user's line.
+_NAME = """
+    INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'invoice', $2, $3)
+    ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class StoredInvoice:
+    """`billing_id` and `books_id` are Zoho's, as far as they are known."""
+
+    org: str
+    invoice_id: str
+    user_id: str
+    subscription_id: str | None
+    billing_id: str | None
+    books_id: str | None
+    number: str | None
+    status: str | None
+    total: Decimal | None
+    balance: Decimal | None
+    currency: str | None
+    dated: date | None
+    due_on: date | None
+    origin: str
+    wanted_at: datetime
+    lease: int
+    gap_counted: bool
+    announced_at: datetime | None
+
+
+class Invoices:
+    def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
+        self._pool = pool
+        self._vault = vault
+        self._index = index
+
+    def id_of(self, org: str, zoho_id: str) -> str:
+        """Our id of what Zoho calls `zoho_id`: the same each time, and telling nothing of it."""
+        digest = self._index.of(org, "our invoice id", zoho_id)[0].index
+        return "inv_" + base64.b32encode(digest[:15]).decode().lower()
+
+    async def get(self, org: str, invoice_id: str) -> StoredInvoice | None:
+        row = await self._pool.fetchrow(
+            f"SELECT {_COLUMNS} FROM billing.invoices"  # noqa: S608 - a constant
+            " WHERE org = $1 AND invoice_id = $2",
+            org,
+            invoice_id,
+        )
+        return await self._stored(row) if row else None
+
+    async def with_number(self, org: str, number: str) -> StoredInvoice | None:
+        row = await self._pool.fetchrow(
+            f"SELECT {_COLUMNS} FROM billing.invoices"  # noqa: S608 - a constant
+            " WHERE org = $1 AND number = $2",
+            org,
+            number,
+        )
+        return await self._stored(row) if row else None
+
+    async def want(
+        self, work: UnitOfWork, user_id: str, billing_id: str, *, subscription_id: str | None
+    ) -> None:
+        """Somebody spoke of an invoice of Billing's: look for it in Books until it is there."""
+        invoice_id = self.id_of(work.org, billing_id)
+        place = _place("billing", work.org, invoice_id)
+        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), billing_id, place)
+        work.record(_WANT, work.org, invoice_id, user_id, subscription_id, sealed)
+
+    def hold(self, work: UnitOfWork, one: StoredInvoice) -> None:
+        """Let the commit fail if another has taken over the lease, or announced it."""
+        work.record("SELECT billing.hold_invoice($1, $2, $3)", one.org, one.invoice_id, one.lease)
+
+    async def record(
+        self, work: UnitOfWork, invoice_id: str, user_id: str, invoice: Invoice
+    ) -> None:
+        """What Books says of it now; it counts as announced."""
+        place = _place("books", work.org, invoice_id)
+        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), invoice.invoice_id, place)
+        work.record(
+            _PUT,
+            work.org,
+            invoice_id,
+            user_id,
+            sealed,
+            invoice.invoice_number,
+            invoice.status,
+            invoice.total,
+            invoice.balance,
+            invoice.currency_code,
+            invoice.date,
+            invoice.due_date,
+        )
+        work.record(_NAME, work.org, invoice_id, f"user:{user_id}")
+
+    async def lease(self, *, limit: int, lease_s: float) -> list[StoredInvoice]:
+        """Invoices that are to be looked for now; nobody else gets them for `lease_s` seconds."""
+        rows = await self._pool.fetch(
+            f"""
+            WITH due AS (
+                SELECT org, invoice_id FROM billing.invoices
+                WHERE announced_at IS NULL AND look_at <= now()
+                ORDER BY look_at LIMIT $1 FOR UPDATE SKIP LOCKED
+            ), taken AS (
+                UPDATE billing.invoices i
+                SET lease = i.lease + 1, look_at = now() + make_interval(secs => $2)
+                FROM due WHERE i.org = due.org AND i.invoice_id = due.invoice_id
+                RETURNING i.*
+            )
+            SELECT {_COLUMNS} FROM taken
+            """,  # noqa: S608 - a constant
+            limit,
+            lease_s,
+        )
+        return [await self._stored(row) for row in rows]
+
+    async def look_again(self, one: StoredInvoice, *, after_s: float, gap: bool) -> None:
+        """Not there yet: look again after so many seconds. `gap`: it has been counted as one."""
+        await self._pool.execute(
+            """
+            UPDATE billing.invoices
+            SET look_at = now() + make_interval(secs => $4), gap_counted = gap_counted OR $5
+            WHERE org = $1 AND invoice_id = $2 AND lease = $3 AND announced_at IS NULL
+            """,
+            one.org,
+            one.invoice_id,
+            one.lease,
+            after_s,
+            gap,
+        )
+
+    async def lag_s(self, org: str) -> float:
+        """Age in seconds of the oldest invoice that is not announced yet; 0 when all are."""
+        age = await self._pool.fetchval(
+            """
+            SELECT extract(epoch FROM now() - min(wanted_at))::float8 FROM billing.invoices
+            WHERE org = $1 AND announced_at IS NULL
+            """,
+            org,
+        )
+        return age or 0.0
+
+    async def _stored(self, row: asyncpg.Record) -> StoredInvoice:
+        values = dict(row)
+        for product in ("billing", "books"):
+            sealed = values.pop(f"{product}_sealed")
+            place = _place(product, row["org"], row["invoice_id"])
+            values[f"{product}_id"] = sealed and await self._vault.open(sealed, place)
+        return StoredInvoice(**values)
+
+
+def _place(product: str, org: str, invoice_id: str) -> str:
+    return f"billing.invoices.{product}:{org}:{invoice_id}"
