@@ -1,0 +1,20 @@
+"""aioresponses with the aiohttp that is installed: 3.14 wants to know what wrote the request."""
+
+from typing import Any
+from unittest.mock import Mock
+
+from aiohttp import ClientResponse
+from aioresponses import aioresponses
+
+
+class _Answer(ClientResponse):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, stream_writer=Mock(output_size=0), **kwargs)
+
+
+class MockedHttp(aioresponses):  # type: ignore[misc]
+    """`with MockedHttp() as web: web.get(url, payload=…)`, as aioresponses; use this one."""
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("response_class", _Answer)
+        super().add(*args, **kwargs)

@@ -1,0 +1,92 @@
+"""A `ZohoHttp` for tests of one try at a time: real wire, a token at hand, a quota that counts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from shared.zoho.breakers import Breakers
+from shared.zoho.calls import Called, Operation, Reply
+from shared.zoho.data_centers import Endpoints
+from shared.zoho.exchange import open_wire
+from shared.zoho.http import ZohoHttp
+from shared.zoho.lanes import Lane
+from shared.zoho.quota import Permit, Told
+from shared.zoho.tokens import Token
+
+ORGANIZATIONS = {"billing": "700", "books": "701", "desk": "702"}
+READ = Operation("billing", "get_customer", "GET")
+CREATE = Operation("billing", "create_customer", "POST", settle_s=33.0)
+CANCEL = Operation("billing", "cancel_subscription", "POST", repeatable=True)
+
+
+class HeldTokens:
+    """What `Tokens` promises, without a token-service: a new token at each report."""
+
+    def __init__(self) -> None:
+        self.reported: list[str] = []
+
+    async def get(self, org: str) -> Token:
+        return Token(f"token-{len(self.reported)}", 9e9, "https://www.zohoapis.com")
+
+    async def replace(self, org: str, refused: Token) -> Token:
+        self.reported.append(refused.access_token)
+        return await self.get(org)
+
+    def is_new(self, token: Token) -> bool:
+        return True
+
+
+@dataclass
+class CountingQuota:
+    """Grants everything, and remembers what became of each permit."""
+
+    taken: int = 0
+    released: list[Told] = field(default_factory=list)
+    given_back: int = 0
+
+    async def take(
+        self, org: str, product: str, lane: Lane, weight: int, deadline_s: float, timeout_s: float
+    ) -> Permit:
+        self.taken += 1
+        return Permit(self.taken, product, org, lane, weight, 9e9, 9e9)
+
+    async def release(self, permit: Permit, told: Told) -> Told:
+        permit.spent = True
+        self.released.append(told)
+        return told
+
+    async def give_back(self, permit: Permit) -> None:
+        if not permit.spent:
+            permit.spent = True
+            self.given_back += 1
+
+
+@dataclass
+class Access:
+    http: ZohoHttp
+    tokens: HeldTokens
+    quota: CountingQuota
+    breakers: Breakers
+    calls: list[Called]
+
+    async def call(self, operation: Operation, path: str = "/customers", **more: Any) -> Reply:
+        return await self.http.call(operation, path, org="default", lane=Lane.COMMANDS, **more)
+
+
+@asynccontextmanager
+async def zoho_access(url: str = "") -> AsyncIterator[Access]:
+    """`url`: a server that stands for all products; else Zoho's own hosts, answered by a mock."""
+    overrides = dict.fromkeys(("billing", "books", "crm", "desk"), url) if url else {}
+    tokens, quota, breakers = HeldTokens(), CountingQuota(), Breakers()
+    calls: list[Called] = []
+    async with open_wire() as wire:
+        http = ZohoHttp(
+            wire,
+            cast("Any", tokens),
+            cast("Any", quota),
+            {"default": Endpoints(overrides=overrides, organization_ids=ORGANIZATIONS)},
+            breakers,
+            observers=[calls.append],
+        )
+        yield Access(http, tokens, quota, breakers, calls)
