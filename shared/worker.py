@@ -97,6 +97,7 @@ class Parts:
 
         async with messaging:
             self.health.add("broker", broker)
+            self.health.started()
             yield messaging
 
 
@@ -133,7 +134,7 @@ async def worker_parts(
         breakers = Breakers(observe=seen.breaker)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         wire = await stack.enter_async_context(open_wire())
-        endpoints = endpoints_of(settings, organization_ids)
+        endpoints = Endpoints.of(settings, organization_ids)
         http = ZohoHttp(
             wire,
             Tokens(
@@ -170,24 +171,6 @@ async def worker_parts(
             http,
             effects,
         )
-
-
-def endpoints_of(settings: ZohoEndpoints, organization_ids: Mapping[str, str]) -> Endpoints:
-    """The data centre's hosts, with what the settings override."""
-    given = {
-        "accounts": settings.zoho_accounts_url,
-        "billing": settings.zoho_billing_url,
-        "books": settings.zoho_books_url,
-        "crm": settings.zoho_crm_url,
-        "crm_upload": settings.zoho_crm_upload_url,
-        "desk": settings.zoho_desk_url,
-    }
-    return Endpoints(
-        data_center=settings.zoho_data_center,
-        crm_version=settings.zoho_crm_version,
-        overrides={name: url for name, url in given.items() if url},
-        organization_ids=organization_ids,
-    )
 
 
 def _limits(settings: ZohoCalls, zone: str) -> dict[str, Limits]:

@@ -55,7 +55,9 @@ async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
     governor = await _governor(stack, settings, pool, vault, refresh_tokens, metrics)
     health.add("database", _answers(pool))
     app = _http(settings, governor, metrics)
-    return TokenService(await _listen(stack, app, settings), health)
+    port = await _listen(stack, app, settings)
+    health.started()
+    return TokenService(port, health)
 
 
 async def _governor(

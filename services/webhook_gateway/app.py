@@ -83,9 +83,11 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     doors = [Door(source, acceptance, metrics, orgs=ORGS) for source in _sources(settings, session)]
     # The broker is not asked for: without it, webhooks are accepted all the same.
     health.add("database", lambda: _answers(pool))
-    return await stack.enter_async_context(
+    port = await stack.enter_async_context(
         _listening(application(doors), settings.http_host, settings.http_port)
     )
+    health.started()
+    return port
 
 
 def application(doors: Sequence[Door]) -> web.Application:

@@ -21,6 +21,7 @@ _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 class Health:
     """Serves a process's health; an async context manager.
 
+    A process that has not said `started()` is not ready, whatever its checks say.
     `add` registers a check of readiness: it returns when all is well and raises otherwise.
     `before_scrape` registers what brings gauges up to date; a failing one leaves them as they were.
     Parts may be added at any time.
@@ -36,6 +37,11 @@ class Health:
         self._checks: dict[str, Check] = {}
         self._refreshers: dict[str, Check] = {}
         self._runner: web.AppRunner | None = None
+        self._checks["start"] = _not_yet
+
+    def started(self) -> None:
+        """Everything is entered; from now on the checks say whether the process is ready."""
+        self._checks.pop("start", None)
 
     def add(self, name: str, check: Check) -> None:
         self._checks[name] = check
@@ -100,3 +106,7 @@ class Health:
             structlog.get_logger().debug("check failed", check=name, **describe(error))
             return False
         return True
+
+
+async def _not_yet() -> None:
+    raise RuntimeError("still starting")

@@ -12,6 +12,7 @@ async def health():
     async with Health(
         Metrics("billing-worker"), host="127.0.0.1", port=0, check_timeout_s=0.2
     ) as serving:
+        serving.started()
         yield serving
 
 
@@ -35,6 +36,15 @@ async def test_a_process_is_alive_whatever_its_parts_say(health):
     health.add("broker", broken)
 
     assert (await get(health, "/healthz"))[0] == 200
+
+
+async def test_it_is_not_ready_before_it_has_started():
+    async with Health(Metrics("billing-worker"), host="127.0.0.1", port=0) as starting:
+        starting.add("database", fine)
+
+        status, _, text = await get(starting, "/readyz")
+
+    assert (status, text) == (503, '{"ready": false, "failing": ["start"]}')
 
 
 async def test_it_is_ready_when_all_parts_are(health):
