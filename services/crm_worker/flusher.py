@@ -133,7 +133,13 @@ class Flusher:
         async with self._committer.begin(self._crm.org) as work:
             for one in sent:
                 await self._contacts.record_sent(work, one.contact, one.zoho_id)
-                work.publish(ContactSynced(user_id=one.contact.user_id, tier=one.contact.tier))
+                work.publish(
+                    ContactSynced(
+                        user_id=one.contact.user_id,
+                        tier=one.contact.tier,
+                        tags=(*ALWAYS_TAGGED, one.contact.tier),
+                    )
+                )
 
     async def _write(self, batch: Sequence[WantedContact]) -> list[Row]:
         if self._crm.finds_by_user_id:
