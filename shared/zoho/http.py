@@ -31,7 +31,6 @@ __all__ = ["Called", "Operation", "Permit", "Reply", "ZohoHttp"]
 _TRIES: Final = 3
 # A longer wait is the message's own affair.
 _WAIT_IN_PLACE_S: Final = 5.0
-_FIRST_WAIT_S: Final = 0.5
 # From the grant of a permit to the last moment at which its request may be written.
 _WRITE_WITHIN_S: Final = 40.0
 
@@ -69,7 +68,8 @@ class _Request:
 
 class ZohoHttp:
     """One per process. `endpoints` by organization; `probes` by product: a cheap GET and its path,
-    asked first when a breaker's pause is over, so that no write has to find out.
+    asked first when a breaker's pause is over, so that no write has to find out. `first_wait_s`:
+    before the second try where Zoho names no time; doubles.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ZohoHttp:
         *,
         observers: Sequence[Observer] = (),
         probes: Mapping[str, tuple[Operation, str]] | None = None,
+        first_wait_s: float = 0.5,
     ) -> None:
         self._wire = wire
         self._tokens = tokens
@@ -90,6 +91,7 @@ class ZohoHttp:
         self._breakers = breakers
         self._observers = observers
         self._probes = probes or {}
+        self._first_wait_s = first_wait_s
 
     async def call(
         self,
@@ -295,7 +297,7 @@ class ZohoHttp:
         if told.limit is not None and told.wait_s < _WAIT_IN_PLACE_S:
             return _TryAgain(error, told.wait_s)
         if row.meaning is Meaning.OUTAGE and operation.reads:
-            return _TryAgain(error, _wait_s(request))
+            return _TryAgain(error, self._wait_s(request))
         return error
 
     def _not_written(self, request: _Request, error: NotWritten, duration_s: float) -> Exception:
@@ -307,7 +309,7 @@ class ZohoHttp:
         self._tell(request, None, None, Told(), duration_s, outcome="not_written")
         unreachable = Unavailable(f"{what}: no connection", code="zoho_unreachable")
         self._learn(request, unreachable)
-        return _TryAgain(unreachable, _wait_s(request))
+        return _TryAgain(unreachable, self._wait_s(request))
 
     def _lost(self, request: _Request, duration_s: float) -> Exception:
         operation = request.operation
@@ -319,7 +321,7 @@ class ZohoHttp:
             return unknown
         unavailable = Unavailable(what, code="zoho_unavailable")
         self._learn(request, unavailable)
-        return _TryAgain(unavailable, _wait_s(request)) if operation.reads else unavailable
+        return _TryAgain(unavailable, self._wait_s(request)) if operation.reads else unavailable
 
     def _learn(self, request: _Request, error: IntegrationError) -> None:
         """Tell the breakers. A no of Zoho's own shows that calls get through."""
@@ -356,6 +358,5 @@ class ZohoHttp:
         for observe in self._observers:
             observe(called)
 
-
-def _wait_s(request: _Request) -> float:
-    return float(_FIRST_WAIT_S * 2 ** (request.attempt - 1))
+    def _wait_s(self, request: _Request) -> float:
+        return float(self._first_wait_s * 2 ** (request.attempt - 1))

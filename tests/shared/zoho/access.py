@@ -88,5 +88,6 @@ async def zoho_access(url: str = "") -> AsyncIterator[Access]:
             {"default": Endpoints(overrides=overrides, organization_ids=ORGANIZATIONS)},
             breakers,
             observers=[calls.append],
+            first_wait_s=0.01,
         )
         yield Access(http, tokens, quota, breakers, calls)
