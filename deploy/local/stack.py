@@ -181,8 +181,11 @@ class Stack:
             lambda: applied.exists() and applied.read_text() == wanted, "supervisor", timeout_s
         )
         by = time.monotonic() + timeout_s
-        for spec in sorted(plan.specs, key=lambda each: each.stage):
-            self._wait(self._is_up(spec), spec.name, by - time.monotonic())
+        in_order = sorted(plan.specs, key=lambda each: each.stage)
+        # All at once: one that was ready may have died while another was waited for.
+        while not all(self._is_up(spec)() for spec in in_order):
+            for spec in in_order:
+                self._wait(self._is_up(spec), spec.name, by - time.monotonic())
         if plan.targets:
             _put(f"{plan.env['SANDBOX_URL']}/_sandbox/targets", plan.targets)
 
