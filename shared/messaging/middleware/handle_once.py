@@ -17,7 +17,7 @@ from shared.messaging.policy import MessagingPolicy
 from shared.messaging.unit_of_work import Settling, UnitOfWork
 
 _FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 0.5
 
 
 class OnceAndInTurn:

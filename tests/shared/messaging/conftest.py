@@ -1,0 +1,218 @@
+"""A service with handlers of the test's own, on a real broker and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import aio_pika
+import asyncpg
+import orjson
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from pydantic import SecretStr
+
+from shared.contracts.commands import COMMANDS, Command, UserUpdated
+from shared.contracts.events import Event
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.keyring import KeyRing
+from shared.messaging.observers import Settled
+from shared.messaging.policy import MessagingPolicy, RetryPolicy
+from shared.messaging.routes import Lane, Route
+from shared.messaging.service import Messaging
+from shared.messaging.settlement import Settlement
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.metrics import Metrics
+from shared.storage import pool as pools
+from shared.storage.migrations import migrate
+
+Handle = Callable[[Any, UnitOfWork], Awaitable[None]]
+
+RETRY = RetryPolicy(
+    max_attempts=3,
+    delays=(("5s", 0.2), ("1m", 0.4), ("15m", 0.6), ("3h", 0.8)),
+    backoff=(0.2, 0.3),
+)
+POLICY = MessagingPolicy(
+    retry=RETRY, lease_s=30.0, outbox_lease_s=1.0, relay_poll_s=0.1, drain_timeout_s=10.0
+)
+
+RECORD = "INSERT INTO test.handled (message_id, note) VALUES ($1, $2)"
+
+
+class Noted(Event):
+    """An event of the tests."""
+
+    routing_key: ClassVar[str] = "noted.v1"
+    user_id: str
+    note: str
+
+    def subject(self) -> str:
+        return f"user:{self.user_id}"
+
+
+async def note(message: UserUpdated, work: UnitOfWork) -> None:
+    """The handler most tests use: a row and an event."""
+    assert work.delivery is not None
+    work.record(RECORD, work.delivery.message_id, message.full_name)
+    work.publish(Noted(user_id=message.user_id, note=message.full_name or ""))
+
+
+@dataclass
+class Parts:
+    """What a service is made of, for tests that take it apart."""
+
+    pool: asyncpg.Pool
+    vault: Vault
+    digest: BlindIndex
+    amqp_url: SecretStr
+
+
+class Bench:
+    """Starts services, sends to them, and hears what they say."""
+
+    def __init__(self, parts: Parts, stack: AsyncExitStack, channel: AbstractChannel) -> None:
+        self.parts = parts
+        self.channel = channel
+        self.settled: asyncio.Queue[Settled] = asyncio.Queue()
+        self._stack = stack
+
+    async def start(
+        self,
+        routes: dict[str, Handle] | None = None,
+        *,
+        service: str = "billing-worker",
+        lanes: list[Lane] | None = None,
+        policy: MessagingPolicy = POLICY,
+        stack: AsyncExitStack | None = None,
+    ) -> Messaging:
+        """A replica that handles `user.updated.v1` with `note`, unless told otherwise."""
+        if lanes is None:
+            handlers = routes or {"user.updated.v1": note}
+            table = {key: Route(COMMANDS[key], handle) for key, handle in handlers.items()}
+            lanes = [Lane("commands", table), Lane("unrouted", {})]
+        messaging = Messaging(
+            service=service,
+            schema="test",
+            amqp_url=self.parts.amqp_url,
+            pool=self.parts.pool,
+            vault=self.parts.vault,
+            digest=self.parts.digest,
+            metrics=Metrics(service),
+            lanes=lanes,
+            policy=policy,
+            observers=[self.settled.put_nowait],
+        )
+        await (stack or self._stack).enter_async_context(messaging)
+        await until(messaging.ready)
+        return messaging
+
+    async def send(
+        self,
+        command: Command | bytes,
+        *,
+        message_id: str | None = "",
+        routing_key: str | None = None,
+        exchange: str = "zoho.commands",
+        reply_to: str | None = None,
+        headers: dict[str, Any] | None = None,
+    ) -> str:
+        if isinstance(command, Command):
+            body = command.model_dump_json(exclude_unset=True).encode()
+            routing_key = routing_key or command.routing_key
+        else:
+            body = command
+        if message_id == "":
+            message_id = uuid.uuid4().hex
+        target = await self.channel.get_exchange(exchange, ensure=False)
+        message = aio_pika.Message(
+            body, message_id=message_id, reply_to=reply_to, headers=headers, delivery_mode=2
+        )
+        await target.publish(message, routing_key or "")
+        return message_id or ""
+
+    async def next_settled(self) -> Settled:
+        return await asyncio.wait_for(self.settled.get(), 20)
+
+    async def next_settlement(self) -> Settlement:
+        return (await self.next_settled()).settlement
+
+    async def listen(self, exchange: str = "zoho.events", key: str = "#") -> Listener:
+        queue = await self.channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, key)
+        return await Listener.of(queue)
+
+    async def dead(self, queue: str = "billing-worker.commands") -> Listener:
+        return await Listener.of(await self.channel.get_queue(f"{queue}.dead", ensure=False))
+
+    async def handled(self) -> list[str]:
+        """Notes in the order in which they were committed."""
+        rows = await self.parts.pool.fetch("SELECT note FROM test.handled ORDER BY seq")
+        return [row["note"] for row in rows]
+
+
+class Listener:
+    """The messages of one queue, one by one."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+
+    @classmethod
+    async def of(cls, queue: AbstractQueue) -> Listener:
+        listener = cls()
+
+        async def hear(message: AbstractIncomingMessage) -> None:
+            listener.messages.put_nowait(message)
+
+        await queue.consume(hear, no_ack=True)
+        return listener
+
+    async def next(self) -> AbstractIncomingMessage:
+        return await asyncio.wait_for(self.messages.get(), 20)
+
+    async def next_body(self) -> dict[str, Any]:
+        return orjson.loads((await self.next()).body)
+
+
+def named(name: str, user_id: str = "u1") -> UserUpdated:
+    """A command that the `note` handler notes."""
+    return UserUpdated(user_id=user_id, full_name=name)
+
+
+async def until(check: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> None:
+    """Return once `check` says so; for what tells nobody when it happens."""
+    async with asyncio.timeout(timeout_s):
+        while not await check():
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def parts(database_url: str, amqp_url: str) -> AsyncIterator[Parts]:
+    async with pools.connect(SecretStr(database_url), size=8) as pool:
+        await migrate(pool, schema="test")
+        await pool.execute(
+            "CREATE TABLE test.handled (seq bigserial, message_id text PRIMARY KEY, note text)"
+        )
+        key = base64.b64encode(bytes(range(32))).decode()
+        vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
+        digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
+        yield Parts(pool, vault, digest, SecretStr(amqp_url))
+
+
+@pytest.fixture
+async def bench(parts: Parts) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        connection = await aio_pika.connect(parts.amqp_url.get_secret_value())
+        await stack.enter_async_context(connection)
+        channel = await connection.channel()
+        yield Bench(parts, stack, channel)
+
+
+def quicker(**changes: Any) -> MessagingPolicy:
+    return replace(POLICY, **changes)

@@ -1,0 +1,254 @@
+"""Commands of one subject are done in the order in which they first arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from shared.contracts.commands import (
+    Command,
+    SubscriptionCancelRequested,
+    SubscriptionRequested,
+    SupportEscalated,
+    SupportMessageAdded,
+    UserUpdated,
+)
+from shared.errors import NotYetKnown, Postponed, Unavailable
+from shared.messaging.settlement import Ack, DeadLetter, Postpone, Retry
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.shared.messaging.conftest import RECORD, Bench, named, note, quicker
+
+
+async def test_one_subject_is_done_one_by_one_across_replicas(bench: Bench) -> None:
+    running: dict[str, int] = defaultdict(int)
+    arrivals: dict[str, list[int]] = defaultdict(list)
+    overlaps = []
+
+    async def watch(message: UserUpdated, work: UnitOfWork) -> None:
+        running[message.user_id] += 1
+        if running[message.user_id] > 1:
+            overlaps.append(message.user_id)
+        await asyncio.sleep(0.002)
+        arrivals[message.user_id].append(work.arrived)
+        running[message.user_id] -= 1
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": watch})
+    await bench.start({"user.updated.v1": watch})
+
+    for n in range(60):
+        await bench.send(named(f"n{n}", f"u{n % 3}"))
+    acked = 0
+    while acked < 60:
+        acked += await bench.next_settlement() == Ack()
+
+    assert overlaps == []
+    assert all(order == sorted(order) for order in arrivals.values())
+    assert len(await bench.handled()) == 60
+
+
+async def test_within_one_replica_the_order_is_that_of_publishing(bench: Bench) -> None:
+    await bench.start()
+
+    for n in range(40):
+        await bench.send(named(f"n{n:02}"))
+    acked = 0
+    while acked < 40:
+        acked += await bench.next_settlement() == Ack()
+
+    assert await bench.handled() == [f"n{n:02}" for n in range(40)]
+
+
+async def test_a_later_command_waits_while_an_earlier_one_is_retried(bench: Bench) -> None:
+    async def fail_first(message: UserUpdated, work: UnitOfWork) -> None:
+        if message.full_name == "first" and work.attempt == 1:
+            raise Unavailable("not now")
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": fail_first}, policy=quicker(wait_in_line_s=0.1))
+    await bench.send(named("first"))
+    assert await bench.next_settlement() == Retry(0.2)
+
+    await bench.send(named("second"))
+
+    acked = 0
+    while acked < 2:
+        settlement = await bench.next_settlement()
+        assert settlement in (Ack(), Postpone(0.2))
+        acked += settlement == Ack()
+    assert await bench.handled() == ["first", "second"]
+
+
+async def test_other_subjects_do_not_wait(bench: Bench) -> None:
+    go_on = asyncio.Event()
+
+    async def hold_u1(message: UserUpdated, work: UnitOfWork) -> None:
+        if message.user_id == "u1":
+            await go_on.wait()
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": hold_u1})
+    await bench.send(named("held", "u1"))
+    await bench.send(named("free", "u2"))
+
+    assert await bench.next_settlement() == Ack()
+    assert await bench.handled() == ["free"]
+    go_on.set()
+    assert await bench.next_settlement() == Ack()
+
+
+async def test_what_waits_for_something_unknown_leaves_the_line(bench: Bench) -> None:
+    """A cancellation overtook its subscription's request: it waits, and is done after it."""
+    known: set[str] = set()
+    done: list[str] = []
+
+    async def request(message: SubscriptionRequested, work: UnitOfWork) -> None:
+        known.add(message.subscription_id)
+        done.append("requested")
+
+    async def cancel(message: SubscriptionCancelRequested, work: UnitOfWork) -> None:
+        if message.subscription_id not in known:
+            raise NotYetKnown("no such subscription", code="unknown_subscription")
+        done.append("cancelled")
+
+    await bench.start(
+        {"subscription.requested.v1": request, "subscription.cancel_requested.v1": cancel}
+    )
+    await bench.send(SubscriptionCancelRequested(subscription_id="s1"))
+    assert isinstance(await bench.next_settlement(), Postpone)
+
+    await bench.send(SubscriptionRequested(user_id="u1", subscription_id="s1", plan_code="pro"))
+
+    settled = [await bench.next_settlement() for _ in range(2)]
+    while settled.count(Ack()) < 2:
+        settled.append(await bench.next_settlement())
+    assert done == ["requested", "cancelled"]
+
+
+async def test_it_keeps_the_order_of_its_first_arrival(bench: Bench) -> None:
+    """So that an old change coming back from a delay can be told from a newer one."""
+    arrivals: dict[str, list[int]] = defaultdict(list)
+
+    async def wait_once(message: UserUpdated, work: UnitOfWork) -> None:
+        first_time = not arrivals[message.full_name or ""]
+        arrivals[message.full_name or ""].append(work.arrived)
+        if message.full_name == "old" and first_time:
+            raise NotYetKnown("no such user")
+
+    await bench.start({"user.updated.v1": wait_once})
+    await bench.send(named("old"))
+    assert isinstance(await bench.next_settlement(), Postpone)
+    await bench.send(named("new"))
+
+    while len(arrivals["old"]) < 2 or not arrivals["new"]:
+        await bench.next_settled()
+    assert len(set(arrivals["old"])) == 1
+    assert arrivals["old"][0] < arrivals["new"][0]
+
+
+async def test_the_unknown_is_given_up_after_a_while_under_its_own_code(bench: Bench) -> None:
+    async def unknown(message: UserUpdated, work: UnitOfWork) -> None:
+        raise NotYetKnown("no such user")
+
+    await bench.start({"user.updated.v1": unknown}, policy=quicker(unknown_user_wait_s=0.3))
+    failed = await bench.listen(key="command.failed.v1")
+    await bench.send(named("Ada"))
+
+    settlement = await bench.next_settlement()
+    while not isinstance(settlement, DeadLetter):
+        settlement = await bench.next_settlement()
+    assert settlement.code == "unknown_user"
+    assert (await failed.next_body())["code"] == "unknown_user"
+
+
+async def test_a_subscription_is_in_the_line_of_the_user_who_asked_for_it(bench: Bench) -> None:
+    order: list[str] = []
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def request(message: SubscriptionRequested, work: UnitOfWork) -> None:
+        started.set()
+        await go_on.wait()
+        order.append("requested")
+
+    async def other(message: Command, work: UnitOfWork) -> None:
+        order.append(message.routing_key)
+
+    await bench.start(
+        {
+            "subscription.requested.v1": request,
+            "subscription.cancel_requested.v1": other,
+            "user.updated.v1": other,
+        }
+    )
+    await bench.send(SubscriptionRequested(user_id="u1", subscription_id="s1", plan_code="pro"))
+    await started.wait()
+    await bench.send(named("Ada", "u1"))
+    await bench.send(SubscriptionCancelRequested(subscription_id="s1"))
+    await bench.send(named("Grace", "u2"))
+    assert await bench.next_settlement() == Ack()
+    go_on.set()
+    for _ in range(3):
+        assert await bench.next_settlement() == Ack()
+
+    assert order == [
+        "user.updated.v1",
+        "requested",
+        "user.updated.v1",
+        "subscription.cancel_requested.v1",
+    ]
+
+
+async def test_an_escalation_without_a_user_has_the_line_of_its_email(bench: Bench) -> None:
+    done: list[str] = []
+    go_on = asyncio.Event()
+
+    async def escalate(message: SupportEscalated, work: UnitOfWork) -> None:
+        await go_on.wait()
+        done.append(message.escalation_id)
+
+    async def comment(message: SupportMessageAdded, work: UnitOfWork) -> None:
+        done.append(message.message_id)
+
+    await bench.start({"support.escalated.v1": escalate, "support.message_added.v1": comment})
+    for at in (1, 2):
+        await bench.send(
+            SupportEscalated(
+                escalation_id=f"e{at}",
+                email="ada@example.com" if at == 1 else "ADA@Example.com",
+                subject="Help",
+                description="It broke",
+                transcript="…",
+            )
+        )
+        await bench.send(
+            SupportMessageAdded(
+                escalation_id=f"e{at}",
+                message_id=f"c{at}",
+                author="Ada",
+                content="…",
+                is_public=True,
+            )
+        )
+    go_on.set()
+    for _ in range(4):
+        assert await bench.next_settlement() == Ack()
+
+    assert done == ["e1", "c1", "e2", "c2"]
+    lines = await bench.parts.pool.fetch("SELECT DISTINCT subject FROM test.inbox")
+    assert len(lines) == 1
+    assert "ada" not in lines[0]["subject"]
+
+
+async def test_a_short_wait_is_waited_in_place(bench: Bench) -> None:
+    async def not_yet(message: UserUpdated, work: UnitOfWork) -> None:
+        if not waited:
+            waited.append(work.attempt)
+            raise Postponed("in a moment", retry_after_s=0.05)
+        work.record(RECORD, "m", str(work.attempt))
+
+    waited: list[int] = []
+    await bench.start({"user.updated.v1": not_yet})
+    await bench.send(named("Ada"))
+
+    assert await bench.next_settlement() == Ack()
+    assert await bench.handled() == ["1"]  # no attempt was spent
