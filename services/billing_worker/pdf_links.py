@@ -41,15 +41,20 @@ def without_links(pdf: bytes) -> bytes:
             _clean_annotations(page)
             _clean_text(page, writer)
         _clean_entries(writer)
-        output = io.BytesIO()
-        writer.write(output)
-        cleaned = output.getvalue()
+        # Copied once more: what nothing points to any more is not copied.
+        cleaned = _written(PdfWriter(clone_from=PdfReader(io.BytesIO(_written(writer)))))
         left = _holds_link(cleaned)
     except (PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refused("the PDF cannot be read") from error
     if left:
         raise _refused("the PDF has a link to a page of Zoho's that cannot be taken out")
     return cleaned
+
+
+def _written(writer: PdfWriter) -> bytes:
+    output = io.BytesIO()
+    writer.write(output)
+    return output.getvalue()
 
 
 def _refused(reason: str) -> PermanentError:
@@ -78,24 +83,27 @@ def _clean_text(page: Any, writer: PdfWriter) -> None:
         if operator in _SHOWS_TEXT and operands:
             changed |= _clean_operand(operands)
     if changed:
-        # Made anew from the operations, so that the old bytes are in no stream any more.
-        stream.operations = list(stream.operations)
+        stream.get_data()  # writes the operations down; flate_encode takes what is written
         page[NameObject("/Contents")] = writer._add_object(stream.flate_encode())  # noqa: SLF001
 
 
 def _clean_operand(operands: Any) -> bool:
     """Replace the text that an operator draws; what is drawn in pieces is judged as a whole."""
     last = operands[-1]
-    if isinstance(last, ArrayObject):
-        whole = "".join(_text(piece) for piece in last if not isinstance(piece, int | float))
-        if not holds_zoho_link(whole):
-            return False
-        operands[-1] = ArrayObject([TextStringObject(without_zoho_links(whole))])
-        return True
-    if not holds_zoho_link(_text(last)):
+    pieces = last if isinstance(last, ArrayObject) else [last]
+    whole = "".join(_drawn(piece) for piece in pieces)
+    if not holds_zoho_link(whole):
         return False
-    operands[-1] = TextStringObject(without_zoho_links(_text(last)))
+    cleaned = ByteStringObject(without_zoho_links(whole).encode("latin-1"))
+    operands[-1] = ArrayObject([cleaned]) if isinstance(last, ArrayObject) else cleaned
     return True
+
+
+def _drawn(piece: Any) -> str:
+    """The codes of the characters drawn, one byte each; pieces that only move draw none."""
+    if isinstance(piece, TextStringObject):
+        return piece.original_bytes.decode("latin-1")
+    return piece.decode("latin-1") if isinstance(piece, bytes) else ""
 
 
 def _clean_entries(writer: PdfWriter) -> None:
@@ -110,8 +118,6 @@ def _clean_entries(writer: PdfWriter) -> None:
     if about is not None:
         for name in [n for n, value in about.items() if holds_zoho_link(_text(value))]:
             del about[name]
-    # Objects that nothing points to any more would still be written.
-    writer.compress_identical_objects(remove_identicals=False, remove_orphans=True)
 
 
 def _holds_link(pdf: bytes) -> bool:

@@ -1,0 +1,175 @@
+"""billing-worker put together: its parts, its queues, and which message goes to which handler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from services.billing_worker.customers import Customers
+from services.billing_worker.handlers.invoices import InvoiceHandlers
+from services.billing_worker.handlers.reports import ReportHandlers
+from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
+from services.billing_worker.handlers.users import sign_up, update_user
+from services.billing_worker.handlers.webhooks import WebhookHandlers
+from services.billing_worker.invoice_finder import InvoiceFinder
+from services.billing_worker.payment_news import PaymentNews
+from services.billing_worker.repositories.invoices import Invoices
+from services.billing_worker.repositories.payments import Payments
+from services.billing_worker.repositories.subscriptions import Subscriptions
+from services.billing_worker.repositories.users import Users
+from services.billing_worker.settings import Settings
+from services.billing_worker.subscription_news import SubscriptionNews
+from shared.contracts.commands import (
+    InvoiceListRequested,
+    InvoiceRequested,
+    ReportReceivablesRequested,
+    ReportRevenueRequested,
+    ReportSummaryRequested,
+    SubscriptionCancelRequested,
+    SubscriptionChangeRequested,
+    SubscriptionReactivateRequested,
+    SubscriptionRequested,
+    UserSignedUp,
+    UserUpdated,
+)
+from shared.messaging.routes import Lane as Queue
+from shared.messaging.routes import Route
+from shared.worker import Parts, worker_parts
+from shared.zoho.billing import ZohoBilling
+from shared.zoho.books import ZohoBooks
+from shared.zoho.lanes import Lane
+
+SERVICE, SCHEMA = "billing-worker", "billing"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set, then drain."""
+    organizations = {
+        "billing": settings.zoho_organization_id,
+        "books": settings.books_organization_id,
+    }
+    async with worker_parts(
+        SERVICE, SCHEMA, settings, migrations=MIGRATIONS, organization_ids=organizations
+    ) as parts:
+        worker = Worker.of(parts, settings)
+        async with parts.messaging(worker.queues()) as messaging:
+            finder = InvoiceFinder(
+                zoho=worker.zoho,
+                books=worker.books,
+                users=worker.users,
+                invoices=worker.invoices,
+                committer=messaging.committer,
+                metrics=parts.metrics,
+            )
+            async with finder:
+                await stop.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """What the handlers are given."""
+
+    parts: Parts
+    settings: Settings
+    zoho: ZohoBilling
+    books: ZohoBooks
+    users: Users
+    subscriptions: Subscriptions
+    invoices: Invoices
+    payments: Payments
+    news: SubscriptionNews
+
+    @classmethod
+    def of(cls, parts: Parts, settings: Settings) -> Worker:
+        stored = (parts.pool, parts.vault, parts.index)
+        users, subscriptions = Users(*stored), Subscriptions(*stored)
+        invoices = Invoices(*stored)
+        return cls(
+            parts=parts,
+            settings=settings,
+            zoho=ZohoBilling(parts.http, settings),
+            books=ZohoBooks(parts.http, settings),
+            users=users,
+            subscriptions=subscriptions,
+            invoices=invoices,
+            payments=Payments(*stored),
+            news=SubscriptionNews(users, subscriptions, invoices, settings.zoho_free_plan_codes),
+        )
+
+    def queues(self) -> list[Queue]:
+        """One queue for each urgency; each pauses while what it needs of Zoho is closed."""
+        gate = self.parts.breakers.gate
+        prefetch, org = self.settings.prefetch, self.zoho.org
+        return [
+            Queue("urgent", self.urgent(), prefetch, gate(org, "billing", lane=Lane.URGENT)),
+            Queue("commands", self.commands(), prefetch, gate(org, "billing", lane=Lane.COMMANDS)),
+            Queue("reads", self.reads(), prefetch, gate(org, "books", lane=Lane.READS)),
+            Queue("webhooks", self.webhooks(), prefetch, gate(org, "billing", lane=Lane.COMMANDS)),
+            Queue("unrouted", {}, prefetch),  # commands of nobody: answered, never lost
+        ]
+
+    def urgent(self) -> Mapping[str, Route]:
+        handlers = self._subscriptions(Lane.URGENT)
+        return {
+            "subscription.cancel_requested.v1": Route(SubscriptionCancelRequested, handlers.cancel),
+        }
+
+    def commands(self) -> Mapping[str, Route]:
+        handlers = self._subscriptions(Lane.COMMANDS)
+        customers = self._customers(Lane.COMMANDS)
+        return {
+            "user.signed_up.v1": Route(
+                UserSignedUp, partial(sign_up, users=self.users, customers=customers)
+            ),
+            "user.updated.v1": Route(
+                UserUpdated, partial(update_user, users=self.users, zoho=self.zoho)
+            ),
+            "subscription.requested.v1": Route(SubscriptionRequested, handlers.subscribe),
+            "subscription.change_requested.v1": Route(SubscriptionChangeRequested, handlers.change),
+            "subscription.reactivate_requested.v1": Route(
+                SubscriptionReactivateRequested, handlers.reactivate
+            ),
+        }
+
+    def reads(self) -> Mapping[str, Route]:
+        books = self.books.on(Lane.READS)
+        invoices = InvoiceHandlers(books=books, users=self.users, invoices=self.invoices)
+        reports = ReportHandlers(books=books, organization_id=self.settings.books_organization_id)
+        return {
+            "invoice.requested.v1": Route(InvoiceRequested, invoices.show),
+            "invoice.list_requested.v1": Route(InvoiceListRequested, invoices.list_of_user),
+            "report.revenue_requested.v1": Route(ReportRevenueRequested, reports.revenue),
+            "report.receivables_requested.v1": Route(
+                ReportReceivablesRequested, reports.receivables
+            ),
+            "report.summary_requested.v1": Route(ReportSummaryRequested, reports.summary),
+        }
+
+    def webhooks(self) -> Mapping[str, Route]:
+        return WebhookHandlers(
+            zoho=self.zoho,
+            effects=self.parts.effects,
+            users=self.users,
+            subscriptions=self.subscriptions,
+            invoices=self.invoices,
+            news=self.news,
+            payment_news=PaymentNews(self.zoho, self.payments, self.invoices),
+            metrics=self.parts.metrics,
+        ).routes()
+
+    def _customers(self, lane: Lane) -> Customers:
+        return Customers(self.zoho.on(lane), self.parts.effects, self.users)
+
+    def _subscriptions(self, lane: Lane) -> SubscriptionHandlers:
+        return SubscriptionHandlers(
+            zoho=self.zoho.on(lane),
+            effects=self.parts.effects,
+            users=self.users,
+            customers=self._customers(lane),
+            subscriptions=self.subscriptions,
+            news=self.news,
+        )

@@ -1,0 +1,122 @@
+"""Invoices are shown and listed, from Books."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+from services.billing_worker.pdf_links import without_links
+from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
+from services.billing_worker.repositories.users import User, Users
+from shared.contracts.commands import InvoiceListRequested, InvoiceRequested
+from shared.contracts.replies import (
+    InvoiceList,
+    InvoicePdf,
+    InvoiceResult,
+    InvoiceResultLine,
+    InvoiceSummary,
+)
+from shared.errors import NotYetKnown, PermanentError
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.zoho.books import ZohoBooks
+from shared.zoho.books_models import Invoice, InvoiceLine
+
+_PAGE: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceHandlers:
+    books: ZohoBooks
+    users: Users
+    invoices: Invoices
+
+    async def show(self, message: InvoiceRequested, work: UnitOfWork) -> None:
+        stored = await self.invoices.get(work.org, message.invoice_id)
+        if stored is None or stored.books_id is None:
+            raise PermanentError("no invoice has this id", code="unknown_invoice")
+        if message.format == "pdf":
+            pdf = without_links(await self.books.invoice_pdf(stored.books_id))
+            work.reply(
+                InvoicePdf(
+                    invoice_id=stored.invoice_id,
+                    number=stored.number or "",
+                    size_bytes=len(pdf),
+                    content=base64.b64encode(pdf),
+                ).wire()
+            )
+            return
+        invoice = await self.books.invoice(stored.books_id)
+        await self.invoices.record(work, stored.invoice_id, stored.user_id, invoice)
+        work.reply(_result(stored, invoice).wire())
+
+    async def list_of_user(self, message: InvoiceListRequested, work: UnitOfWork) -> None:
+        user = await self.users.get(work.org, message.user_id)
+        if user is None:
+            raise NotYetKnown("no sign-up of this user arrived yet")
+        contact_id = await self._contact(user, work)
+        everything = await self.books.invoices_of(contact_id) if contact_id else []
+        wanted = [one for one in everything if message.status in (None, one.status)]
+        wanted.reverse()  # Books gives the oldest first
+        first = (message.page - 1) * _PAGE
+        shown = [await self._known(user, one, work) for one in wanted[first : first + _PAGE]]
+        work.reply(
+            InvoiceList(
+                user_id=user.user_id,
+                page=message.page,
+                has_more=first + _PAGE < len(wanted),
+                invoices=tuple(shown),
+            ).wire()
+        )
+
+    async def _contact(self, user: User, work: UnitOfWork) -> str | None:
+        """Books' id of the user, found by email once; None while Books has no such customer."""
+        if user.contact_id is not None or user.email is None:
+            return user.contact_id
+        found = await self.books.contacts_with_email(user.email)
+        if not found:
+            return None
+        await self.users.record_contact(work, user.user_id, found[0].contact_id)
+        return found[0].contact_id
+
+    async def _known(self, user: User, invoice: Invoice, work: UnitOfWork) -> InvoiceSummary:
+        """One of the list; an invoice that was not known gets its id here."""
+        stored = await self.invoices.with_number(work.org, invoice.invoice_number)
+        invoice_id = (
+            stored.invoice_id if stored else self.invoices.id_of(work.org, invoice.invoice_id)
+        )
+        if stored is None:
+            await self.invoices.record(work, invoice_id, user.user_id, invoice)
+        subscription_id = stored.subscription_id if stored else None
+        return InvoiceSummary(**_summary(invoice_id, subscription_id, invoice))
+
+
+def _summary(invoice_id: str, subscription_id: str | None, invoice: Invoice) -> dict[str, object]:
+    return {
+        "invoice_id": invoice_id,
+        "number": invoice.invoice_number,
+        "status": invoice.status,
+        "date": invoice.date,
+        "due_date": invoice.due_date,
+        "currency": invoice.currency_code,
+        "total": invoice.total,
+        "balance": invoice.balance,
+        "subscription_id": subscription_id,
+    }
+
+
+def _result(stored: StoredInvoice, invoice: Invoice) -> InvoiceResult:
+    return InvoiceResult(
+        **_summary(stored.invoice_id, stored.subscription_id, invoice),
+        user_id=stored.user_id,
+        tax_total=invoice.tax_total,
+        lines=tuple(_line(one) for one in invoice.line_items),
+    )
+
+
+def _line(line: InvoiceLine) -> InvoiceResultLine:
+    quantity, rate = line.quantity or 0, line.rate or 0
+    total = line.item_total if line.item_total is not None else quantity * rate
+    return InvoiceResultLine(
+        description=line.description or line.name or "", quantity=quantity, rate=rate, total=total
+    )

@@ -1,0 +1,162 @@
+"""Reports. Books has none by API: they are added up here, from every page of what it lists."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from services.billing_worker.revenue import Entry, Revenue, aged, issued
+from shared.contracts.commands import (
+    ReportReceivablesRequested,
+    ReportRevenueRequested,
+    ReportSummaryRequested,
+)
+from shared.contracts.replies import (
+    OwedInCurrency,
+    ReceivablesReport,
+    RevenueInCurrency,
+    RevenuePeriod,
+    RevenueReport,
+    SummaryInCurrency,
+    SummaryReport,
+)
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.zoho.books import ZohoBooks
+from shared.zoho.books_models import CustomerPayment, Refund
+
+_SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outstanding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportHandlers:
+    """`organization_id` is Books': its time zone decides what day it is."""
+
+    books: ZohoBooks
+    organization_id: str
+
+    async def revenue(self, message: ReportRevenueRequested, work: UnitOfWork) -> None:
+        revenue = Revenue(message.group_by)
+        entries = self._earned if message.basis == "accrual" else self._paid
+        async for entry in entries(message.start_date, message.end_date):
+            revenue.add(entry)
+        organization = await self.books.organization(self.organization_id)
+        work.reply(
+            RevenueReport(
+                start_date=message.start_date,
+                end_date=message.end_date,
+                basis=message.basis,
+                group_by=message.group_by,
+                time_zone=organization.time_zone,
+                revenue=tuple(
+                    RevenueInCurrency(
+                        currency=currency,
+                        total=total,
+                        periods=tuple(
+                            RevenuePeriod(period=period, amount=amount)
+                            for period, amount in revenue.of(currency)
+                        ),
+                    )
+                    for currency, total in sorted(revenue.totals.items())
+                ),
+            ).wire()
+        )
+
+    async def receivables(self, message: ReportReceivablesRequested, work: UnitOfWork) -> None:
+        as_of = message.as_of or await self._today()
+        owed = aged(await self.books.invoices_unpaid(), as_of)
+        work.reply(
+            ReceivablesReport(
+                as_of=as_of,
+                receivables=tuple(
+                    OwedInCurrency(currency=currency, total=sum(ages.values(), Decimal(0)), **ages)
+                    for currency, ages in sorted(owed.items())
+                ),
+            ).wire()
+        )
+
+    async def summary(self, message: ReportSummaryRequested, work: UnitOfWork) -> None:
+        first, last = message.start_date, message.end_date
+        sums: defaultdict[str, dict[str, Decimal]] = defaultdict(
+            lambda: dict.fromkeys(_SUMS, Decimal(0))
+        )
+        async for invoice in self.books.invoices_dated(first, last):
+            if invoice.counts:
+                of_currency = sums[invoice.currency_code or ""]
+                of_currency["invoiced"] += invoice.total
+                of_currency["outstanding"] += invoice.balance
+                of_currency["written_off"] += invoice.write_off_amount or 0
+        async for note in self._credited(first, last):
+            sums[note.currency]["credited"] += note.amount
+        payments = [one async for one in self.books.customer_payments_dated(first, last)]
+        for payment in payments:
+            sums[payment.currency_code or ""]["collected"] += payment.amount
+        async for refund in self._refunded(first, last, payments):
+            sums[refund.currency]["refunded"] += refund.amount
+        work.reply(
+            SummaryReport(
+                start_date=first,
+                end_date=last,
+                summary=tuple(
+                    SummaryInCurrency(currency=currency, **of_currency)
+                    for currency, of_currency in sorted(sums.items())
+                ),
+            ).wire()
+        )
+
+    async def _earned(self, first: date, last: date) -> AsyncIterator[Entry]:
+        """Accrual: invoices that stand, less what was written off, less credit notes."""
+        async for invoice in self.books.invoices_dated(first, last):
+            for entry in issued(invoice):
+                yield entry
+        async for note in self._credited(first, last):
+            yield Entry(note.currency, note.day, -note.amount)
+
+    async def _paid(self, first: date, last: date) -> AsyncIterator[Entry]:
+        """Cash: customers' payments by their day, less refunds by theirs."""
+        payments = [one async for one in self.books.customer_payments_dated(first, last)]
+        for payment in payments:
+            if payment.date is not None:
+                yield Entry(payment.currency_code or "", payment.date, payment.amount)
+        async for refund in self._refunded(first, last, payments):
+            yield Entry(refund.currency, refund.day, -refund.amount)
+
+    async def _credited(self, first: date, last: date) -> AsyncIterator[Entry]:
+        async for note in self.books.credit_notes_dated(first, last):
+            if note.counts and note.date is not None:
+                yield Entry(note.currency_code or "", note.date, note.total)
+
+    async def _refunded(
+        self, first: date, last: date, payments: Sequence[CustomerPayment]
+    ) -> AsyncIterator[Entry]:
+        """Refunds of credit notes (Billing's refunds are such) and of payments.
+
+        Books lists refunds of payments under each payment only: they are read where a payment of
+        the range says that something of it was given back.
+        """
+        async for refund in self.books.credit_note_refunds_dated(first, last):
+            if refund.date is not None:
+                yield Entry(await self._currency(refund), refund.date, refund.amount)
+        for payment in payments:
+            if not payment.amount_refunded:
+                continue
+            for refund in await self.books.customer_payment_refunds(payment.payment_id):
+                if refund.date is not None and first <= refund.date <= last:
+                    yield Entry(payment.currency_code or "", refund.date, refund.amount)
+
+    async def _currency(self, refund: Refund) -> str:
+        if refund.currency_code or refund.creditnote_id is None:
+            return refund.currency_code or ""
+        note = await self.books.credit_note(refund.creditnote_id)
+        return note.currency_code or ""
+
+    async def _today(self) -> date:
+        organization = await self.books.organization(self.organization_id)
+        try:
+            zone = ZoneInfo(organization.time_zone or "UTC")
+        except (ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo("UTC")
+        return datetime.now(zone).date()

@@ -1,0 +1,12 @@
+"""What billing-worker reads from its environment."""
+
+from __future__ import annotations
+
+from shared.settings import BillingFields, Port, ZohoOrganization, for_service
+from shared.worker import WorkerSettings
+
+
+class Settings(WorkerSettings, ZohoOrganization, BillingFields):
+    model_config = for_service("billing-worker")
+
+    metrics_port: Port = 9102
