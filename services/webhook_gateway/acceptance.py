@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from services.webhook_gateway.post import Incoming
 from services.webhook_gateway.repositories.webhooks import NewWebhook, Webhooks
+from services.webhook_gateway.sending import Pressure
 from shared.contracts.webhooks import Product, WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKey, Day, Vault
@@ -18,10 +19,6 @@ from shared.messaging.letter import SEALED, Letter, place_of
 from shared.messaging.outbox import Row
 from shared.messaging.routes import WEBHOOKS
 from shared.storage.pool import unavailable_when_down
-
-# In a burst, publishing would take the time that answering needs: what exceeds this is left to the
-# relay, which takes it from the outbox in its own time.
-_MOST_AT_ONCE = 16
 
 
 class ShortWay(Protocol):
@@ -45,12 +42,18 @@ class Acceptance:
     """Groups what waits into one transaction; one by one when that fails."""
 
     def __init__(
-        self, webhooks: Webhooks, vault: Vault, index: BlindIndex, short_way: ShortWay
+        self,
+        webhooks: Webhooks,
+        vault: Vault,
+        index: BlindIndex,
+        short_way: ShortWay,
+        pressure: Pressure,
     ) -> None:
         self._webhooks = webhooks
         self._vault = vault
         self._index = index
         self._short_way = short_way
+        self._pressure = pressure
         self._group: Grouper[NewWebhook, bool] = Grouper("store webhooks", self._store, limit=200)
 
     async def accept(self, org: str, product: Product, incoming: Incoming) -> Accepted:
@@ -59,16 +62,17 @@ class Acceptance:
         Raises:
             Unavailable: the database is away, or the keys that seal; it may be stored all the same.
         """
-        with unavailable_when_down():
-            webhook = await self._sealed(org, product, incoming)
-        return Accepted(webhook.id, await self._group.run(webhook))
+        with self._pressure:
+            with unavailable_when_down():
+                webhook = await self._sealed(org, product, incoming)
+            return Accepted(webhook.id, await self._group.run(webhook))
 
     async def idle(self) -> None:
         """Return once nothing is being stored."""
         await self._group.idle()
 
     async def _store(self, group: list[NewWebhook]) -> list[bool]:
-        keep = len(group) <= _MOST_AT_ONCE and self._short_way.keeps_up
+        keep = self._short_way.keeps_up and not self._pressure.is_high
         with unavailable_when_down():
             new = await self._webhooks.store(group, keep=keep)
         if keep:

@@ -22,11 +22,11 @@ from services.webhook_gateway.handlers.desk import Desk
 from services.webhook_gateway.handlers.finance import Finance
 from services.webhook_gateway.post import Source
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
+from services.webhook_gateway.sending import Pressure, Sending
 from services.webhook_gateway.settings import Settings
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
-from shared.messaging.service import Messaging
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
@@ -60,23 +60,19 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
     vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
     index_ring = KeyRing.parse(settings.index_keys.get_secret_value())
-    messaging = await stack.enter_async_context(
-        Messaging(
-            service="webhook-gateway",
-            schema=SCHEMA,
-            amqp_url=settings.amqp_url,
-            pool=pool,
-            vault=vault,
-            digest=BlindIndex(index_ring, "gateway.inbox"),
-            metrics=metrics,
+    pressure = Pressure()
+    sending = await stack.enter_async_context(
+        Sending(
+            amqp_url=settings.amqp_url, pool=pool, vault=vault, metrics=metrics, pressure=pressure
         )
     )
     await stack.enter_async_context(Pruner(pool, retention()))
     acceptance = Acceptance(
-        Webhooks(pool, messaging.outbox),
+        Webhooks(pool, sending.outbox),
         vault,
         BlindIndex(index_ring, "gateway.webhooks"),
-        messaging.outgoing,
+        sending.outgoing,
+        pressure,
     )
     stack.push_async_callback(acceptance.idle)
     session = await stack.enter_async_context(aiohttp.ClientSession())

@@ -60,7 +60,7 @@ class DeskKeys:
             await self._look_again(kid)
         if kid in self._keys:
             return self._keys[kid]
-        if self._older_than(self._answered_at, self._pause_s):
+        if self._answered_at != self._asked_at:  # the last time, it did not
             raise Unavailable("Desk's keys cannot be had now", code="desk_keys_unavailable")
         return None
 
@@ -71,13 +71,13 @@ class DeskKeys:
             )
             if known_and_fresh or not self._older_than(self._asked_at, self._pause_s):
                 return
-            self._asked_at = self._now()
+            asked_at = self._asked_at = self._now()
             try:
                 self._keys = await self._fetch()
             except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
                 _log.warning("desk keys not fetched: %s", type(error).__name__)
             else:
-                self._answered_at = self._now()
+                self._answered_at = asked_at
 
     async def _fetch(self) -> dict[str, RSAPublicKey]:
         async with self._session.get(self._url, timeout=_TIMEOUT) as answer:

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import asyncpg
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+from pydantic import SecretStr
+
+from services.webhook_gateway.acceptance import Acceptance
+from services.webhook_gateway.app import MIGRATIONS, application
+from services.webhook_gateway.desk_jwt import DeskSignatures
+from services.webhook_gateway.desk_keys import DeskKeys
+from services.webhook_gateway.door import Door
+from services.webhook_gateway.handlers.crm import Crm
+from services.webhook_gateway.handlers.desk import Desk
+from services.webhook_gateway.handlers.finance import Finance
+from services.webhook_gateway.post import Source
+from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks
+from services.webhook_gateway.sending import Pressure
+from shared.contracts.webhooks import WebhookReceived
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.keyring import KeyRing, fresh_key
+from shared.messaging.letter import place_of
+from shared.messaging.outbox import Outbox, Row
+from shared.observability.metrics import Metrics
+from shared.storage import pool as storage
+from shared.storage.migrations import migrate
+
+SECRET = "ZohoTestSecret123"
+OLD_SECRET = "ZohoOldSecret4567"
+CHANNEL_TOKEN = "channel-token-of-ours"
+WORKFLOW_SECRET = "workflow-secret-of-ours"
+DESK_ORG, DESK_WEBHOOK = "62983471", "510001"
+
+
+class LeftToTheRelay:
+    """No broker: what is committed stays in the outbox."""
+
+    keeps_up = False
+
+    def send_soon(self, rows: Sequence[Row]) -> None:
+        raise AssertionError("nothing is to be sent")
+
+
+class DeskSide:
+    """Zoho Desk: signs with its newest key, and publishes them all."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.keys: dict[str, rsa.RSAPrivateKey] = {}
+        self.new_key("k1")
+
+    def new_key(self, kid: str) -> None:
+        self.keys[kid] = rsa.generate_private_key(65537, 2048)
+
+    def token(self, *, kid: str = "", key: rsa.RSAPrivateKey | None = None, **claims: Any) -> str:
+        kid = kid or list(self.keys)[-1]
+        now = int(time.time())
+        body = {
+            "iss": f"orgId:{DESK_ORG}",
+            "aud": f"webhookId:{DESK_WEBHOOK}",
+            "iat": now,
+            "exp": now + 60,
+        } | claims
+        return jwt.encode(body, key or self.keys[kid], algorithm="RS256", headers={"kid": kid})
+
+    def key_set(self) -> dict[str, Any]:
+        return {
+            "keys": [
+                {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "alg": "RS256"}
+                for kid, key in self.keys.items()
+            ]
+        }
+
+    async def publish(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        return web.json_response(self.key_set())
+
+
+@dataclass
+class Gateway:
+    client: TestClient[Any, Any]
+    pool: asyncpg.Pool
+    vault: Vault
+    metrics: Metrics
+    desk: DeskSide
+    statements: list[str] = field(default_factory=list)
+
+    async def post(
+        self, path: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
+    ) -> int:
+        """Post to `/webhooks/<path>`; the status."""
+        async with self.client.post(f"/webhooks/{path}", data=body, headers=headers) as answer:
+            await answer.read()
+            return answer.status
+
+    async def post_signed(
+        self, path: str, body: bytes | str | dict[str, Any], *, secret: str = SECRET
+    ) -> int:
+        """Post JSON to Billing or Books, signed by Zoho's rule; the path has no query."""
+        raw = json.dumps(body).encode() if isinstance(body, dict) else body
+        raw = raw.encode() if isinstance(raw, str) else raw
+        return await self.post(path, raw, signed(raw, secret))
+
+    async def post_desk(self, *events: dict[str, Any], **claims: Any) -> int:
+        headers = {"X-ZDesk-JWT": self.desk.token(**claims), "Content-Type": "application/json"}
+        return await self.post("desk", json.dumps(events), headers)
+
+    async def passed_on(self) -> list[WebhookReceived]:
+        """What the workers get, in order."""
+        rows = await self.pool.fetch("SELECT * FROM gateway.outbox ORDER BY seq")
+        opened = [await self.vault.open(row["body"], place_of(row["message_id"])) for row in rows]
+        return [WebhookReceived.model_validate_json(body) for body in opened]
+
+    async def stored_bodies(self) -> list[str]:
+        rows = await self.pool.fetch("SELECT id, body FROM gateway.webhooks ORDER BY received_at")
+        return [
+            await self.vault.open(row["body"], f"gateway.webhooks.body:{row['id']}") for row in rows
+        ]
+
+    def count(self, product: str, outcome: str, org: str = "default") -> float:
+        return (
+            self.metrics.registry.get_sample_value(
+                "webhooks_received_total", {"product": product, "outcome": outcome, "org": org}
+            )
+            or 0.0
+        )
+
+
+def signed(text: bytes, secret: str = SECRET) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
+    return {"X-Zoho-Webhook-Signature": digest, "Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    async with storage.connect(SecretStr(database_url), size=4) as pool:
+        await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
+        yield pool
+
+
+@pytest.fixture
+def index_keys() -> str:
+    return fresh_key("i1")
+
+
+@pytest.fixture
+async def gateway(pool: asyncpg.Pool, index_keys: str) -> AsyncIterator[Gateway]:
+    async with running(pool, index_keys) as gateway:
+        yield gateway
+
+
+class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) as gateway`)
+    """A gateway on a database that may have another one already."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, index_keys: str, encryption_keys: str | None = None
+    ) -> None:
+        vault = Vault(DataKeys(pool, KeyRing.parse(encryption_keys or ENCRYPTION_KEYS)))
+        index = BlindIndex(KeyRing.parse(index_keys), "gateway.webhooks")
+        webhooks = Webhooks(pool, Outbox(pool, SCHEMA, vault, lease_s=30))
+        self._acceptance = Acceptance(webhooks, vault, index, LeftToTheRelay(), Pressure())
+        self._vault, self._pool = vault, pool
+
+    async def __aenter__(self) -> Gateway:
+        self._session = aiohttp.ClientSession()
+        desk = DeskSide()
+        published = web.Application()
+        published.add_routes([web.get("/.well-known/jwks.json", desk.publish)])
+        self._desk = TestServer(published)
+        await self._desk.start_server()
+        keys = DeskKeys(
+            self._session, str(self._desk.make_url("/.well-known/jwks.json")), pause_s=0
+        )
+        secrets = [SECRET.encode(), OLD_SECRET.encode()]
+        metrics = Metrics("webhook-gateway")
+        sources: list[Source] = [
+            Finance("billing", secrets),
+            Finance("books", secrets),
+            Crm(
+                channel_tokens=[CHANNEL_TOKEN.encode()], workflow_secrets=[WORKFLOW_SECRET.encode()]
+            ),
+            Desk(DeskSignatures(keys, org_id=DESK_ORG, webhook_ids=[DESK_WEBHOOK])),
+        ]
+        doors = [Door(source, self._acceptance, metrics, orgs={"default"}) for source in sources]
+        self._client = TestClient(TestServer(application(doors)))
+        await self._client.start_server()
+        return Gateway(self._client, self._pool, self._vault, metrics, desk)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+        await self._acceptance.idle()
+        await self._desk.close()
+        await self._session.close()
+
+
+ENCRYPTION_KEYS = fresh_key("k1")
