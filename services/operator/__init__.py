@@ -1,0 +1,1 @@
+"""The command `zoho-relay`: sees what is stuck, and mends it."""

@@ -1,0 +1,52 @@
+"""`zoho-relay`: the commands put together, and how they end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import asyncpg
+import typer
+
+from services.operator import dead_letters, inspection
+from services.operator.console import complain
+from shared.errors import IntegrationError
+from shared.settings import SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # it would show local variables: URLs with passwords
+    help="See what is stuck between the applications and Zoho, and mend it.\n\n"
+    "Reads AMQP_URL and DATABASE_URL (OPERATOR_… win) from the environment, from `.env`, or from"
+    " the file that ZOHO_RELAY_ENV_FILE names: after `make up`, that is .run/stack.env."
+    " Exits with 0 when all went well, 1 when something did not, 2 when it was asked wrongly.",
+)
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(inspection.inbox, name="inbox")
+app.add_typer(inspection.outbox, name="outbox")
+app.add_typer(inspection.effects, name="effects")
+app.command("queues")(inspection.queues)
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)  # what went wrong is said below, once
+    try:
+        app()
+    except SettingsError as error:
+        for problem in error.problems:
+            complain(problem)
+        sys.exit(2)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        complain("This database has no tables of ours: has a service been started on it?")
+        sys.exit(1)
+    except asyncpg.InsufficientPrivilegeError:
+        complain("The role of DATABASE_URL may not read the services' tables.")
+        sys.exit(1)
+    except IntegrationError as error:
+        complain(f"{error.reason} ({error.code})")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

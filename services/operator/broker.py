@@ -1,0 +1,132 @@
+"""RabbitMQ as the operator sees it: what is in the queues, and putting a message back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
+from pydantic import SecretStr
+
+from services.operator.dead_letter import DeadLetter
+from shared.errors import Unavailable
+from shared.messaging.policy import RetryPolicy
+from shared.messaging.publisher import Unroutable
+from shared.messaging.topology import UNROUTED_QUEUE, retry_exchange
+
+WORKERS: Final = ("billing-worker", "crm-worker", "desk-worker")
+_LANES: Final = ("urgent", "commands", "reads", "webhooks", "events")
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """`messages` ready to be delivered; those being handled are not counted."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+def work_queues() -> list[str]:
+    """Every queue that messages are handled from; not each service has each."""
+    return [f"{service}.{lane}" for service in WORKERS for lane in _LANES] + [UNROUTED_QUEUE]
+
+
+def retry_queues() -> list[str]:
+    delays = [name for name, _ in RetryPolicy().delays]
+    return [retry_exchange(service, delay) for service in WORKERS for delay in delays]
+
+
+class Broker:
+    """One connection, for one command."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._publisher: AbstractChannel | None = None
+
+    async def state(self, name: str) -> QueueState | None:
+        """None when there is no such queue."""
+        # A channel each: asking for what is not there closes it.
+        channel = await self._connection.channel()
+        try:
+            queue = await channel.declare_queue(name, passive=True)
+        except ChannelNotFoundEntity:
+            return None
+        found = queue.declaration_result
+        await channel.close()
+        return QueueState(name, found.message_count or 0, found.consumer_count or 0)
+
+    async def dead_letters(self, queue: str, limit: int) -> AsyncIterator[Held]:
+        """The dead letters of a work queue, the oldest first; what is not removed stays there.
+
+        Until the iteration ends they are out of sight for others. Each look counts as a delivery,
+        of which a dead-letter queue allows a million.
+        """
+        state = await self.state(f"{queue}.dead")
+        if state is None or state.messages == 0:
+            return
+        channel = await self._connection.channel()
+        try:
+            dead = await channel.get_queue(f"{queue}.dead", ensure=False)
+            for _ in range(min(limit, state.messages)):
+                message = await dead.get(no_ack=False, fail=False)
+                if message is None:
+                    return
+                yield Held(DeadLetter.of(message, queue), message)
+        finally:
+            await channel.close()  # returns whatever was not acknowledged, in its old order
+
+    async def send_again(self, letter: DeadLetter, replay_id: str) -> None:
+        """Return once the broker has it safely in a queue.
+
+        Raises:
+            Unroutable: no queue takes it; the service has never been started here.
+            Unavailable: not confirmed.
+        """
+        name, routing_key = letter.destination
+        try:
+            channel = await self._publishing()
+            exchange = (
+                await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
+            )
+            await exchange.publish(letter.again(replay_id), routing_key, mandatory=True)
+        except DeliveryError as error:
+            raise Unroutable(f"no queue takes it: {routing_key}") from error
+        except (AMQPError, OSError) as error:
+            raise Unavailable("not confirmed", code="broker_unavailable") from error
+
+    async def _publishing(self) -> AbstractChannel:
+        if self._publisher is None or self._publisher.is_closed:
+            self._publisher = await self._connection.channel(
+                publisher_confirms=True, on_return_raises=True
+            )
+        return self._publisher
+
+
+@dataclass(frozen=True)
+class Held:
+    """A dead letter in hand: it goes back unless it is removed."""
+
+    letter: DeadLetter
+    _message: AbstractIncomingMessage
+
+    async def remove(self) -> None:
+        await self._message.ack()
+
+
+@asynccontextmanager
+async def connect(url: SecretStr) -> AsyncIterator[Broker]:
+    """Raises Unavailable when RabbitMQ cannot be reached, or does not let us in."""
+    try:
+        connection = await aio_pika.connect(url.get_secret_value(), timeout=10)
+    except (AMQPError, OSError) as error:
+        raise Unavailable(
+            f"RabbitMQ cannot be reached ({type(error).__name__}): see AMQP_URL",
+            code="broker_unavailable",
+        ) from error
+    async with connection:
+        yield Broker(connection)

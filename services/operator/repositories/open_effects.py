@@ -1,0 +1,64 @@
+"""Writes to Zoho of which nobody knows whether they were done. SQL of relay.effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+
+
+@dataclass(frozen=True)
+class OpenEffect:
+    """`state`: intended (being done, or to be looked for) or unknown (a person decides)."""
+
+    org: str
+    product: str
+    operation: str
+    business_id: str
+    state: str
+    age_s: float
+    look_in_s: float
+
+
+class OpenEffects:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def all(self, limit: int) -> list[OpenEffect]:
+        """Those that wait for a person first, then the oldest."""
+        rows = await self._pool.fetch(
+            """
+            SELECT org, product, operation, business_id, state,
+                   extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age_s,
+                   greatest(0, extract(epoch FROM look_after - clock_timestamp()))::float8
+                       AS look_in_s
+            FROM relay.effects WHERE state IN ('intended', 'unknown')
+            ORDER BY state = 'unknown' DESC, updated_at LIMIT $1
+            """,
+            limit,
+        )
+        return [OpenEffect(**dict(row)) for row in rows]
+
+    async def did_not_happen(self, org: str, operation: str, business_id: str) -> bool:
+        """A person has seen that it was not done: the next attempt does it. False: not unknown."""
+        return await self._resolve("clear", org, operation, business_id)
+
+    async def look_again(self, org: str, operation: str, business_id: str) -> bool:
+        """The next attempt looks for it in Zoho first, and acts on what it sees."""
+        return await self._resolve("intended", org, operation, business_id)
+
+    async def _resolve(self, state: str, org: str, operation: str, business_id: str) -> bool:
+        # Only what is unknown, and under a new number: an act that still hopes for its answer
+        # writes nothing over it.
+        tag: str = await self._pool.execute(
+            """
+            UPDATE relay.effects
+            SET state = $4, number = number + 1, updated_at = now(), look_after = now()
+            WHERE org = $1 AND operation = $2 AND business_id = $3 AND state = 'unknown'
+            """,
+            org,
+            operation,
+            business_id,
+            state,
+        )
+        return tag == "UPDATE 1"

@@ -1,0 +1,30 @@
+"""Which services have their tables in this database."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+import asyncpg
+
+# In this order they are shown. Names are constants of ours: they become part of statements.
+SCHEMAS: Final = MappingProxyType(
+    {
+        "webhook-gateway": "gateway",
+        "billing-worker": "billing",
+        "crm-worker": "crm",
+        "desk-worker": "desk",
+    }
+)
+
+
+async def migrated(pool: asyncpg.Pool) -> dict[str, str]:
+    """Service → schema, of those whose inbox and outbox are there."""
+    present = await pool.fetchval(
+        """
+        SELECT array_agg(table_schema::text) FROM information_schema.tables
+        WHERE table_name = 'outbox' AND table_schema = ANY ($1::text[])
+        """,
+        list(SCHEMAS.values()),
+    )
+    return {service: schema for service, schema in SCHEMAS.items() if schema in (present or [])}
