@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from services.zoho_sandbox.tables import Record
 from services.zoho_sandbox.world import World
 
 
-def live_token(world: World, authorization: str) -> dict[str, Any] | None:
+def live_token(world: World, authorization: str) -> Record | None:
     """The token named in the header, when it is one of ours, alive and unexpired.
 
     Zoho's scheme is `Zoho-oauthtoken`, not `Bearer`.
     """
+    return _token(world, authorization) if status_of(world, authorization) == "alive" else None
+
+
+def status_of(world: World, authorization: str) -> str:
+    """`alive`, `dead` (expired, killed or revoked), or `unknown`."""
+    token = _token(world, authorization)
+    if token is None:
+        return "unknown"
+    expired = token["expires_at"] <= world.clock.now().timestamp()
+    return "dead" if expired or token["status"] != "active" else "alive"
+
+
+def _token(world: World, authorization: str) -> Record | None:
     scheme, _, value = authorization.partition(" ")
-    token = world.table("accounts", "tokens").get(value) if value else None
-    if scheme != "Zoho-oauthtoken" or token is None or token["status"] != "active":
+    if scheme != "Zoho-oauthtoken" or not value:
         return None
-    return token if token["expires_at"] > world.clock.now().timestamp() else None
+    return world.table("accounts", "tokens").get(value)
 
 
 def scope_granted(granted: Sequence[str], needed: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from services.zoho_sandbox.access import status_of
 from services.zoho_sandbox.routes import Call, Handler, Routes
 from services.zoho_sandbox.tables import Record
 from services.zoho_sandbox.world import World
@@ -149,6 +150,12 @@ class FinanceDialect:
         )
 
     def invalid_token(self, call: Call) -> web.Response:
+        """A token that was good once gets code 57, as a missing scope does; an unknown one 14.
+
+        So only a second 401, after a refresh, tells a client which it is.
+        """
+        if status_of(self._world, call.request.headers.get("Authorization", "")) == "dead":
+            return self.error(401)
         return answer(401, 14, "Invalid value passed for authtoken.")
 
     def scope_mismatch(self, call: Call) -> web.Response:

@@ -1,0 +1,210 @@
+"""Invoices, cards, payments and refunds, in Billing and, by the integration, in Books."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+from services.zoho_sandbox.driver import SandboxDriver
+from tests.zoho_sandbox.conftest import Zoho
+
+
+@pytest.fixture
+async def owed(zoho: Zoho) -> dict[str, Any]:
+    """An open invoice of 49, of a subscription that does not collect by itself."""
+    customer = await zoho.new_customer()
+    subscription = await zoho.subscribe(customer["customer_id"], "pro-monthly", auto_collect=False)
+    return dict((await zoho.billing(f"/invoices/{subscription['child_invoice_id']}"))["invoice"])
+
+
+async def collect(zoho: Zoho, invoice: dict[str, Any], card_id: str) -> Any:
+    path = f"/billing/v1/invoices/{invoice['invoice_id']}/collect"
+    return await zoho.ask("POST", path, json={"card_id": card_id})
+
+
+async def test_collecting_answers_the_invoice_and_not_the_payment(
+    zoho: Zoho, sandbox: SandboxDriver, owed: dict[str, Any]
+) -> None:
+    card = await sandbox.add_card(owed["customer_id"])
+
+    answer = await collect(zoho, owed, card["card_id"])
+
+    assert answer.status == 200
+    assert "payment" not in answer.body
+    assert answer.body["invoice"]["status"] == "paid"
+    assert (await collect(zoho, owed, card["card_id"])).status == 400  # paid already
+    assert len((await zoho.billing("/payments"))["payments"]) == 1
+
+
+async def test_a_declined_card_leaves_a_failed_payment_and_the_debt(
+    zoho: Zoho, sandbox: SandboxDriver, owed: dict[str, Any]
+) -> None:
+    card = await sandbox.add_card(owed["customer_id"])
+    await sandbox.decline_next(owed["customer_id"])
+
+    declined = await collect(zoho, owed, card["card_id"])
+    again = await collect(zoho, owed, card["card_id"])
+
+    assert (declined.status, again.status) == (400, 200)
+    statuses = [row["status"] for row in (await zoho.billing("/payments"))["payments"]]
+    assert statuses == ["success", "failure"]
+
+
+async def test_only_a_cards_payment_can_be_refunded_and_only_once(
+    zoho: Zoho, sandbox: SandboxDriver, owed: dict[str, Any]
+) -> None:
+    card = await sandbox.add_card(owed["customer_id"])
+    await collect(zoho, owed, card["card_id"])
+    [paid] = (await zoho.billing("/payments"))["payments"]
+    cash = await zoho.ask(
+        "POST",
+        "/billing/v1/payments",
+        json={"customer_id": owed["customer_id"], "payment_mode": "cash", "amount": 5},
+    )
+
+    async def refund(payment: dict[str, Any], amount: float) -> int:
+        path = f"/billing/v1/payments/{payment['payment_id']}/refunds"
+        return (await zoho.ask("POST", path, json={"amount": amount})).status
+
+    assert await refund(paid, 49) == 201
+    assert await refund(paid, 1) == 400
+    assert await refund(cash.body["payment"], 5) == 400
+    assert (await zoho.billing(f"/payments/{paid['payment_id']}"))["payment"][
+        "amount_refunded"
+    ] == 49
+    [note] = (await zoho.books("/creditnotes"))["creditnotes"]
+    [refunded] = (await zoho.books("/creditnotes/refunds"))["creditnote_refunds"]
+    assert (note["total"], refunded["amount_bcy"]) == (49, 49)
+
+
+async def test_an_offline_payment_is_recorded_and_applied(zoho: Zoho, owed: dict[str, Any]) -> None:
+    part = {"invoice_id": owed["invoice_id"], "amount_applied": 20}
+    body = {"customer_id": owed["customer_id"], "payment_mode": "cash", "amount": 25}
+
+    answer = await zoho.ask("POST", "/billing/v1/payments", json={**body, "invoices": [part]})
+
+    assert answer.status == 201
+    invoice = (await zoho.billing(f"/invoices/{owed['invoice_id']}"))["invoice"]
+    assert (invoice["status"], invoice["balance"]) == ("partially_paid", 29)
+    too_much = {**part, "amount_applied": 30}
+    refused = await zoho.ask("POST", "/billing/v1/payments", json={**body, "invoices": [too_much]})
+    assert refused.status == 400
+    [mirrored] = (await zoho.books("/customerpayments"))["customerpayments"]
+    assert (mirrored["amount"], mirrored["unused_amount"]) == (25, 5)
+
+
+async def test_an_invoice_is_in_books_later_under_another_id_and_the_same_number(
+    zoho: Zoho, sandbox: SandboxDriver
+) -> None:
+    await sandbox.set_lag(integration=3600)
+    customer_id = (await zoho.new_customer())["customer_id"]
+    first = await zoho.subscribe(customer_id, "pro-monthly")
+    assert (await zoho.books("/invoices"))["invoices"] == []
+
+    await sandbox.set_lag(integration=0)
+    second = await zoho.subscribe(customer_id, "pro-monthly")
+
+    invoice = (await zoho.billing(f"/invoices/{second['child_invoice_id']}"))["invoice"]
+    found = await zoho.books(f"/invoices?invoice_number={invoice['number']}")
+    [mirrored] = found["invoices"]
+    assert mirrored["invoice_id"] != invoice["invoice_id"]
+    assert (mirrored["total"], mirrored["email"]) == (invoice["total"], "ada@example.com")
+    foreign = await zoho.ask("GET", f"/books/v3/invoices/{first['child_invoice_id']}")
+    assert (foreign.status, foreign.body["code"]) == (404, 1002)
+
+
+@pytest.mark.parametrize(
+    ("where", "act"),
+    [("billing/v1", "void"), ("books/v3", "status/void"), ("books/v3", "writeoff")],
+)
+async def test_what_is_done_to_an_invoice_in_one_product_shows_in_the_other(
+    zoho: Zoho, owed: dict[str, Any], where: str, act: str
+) -> None:
+    [mirrored] = (await zoho.books("/invoices"))["invoices"]
+    invoice_id = owed["invoice_id"] if where == "billing/v1" else mirrored["invoice_id"]
+
+    assert (await zoho.ask("POST", f"/{where}/invoices/{invoice_id}/{act}")).status == 200
+
+    in_billing = (await zoho.billing(f"/invoices/{owed['invoice_id']}"))["invoice"]
+    in_books = (await zoho.books(f"/invoices/{mirrored['invoice_id']}"))["invoice"]
+    status = "void" if act.endswith("void") else "paid"
+    assert (in_billing["status"], in_books["status"]) == (status, status)
+    assert (in_billing["balance"], in_books["balance"]) == (0, 0)
+
+
+async def test_the_pdf_has_a_pay_link_that_a_plain_search_misses(
+    zoho: Zoho, owed: dict[str, Any]
+) -> None:
+    [mirrored] = (await zoho.books("/invoices"))["invoices"]
+    path = f"/books/v3/invoices/{mirrored['invoice_id']}?accept=pdf"
+
+    answer = await zoho.ask("GET", path)
+
+    assert answer.headers["Content-Type"] == "application/pdf"
+    assert b"zoho" not in answer.body.lower()
+    page = PdfReader(io.BytesIO(answer.body)).pages[0]
+    assert owed["number"] in page.extract_text()
+    link = page["/Annots"][0].get_object()["/A"]["/URI"]  # type: ignore[index]
+    assert link.startswith("https://books.zoho.com/SecurePayment")
+
+
+async def upsert(zoho: Zoho, value: str, body: dict[str, Any], *, create: str = "true") -> Any:
+    headers = {
+        "X-Unique-Identifier-Key": "cf_app_invoice_id",
+        "X-Unique-Identifier-Value": value,
+        "X-Upsert": create,
+    }
+    return await zoho.ask("PUT", "/books/v3/invoices", json=body, headers=headers)
+
+
+async def test_an_upsert_by_a_unique_field_makes_one_invoice(zoho: Zoho) -> None:
+    await zoho.new_customer()
+    [contact] = (await zoho.books("/contacts?email=ada@example.com"))["contacts"]
+    line = {"name": "Setup", "description": "", "rate": 10.5, "quantity": 2}
+    body = {"customer_id": contact["contact_id"], "line_items": [line]}
+
+    missing = await upsert(zoho, "i-1", body, create="false")
+    first = await upsert(zoho, "i-1", body)
+    second = await upsert(zoho, "i-1", body)
+    clash = await zoho.ask(
+        "POST",
+        "/books/v3/invoices",
+        json={**body, "custom_fields": [{"api_name": "cf_app_invoice_id", "value": "i-1"}]},
+    )
+
+    assert [missing.status, first.status, second.status] == [404, 201, 200]
+    assert first.body["invoice"]["invoice_id"] == second.body["invoice"]["invoice_id"]
+    assert second.body["invoice"]["total"] == 21
+    assert (clash.status, clash.body["code"]) == (400, 3062)
+
+
+async def test_billings_customer_id_is_not_books_contact_id(zoho: Zoho) -> None:
+    customer = await zoho.new_customer()
+    body = {"customer_id": customer["customer_id"], "line_items": [{"rate": 1}]}
+
+    assert (await upsert(zoho, "i-1", body)).status == 400
+
+
+async def test_books_needs_its_organization_in_the_query(zoho: Zoho) -> None:
+    none = await zoho.ask("GET", "/books/v3/invoices?organization_id=")
+    wrong = await zoho.ask("GET", "/books/v3/invoices?organization_id=1")
+    listed = await zoho.ask("GET", "/books/v3/organizations?organization_id=")
+
+    assert (none.status, none.body["code"]) == (400, 2)
+    assert (wrong.status, wrong.body["code"]) == (401, 57)
+    assert listed.body["organizations"][0]["time_zone"] == "America/Los_Angeles"
+
+
+async def test_books_lists_by_inclusive_dates(zoho: Zoho, owed: dict[str, Any]) -> None:
+    day = owed["invoice_date"]
+
+    async def count(query: str) -> int:
+        return len((await zoho.books(f"/invoices?{query}"))["invoices"])
+
+    assert await count(f"date_start={day}&date_end={day}") == 1
+    assert await count(f"date_before={day}") == 0
+    assert await count("date_end=2001-01-01") == 0
+    assert await count("start_date=2030-01-01") == 1  # no such filter: ignored

@@ -1,0 +1,85 @@
+"""The sandbox as a process: it starts, keeps its state, prints nothing of anybody, and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from services.zoho_sandbox.driver import SandboxDriver
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def running(port: int, state: Path) -> AsyncIterator[SandboxDriver]:
+    """A sandbox process; leaving it stops it by SIGTERM."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.zoho_sandbox",
+        cwd=ROOT,
+        env={**os.environ, "SANDBOX_PORT": str(port), "SANDBOX_STATE_FILE": str(state)},
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with SandboxDriver(f"http://127.0.0.1:{port}") as driver:
+            await _until_it_answers(driver)
+            yield driver
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert process.returncode == 0
+
+
+async def _until_it_answers(driver: SandboxDriver) -> None:
+    async with aiohttp.ClientSession() as session:
+        for _ in range(500):
+            try:
+                async with session.get(f"{driver.url}/healthz") as answer:
+                    assert answer.status == 200
+                    return
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.02)
+    raise AssertionError("the sandbox did not start")
+
+
+async def test_records_and_targets_outlive_the_process(tmp_path: Path) -> None:
+    port, state = free_port(), tmp_path / "state.json"
+    customer = {"customer_id": "460000000000000001", "display_name": "A", "email": "a@example.com"}
+    async with running(port, state) as first:
+        await first.load({"billing": {"customers": [customer]}})
+        # A discard port: nobody takes it, and the target is what counts.
+        await first.set_targets(billing={"url": "http://127.0.0.1:9/hooks", "secret": "s"})
+
+    async with running(port, state) as second:
+        assert await second.records("billing", "customers") == [customer]
+        await second.billing_event("card_expired", {})
+        assert [one["url"] for one in await second.deliveries()] == ["http://127.0.0.1:9/hooks"]
+        await second.reset()
+        assert await second.records("billing", "customers") == []
+
+
+async def test_a_bad_setting_is_named() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.zoho_sandbox",
+        cwd=ROOT,
+        env={**os.environ, "SANDBOX_PORT": "far"},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+    _, printed = await process.communicate()
+
+    assert process.returncode == 2
+    assert b"SANDBOX_PORT" in printed
