@@ -64,7 +64,7 @@ class CrmOrg:
         target_channels = [
             {
                 "channel_id": str(target.options.get("channel_id", "1000000068001")),
-                "token": target.secret,
+                "token": target.options.get("token", target.secret),
                 "notify_url": target.url,
                 "return_affected_field_values": True,
             }

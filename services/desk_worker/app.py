@@ -1,0 +1,138 @@
+"""desk-worker put together: its routes, and the poller beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from services.desk_worker.adoption import Adoption
+from services.desk_worker.handlers.escalations import (
+    add_message,
+    close_ticket,
+    open_ticket,
+    raise_priority,
+)
+from services.desk_worker.handlers.webhooks import notice_ticket
+from services.desk_worker.lookout import Lookout
+from services.desk_worker.poller import Pace, Poller
+from services.desk_worker.repositories.escalations import Escalations
+from services.desk_worker.repositories.polls import Polls
+from services.desk_worker.settings import Settings
+from services.desk_worker.tickets import Tickets
+from shared.contracts.commands import (
+    SupportCloseRequested,
+    SupportEscalated,
+    SupportMessageAdded,
+    SupportPriorityRaised,
+)
+from shared.contracts.webhooks import WebhookReceived
+from shared.messaging.committer import Committer
+from shared.messaging.routes import Lane, Route
+from shared.worker import Parts, worker_parts
+from shared.zoho import lanes as zoho_lanes
+from shared.zoho.desk import ZohoDesk
+from shared.zoho.http import Operation
+
+SERVICE, SCHEMA = "desk-worker", "desk"
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Cheap, and there whenever Desk is: asked first after a pause.
+PROBE = Operation("desk", "get_department", "GET", repeatable=True)
+
+
+@dataclass(frozen=True)
+class Desks:
+    """What the handlers and the poller share."""
+
+    desk: ZohoDesk
+    escalations: Escalations
+    tickets: Tickets
+    lookout: Lookout
+    adoption: Adoption
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    probe = (PROBE, f"/departments/{settings.zoho_desk_department_id}")
+    async with worker_parts(
+        SERVICE,
+        SCHEMA,
+        settings,
+        migrations=MIGRATIONS,
+        organization_ids={"desk": settings.zoho_desk_org_id},
+        probes={"desk": probe},
+    ) as parts:
+        shared = desks(parts, settings)
+        async with parts.messaging(lanes(parts, shared)) as messaging:
+            await poller(parts, settings, shared, messaging.committer).run(stop)
+
+
+def desks(parts: Parts, settings: Settings, lane: zoho_lanes.Lane | None = None) -> Desks:
+    """The parts of Desk; their calls go in this lane of Zoho's quota, or in that of commands."""
+    desk = ZohoDesk(parts.http, settings).on(lane or zoho_lanes.Lane.COMMANDS)
+    escalations = Escalations(parts.pool, parts.vault, parts.index)
+    tickets = Tickets(
+        desk,
+        parts.effects,
+        escalations,
+        escalation_field=settings.zoho_desk_escalation_field,
+        fallback_email=settings.desk_fallback_email,
+    )
+    lookout = Lookout(escalations, desk)
+    return Desks(desk, escalations, tickets, lookout, Adoption(escalations, tickets, lookout))
+
+
+def lanes(parts: Parts, shared: Desks) -> list[Lane]:
+    """What desk-worker listens to. Everything asks Desk: all pauses while Desk is out of reach."""
+    gate = parts.breakers.gate(shared.desk.org, "desk")
+    prefetch = parts.settings.prefetch
+    return [
+        Lane("commands", commands(shared), prefetch=prefetch, gate=gate),
+        Lane("webhooks", webhooks(parts, shared), prefetch=prefetch, gate=gate),
+    ]
+
+
+def commands(shared: Desks) -> Mapping[str, Route]:
+    escalations, tickets, lookout = shared.escalations, shared.tickets, shared.lookout
+    opened = partial(open_ticket, escalations=escalations, tickets=tickets, lookout=lookout)
+    added = partial(add_message, escalations=escalations, tickets=tickets)
+    raised = partial(
+        raise_priority, escalations=escalations, tickets=tickets, lookout=lookout, desk=shared.desk
+    )
+    closed = partial(close_ticket, escalations=escalations, lookout=lookout, desk=shared.desk)
+    return {
+        "support.escalated.v1": Route(SupportEscalated, opened),
+        "support.message_added.v1": Route(SupportMessageAdded, added),
+        "support.priority_raised.v1": Route(SupportPriorityRaised, raised),
+        "support.close_requested.v1": Route(SupportCloseRequested, closed),
+    }
+
+
+def webhooks(parts: Parts, shared: Desks) -> Mapping[str, Route]:
+    noticed = partial(
+        notice_ticket,
+        escalations=shared.escalations,
+        effects=parts.effects,
+        lookout=shared.lookout,
+        adoption=shared.adoption,
+        metrics=parts.metrics,
+    )
+    return {"desk.#": Route(WebhookReceived, noticed)}
+
+
+def poller(parts: Parts, settings: Settings, shared: Desks, committer: Committer) -> Poller:
+    """Looks for gaps in the lowest lane: it never takes a call that a command needs."""
+    slow = desks(parts, settings, zoho_lanes.Lane.BACKFILL)
+    return Poller(
+        escalations=shared.escalations,
+        polls=Polls(parts.pool),
+        lookout=slow.lookout,
+        adoption=slow.adoption,
+        effects=parts.effects,
+        committer=committer,
+        desk=slow.desk,
+        gate=parts.breakers.gate(slow.desk.org, "desk"),
+        metrics=parts.metrics,
+        pace=Pace(every_s=settings.desk_poll_every_s, overlap_s=settings.desk_poll_overlap_s),
+    )

@@ -1,0 +1,114 @@
+"""An escalation becomes a ticket, and what the application says later goes onto it."""
+
+from __future__ import annotations
+
+from services.desk_worker.lookout import Lookout
+from services.desk_worker.news import announce_created
+from services.desk_worker.repositories.escalations import Escalation, Escalations
+from services.desk_worker.texts import as_html, comment_parts
+from services.desk_worker.tickets import Tickets
+from shared.contracts.commands import (
+    SupportCloseRequested,
+    SupportEscalated,
+    SupportMessageAdded,
+    SupportPriorityRaised,
+)
+from shared.errors import NotYetKnown, PermanentError
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.zoho.desk import ZohoDesk
+from shared.zoho.desk_models import Ticket
+
+
+async def open_ticket(
+    message: SupportEscalated,
+    work: UnitOfWork,
+    *,
+    escalations: Escalations,
+    tickets: Tickets,
+    lookout: Lookout,
+) -> None:
+    if await escalations.find(work.org, message.escalation_id):
+        return
+    ticket, texts = await tickets.open(work.org, message)
+    escalation = Escalation(
+        org=work.org,
+        escalation_id=message.escalation_id,
+        user_id=message.user_id,
+        origin="application",
+        email=message.email,
+        subject=message.subject,
+        zoho_id=ticket.id,
+        state=lookout.state(ticket),
+    )
+    for number, part in enumerate(texts.more, start=1):
+        ref = f"{message.escalation_id}/part-{number}"
+        await tickets.comment(escalation, ref, part, is_public=False)
+    await escalations.add(work, escalation)
+    announce_created(work, escalation)
+
+
+async def add_message(
+    message: SupportMessageAdded, work: UnitOfWork, *, escalations: Escalations, tickets: Tickets
+) -> None:
+    escalation = await _known(escalations, work.org, message.escalation_id)
+    parts = list(comment_parts(f"{message.author}:\n{message.content}"))
+    for number, part in enumerate(parts, start=1):
+        # The last part carries the plain id: with it, the whole message is there.
+        is_last = number == len(parts)
+        ref = message.message_id if is_last else f"{message.message_id}/part-{number}"
+        await tickets.comment(escalation, ref, part, is_public=message.is_public)
+
+
+async def raise_priority(
+    message: SupportPriorityRaised,
+    work: UnitOfWork,
+    *,
+    escalations: Escalations,
+    tickets: Tickets,
+    lookout: Lookout,
+    desk: ZohoDesk,
+) -> None:
+    escalation = await _known(escalations, work.org, message.escalation_id)
+    ticket = await _there(lookout, escalation)
+    if ticket.is_closed:
+        raise PermanentError("the ticket is closed and takes no escalation", code="ticket_closed")
+    if ticket.priority != message.priority:
+        ticket = await desk.update_ticket(escalation.zoho_id, priority=message.priority)
+    if message.reason and work.delivery:
+        text = f"Priority raised to {message.priority}: {message.reason}"
+        await tickets.comment(escalation, work.delivery.message_id, text, is_public=False)
+    await lookout.tell(work, escalation, ticket)
+
+
+async def close_ticket(
+    message: SupportCloseRequested,
+    work: UnitOfWork,
+    *,
+    escalations: Escalations,
+    lookout: Lookout,
+    desk: ZohoDesk,
+) -> None:
+    escalation = await _known(escalations, work.org, message.escalation_id)
+    ticket = await _there(lookout, escalation)
+    if not ticket.is_closed:
+        if message.resolution:
+            await desk.update_ticket(escalation.zoho_id, resolution=as_html(message.resolution))
+        await desk.close_tickets([escalation.zoho_id])
+        ticket = await _there(lookout, escalation)
+    await lookout.tell(work, escalation, ticket)
+
+
+async def _known(escalations: Escalations, org: str, escalation_id: str) -> Escalation:
+    escalation = await escalations.find(org, escalation_id)
+    if escalation is None:
+        raise NotYetKnown("no ticket belongs to this escalation", code="unknown_escalation")
+    return escalation
+
+
+async def _there(lookout: Lookout, escalation: Escalation) -> Ticket:
+    ticket = await lookout.read(escalation.zoho_id)
+    if ticket is None:
+        raise PermanentError(
+            "the ticket is no longer there: merged or deleted by staff", code="zoho_not_found"
+        )
+    return ticket

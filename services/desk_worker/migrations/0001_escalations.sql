@@ -1,0 +1,57 @@
+-- Tickets that we watch: those that escalations opened, and those that known users opened themselves
+-- (origin zoho, under an opaque id of ours). The state is as Desk told it when it was last read.
+CREATE TABLE desk.escalations (
+    org text NOT NULL,
+    escalation_id text NOT NULL,
+    user_id text,
+    origin text NOT NULL CHECK (origin IN ('application', 'zoho')),
+    email_sealed bytea NOT NULL,                -- of our user: whom a notification is for
+    subject_sealed bytea,
+    zoho_id_sealed bytea NOT NULL,
+
+    version bigint NOT NULL DEFAULT 0,          -- rises with every state recorded; see desk.advance
+    status text NOT NULL,                       -- the department's own word
+    kind text NOT NULL CHECK (kind IN ('open', 'onhold', 'closed')),
+    priority text,
+    department bytea,                           -- a MAC of its id, to notice a move
+    modified_at timestamptz,                    -- Desk's time of that state
+    gone boolean NOT NULL DEFAULT false,        -- merged away, or in the trash
+
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org, escalation_id)
+);
+
+-- What was told, once each. Closings are kept so that one is told again only after a reopening.
+CREATE TABLE desk.transitions (
+    org text NOT NULL,
+    escalation_id text NOT NULL,
+    kind text NOT NULL,
+    at timestamptz NOT NULL,                    -- when it happened, by Desk's clock
+    PRIMARY KEY (org, escalation_id, kind, at)
+);
+
+-- How far tickets/search was read, by organization, and who reads it now.
+CREATE TABLE desk.polls (
+    org text PRIMARY KEY,
+    polled_to timestamptz NOT NULL,
+    due_at timestamptz NOT NULL DEFAULT '-infinity',
+    lease bigint NOT NULL DEFAULT 0,
+    leased_until timestamptz NOT NULL DEFAULT '-infinity'
+);
+
+-- Record the state of a ticket that was read, unless another reader was first. Then the transaction
+-- fails as a whole, and with it the events: whoever lost looks again, and finds nothing new to tell.
+CREATE FUNCTION desk.advance(
+    p_org text, p_escalation_id text, p_version bigint, p_status text, p_kind text,
+    p_priority text, p_department bytea, p_modified_at timestamptz, p_gone boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE desk.escalations
+    SET version = version + 1, status = p_status, kind = p_kind, priority = p_priority,
+        department = p_department, modified_at = p_modified_at, gone = p_gone
+    WHERE org = p_org AND escalation_id = p_escalation_id AND version = p_version;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'another reader of this ticket was first'
+            USING ERRCODE = 'serialization_failure';
+    END IF;
+END $$;

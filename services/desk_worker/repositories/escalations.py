@@ -1,0 +1,236 @@
+"""All SQL of escalations: whose ticket is which, and in which state Desk last told it to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import asyncpg
+
+from services.desk_worker.changes import Happening, TicketState
+from shared.crypto.blind_index import BlindIndex, Entry
+from shared.crypto.envelope import Day, User, Vault
+from shared.messaging.unit_of_work import UnitOfWork
+
+_COLUMNS = """
+    org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed, version,
+    status, kind, priority, department, modified_at, gone, created_at
+"""
+
+_ADD = """
+    INSERT INTO desk.escalations
+        (org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed,
+         status, kind, priority, department, modified_at, gone)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+"""
+
+_INDEX = """
+    INSERT INTO desk.blind_index (org, kind, index, key_id, row)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING
+"""
+
+_ADVANCE = "SELECT desk.advance($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+# No ON CONFLICT: a transition that is there already was told, and this must not tell it again.
+_TRANSITION = """
+    INSERT INTO desk.transitions (org, escalation_id, kind, at) VALUES ($1, $2, $3, $4)
+"""
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """A ticket that we watch. `zoho_id` never leaves; `email` is our user's own."""
+
+    org: str
+    escalation_id: str
+    user_id: str | None
+    origin: Literal["application", "zoho"]
+    email: str
+    subject: str | None
+    zoho_id: str
+    state: TicketState
+    version: int = 0
+    watched_since: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"<Escalation {self.escalation_id}>"
+
+    @property
+    def owner(self) -> User | Day:
+        return owner_of(self.org, self.user_id)
+
+
+class Escalations:
+    def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
+        self._pool = pool
+        self._vault = vault
+        self._index = index
+
+    async def find(self, org: str, escalation_id: str) -> Escalation | None:
+        row = await self._pool.fetchrow(
+            f"SELECT {_COLUMNS} FROM desk.escalations WHERE org = $1 AND escalation_id = $2",  # noqa: S608
+            org,
+            escalation_id,
+        )
+        return await self._escalation(row) if row else None
+
+    async def of_ticket(self, org: str, zoho_id: str) -> Escalation | None:
+        """The escalation of a ticket of Zoho's; None when we do not watch it."""
+        return (await self.of_tickets(org, [zoho_id])).get(zoho_id)
+
+    async def of_tickets(self, org: str, zoho_ids: Sequence[str]) -> Mapping[str, Escalation]:
+        """Those of these tickets that we watch, by Zoho's id."""
+        entries = [entry.index for zoho_id in zoho_ids for entry in self._tickets(org, zoho_id)]
+        rows = await self._pool.fetch(
+            f"""
+            SELECT DISTINCT {_COLUMNS} FROM desk.escalations e
+            JOIN (SELECT row FROM desk.blind_index
+                  WHERE org = $1 AND kind = 'ticket' AND index = ANY($2)) i
+              ON i.row = e.escalation_id
+            WHERE e.org = $1
+            """,  # noqa: S608
+            org,
+            entries,
+        )
+        found = [await self._escalation(row) for row in rows]
+        return {escalation.zoho_id: escalation for escalation in found}
+
+    async def user_with_email(self, org: str, email: str) -> str | None:
+        """The one user who escalated under this email; None when there is none, or more."""
+        rows = await self._pool.fetch(
+            """
+            SELECT DISTINCT row FROM desk.blind_index
+            WHERE org = $1 AND kind = 'email' AND index = ANY($2)
+            """,
+            org,
+            [entry.index for entry in self._index.of(org, "email", email)],
+        )
+        return rows[0]["row"] if len(rows) == 1 else None
+
+    async def watched(self, org: str) -> bool:
+        """Whether there is any ticket that could still change."""
+        return bool(
+            await self._pool.fetchval(
+                "SELECT EXISTS (SELECT FROM desk.escalations WHERE org = $1 AND NOT gone)", org
+            )
+        )
+
+    async def begun_at(self, org: str, operation: str, business_id: str) -> datetime | None:
+        """When the journal first intended it: nothing that it made is older."""
+        begun: datetime | None = await self._pool.fetchval(
+            """
+            SELECT created_at FROM relay.effects
+            WHERE org = $1 AND operation = $2 AND business_id = $3
+            """,
+            org,
+            operation,
+            business_id,
+        )
+        return begun
+
+    async def closings_told(self, escalation: Escalation) -> list[datetime]:
+        rows = await self._pool.fetch(
+            """
+            SELECT at FROM desk.transitions
+            WHERE org = $1 AND escalation_id = $2 AND kind = 'closed'
+            """,
+            escalation.org,
+            escalation.escalation_id,
+        )
+        return [row["at"] for row in rows]
+
+    async def words_for_closed(self, org: str) -> set[str]:
+        """Statuses that were seen to mean closed, in lower case: histories tell only words."""
+        rows = await self._pool.fetch(
+            "SELECT DISTINCT status FROM desk.escalations WHERE org = $1 AND kind = 'closed'", org
+        )
+        return {"closed", *(row["status"].casefold() for row in rows)}
+
+    async def add(self, work: UnitOfWork, escalation: Escalation) -> None:
+        """Watch this ticket from now on."""
+        org, row_id, owner = escalation.org, escalation.escalation_id, escalation.owner
+        seal, state = self._vault.seal, escalation.state
+        subject = escalation.subject
+        work.record(
+            _ADD,
+            org,
+            row_id,
+            escalation.user_id,
+            escalation.origin,
+            await seal(owner, escalation.email, _place("email", org, row_id)),
+            subject and await seal(owner, subject, _place("subject", org, row_id)),
+            await seal(owner, escalation.zoho_id, _place("zoho_id", org, row_id)),
+            *_columns(state),
+        )
+        for entry in self._tickets(org, escalation.zoho_id):
+            work.record(_INDEX, org, "ticket", entry.index, entry.key_id, row_id)
+        if escalation.user_id is not None:
+            for entry in self._index.of(org, "email", escalation.email):
+                work.record(_INDEX, org, "email", entry.index, entry.key_id, escalation.user_id)
+
+    def advance(self, work: UnitOfWork, escalation: Escalation, state: TicketState) -> None:
+        """Record the state that was read; the commit fails when another reader was first."""
+        key = (escalation.org, escalation.escalation_id, escalation.version)
+        work.record(_ADVANCE, *key, *_columns(state))
+
+    def told(self, work: UnitOfWork, escalation: Escalation, happening: Happening) -> None:
+        """Record that this is told; the commit fails when it was told before."""
+        key = (escalation.org, escalation.escalation_id, happening.what, happening.at)
+        work.record(_TRANSITION, *key)
+
+    def opaque_id(self, zoho_id: str) -> str:
+        """Our id for a ticket that the application did not name; the same for every replica."""
+        return "z" + self._index.mac("ticket of zoho", zoho_id.encode()).hex()[:31]
+
+    def department(self, zoho_id: str | None) -> bytes | None:
+        """What tells one department from another, without its id."""
+        return self._index.mac("department", zoho_id.encode()) if zoho_id else None
+
+    def _tickets(self, org: str, zoho_id: str) -> list[Entry]:
+        return self._index.of(org, "ticket", zoho_id)
+
+    async def _escalation(self, row: asyncpg.Record) -> Escalation:
+        org, row_id = row["org"], row["escalation_id"]
+        subject = row["subject_sealed"]
+        return Escalation(
+            org=org,
+            escalation_id=row_id,
+            user_id=row["user_id"],
+            origin=row["origin"],
+            email=await self._vault.open(row["email_sealed"], _place("email", org, row_id)),
+            subject=subject and await self._vault.open(subject, _place("subject", org, row_id)),
+            zoho_id=await self._vault.open(row["zoho_id_sealed"], _place("zoho_id", org, row_id)),
+            version=row["version"],
+            watched_since=row["created_at"],
+            state=TicketState(
+                status=row["status"],
+                kind=row["kind"],
+                priority=row["priority"],
+                department=row["department"],
+                modified_at=row["modified_at"],
+                gone=row["gone"],
+            ),
+        )
+
+
+def owner_of(org: str, user_id: str | None) -> User | Day:
+    """Whose key seals what belongs to an escalation: its user's, where it names one."""
+    return User(org, user_id) if user_id is not None else Day(org)
+
+
+def _columns(state: TicketState) -> tuple[object, ...]:
+    return (
+        state.status,
+        state.kind,
+        state.priority,
+        state.department,
+        state.modified_at,
+        state.gone,
+    )
+
+
+def _place(column: str, org: str, escalation_id: str) -> str:
+    return f"desk.escalations.{column}:{org}:{escalation_id}"

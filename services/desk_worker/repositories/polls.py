@@ -1,0 +1,64 @@
+"""All SQL of polling: how far Desk's changes were read, and which replica reads them now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+
+@dataclass(frozen=True)
+class Window:
+    """What to read: changes from `first` to `last`. `lease` is whoever may say it was read."""
+
+    lease: int
+    first: datetime
+    last: datetime
+
+
+class Polls:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def take(self, org: str, *, overlap_s: float, lease_s: float) -> Window | None:
+        """The window to read now; None when it is not time yet, or another replica reads."""
+        await self._pool.execute(
+            """
+            INSERT INTO desk.polls (org, polled_to) VALUES ($1, clock_timestamp())
+            ON CONFLICT DO NOTHING
+            """,
+            org,
+        )
+        row = await self._pool.fetchrow(
+            """
+            UPDATE desk.polls
+            SET lease = lease + 1, leased_until = clock_timestamp() + make_interval(secs => $3)
+            WHERE org = $1 AND due_at <= clock_timestamp() AND leased_until < clock_timestamp()
+            RETURNING lease, polled_to - make_interval(secs => $2) AS first,
+                      clock_timestamp() AS last
+            """,
+            org,
+            overlap_s,
+            lease_s,
+        )
+        return Window(row["lease"], row["first"], row["last"]) if row else None
+
+    async def read(self, org: str, window: Window, *, to: datetime, again_in_s: float) -> None:
+        """Everything up to `to` was read; the next time is in `again_in_s`."""
+        await self._pool.execute(
+            """
+            UPDATE desk.polls
+            SET polled_to = greatest(polled_to, $3), leased_until = '-infinity',
+                due_at = clock_timestamp() + make_interval(secs => $4)
+            WHERE org = $1 AND lease = $2
+            """,
+            org,
+            window.lease,
+            to,
+            again_in_s,
+        )
+
+    async def failed(self, org: str, window: Window, *, again_in_s: float) -> None:
+        """Nothing is lost: the same window is read again, in `again_in_s`."""
+        await self.read(org, window, to=window.first, again_in_s=again_in_s)
