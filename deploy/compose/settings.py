@@ -1,7 +1,7 @@
 """Write the settings that the containers read, before any of them starts.
 
 With Zoho's credentials in the environment (compose passes `.env`), those; without, or once the
-profile `demo` was used, the sandbox's, with keys made here. What is made is kept in the volumes, since
+profile `demo` was used, the sandbox's, with keys made here. What is made is kept in the volumes:
 what the keys have sealed must stay readable. The client secret and the refresh token go to
 token-service alone, in a volume that no other service mounts.
 """
@@ -76,9 +76,7 @@ def main() -> None:
     real = bool(given.get("ZOHO_CLIENT_ID")) and not DEMO_ONLY.exists()
     values = kept() | STACK | (given if real else of_the_sandbox())
     _write(TOKEN_SERVICE / "relay.env", values)
-    _write(
-        ALL / "relay.env", {k: v for k, v in values.items() if k not in ONLY_FOR_TOKEN_SERVICE}
-    )
+    _write(ALL / "relay.env", {k: v for k, v in values.items() if k not in ONLY_FOR_TOKEN_SERVICE})
     sys.stdout.write(f"settings written for {'the Zoho of .env' if real else 'the sandbox'}\n")
 
 

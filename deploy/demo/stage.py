@@ -43,8 +43,8 @@ class Stage:
         self._replies: dict[str, Json] = {}
         self.sandbox = await SandboxDriver(self.sandbox_url).__aenter__()
         self._connection = await aio_pika.connect(self.amqp_url)
-        self._channel: AbstractChannel = await self._connection.channel(on_return_raises=True)
-        self._commands: AbstractExchange = await self._channel.get_exchange("zoho.commands")
+        self.channel: AbstractChannel = await self._connection.channel(on_return_raises=True)
+        self._commands: AbstractExchange = await self.channel.get_exchange("zoho.commands")
         self._reply_queue = await self._listen(await self._own_queue(), self._on_reply)
         heard = await self._own_queue()
         await heard.bind("zoho.events", "#")
@@ -61,7 +61,7 @@ class Stage:
         await self.sandbox.__aexit__(kind, error, tb)
 
     async def _own_queue(self) -> AbstractQueue:
-        return await self._channel.declare_queue(exclusive=True)
+        return await self.channel.declare_queue(exclusive=True)
 
     async def _listen(
         self, queue: AbstractQueue, heed: Callable[[AbstractIncomingMessage], Any]
@@ -108,7 +108,7 @@ class Stage:
 
     async def keep_copies(self, queue_name: str, exchanges: Sequence[str]) -> None:
         """Collect all that passes these exchanges in a durable queue that nobody empties."""
-        queue = await self._channel.declare_queue(
+        queue = await self.channel.declare_queue(
             queue_name, durable=True, arguments={"x-queue-type": "quorum"}
         )
         for exchange in exchanges:

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.demo.stage import Stage
+from services.crm_worker import app
+from services.crm_worker.settings import Settings
+from tests.surroundings import Surroundings
+
+
+@pytest.fixture
+async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings]:
+    async with Surroundings(database_url, amqp_url) as surroundings:
+        yield surroundings
+
+
+def settings(around: Surroundings, **more: object) -> Settings:
+    """Flushes at once; finds contacts by our own field, as the sandbox has one."""
+    chosen = {"crm_flush_every_s": 0.1, "zoho_crm_user_field": "App_User_Id", **more}
+    return Settings(**around.environment, **chosen)
+
+
+@pytest.fixture
+async def crm(around: Surroundings) -> AsyncIterator[Stage]:
+    """A running crm-worker, seen from outside."""
+    async with around.running(app.main, settings(around), queue="crm-worker.events") as stage:
+        yield stage

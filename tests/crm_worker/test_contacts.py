@@ -1,0 +1,179 @@
+"""What crm-worker makes of sign-ups, updates and tiers, seen at Zoho."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import aio_pika
+
+from deploy.demo.stage import Json, Stage
+from services.crm_worker import app
+from tests.crm_worker.conftest import settings
+from tests.surroundings import Surroundings
+
+ADA: Json = {"user_id": "u1", "email": "ada@example.com", "full_name": "Ada B. Lace"}
+
+
+def tags(contact: Json) -> set[str]:
+    return {tag["name"] for tag in contact["Tag"]}
+
+
+async def contact(stage: Stage, what: str = "contact", **fields: Any) -> Json:
+    return await stage.zoho(
+        "crm", "contacts", what, lambda c: all(c.get(f) == v for f, v in fields.items())
+    )
+
+
+async def subscription_changed(stage: Stage, user_id: str, tier: str, version: int) -> None:
+    """What billing-worker tells."""
+    event = {
+        "event_id": str(uuid.uuid4()),
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "org": "default",
+        "subject": f"user:{user_id}",
+        "version": version,
+        "user_id": user_id,
+        "subscription_id": "s1",
+        "status": "live",
+        "active": True,
+        "plan_code": "pro-monthly",
+        "tier": tier,
+        "cause": "created",
+    }
+    channel = stage.channel
+    exchange = await channel.get_exchange("zoho.events")
+    await exchange.publish(
+        aio_pika.Message(json.dumps(event).encode(), message_id=event["event_id"]),
+        "subscription.changed.v1",
+    )
+
+
+async def test_a_sign_up_becomes_a_tagged_contact(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": "+49 30 1234567"})
+
+    event = await crm.event("contact.synced.v1", user_id="u1")
+
+    held = await contact(crm, App_User_Id="u1")
+    assert (held["First_Name"], held["Last_Name"]) == ("Ada B.", "Lace")
+    assert held["Phone"] == "+49 30 1234567"
+    assert tags(held) == {"App User", "Active", "Free Tier"} == set(event["tags"])
+
+
+async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": "call  me // maybe"})
+
+    await crm.event("contact.synced.v1", user_id="u1")
+
+    assert (await contact(crm, App_User_Id="u1"))["Phone"] is None
+
+
+async def test_a_person_without_a_name_gets_the_part_before_the_at(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", {"user_id": "u1", "email": "ada@example.com"})
+
+    await crm.event("contact.synced.v1", user_id="u1")
+
+    assert (await contact(crm, App_User_Id="u1"))["Last_Name"] == "ada"
+
+
+async def test_an_update_changes_the_contact_even_its_email(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": "030 123"})
+    await crm.event("contact.synced.v1", user_id="u1")
+
+    await crm.publish(
+        "user.updated.v1", {"user_id": "u1", "email": "lace@example.com", "phone": None}
+    )
+
+    held = await contact(crm, "contact with the new email", Email="lace@example.com")
+    assert (held["Phone"], held["Last_Name"]) == (None, "Lace")
+    assert len(await crm.sandbox.records("crm", "contacts")) == 1
+
+
+async def test_without_a_field_of_ours_a_changed_email_still_makes_no_second_contact(
+    around: Surroundings,
+) -> None:
+    by_email = settings(around, zoho_crm_user_field=None)
+    async with around.running(app.main, by_email, queue="crm-worker.events") as crm:
+        await crm.publish("user.signed_up.v1", ADA)
+        await crm.event("contact.synced.v1", user_id="u1")
+
+        await crm.publish("user.updated.v1", {"user_id": "u1", "email": "lace@example.com"})
+
+        await contact(crm, "contact with the new email", Email="lace@example.com")
+        assert len(await crm.sandbox.records("crm", "contacts")) == 1
+
+
+async def test_an_update_that_overtakes_its_sign_up_wins(crm: Stage) -> None:
+    await crm.publish("user.updated.v1", {"user_id": "u1", "first_name": "Augusta"})
+    await crm.publish("user.signed_up.v1", ADA)
+
+    held = await contact(crm, "contact with the updated name", First_Name="Augusta")
+
+    assert held["Last_Name"] == "Lace"
+
+
+async def test_the_tier_of_the_highest_version_wins_in_whatever_order_they_come(
+    crm: Stage,
+) -> None:
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.event("contact.synced.v1", user_id="u1")
+
+    await subscription_changed(crm, "u1", "Paid Tier", 3)
+    await crm.event("contact.synced.v1", user_id="u1", tier="Paid Tier")
+    await subscription_changed(crm, "u1", "Trial", 2)
+    await subscription_changed(crm, "u1", "Churned", 4)
+
+    await crm.event("contact.synced.v1", user_id="u1", tier="Churned")
+    assert tags(await contact(crm, App_User_Id="u1")) == {"App User", "Active", "Churned"}
+    assert not [b for k, b in crm.events if b.get("tier") == "Trial" and k == "contact.synced.v1"]
+
+
+async def test_tags_that_staff_set_stay(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.event("contact.synced.v1", user_id="u1")
+    held = await contact(crm, App_User_Id="u1")
+    await crm.sandbox.contact(held["id"], "edit", Tag=[*held["Tag"], {"name": "VIP"}])
+
+    await subscription_changed(crm, "u1", "Paid Tier", 1)
+
+    await crm.event("contact.synced.v1", user_id="u1", tier="Paid Tier")
+    assert tags(await contact(crm, App_User_Id="u1")) == {
+        "App User", "Active", "Paid Tier", "VIP",
+    }  # fmt: skip
+
+
+async def test_many_changes_cost_few_calls(crm: Stage) -> None:
+    for n in range(20):
+        user = {"user_id": f"u{n}", "email": f"u{n}@example.com", "full_name": f"No {n}"}
+        await crm.publish("user.signed_up.v1", user)
+    for n in range(20):
+        await crm.event("contact.synced.v1", user_id=f"u{n}")
+
+    upserts = await crm.sandbox.requests(product="crm", operation="upsert_records")
+    assert sum(len(r["body"]["data"]) for r in upserts) == 20
+    assert all(len(r["body"]["data"]) <= 10 for r in upserts)
+
+
+async def test_a_lost_answer_makes_no_second_contact(crm: Stage) -> None:
+    await crm.sandbox.fault("crm", "reset_after", operation="upsert_records", times=1)
+
+    await crm.publish("user.signed_up.v1", ADA)
+
+    await crm.event("contact.synced.v1", user_id="u1")
+    assert len(await crm.sandbox.records("crm", "contacts")) == 1
+
+
+async def test_an_interaction_becomes_one_note(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.event("contact.synced.v1", user_id="u1")
+
+    for _ in range(3):
+        await crm.publish(
+            "interaction.recorded.v1",
+            {"user_id": "u1", "interaction_id": "i1", "title": "Call", "content": "Said hello"},
+        )
+
+    note = await crm.zoho("crm", "notes", "note", lambda n: n["Note_Title"] == "Call")
+    assert note["Note_Content"] == "Said hello\n\nref i1"
+    assert len(await crm.sandbox.records("crm", "notes")) == 1
