@@ -1,6 +1,6 @@
 """aioresponses with the aiohttp that is installed: 3.14 wants to know what wrote the request."""
 
-from typing import Any
+from typing import Any, Self
 from unittest.mock import Mock
 
 from aiohttp import ClientResponse
@@ -12,9 +12,13 @@ class _Answer(ClientResponse):
         super().__init__(*args, stream_writer=Mock(output_size=0), **kwargs)
 
 
-class MockedHttp(aioresponses):  # type: ignore[misc]
+class MockedHttp(aioresponses):
     """`with MockedHttp() as web: web.get(url, payload=…)`, as aioresponses; use this one."""
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("response_class", _Answer)
         super().add(*args, **kwargs)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self

@@ -66,7 +66,8 @@ def zoho() -> Zoho:
 async def server(zoho: Zoho) -> AsyncIterator[TestServer]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", zoho.serve)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    async with server:
         yield server
 
 

@@ -26,15 +26,14 @@ async def take(
     *,
     org: str = "default",
     weight: int = 1,
-    **until: float,
+    deadline_s: float = 60.0,
 ) -> Permit:
-    deadline_s = until.get("deadline_s", 60.0)
     return await quota.take(org, "billing", lane, weight, deadline_s, 10.0)
 
 
-async def refused(quota: Quota, lane: Lane = Lane.COMMANDS, **more: int) -> RateLimited:
+async def refused(quota: Quota, lane: Lane = Lane.COMMANDS, *, weight: int = 1) -> RateLimited:
     with pytest.raises(RateLimited) as caught:
-        await take(quota, lane, **more)
+        await take(quota, lane, weight=weight)
     return caught.value
 
 

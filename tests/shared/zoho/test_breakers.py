@@ -1,0 +1,180 @@
+"""While no call can get past, none is made, and the queues concerned pause."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import IntegrationError, Misconfigured, RateLimited, Unavailable
+from shared.zoho.breakers import Breakers
+from shared.zoho.lanes import Lane
+
+LICENCE_OF_ALL = "disabled_user"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def seen() -> list[tuple[str, str, str, bool]]:
+    return []
+
+
+@pytest.fixture
+def breakers(clock: Clock, seen: list[tuple[str, str, str, bool]]) -> Breakers:
+    return Breakers(clock=clock, observe=lambda *what: seen.append(what))
+
+
+def misconfigured(cause: str = LICENCE_OF_ALL, product: str = "billing") -> Misconfigured:
+    return Misconfigured("told", product=product, cause=cause)
+
+
+def limited(limit: str, wait_s: float = 600.0) -> RateLimited:
+    return RateLimited("told", retry_after_s=wait_s, product="billing", limit=limit)
+
+
+def fail(breakers: Breakers, error: IntegrationError, lane: Lane | None = None) -> None:
+    breakers.failed("default", "billing", "create_customer", error, lane=lane)
+
+
+def is_refused(breakers: Breakers, product: str = "billing", operation: str = "any") -> bool:
+    try:
+        breakers.check("default", product, operation)
+    except IntegrationError:
+        return True
+    return False
+
+
+def test_a_misconfiguration_stops_the_product_and_no_other(breakers: Breakers) -> None:
+    fail(breakers, misconfigured())
+    assert is_refused(breakers)
+    assert not is_refused(breakers, "desk")
+    breakers.check("another", "billing", "any")
+
+
+def test_bad_credentials_stop_every_product(breakers: Breakers) -> None:
+    fail(breakers, misconfigured("refresh_token_dead", "accounts"))
+    assert is_refused(breakers)
+    assert is_refused(breakers, "desk")
+
+
+def test_a_missing_scope_stops_its_operation_only(breakers: Breakers) -> None:
+    fail(breakers, misconfigured("scope"))
+    assert is_refused(breakers, operation="create_customer")
+    assert not is_refused(breakers, operation="get_plan")
+
+
+def test_a_pause_over_lets_one_through_to_see(breakers: Breakers, clock: Clock) -> None:
+    fail(breakers, misconfigured())
+    clock.now += 16
+    assert breakers.check("default", "billing", "any")
+    assert is_refused(breakers)
+
+    breakers.succeeded("default", "billing", "any", lane=Lane.COMMANDS)
+
+    assert not breakers.check("default", "billing", "any")
+
+
+def test_a_trial_that_fails_makes_the_next_pause_longer(breakers: Breakers, clock: Clock) -> None:
+    fail(breakers, misconfigured())
+    clock.now += 16
+    breakers.check("default", "billing", "any")
+    fail(breakers, misconfigured())
+    clock.now += 16
+    assert is_refused(breakers)
+    clock.now += 15
+    assert not is_refused(breakers)
+
+
+def test_a_trial_that_says_nothing_leaves_the_next_one_to_see(
+    breakers: Breakers, clock: Clock
+) -> None:
+    fail(breakers, misconfigured())
+    clock.now += 16
+    breakers.check("default", "billing", "any")
+    breakers.undecided("default", "billing", "any")
+    assert breakers.check("default", "billing", "any")
+
+
+def test_a_few_lost_answers_are_no_outage(breakers: Breakers) -> None:
+    for _ in range(4):
+        breakers.lost("default", "billing", "create_customer")
+    assert not is_refused(breakers)
+    breakers.succeeded("default", "billing", "get_plan", lane=Lane.READS)
+    for _ in range(4):
+        breakers.lost("default", "billing", "create_customer")
+    assert not is_refused(breakers)
+
+
+def test_many_lost_answers_in_a_row_are_one(breakers: Breakers) -> None:
+    for _ in range(5):
+        fail(breakers, Unavailable("told", code="zoho_unavailable"))
+    with pytest.raises(Unavailable) as caught:
+        breakers.check("default", "billing", "any")
+    assert caught.value.retry_after_s == pytest.approx(15.0)
+
+
+def test_zohos_limit_stops_all_lanes_the_ledgers_only_one(breakers: Breakers) -> None:
+    fail(breakers, limited("day"), lane=Lane.BACKFILL)
+    assert not is_refused(breakers)  # the ledger itself will say no where it must
+    assert not breakers.gate("default", "billing", lane=Lane.BACKFILL).is_open()
+    assert breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+
+    fail(breakers, limited("day"))
+
+    assert is_refused(breakers)
+    assert not breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+
+
+def test_a_limit_ends_when_zoho_said_it_would(breakers: Breakers, clock: Clock) -> None:
+    fail(breakers, limited("minute", 60.0))
+    clock.now += 59
+    assert is_refused(breakers)
+    clock.now += 2
+    assert not is_refused(breakers)
+
+
+def test_opening_and_closing_are_seen(
+    breakers: Breakers, seen: list[tuple[str, str, str, bool]]
+) -> None:
+    fail(breakers, misconfigured())
+    breakers.succeeded("default", "billing", "any", lane=Lane.COMMANDS)
+    assert seen == [
+        ("default", "billing", LICENCE_OF_ALL, True),
+        ("default", "billing", LICENCE_OF_ALL, False),
+    ]
+
+
+async def test_a_gate_tells_when_it_closes_and_opens() -> None:
+    breakers = Breakers()
+    gate = breakers.gate("default", "billing", "books")
+    await gate.opened()
+    closing = asyncio.create_task(gate.closed())
+    await asyncio.sleep(0)
+
+    fail(breakers, misconfigured())
+    await closing
+    assert not gate.is_open()
+
+    opening = asyncio.create_task(gate.opened())
+    await asyncio.sleep(0)
+    breakers.succeeded("default", "billing", "any", lane=Lane.COMMANDS)
+    await opening
+    assert gate.is_open()
+
+
+async def test_a_gate_opens_by_itself_for_the_trial() -> None:
+    breakers = Breakers(first_pause_s=0.05)
+    gate = breakers.gate("default", "billing")
+    fail(breakers, misconfigured())
+    await gate.opened()
+    assert breakers.check("default", "billing", "any")
+    assert not gate.is_open()  # nobody else while it is under way
