@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.access import status_of
-from services.zoho_sandbox.routes import Call, Handler, Routes
+from services.zoho_sandbox.routes import Call, Handler, NotJson, Routes
 from services.zoho_sandbox.tables import Record
 from services.zoho_sandbox.world import World
 
@@ -62,6 +62,10 @@ def speaking(handler: Handler) -> Handler:
             return await handler(call)
         except Rejected as no:
             return answer(no.status, no.code, no.message)
+        except NotJson:
+            raise
+        except (TypeError, ValueError):  # a text where a number belongs, a list for an object
+            return answer(400, 2, "Invalid value passed for one of the fields")
 
     return answered
 

@@ -41,6 +41,7 @@ class LoggedRequest:
     held: str | None = None  # "before" or "after" Zoho did it, while it is held
     done: bool = False  # the product's handler ran to its end
     duration_ms: float | None = None
+    error: str | None = None  # where the sandbox itself failed
 
     def as_json(self) -> dict[str, Any]:
         return {**self.__dict__, "time": self.time.isoformat()}
@@ -85,6 +86,8 @@ class RequestLog:
             "fault": entry.fault,
             "duration_ms": entry.duration_ms,
         }
+        if entry.error is not None:
+            line["error"] = entry.error
         self._write_line(json.dumps(line) + "\n")
         self.notify()
 

@@ -7,8 +7,10 @@ its own `Dialect`. It need not know of faults, limits or the log.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -92,7 +94,11 @@ class Routes:
         async def guarded(request: web.Request) -> web.StreamResponse:
             call = await self._receive(request, route.operation)
             started = self._world.clock.monotonic()
-            response = await self._answer(call, route)
+            try:
+                response = await self._answer(call, route)
+            except Exception as error:
+                call.entry.error = _place_of(error)
+                response = self._dialect.error(500)
             call.entry.status = response.status if call.entry.status is None else call.entry.status
             call.entry.duration_ms = round((self._world.clock.monotonic() - started) * 1000, 1)
             self._world.requests.answered(call.entry)
@@ -183,6 +189,11 @@ class Routes:
 
     def _relative(self, request: web.Request) -> str:
         return "/" + "/".join(request.path.strip("/").split("/")[self._depth :])
+
+
+def _place_of(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _readable(body: bytes) -> Any:
