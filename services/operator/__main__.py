@@ -29,10 +29,11 @@ app.add_typer(inspection.effects, name="effects")
 app.command("queues")(inspection.queues)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command that `arguments` (else those of the process) name, and exit."""
     logging.disable(logging.CRITICAL)  # what went wrong is said below, once
     try:
-        app()
+        app(args=arguments)
     except SettingsError as error:
         for problem in error.problems:
             complain(problem)

@@ -1,0 +1,254 @@
+import asyncio
+import sys
+
+import pytest
+
+from shared.errors import PermanentError
+from shared.messaging.settlement import Ack, DeadLetter
+from tests.operator.conftest import until
+
+ADA = "ada@example.org"
+
+
+class Plans:
+    """A handler that refuses until the plan is made."""
+
+    def __init__(self):
+        self.made = False
+        self.handled = []
+
+    async def subscribe(self, message, work):
+        if not self.made:
+            raise PermanentError("there is no such plan", code="unknown_plan")
+        self.handled.append(message.subscription_id)
+
+
+@pytest.fixture
+async def plans(desk):
+    plans = Plans()
+    async with desk.worker({"subscription.requested.v1": plans.subscribe}) as worker:
+        await until(worker.ready)
+        yield plans
+
+
+async def subscribe(desk, number):
+    await desk.send(
+        "subscription.requested.v1",
+        f"m{number}",
+        user_id=f"u{number}",
+        subscription_id=f"s{number}",
+        plan_code="gold",
+        email=ADA,
+    )
+
+
+async def dead(desk, *arguments, expected):
+    """The dead letters as listed, once there are as many as expected: publishing takes a moment."""
+    listed = []
+
+    async def enough():
+        nonlocal listed
+        listed = (await desk.ask("dead-letters", "list", "--each", "--json", *arguments)).rows
+        return len(listed) == expected
+
+    await until(enough)
+    return listed
+
+
+async def test_dead_letters_are_grouped_by_queue_and_cause(desk, plans):
+    await subscribe(desk, 1)
+    await subscribe(desk, 2)
+    await desk.send("subscription.requested.v1", "m3", user_id="u3")
+    await desk.send("user.singed_up.v1", "m4", user_id="u4")
+    await dead(desk, expected=4)
+
+    said = await desk.ask("dead-letters", "list", "--json")
+
+    assert {(row["queue"], row["code"], row["messages"]) for row in said.rows} == {
+        ("billing-worker.commands", "unknown_plan", 2),
+        ("billing-worker.commands", "invalid_message", 1),
+        ("unrouted", "unknown_command", 1),
+    }
+
+
+async def test_looking_changes_nothing(desk, plans):
+    await subscribe(desk, 1)
+    await subscribe(desk, 2)
+
+    before = await dead(desk, expected=2)
+
+    assert await dead(desk, expected=2) == before
+    assert [row["message_id"] for row in before] == ["m1", "m2"]
+
+
+async def test_a_table_is_shown_without_json(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+
+    said = await desk.ask("dead-letters", "list")
+
+    assert said.out.split()[:3] == ["queue", "code", "messages"]
+    assert "there is no such plan" in said.out
+
+
+async def test_a_letter_is_shown_with_its_cause_and_its_body_stays_sealed(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+
+    said = await desk.ask("dead-letters", "show", "m1", ENCRYPTION_KEYS="", INDEX_KEYS="")
+
+    assert said.code == 0
+    assert "there is no such plan" in said.out
+    assert "subscription.requested.v1" in said.out
+    assert ADA not in said.out
+
+
+async def test_a_body_is_opened_when_asked_for(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+
+    said = await desk.ask("dead-letters", "show", "m1", "--reveal")
+
+    assert f'"email": "{ADA}"' in said.out
+
+
+async def test_a_replay_is_handled_and_leaves_the_dead_letters(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+    plans.made = True
+
+    said = await desk.ask("dead-letters", "replay", "--code", "unknown_plan")
+
+    assert said.code == 0
+    assert (await desk.next_settled()).settlement == Ack()
+    assert plans.handled == ["s1"]
+    assert await dead(desk, expected=0) == []
+
+
+async def test_what_fails_again_is_a_dead_letter_again_and_can_be_replayed_again(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+
+    await desk.ask("dead-letters", "replay", "--all")
+    again = (await desk.next_settled()).settlement
+
+    assert isinstance(again, DeadLetter)
+    assert again.code == "unknown_plan"
+    (row,) = await dead(desk, expected=1)
+    assert (row["message_id"], row["attempts"]) == ("m1", 1)
+
+    plans.made = True
+    await desk.ask("dead-letters", "replay", "--all")
+    await desk.next_settled()
+    assert plans.handled == ["s1"]
+
+
+async def test_only_what_is_selected_is_replayed(desk, plans):
+    for number in (1, 2, 3):
+        await subscribe(desk, number)
+    await dead(desk, expected=3)
+    plans.made = True
+
+    await desk.ask("dead-letters", "replay", "m2")
+    await desk.next_settled()
+
+    assert plans.handled == ["s2"]
+    assert [row["message_id"] for row in await dead(desk, expected=2)] == ["m1", "m3"]
+
+
+async def test_a_dry_run_moves_nothing(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+
+    said = await desk.ask("dead-letters", "replay", "--all", "--dry-run")
+
+    assert "would be replayed" in said.out
+    assert len(await dead(desk, expected=1)) == 1
+
+
+async def test_nobody_else_gets_a_replay(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+    audit = await desk.channel.declare_queue(exclusive=True)
+    await audit.bind("zoho.commands", "#")
+    plans.made = True
+
+    await desk.ask("dead-letters", "replay", "--all")
+    await desk.next_settled()
+
+    assert await audit.get(fail=False) is None
+
+
+async def test_a_command_that_nobody_took_is_replayed_to_whoever_takes_it_by_now(desk, plans):
+    await desk.send("user.erasure_requested.v1", "m1", user_id="u1")
+    await dead(desk, "--code", "unknown_command", expected=1)
+    newer = await desk.channel.declare_queue(exclusive=True)
+    await newer.bind("zoho.commands", "user.erasure_requested.v1")
+
+    said = await desk.ask("dead-letters", "replay", "--queue", "unrouted")
+
+    assert said.code == 0
+    message = await newer.get(timeout=20)
+    assert (message.message_id, message.routing_key) == ("m1", "user.erasure_requested.v1")
+
+
+async def test_money_that_may_have_moved_is_not_replayed_plainly(desk):
+    tried = []
+
+    async def collect(message, work):
+        tried.append(message.invoice_id)
+        raise PermanentError("collect may have been done", code="outcome_unknown")
+
+    async with desk.worker({"payment.collect_requested.v1": collect}) as worker:
+        await until(worker.ready)
+        await desk.send("payment.collect_requested.v1", "m1", invoice_id="i1")
+        await dead(desk, expected=1)
+
+        refused = await desk.ask("dead-letters", "replay", "--all")
+        assert refused.code == 1
+        assert "--i-know-what-happened" in refused.out
+        assert len(await dead(desk, expected=1)) == 1
+
+        said = await desk.ask("dead-letters", "replay", "--all", "--i-know-what-happened")
+        assert said.code == 0
+        await desk.next_settled()
+        assert tried == ["i1", "i1"]
+
+
+async def test_a_replay_says_what_it_lacks(desk, plans):
+    nothing = await desk.ask("dead-letters", "replay")
+    unknown = await desk.ask("dead-letters", "replay", "--queue", "biling-worker.commands")
+    empty = await desk.ask("dead-letters", "replay", "--all")
+
+    assert (nothing.code, unknown.code, empty.code) == (2, 2, 1)
+    assert "--all" in nothing.err
+    assert "billing-worker.commands" in unknown.err
+    assert "No dead letter was selected." in empty.out
+
+
+async def test_a_broker_out_of_reach_is_named_without_its_password(desk):
+    said = await desk.ask("dead-letters", "list", AMQP_URL="amqp://user:s3cret@127.0.0.1:1/")
+
+    assert said.code == 1
+    assert "RabbitMQ cannot be reached" in said.err
+    assert "s3cret" not in said.out + said.err
+
+
+async def test_a_missing_setting_is_named(desk):
+    said = await desk.ask("dead-letters", "list", AMQP_URL="")
+
+    assert (said.code, said.err) == (2, "AMQP_URL: is not set\n")
+
+
+async def test_the_command_runs_as_a_program_of_its_own(tmp_path):
+    environment = {"PYTHONPATH": ":".join(sys.path), "ZOHO_RELAY_ENV_FILE": ""}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.operator", "dead-letters", "list"),
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+        cwd=tmp_path,
+    )
+
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+
+    assert (process.returncode, err) == (2, b"AMQP_URL: is not set\n")

@@ -1,0 +1,149 @@
+import asyncio
+
+import pytest
+from aio_pika import Message
+
+from tests.operator.conftest import until
+
+EFFECT = """
+    INSERT INTO relay.effects (org, operation, business_id, product, state, write_until, look_after)
+    VALUES ('default', $1, $2, 'billing', $3, now(), now())
+    """
+
+
+@pytest.fixture
+async def held(desk):
+    """A worker whose handler waits: set the event to let it go."""
+    go = asyncio.Event()
+
+    async def wait(message, work):
+        await go.wait()
+
+    async with desk.worker({"user.updated.v1": wait}) as worker:
+        await until(worker.ready)
+        yield go
+        go.set()
+
+
+async def publish(desk, message_id, user_id):
+    exchange = await desk.channel.get_exchange("zoho.commands", ensure=False)
+    body = f'{{"user_id": "{user_id}", "full_name": "Ada"}}'.encode()
+    await exchange.publish(Message(body, message_id=message_id), "user.updated.v1")
+
+
+async def stuck(desk, *, behind):
+    rows = []
+
+    async def shown():
+        nonlocal rows
+        rows = (await desk.ask("inbox", "stuck", "--older-than", "0", "--json")).rows
+        return bool(rows) and rows[0]["behind"] == behind
+
+    await until(shown)
+    return rows
+
+
+async def test_the_head_of_a_line_is_shown_with_how_many_wait_behind_it(desk, held):
+    for number in (1, 2, 3):
+        await publish(desk, f"m{number}", "u1")
+
+    (row,) = await stuck(desk, behind=2)
+
+    assert (row["service"], row["message_id"], row["state"]) == ("billing-worker", "m1", "claimed")
+
+
+async def test_a_lapsed_lease_is_called_one(desk, held):
+    await publish(desk, "m1", "u1")
+    await stuck(desk, behind=0)
+    await desk.pool.execute("UPDATE billing.inbox SET leased_until = now() - interval '1 second'")
+
+    (row,) = await stuck(desk, behind=0)
+
+    assert row["state"] == "claimed, lease lapsed"
+
+
+async def test_what_is_not_old_enough_is_not_stuck(desk, held):
+    await publish(desk, "m1", "u1")
+    await stuck(desk, behind=0)
+
+    said = await desk.ask("inbox", "stuck")
+
+    assert (said.code, said.out) == (0, "Nothing is stuck.\n")
+
+
+async def test_pending_outbox_rows_are_shown_by_destination(desk):
+    await desk.pool.execute(
+        """
+        INSERT INTO billing.outbox (id, org, exchange, routing_key, message_id, body, sealed,
+                                    mandatory, properties, leased_until)
+        SELECT gen_random_uuid(), 'default', 'zoho.events', 'user.erased.v1', n::text, '', true,
+               false, '{}', now()
+        FROM generate_series(1, 3) n
+        """
+    )
+
+    (row,) = (await desk.ask("outbox", "pending", "--json")).rows
+
+    assert (row["service"], row["exchange"], row["routing_key"], row["rows"]) == (
+        "billing-worker",
+        "zoho.events",
+        "user.erased.v1",
+        3,
+    )
+
+
+async def test_queues_are_shown_with_consumers_and_dead_letters(desk, held):
+    rows = {row["queue"]: row for row in (await desk.ask("queues", "--json")).rows}
+
+    assert rows["billing-worker.commands"]["consumers"] == 1
+    assert rows["billing-worker.retry.1m"]["messages"] == 0
+    assert "crm-worker.commands" not in rows
+
+
+async def test_effects_that_wait_for_a_person_come_first(desk):
+    await desk.pool.execute(EFFECT, "create_customer", "u1", "intended")
+    await desk.pool.execute(EFFECT, "collect", "i1", "unknown")
+    await desk.pool.execute(EFFECT, "create_customer", "u2", "clear")
+
+    rows = (await desk.ask("effects", "list", "--json")).rows
+
+    assert [(row["operation"], row["business_id"], row["state"]) for row in rows] == [
+        ("collect", "i1", "unknown"),
+        ("create_customer", "u1", "intended"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("decision", "state"), [("--did-not-happen", "clear"), ("--look-again", "intended")]
+)
+async def test_a_person_decides_about_an_unknown_effect(desk, decision, state):
+    await desk.pool.execute(EFFECT, "collect", "i1", "unknown")
+
+    said = await desk.ask("effects", "resolve", "collect", "i1", decision)
+
+    assert said.code == 0
+    effect = await desk.pool.fetchrow("SELECT state, number FROM relay.effects")
+    assert tuple(effect) == (state, 2)
+
+
+async def test_nothing_is_decided_about_an_effect_that_is_still_open(desk):
+    await desk.pool.execute(EFFECT, "collect", "i1", "intended")
+
+    said = await desk.ask("effects", "resolve", "collect", "i1", "--did-not-happen")
+
+    assert said.code == 1
+    assert await desk.pool.fetchval("SELECT state FROM relay.effects") == "intended"
+
+
+async def test_a_decision_must_be_said(desk):
+    said = await desk.ask("effects", "resolve", "collect", "i1")
+
+    assert said.code == 2
+    assert "--did-not-happen" in said.err
+
+
+async def test_a_database_without_our_tables_is_told_plainly(desk, postgres_url):
+    said = await desk.ask("effects", "list", DATABASE_URL=postgres_url)
+
+    assert said.code == 1
+    assert said.err.startswith("This database has no tables of ours")
