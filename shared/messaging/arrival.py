@@ -8,7 +8,7 @@ from uuid import uuid4
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
-from shared.messaging.delivery import Delivery
+from shared.messaging.delivery import NOT_TEXT, Delivery
 from shared.messaging.letter import FIRST_EXCHANGE, FIRST_ROUTING_KEY
 
 DEFAULT_ORG = "default"
@@ -50,7 +50,7 @@ def delivery_of(
 
 
 def _text(value: object) -> str:
-    """Short strings that are not UTF-8 come as bytes."""
+    """What is no UTF-8 comes as bytes; NUL is nothing that PostgreSQL stores."""
     if isinstance(value, bytes | bytearray):
-        return bytes(value).decode("utf-8", "replace")
-    return value if isinstance(value, str) else ""
+        value = bytes(value).decode("utf-8", "replace")
+    return value.replace("\0", NOT_TEXT) if isinstance(value, str) else ""

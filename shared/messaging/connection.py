@@ -52,6 +52,11 @@ class Link:
     async def wait_up(self) -> None:
         await self._up.wait()
 
+    async def prepare_again(self) -> None:
+        """Declare the topology once more: something of it is gone. Raises as `channel`."""
+        if self._prepare is not None and self._connection is not None:
+            await self._prepare(self._connection)
+
     async def channel(self, *, confirms: bool) -> Channel:
         """A new channel, once the connection is up.
 

@@ -96,6 +96,8 @@ class Consumer:
             except BROKER_ERRORS as error:
                 _log.warning("consuming broke off", queue=self._queue, error=type(error).__name__)
                 await asyncio.sleep(_REOPEN_S)
+                with suppress(*BROKER_ERRORS):  # in case it is the queue that is gone
+                    await self._link.prepare_again()
 
     async def _wait_until_wanted(self) -> None:
         await self._room.wait()

@@ -9,6 +9,9 @@ from typing import Final
 
 MAX_MESSAGE_ID: Final = 128
 
+NOT_TEXT: Final = "\N{REPLACEMENT CHARACTER}"
+"""Stands for what was no text in a property."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -35,7 +38,9 @@ class Delivery:
 
     @property
     def is_identified(self) -> bool:
-        """Whether it has a usable idempotency key. PostgreSQL's text holds no NUL."""
-        return 0 < len(self.message_id) <= MAX_MESSAGE_ID and not (
-            "\0" in self.message_id or "\0" in self.routing_key
+        """Whether it has a usable idempotency key."""
+        return (
+            0 < len(self.message_id) <= MAX_MESSAGE_ID
+            and NOT_TEXT not in self.message_id
+            and NOT_TEXT not in self.routing_key
         )

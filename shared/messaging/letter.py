@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pamqp import commands
 from pamqp.common import FieldTable
@@ -40,7 +40,7 @@ class Letter:
             correlation_id=self.correlation_id,
             reply_to=self.reply_to,
             expiration=None if self.expires_ms is None else str(self.expires_ms),
-            timestamp=self.timestamp or datetime.now(UTC),
+            timestamp=self.timestamp,
             headers=self.headers or None,
         )
 

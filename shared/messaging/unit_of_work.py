@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -140,6 +141,7 @@ class UnitOfWork:
             encoded,
             mandatory=False,
             correlation_id=self.correlation_id,
+            timestamp=datetime.now(UTC),
             expires_ms=REPLY_EXPIRES_MS,
             headers=self.trace(),
         )
@@ -167,6 +169,7 @@ class UnitOfWork:
             body,
             mandatory=mandatory,
             correlation_id=self.correlation_id,
+            timestamp=datetime.now(UTC),
             headers=headers,
         )
         wire = OnTheWire.SEALED if sealed else OnTheWire.OPEN

@@ -58,8 +58,7 @@ def _check_properties(delivery: Delivery, known_orgs: frozenset[str]) -> None:
         raise InvalidMessage("the property message_id is missing", code="message_id_missing")
     if not delivery.is_identified:
         raise InvalidMessage(
-            f"the property message_id must have at most {MAX_MESSAGE_ID} characters, none of them"
-            " NUL",
+            f"the property message_id must be text of at most {MAX_MESSAGE_ID} characters",
             code="message_id_invalid",
         )
     org = delivery.headers.get("org", delivery.org)

@@ -6,9 +6,10 @@ import asyncio
 import base64
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import aio_pika
 import asyncpg
@@ -72,6 +73,8 @@ class Parts:
     vault: Vault
     digest: BlindIndex
     amqp_url: SecretStr
+    broker: Proxy
+    database: Proxy
 
 
 class Bench:
@@ -180,6 +183,46 @@ class Listener:
         return orjson.loads((await self.next()).body)
 
 
+class Proxy:
+    """Stands between a service and a server, and can be cut."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        user = self._parts.netloc.rpartition("@")[0]
+        return self._parts._replace(netloc=f"{user}@127.0.0.1:{self.port}").geturl()
+
+    async def up(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def down(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(
+            self._parts.hostname, self._parts.port
+        )
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
+        self._writers -= {writer, far_writer}
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+
 def named(name: str, user_id: str = "u1") -> UserUpdated:
     """A command that the `note` handler notes."""
     return UserUpdated(user_id=user_id, full_name=name)
@@ -188,13 +231,16 @@ def named(name: str, user_id: str = "u1") -> UserUpdated:
 async def until(check: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> None:
     """Return once `check` says so; for what tells nobody when it happens."""
     async with asyncio.timeout(timeout_s):
-        while not await check():
+        while not await check():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 @pytest.fixture
 async def parts(database_url: str, amqp_url: str) -> AsyncIterator[Parts]:
-    async with pools.connect(SecretStr(database_url), size=8) as pool:
+    broker, database = Proxy(amqp_url), Proxy(database_url)
+    await broker.up()
+    await database.up()
+    async with pools.connect(SecretStr(database.url), size=8) as pool:
         await migrate(pool, schema="test")
         await pool.execute(
             "CREATE TABLE test.handled (seq bigserial, message_id text PRIMARY KEY, note text)"
@@ -202,13 +248,15 @@ async def parts(database_url: str, amqp_url: str) -> AsyncIterator[Parts]:
         key = base64.b64encode(bytes(range(32))).decode()
         vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
         digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
-        yield Parts(pool, vault, digest, SecretStr(amqp_url))
+        yield Parts(pool, vault, digest, SecretStr(broker.url), broker, database)
+    await broker.down()
+    await database.down()
 
 
 @pytest.fixture
-async def bench(parts: Parts) -> AsyncIterator[Bench]:
+async def bench(parts: Parts, amqp_url: str) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
-        connection = await aio_pika.connect(parts.amqp_url.get_secret_value())
+        connection = await aio_pika.connect(amqp_url)
         await stack.enter_async_context(connection)
         channel = await connection.channel()
         yield Bench(parts, stack, channel)

@@ -1,0 +1,253 @@
+"""What cannot be handled is kept as a dead letter, and its sender is told."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from shared.contracts.commands import UserUpdated
+from shared.crypto.envelope import Vault
+from shared.errors import PermanentError, Unavailable
+from shared.messaging.letter import place_of
+from shared.messaging.settlement import Ack, DeadLetter, Retry
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.conftest import Management
+from tests.shared.messaging.conftest import Bench, named, note
+
+
+async def refuse(message: UserUpdated, work: UnitOfWork) -> None:
+    raise PermanentError("the plan is not sold any more", code="plan_unknown")
+
+
+async def test_a_refused_command_is_kept_sealed_and_answered(bench: Bench) -> None:
+    await bench.start({"user.updated.v1": refuse})
+    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+
+    message_id = await bench.send(named("Ada Lovelace"), headers={"traceparent": "00-1-2-01"})
+
+    assert await bench.next_settlement() == DeadLetter(
+        "plan_unknown", "the plan is not sold any more"
+    )
+    event = await failed.next_body()
+    assert event["service"] == "billing-worker"
+    assert event["routing_key"] == "user.updated.v1"
+    assert event["message_id"] == message_id
+    assert event["code"] == "plan_unknown"
+    letter = await dead.next()
+    assert letter.message_id == message_id
+    assert letter.headers["x-code"] == "plan_unknown"
+    assert letter.headers["x-reason"] == "the plan is not sold any more"
+    assert letter.headers["x-attempts"] == 1
+    assert letter.headers["x-first-exchange"] == "zoho.commands"
+    assert letter.headers["x-first-routing-key"] == "user.updated.v1"
+    assert letter.headers["traceparent"] == "00-1-2-01"
+    assert b"Ada" not in letter.body
+    assert b"Ada" in await bench.parts.vault.open_bytes(letter.body, place_of(message_id))
+
+
+async def test_attempts_are_bounded(bench: Bench) -> None:
+    async def never(message: UserUpdated, work: UnitOfWork) -> None:
+        raise Unavailable("not now")
+
+    await bench.start({"user.updated.v1": never})
+    dead = await bench.dead()
+    await bench.send(named("Ada"))
+
+    settled = [await bench.next_settlement() for _ in range(3)]
+
+    assert settled == [Retry(0.2), Retry(0.3), DeadLetter("unavailable", "not now")]
+    assert (await dead.next()).headers["x-attempts"] == 3
+
+
+async def test_an_error_nobody_foresaw_says_nothing_of_itself(bench: Bench) -> None:
+    async def broken(message: UserUpdated, work: UnitOfWork) -> None:
+        raise ValueError("ada@example.com")
+
+    await bench.start({"user.updated.v1": broken})
+    failed = await bench.listen(key="command.failed.v1")
+    await bench.send(named("Ada"))
+
+    event = await failed.next_body()
+    assert event["code"] == "internal_error"
+    assert "ada@" not in str(event)
+
+
+async def test_a_message_given_up_stays_given_up_until_it_is_replayed(bench: Bench) -> None:
+    healed = False
+
+    async def refuse_until_healed(message: UserUpdated, work: UnitOfWork) -> None:
+        if not healed:
+            raise PermanentError("no", code="no")
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": refuse_until_healed})
+    dead = await bench.dead()
+    await bench.send(named("Ada"), message_id="m1")
+    assert isinstance(await bench.next_settlement(), DeadLetter)
+
+    await bench.send(named("Ada"), message_id="m1")
+    assert await bench.next_settlement() == Ack()
+    await bench.send(named("Ada"), message_id="m1", headers={"x-relay-replay": "r1"})
+    assert isinstance(await bench.next_settlement(), DeadLetter)
+    await bench.send(named("Ada"), message_id="m1", headers={"x-relay-replay": "r1"})
+    assert await bench.next_settlement() == Ack()  # a second delivery of the same replay
+    assert await bench.handled() == []
+    assert [(await dead.next()).message_id for _ in range(2)] == ["m1", "m1"]
+
+    healed = True
+    await bench.send(named("Ada"), message_id="m1", headers={"x-relay-replay": "r2"})
+    assert await bench.next_settlement() == Ack()
+    assert await bench.handled() == ["Ada"]
+
+
+async def test_an_unknown_command_is_answered(bench: Bench) -> None:
+    await bench.start()
+    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead("unrouted")
+
+    message_id = await bench.send(b'{"user_id": "u1"}', routing_key="user.singed_up.v1")
+
+    event = await failed.next_body()
+    assert (event["code"], event["message_id"]) == ("unknown_command", message_id)
+    assert event["routing_key"] == "user.singed_up.v1"
+    letter = await dead.next()
+    assert letter.headers["x-first-routing-key"] == "user.singed_up.v1"
+    assert b"user_id" not in letter.body
+    await bench.send(named("next"))
+    while await bench.next_settlement() != Ack():
+        pass
+    assert await bench.handled() == ["next"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"not json", "invalid_message"),
+        (b"[]", "invalid_message"),
+        (b'{"user_id": "u1", "full_nmae": "Ada"}', "invalid_message"),
+        (b'{"user_id": ""}', "invalid_message"),
+        (b'{"user_id": "u\\u0000"}', "invalid_message"),
+        (b'{"user_id": "u1", "full_name": "' + b"a" * 2**21 + b'"}', "too_large"),
+    ],
+    ids=["not json", "no object", "misspelt field", "empty id", "nul", "too large"],
+)
+async def test_what_does_not_match_its_contract_is_told_why(
+    bench: Bench, body: bytes, code: str
+) -> None:
+    await bench.start()
+    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+
+    message_id = await bench.send(body, routing_key="user.updated.v1")
+    await bench.send(named("next", "u2"))
+
+    event = await failed.next_body()
+    assert (event["code"], event["message_id"]) == (code, message_id)
+    assert (await dead.next()).headers["x-code"] == code
+    while not await bench.handled():
+        await bench.next_settled()
+    assert await bench.handled() == ["next"]
+
+
+@pytest.mark.parametrize(
+    ("message_id", "headers", "reply_to", "code"),
+    [
+        ("m" * 129, None, None, "message_id_invalid"),
+        ("m\0", None, None, "message_id_invalid"),
+        ("m1", {"org": "other"}, None, "unknown_organization"),
+        ("m1", {"org": 7}, None, "unknown_organization"),
+        ("m1", None, "billing-worker.commands", "reply_to_refused"),
+        ("m1", None, "crm-worker.retry.5s", "reply_to_refused"),
+        ("m1", None, "unrouted", "reply_to_refused"),
+        ("m1", {"x-sealed": 1}, None, "sealed_value_invalid"),
+    ],
+)
+async def test_properties_that_are_not_right_are_told(
+    bench: Bench,
+    message_id: str,
+    headers: dict[str, object] | None,
+    reply_to: str | None,
+    code: str,
+) -> None:
+    await bench.start()
+    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+
+    await bench.send(named("Ada"), message_id=message_id, headers=headers, reply_to=reply_to)
+
+    assert (await failed.next_body())["code"] == code
+    letter = await dead.next()
+    assert letter.headers["x-code"] == code
+    assert await bench.handled() == []
+    if code != "sealed_value_invalid":
+        assert await _opens(bench.parts.vault, letter.body, letter.message_id or "")
+
+
+async def _opens(vault: Vault, body: bytes, message_id: str) -> bool:
+    return orjson.loads(await vault.open_bytes(body, place_of(message_id)))["user_id"] == "u1"
+
+
+async def test_a_command_without_a_message_id_is_told(
+    bench: Bench, amqp_management: Management
+) -> None:
+    await bench.start()
+    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+
+    vhost = urlsplit(bench.parts.amqp_url.get_secret_value()).path[1:]
+    message = {  # the client library gives every message an id
+        "properties": {},
+        "routing_key": "user.updated.v1",
+        "payload": named("Ada").model_dump_json(exclude_unset=True),
+        "payload_encoding": "string",
+    }
+    await asyncio.to_thread(
+        amqp_management.call, "POST", f"exchanges/{vhost}/zoho.commands/publish", message
+    )
+
+    event = await failed.next_body()
+    assert event["code"] == "message_id_missing"
+    assert "message_id" not in event
+    letter = await dead.next()
+    assert await _opens(bench.parts.vault, letter.body, letter.message_id or "")
+
+
+async def test_later_messages_of_a_forgotten_user_end_as_erased(bench: Bench) -> None:
+    await bench.start()
+    failed = await bench.listen(key="command.failed.v1")
+    await bench.parts.pool.execute(
+        "INSERT INTO relay.tombstones (org, user_id) VALUES ('default', 'u1')"
+    )
+
+    await bench.send(named("Ada", "u1"))
+
+    assert await bench.next_settlement() == DeadLetter("erased", "the user asked to be forgotten")
+    assert (await failed.next_body())["code"] == "erased"
+    assert await bench.handled() == []
+    queue = await bench.channel.get_queue("billing-worker.commands.dead", ensure=False)
+    assert (await queue.declare()).message_count == 0  # nothing of theirs is kept
+
+
+async def test_a_message_whose_process_always_dies_is_given_up(bench: Bench) -> None:
+    await bench.parts.pool.execute("SELECT 1")
+    calls = []
+
+    async def count(message: UserUpdated, work: UnitOfWork) -> None:
+        calls.append(work.attempt)
+
+    message_id = uuid.uuid4().hex
+    replica = await bench.start({"user.updated.v1": count})
+    await bench.send(named("Ada"), message_id=message_id)
+    assert await bench.next_settlement() == Ack()
+    # As three attempts left it that ended without a word.
+    await bench.parts.pool.execute(
+        "UPDATE test.inbox SET state = 'claimed', attempts = 3, leased_until = now(), place = 1"
+    )
+    assert replica is not None
+
+    await bench.send(named("Ada"), message_id=message_id)
+
+    settlement = await bench.next_settlement()
+    assert isinstance(settlement, DeadLetter)
+    assert settlement.code == "attempts_exhausted"
+    assert calls == [1]

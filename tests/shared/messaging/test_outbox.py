@@ -1,0 +1,244 @@
+"""What was committed is published, sooner or later, and sealed until then."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from shared.contracts.commands import ReportRevenueRequested, UserUpdated
+from shared.contracts.webhooks import WebhookReceived
+from shared.errors import PermanentError, Unavailable
+from shared.messaging.routes import WEBHOOKS, Lane, Route
+from shared.messaging.settlement import Ack, DeadLetter
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, until
+
+REPORT = ReportRevenueRequested(
+    start_date="2026-01-01",
+    end_date="2026-01-31",
+    basis="cash",  # type: ignore[arg-type]
+)
+
+
+async def all_published(bench: Bench) -> bool:
+    return not await bench.parts.pool.fetchval(
+        "SELECT count(*) FROM test.outbox WHERE published_at IS NULL"
+    )
+
+
+async def test_events_carry_what_consumers_need(bench: Bench) -> None:
+    await bench.start()
+    events = await bench.listen()
+
+    for name in ("Ada", "Grace"):
+        await bench.send(named(name), headers={"traceparent": "00-1-2-01"})
+    first, second = await events.next(), await events.next()
+
+    bodies = [orjson.loads(event.body) for event in (first, second)]
+    assert [body["version"] for body in bodies] == [1, 2]
+    assert [body["subject"] for body in bodies] == ["user:u1", "user:u1"]
+    assert bodies[0]["org"] == "default"
+    assert bodies[0]["occurred_at"]
+    assert bodies[0]["event_id"] == first.message_id
+    assert first.headers["traceparent"] == "00-1-2-01"
+    assert first.content_type == "application/json"
+
+
+async def test_versions_of_one_subject_have_no_gap_however_many_replicas(bench: Bench) -> None:
+    async def twice(message: UserUpdated, work: UnitOfWork) -> None:
+        for half in ("a", "b"):
+            work.publish(Noted(user_id="all", note=half))
+
+    await bench.start({"user.updated.v1": twice})
+    await bench.start({"user.updated.v1": twice})
+    events = await bench.listen()
+
+    for n in range(50):
+        await bench.send(named(f"n{n}", f"u{n}"))
+
+    versions = [(await events.next_body())["version"] for _ in range(100)]
+    assert sorted(versions) == list(range(1, 101))
+
+
+async def test_a_reply_goes_to_whoever_asked(bench: Bench) -> None:
+    async def report(message: ReportRevenueRequested, work: UnitOfWork) -> None:
+        work.reply({"total": "12.00"})
+
+    await bench.start({"report.revenue_requested.v1": report})
+    queue = await bench.channel.declare_queue(exclusive=True)
+    replies = await Listener.of(queue)
+
+    await bench.send(REPORT, reply_to=queue.name)
+
+    reply = await replies.next()
+    assert orjson.loads(reply.body) == {"ok": True, "result": {"total": "12.00"}}
+    assert reply.correlation_id
+    assert reply.expiration == 600.0
+
+
+async def test_a_refused_request_is_answered_too(bench: Bench) -> None:
+    async def refuse(message: ReportRevenueRequested, work: UnitOfWork) -> None:
+        raise PermanentError("no", code="report_not_possible")
+
+    await bench.start({"report.revenue_requested.v1": refuse})
+    queue = await bench.channel.declare_queue(exclusive=True)
+    replies = await Listener.of(queue)
+
+    await bench.send(REPORT, reply_to=queue.name)
+
+    assert await replies.next_body() == {
+        "ok": False,
+        "code": "report_not_possible",
+        "reason": "no",
+    }
+
+
+async def test_an_answer_that_is_too_large_says_so(bench: Bench) -> None:
+    async def report(message: ReportRevenueRequested, work: UnitOfWork) -> None:
+        work.reply({"content": "x" * (8 * 1024 * 1024)})
+
+    await bench.start({"report.revenue_requested.v1": report})
+    queue = await bench.channel.declare_queue(exclusive=True)
+    replies = await Listener.of(queue)
+
+    await bench.send(REPORT, reply_to=queue.name)
+
+    assert (await replies.next_body())["code"] == "too_large"
+
+
+async def test_nobody_to_answer_is_no_failure(bench: Bench) -> None:
+    async def report(message: ReportRevenueRequested, work: UnitOfWork) -> None:
+        work.reply({"total": "12.00"})
+
+    await bench.start({"report.revenue_requested.v1": report})
+
+    await bench.send(REPORT)
+    await bench.send(REPORT, reply_to="gone.queue")
+
+    assert [await bench.next_settlement() for _ in range(2)] == [Ack(), Ack()]
+    await until(lambda: all_published(bench))
+
+
+async def test_bodies_lie_sealed_in_the_outbox(bench: Bench) -> None:
+    await bench.start()
+    await bench.send(named("Ada Lovelace"))
+    assert await bench.next_settlement() == Ack()
+
+    rows = await bench.parts.pool.fetch("SELECT * FROM test.outbox")
+
+    assert len(rows) == 1
+    assert b"Ada" not in rows[0]["body"]
+    assert "Ada" not in str(dict(rows[0]))
+
+
+async def test_a_crash_after_the_commit_loses_no_event(bench: Bench) -> None:
+    """Another replica relays what the dead one had leased to itself."""
+    replica = await bench.start()
+    replica._publisher.publish = _dies  # type: ignore[method-assign]
+    replica._relay._publisher = _Nobody()  # type: ignore[assignment]
+    events = await bench.listen()
+    await bench.send(named("Ada"))
+    assert await bench.next_settlement() == Ack()
+
+    await bench.start(service="crm-worker", lanes=[])
+
+    assert (await events.next_body())["note"] == "Ada"
+    await until(lambda: all_published(bench))
+
+
+async def test_work_without_a_message_commits_and_publishes(bench: Bench) -> None:
+    messaging = await bench.start(lanes=[], service="webhook-gateway")
+    events = await bench.listen()
+
+    async with messaging.committer.begin("default", correlation_id="c1") as work:
+        work.record(RECORD, "m1", "polled")
+        work.publish(Noted(user_id="u1", note="polled"))
+
+    event = await events.next()
+    assert orjson.loads(event.body)["note"] == "polled"
+    assert event.correlation_id == "c1"
+    assert await bench.handled() == ["polled"]
+
+
+async def test_what_services_send_each_other_is_sealed_on_the_wire(bench: Bench) -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def hear(message: WebhookReceived, work: UnitOfWork) -> None:
+        heard.put_nowait(message)
+
+    lanes = [Lane("webhooks", {"billing.#": Route(WebhookReceived, hear)})]
+    await bench.start(lanes=lanes)
+    gateway = await bench.start(lanes=[], service="webhook-gateway")
+    wire = await bench.listen(WEBHOOKS)
+
+    webhook = WebhookReceived(
+        webhook_id="w1",
+        product="billing",
+        event="renewed",
+        received_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type]
+        payload={"email": "ada@example.com"},
+    )
+    async with gateway.committer.begin("default") as work:
+        work.send(
+            WEBHOOKS, webhook.routing_key, webhook.model_dump_json().encode(), message_id="w1"
+        )
+
+    assert (await asyncio.wait_for(heard.get(), 20)) == webhook
+    message = await wire.next()
+    assert message.headers["x-sealed"] == 1
+    assert b"ada" not in message.body
+
+
+async def test_what_no_queue_takes_yet_is_kept_until_one_does(bench: Bench) -> None:
+    heard = asyncio.Event()
+
+    async def hear(message: WebhookReceived, work: UnitOfWork) -> None:
+        heard.set()
+
+    gateway = await bench.start(lanes=[], service="webhook-gateway")
+    webhook = WebhookReceived(
+        webhook_id="w1",
+        product="desk",
+        event="ticket_update",
+        received_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type]
+        payload={},
+    )
+    async with gateway.committer.begin("default") as work:
+        work.send(
+            WEBHOOKS, webhook.routing_key, webhook.model_dump_json().encode(), message_id="w1"
+        )
+    await gateway._outgoing.idle()
+    assert not await all_published(bench)
+
+    await bench.start(
+        service="desk-worker", lanes=[Lane("webhooks", {"desk.#": Route(WebhookReceived, hear)})]
+    )
+
+    await asyncio.wait_for(heard.wait(), 20)
+
+
+async def test_a_webhook_that_is_given_up_is_no_failed_command(bench: Bench) -> None:
+    async def refuse(message: WebhookReceived, work: UnitOfWork) -> None:
+        raise PermanentError("no", code="no")
+
+    await bench.start(lanes=[Lane("webhooks", {"billing.#": Route(WebhookReceived, refuse)})])
+    dead, events = await bench.dead("billing-worker.webhooks"), await bench.listen()
+
+    await bench.send(b"{}", exchange=WEBHOOKS, routing_key="billing.renewed.v1")
+
+    assert isinstance(await bench.next_settlement(), DeadLetter)
+    await dead.next()
+    assert events.messages.empty()
+
+
+class _Nobody:
+    async def wait_up(self) -> None:
+        await asyncio.Event().wait()
+
+    is_up = False
+
+
+async def _dies(*_: object) -> None:
+    raise Unavailable("the process is gone")
