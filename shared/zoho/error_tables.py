@@ -50,9 +50,9 @@ LIMITS: Final = frozenset({Meaning.MINUTE_LIMIT, Meaning.DAY_LIMIT, Meaning.CONC
 class Row:
     """One known answer. None matches any status, or any code; the first row that matches counts.
 
-    `quotes`: text that the message must hold, where a code alone says too little. `wait_s`: how
-    long to stay away when Zoho names no time. `code` on the error, where ours is finer than the
-    class's own.
+    `quotes`: text, in lower case, that the message must hold, where a code alone says too little.
+    `wait_s`: how long to stay away when Zoho names no time. `code` on the error, where ours is
+    finer than the class's own.
     """
 
     status: int | None
@@ -68,7 +68,7 @@ class Row:
             # Of a 5xx no code alone says that nothing was done.
             (self.status == status or (self.status is None and status < 500))
             and self.zoho_code in (None, zoho_code)
-            and self.quotes in message
+            and self.quotes in message.lower()
         )
 
 

@@ -15,7 +15,7 @@ CRM: Final = (
     Row(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "1.5", wait_s=1.0),
     Row(429, "RATE_LIMIT_EXCEEDED", Meaning.CONCURRENCY_LIMIT, "1.3", wait_s=1.0),
     Row(400, NOT_JSON, Meaning.MINUTE_LIMIT, "1.5: the front door's limit on abuse", wait_s=60.0),
-    Row(500, "INTERNAL_ERROR", Meaning.OUTAGE, "1.3"),
+    Row(None, "INTERNAL_ERROR", Meaning.OUTAGE, "1.3"),
     Row(401, "INVALID_TOKEN", Meaning.BAD_TOKEN, "1.3"),
     Row(401, "AUTHENTICATION_FAILURE", Meaning.BAD_TOKEN, "1.3"),
     Row(401, "OAUTH_SCOPE_MISMATCH", Meaning.SCOPE, "1.3"),

@@ -13,7 +13,7 @@ DESK: Final = (
     # `Retry-After` comes with the first and not with the second (2.5).
     Row(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5", wait_s=3600.0),
     Row(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5", wait_s=1.0),
-    Row(500, "INTERNAL_SERVER_ERROR", Meaning.OUTAGE, "2.4"),
+    Row(None, "INTERNAL_SERVER_ERROR", Meaning.OUTAGE, "2.4"),
     Row(401, "INVALID_OAUTH", Meaning.BAD_TOKEN, "2.4"),
     Row(None, "SCOPE_MISMATCH", Meaning.SCOPE, "2.4"),
     Row(None, "OAUTH_ORG_MISMATCH", Meaning.ORGANIZATION, "2.1, 2.4"),

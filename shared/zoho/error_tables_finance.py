@@ -24,6 +24,7 @@ FINANCE: Final = (
     Row(None, "INVALID_OAUTHTOKEN", Meaning.BAD_TOKEN, "1.3"),
     Row(404, "1002", Meaning.REJECTED, "2.2", code="zoho_not_found"),
     Row(500, "1000", Meaning.OUTAGE, "2.2"),
+    Row(None, "1000", Meaning.OUTAGE, "2.2", quotes="internal error"),
     Row(None, "1000", Meaning.REJECTED, "2.2: the other use of 1000, a name that exists"),
     Row(None, "1001", Meaning.REJECTED, "2.2", code="zoho_duplicate"),
     Row(None, "3062", Meaning.REJECTED, "2.2", code="zoho_duplicate"),

@@ -7,63 +7,30 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import backoff
 
-from shared.errors import IntegrationError, OutcomeUnknown, Unavailable, ZohoRejected
-from shared.zoho.answers import Answer, read
+from shared.errors import IntegrationError
+from shared.zoho.answers import read
 from shared.zoho.breakers import Breakers
 from shared.zoho.calls import Called, Operation, Reply
 from shared.zoho.data_centers import Endpoints
-from shared.zoho.error_tables import Meaning, Row
-from shared.zoho.errors_from_answers import error_for, meaning_of, told_by
+from shared.zoho.error_tables import Meaning
+from shared.zoho.errors_from_answers import meaning_of, told_by
 from shared.zoho.exchange import AnswerLost, Exchange, NotWritten, Raw, Wire
 from shared.zoho.lanes import Lane
+from shared.zoho.outcomes import Observer, Outcomes, Params, Request, TryAgain
 from shared.zoho.quota import Permit, Quota, Told
 from shared.zoho.tokens import Token, Tokens
 
 __all__ = ["Called", "Operation", "Permit", "Reply", "ZohoHttp"]
 
 _TRIES: Final = 3
-# A longer wait is the message's own affair.
-_WAIT_IN_PLACE_S: Final = 5.0
 # From the grant of a permit to the last moment at which its request may be written.
 _WRITE_WITHIN_S: Final = 40.0
-
-Observer = Callable[[Called], None]
-Params = Mapping[str, str | int]
-
-
-class _TryAgain(Exception):
-    """Surely not done (or a read), and soon worth another try; `error` if no try is left."""
-
-    def __init__(self, error: IntegrationError, wait_s: float) -> None:
-        super().__init__(error.reason)
-        self.error = error
-        self.wait_s = wait_s
-
-
-@dataclass
-class _Request:
-    """One call as its caller asked for it, and how far its tries have come."""
-
-    operation: Operation
-    path: str
-    org: str
-    lane: Lane
-    params: Params
-    json: Any
-    headers: Mapping[str, str]
-    attempt: int = 0
-    token_replaced: bool = False
-
-    @property
-    def repeatable(self) -> bool:
-        return self.operation.repeatable or self.operation.reads
 
 
 class ZohoHttp:
@@ -89,9 +56,8 @@ class ZohoHttp:
         self._quota = quota
         self._endpoints = endpoints
         self._breakers = breakers
-        self._observers = observers
+        self._outcomes = Outcomes(breakers, observers, first_wait_s)
         self._probes = probes or {}
-        self._first_wait_s = first_wait_s
 
     async def call(
         self,
@@ -118,7 +84,7 @@ class ZohoHttp:
             Misconfigured: credentials, scope, organization, licence, disabled user. Not done.
             ZohoRejected: Zoho said no.
         """
-        request = _Request(operation, path, org, lane, params or {}, json, headers or {})
+        request = Request(operation, path, org, lane, params or {}, json, headers or {})
         if permit is not None and not permit.trial:
             self._breakers.check(org, operation.product, operation.name)
 
@@ -140,7 +106,7 @@ class ZohoHttp:
 
         tries = backoff.on_exception(
             backoff.runtime,
-            _TryAgain,
+            TryAgain,
             max_tries=_TRIES,
             value=lambda error: error.wait_s,
             jitter=lambda wait_s: wait_s * random.uniform(1.0, 1.5),  # noqa: S311
@@ -148,7 +114,7 @@ class ZohoHttp:
         )
         try:
             return await tries(once)()
-        except _TryAgain as last:
+        except TryAgain as last:
             raise last.error from last.__cause__
 
     @asynccontextmanager
@@ -199,16 +165,16 @@ class ZohoHttp:
 
     async def _probe(self, product: str, org: str, lane: Lane) -> None:
         operation, path = self._probes[product]
-        request = _Request(operation, path, org, lane, {}, None, {}, attempt=1)
+        request = Request(operation, path, org, lane, {}, None, {}, attempt=1)
         permit = await self._take(
             product, org, lane, operation.weight, operation.name, operation.timeout_s
         )
         try:
             await self._try(request, permit)
-        except _TryAgain as error:
+        except TryAgain as error:
             raise error.error from error.__cause__
 
-    async def _try(self, request: _Request, permit: Permit) -> Reply:
+    async def _try(self, request: Request, permit: Permit) -> Reply:
         operation = request.operation
         token = await self._tokens.get(request.org)
         exchange = Exchange(permit.write_until)
@@ -217,27 +183,32 @@ class ZohoHttp:
             raw = await self._send(request, permit, exchange, token)
         except NotWritten as error:
             await self._quota.give_back(permit)
-            raise self._not_written(request, error, time.monotonic() - began) from error
+            raise self._outcomes.not_written(request, error, time.monotonic() - began) from error
         except BaseException as error:
             # Cancelled while it was under way, or the answer lost: Zoho has counted it.
             if exchange.written:
                 await self._quota.release(permit, Told())
             if not isinstance(error, AnswerLost):
                 raise
-            raise self._lost(request, time.monotonic() - began) from error
+            raise self._outcomes.lost(request, time.monotonic() - began) from error
         answer = read(operation.product, operation.accept, raw.status, raw.headers, raw.body)
         row = None if answer.ok else meaning_of(operation.product, answer)
         told = await self._quota.release(permit, told_by(row, raw.headers))
-        self._tell(request, row, answer, told, time.monotonic() - began)
+        self._outcomes.answered(request, row, answer, told, time.monotonic() - began)
         if row is None or (operation.rows and answer.rows):
-            self._breakers.succeeded(
-                request.org, operation.product, operation.name, lane=request.lane
-            )
+            self._outcomes.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)
-        raise await self._refused(request, permit, row, answer, told, token)
+        if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token):
+            await self._tokens.replace(request.org, token)
+            raise self._outcomes.token_refused(request)
+        raise self._outcomes.refused(request, row, answer, told)
+
+    def _may_replace(self, request: Request, permit: Permit, token: Token) -> bool:
+        """Once a call; and a breaker's trial does not pay a mint for a token that is new."""
+        return not request.token_replaced and not (permit.trial and self._tokens.is_new(token))
 
     async def _send(
-        self, request: _Request, permit: Permit, exchange: Exchange, token: Token
+        self, request: Request, permit: Permit, exchange: Exchange, token: Token
     ) -> Raw:
         operation = request.operation
         endpoints = self._endpoints[request.org]
@@ -263,100 +234,3 @@ class ZohoHttp:
             timeout_s=max(min(operation.timeout_s, left_s), 0.001),
             fresh=not request.repeatable,
         )
-
-    async def _refused(
-        self,
-        request: _Request,
-        permit: Permit,
-        row: Row,
-        answer: Answer,
-        told: Told,
-        token: Token,
-    ) -> Exception:
-        """Zoho answered, and the answer is no success."""
-        operation = request.operation
-        error = error_for(
-            row,
-            product=operation.product,
-            operation=operation.name,
-            org=request.org,
-            status=answer.status,
-            zoho_code=answer.zoho_code,
-            repeatable=request.repeatable,
-            settle_s=operation.settle_s,
-            told=told,
-        )
-        # A trial does not pay a mint for a token that has just been refused.
-        stale = not (permit.trial and self._tokens.is_new(token))
-        if row.meaning is Meaning.BAD_TOKEN and stale and not request.token_replaced:
-            request.token_replaced = True
-            self._breakers.undecided(request.org, operation.product, operation.name)
-            await self._tokens.replace(request.org, token)
-            return _TryAgain(error, 0.0)
-        self._learn(request, error)
-        if told.limit is not None and told.wait_s < _WAIT_IN_PLACE_S:
-            return _TryAgain(error, told.wait_s)
-        if row.meaning is Meaning.OUTAGE and operation.reads:
-            return _TryAgain(error, self._wait_s(request))
-        return error
-
-    def _not_written(self, request: _Request, error: NotWritten, duration_s: float) -> Exception:
-        operation = request.operation
-        what = f"{operation.product} {operation.name}"
-        if error.too_late:
-            self._tell(request, None, None, Told(), duration_s, outcome="too_late")
-            return Unavailable(f"{what}: its last moment had passed", code="too_late")
-        self._tell(request, None, None, Told(), duration_s, outcome="not_written")
-        unreachable = Unavailable(f"{what}: no connection", code="zoho_unreachable")
-        self._learn(request, unreachable)
-        return _TryAgain(unreachable, self._wait_s(request))
-
-    def _lost(self, request: _Request, duration_s: float) -> Exception:
-        operation = request.operation
-        what = f"{operation.product} {operation.name}: no answer"
-        self._tell(request, None, None, Told(), duration_s, outcome="lost")
-        if not request.repeatable:
-            unknown = OutcomeUnknown(what, settle_s=operation.settle_s)
-            self._learn(request, unknown)
-            return unknown
-        unavailable = Unavailable(what, code="zoho_unavailable")
-        self._learn(request, unavailable)
-        return _TryAgain(unavailable, self._wait_s(request)) if operation.reads else unavailable
-
-    def _learn(self, request: _Request, error: IntegrationError) -> None:
-        """Tell the breakers. A no of Zoho's own shows that calls get through."""
-        product, name = request.operation.product, request.operation.name
-        if isinstance(error, ZohoRejected):
-            self._breakers.succeeded(request.org, product, name, lane=request.lane)
-        elif isinstance(error, OutcomeUnknown):
-            self._breakers.lost(request.org, product, name)
-        else:
-            self._breakers.failed(request.org, product, name, error)
-
-    def _tell(
-        self,
-        request: _Request,
-        row: Row | None,
-        answer: Answer | None,
-        told: Told,
-        duration_s: float,
-        outcome: str = "ok",
-    ) -> None:
-        called = Called(
-            org=request.org,
-            product=request.operation.product,
-            operation=request.operation.name,
-            outcome=row.meaning.value if row else outcome,
-            status=answer.status if answer else 0,
-            zoho_code=answer.zoho_code if answer else "",
-            duration_s=duration_s,
-            attempt=request.attempt,
-            quota_left=told.credits_left,
-        )
-        if told.limit is not None:
-            called = replace(called, outcome=told.limit)
-        for observe in self._observers:
-            observe(called)
-
-    def _wait_s(self, request: _Request) -> float:
-        return float(self._first_wait_s * 2 ** (request.attempt - 1))
