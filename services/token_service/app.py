@@ -54,7 +54,8 @@ async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
         await refresh_tokens.store(_ORG, settings.zoho_refresh_token, source="environment")
     governor = await _governor(stack, settings, pool, vault, refresh_tokens, metrics)
     health.add("database", _answers(pool))
-    app = _http(settings, governor, metrics)
+    health.before_scrape("token", _life_left(governor, metrics))
+    app = _http(settings, governor)
     port = await _listen(stack, app, settings)
     health.started()
     return TokenService(port, health)
@@ -86,12 +87,8 @@ async def _governor(
     return governor
 
 
-def _http(settings: Settings, governor: TokenGovernor, metrics: Metrics) -> web.Application:
-    handlers = TokenHandlers(
-        governor,
-        frozenset({_ORG}),
-        observe=lambda org, left_s: metrics.zoho_token_expires_in.labels(org=org).set(left_s),
-    )
+def _http(settings: Settings, governor: TokenGovernor) -> web.Application:
+    handlers = TokenHandlers(governor, frozenset({_ORG}))
     app = web.Application(
         middlewares=[only_with_key(settings.token_service_key), refusals],
         client_max_size=_LARGEST_REQUEST,
@@ -119,3 +116,11 @@ def _answers(pool: asyncpg.Pool) -> Check:
         await pool.fetchval("SELECT 1")
 
     return check
+
+
+def _life_left(governor: TokenGovernor, metrics: Metrics) -> Check:
+    async def refresh() -> None:
+        left_s = await governor.life_left_s(_ORG)
+        metrics.zoho_token_expires_in.labels(org=_ORG).set(left_s)
+
+    return refresh

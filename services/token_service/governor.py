@@ -68,6 +68,15 @@ class TokenGovernor:
             await asyncio.wait([task], timeout=_PATIENCE_S)
         return await self.token(org)
 
+    async def life_left_s(self, org: str) -> float:
+        """Of the token that would be handed out now; 0 when there is none. Mints nothing."""
+        refresh_token = await self._refresh_tokens.newest(org)
+        if refresh_token is None:
+            return 0.0
+        client = self._accounts.fingerprint(refresh_token)
+        token = await self._access_tokens.usable(org, client)
+        return token.expires_in_s if token else 0.0
+
     async def close(self) -> None:
         """Let a mint in progress end: its token has been paid for."""
         if self._minting:

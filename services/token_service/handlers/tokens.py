@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import math
-from collections.abc import Callable
 
 import orjson
 from aiohttp import web
@@ -61,39 +60,33 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 class TokenHandlers:
     """`orgs`: the organizations there are; another one is 404."""
 
-    def __init__(
-        self,
-        governor: TokenGovernor,
-        orgs: frozenset[str],
-        observe: Callable[[str, float], None],
-    ) -> None:
+    def __init__(self, governor: TokenGovernor, orgs: frozenset[str]) -> None:
         self._governor = governor
         self._orgs = orgs
-        self._observe = observe
 
     async def token(self, request: web.Request) -> web.Response:
         asked = TokenRequest.model_validate_json(await request.read())
         if asked.org not in self._orgs:
             return _json(404, {"code": "unknown_organization"})
-        return self._given(asked.org, await self._governor.token(asked.org))
+        return _given(await self._governor.token(asked.org))
 
     async def invalid(self, request: web.Request) -> web.Response:
         asked = InvalidToken.model_validate_json(await request.read())
         if asked.org not in self._orgs:
             return _json(404, {"code": "unknown_organization"})
         digest = bytes.fromhex(asked.sha256)
-        return self._given(asked.org, await self._governor.replace(asked.org, digest))
+        return _given(await self._governor.replace(asked.org, digest))
 
-    def _given(self, org: str, token: AccessToken) -> web.Response:
-        self._observe(org, token.expires_in_s)
-        return _json(
-            200,
-            {
-                "access_token": token.access_token,
-                "expires_at": token.expires_at,
-                "api_domain": token.api_domain,
-            },
-        )
+
+def _given(token: AccessToken) -> web.Response:
+    return _json(
+        200,
+        {
+            "access_token": token.access_token,
+            "expires_at": token.expires_at,
+            "api_domain": token.api_domain,
+        },
+    )
 
 
 def _refused(code: str, retry_after_s: float) -> web.Response:
