@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
+from pydantic import SecretStr
 
 from services.token_service.accounts import Accounts, NoToken
 from services.token_service.repositories.access_tokens import AccessToken, AccessTokens
@@ -94,6 +95,15 @@ class TokenGovernor:
         client = self._accounts.fingerprint(refresh_token)
         if token := await self._access_tokens.usable(org, client):
             return token
+        try:
+            return await self._mint(org, client, refresh_token)
+        except NoToken:
+            # In a throttle or an outage the old one serves to its last minute.
+            if token := await self._access_tokens.usable(org, client, even_old=True):
+                return token
+            raise
+
+    async def _mint(self, org: str, client: bytes, refresh_token: SecretStr) -> AccessToken:
         async with self._mints.turn(org):
             if token := await self._access_tokens.usable(org, client):
                 return token

@@ -21,6 +21,7 @@ from shared.zoho.lanes import Lane
 _log = structlog.get_logger()
 
 _LONGEST_PAUSE_S: Final = 300.0
+_TRIAL_S: Final = 60.0
 # So many lost answers in a row are an outage; fewer are the weather.
 _OUTAGE_AFTER: Final = 5
 # Credentials are all products' at once. Asking again costs no call to Zoho, so it is not put off.
@@ -34,7 +35,8 @@ Observer = Callable[[str, str, str, bool], None]
 
 @dataclass
 class _Breaker:
-    """Open. Past `until` one call is let through, to see; `trying` while it is under way.
+    """Open. Past `until` one call is let through, to see; `trying_until` while it is under way,
+    and not for ever: a trial that was called off must not be the last one.
 
     `operation`, `lane`: the only ones concerned, where not all are.
     """
@@ -47,14 +49,14 @@ class _Breaker:
     pause_s: float
     operation: str = ""
     lane: Lane | None = None
-    trying: bool = False
+    trying_until: float = 0.0
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:
         return (self.org, self.product, self.cause, self.operation, self.lane or "")
 
     def holds(self, now: float) -> bool:
-        return self.trying or now < self.until
+        return now < max(self.until, self.trying_until)
 
 
 class Breakers:
@@ -86,7 +88,7 @@ class Breakers:
             if breaker.holds(now):
                 raise _again(breaker.error, max(breaker.until - now, 1.0))
         for breaker in concerned:
-            breaker.trying = True
+            breaker.trying_until = now + _TRIAL_S
         if concerned:
             self._wake()
         return bool(concerned)
@@ -128,7 +130,7 @@ class Breakers:
     def undecided(self, org: str, product: str, operation: str) -> None:
         """The trial, if this was one, said nothing: let another call be it."""
         for breaker in self._of(org, product, operation):
-            breaker.trying = False
+            breaker.trying_until = 0.0
         self._wake()
 
     def gate(self, org: str, *products: str, lane: Lane | None = None) -> BreakerGate:
@@ -139,7 +141,7 @@ class Breakers:
         """Seconds until something may be tried; None when nothing holds them back."""
         now = self._clock()
         waits = [
-            max(breaker.until - now, 0.05)
+            max(max(breaker.until, breaker.trying_until) - now, 0.05)
             for breaker in self._breakers.values()
             if breaker.org == org
             and breaker.product in products
@@ -185,7 +187,10 @@ class Breakers:
         new.until = self._clock() + new.pause_s
         self._breakers[new.key] = new
         if known is None:
-            _log.error("breaker opened", org=org, product=product, cause=cause, code=error.code)
+            # A limit that is used up is everyday life; what a person has to mend is not.
+            level = "error" if isinstance(error, Misconfigured) else "info"
+            told = {"org": org, "product": product, "cause": cause, "code": error.code}
+            getattr(_log, level)("breaker opened", **told)
         self._observe(org, product, cause, True)
         self._wake()
 

@@ -242,6 +242,17 @@ async def test_no_token_lies_open_in_the_database(
     assert not found.total()
 
 
+async def test_an_old_token_serves_while_no_new_one_is_to_be_had(
+    replica: Replica, accounts: AccountsServer, database_url: str
+) -> None:
+    token = await replica.token()
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE token.access_tokens SET refresh_at = clock_timestamp()")
+    await connection.close()
+    accounts.fault("minute_limit")
+    assert await replica.token() == token
+
+
 async def exchange(database_url: str, token: SecretStr) -> None:
     """What `zoho-relay oauth exchange` does with the token it was given."""
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:

@@ -28,19 +28,27 @@ class AccessTokens:
         self._pool = pool
         self._vault = vault
 
-    async def usable(self, org: str, client: bytes) -> AccessToken | None:
-        """The newest token of these credentials that is neither old nor known to be invalid."""
+    async def usable(
+        self, org: str, client: bytes, *, even_old: bool = False
+    ) -> AccessToken | None:
+        """The newest token of these credentials that is not known to be invalid.
+
+        One that should be replaced by now counts only with `even_old`, while it has a minute left.
+        """
         row = await self._pool.fetchrow(
             """
             SELECT sha256, sealed, api_domain,
                    extract(epoch FROM expires_at)::float8 AS expires_at,
                    extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in_s
             FROM token.access_tokens
-            WHERE org = $1 AND client = $2 AND invalid_at IS NULL AND refresh_at > clock_timestamp()
+            WHERE org = $1 AND client = $2 AND invalid_at IS NULL
+              AND CASE WHEN $3 THEN expires_at - interval '1 minute' ELSE refresh_at END
+                  > clock_timestamp()
             ORDER BY minted_at DESC LIMIT 1
             """,
             org,
             client,
+            even_old,
         )
         if row is None:
             return None

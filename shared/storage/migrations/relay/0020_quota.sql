@@ -136,6 +136,8 @@ BEGIN
     VALUES (p_org, p_product, p_lane, p_weight, at, at + make_interval(secs => p_deadline_s),
             at + make_interval(secs => p_deadline_s + p_window_s))
     RETURNING id INTO permit;
+    DELETE FROM relay.quota_spent s
+    WHERE s.org = p_org AND s.product = p_product AND s.slot < at - interval '3 days';
     IF p_weight > 0 THEN
         INSERT INTO relay.quota_spent AS s (org, product, slot, credits)
         VALUES (p_org, p_product, relay.quota_slot(at), p_weight)
