@@ -1,0 +1,82 @@
+"""The worker's whole path, as a service has it: every guarantee on, a handler without Zoho."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import ClassVar
+
+from pydantic import SecretStr
+
+from shared.contracts.commands import InteractionRecorded
+from shared.contracts.events import Event
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.keyring import KeyRing
+from shared.messaging.observers import Settled
+from shared.messaging.routes import COMMANDS, Lane, Route
+from shared.messaging.service import Messaging
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.metrics import Metrics
+from shared.storage import pool as pools
+from tests.bench.workload import (
+    IN_FLIGHT,
+    KEY,
+    NOTE,
+    ROUTING_KEY,
+    Clock,
+    Servers,
+    fill,
+    prepare,
+    vault_of,
+)
+
+
+class Noted(Event):
+    routing_key: ClassVar[str] = "noted.v1"
+    user_id: str
+
+    def subject(self) -> str:
+        return self.user_id
+
+
+async def run(servers: Servers, count: int, prefix: str) -> float:
+    """Messages per second."""
+    clock = Clock(count)
+
+    async def handle(message: InteractionRecorded, work: UnitOfWork) -> None:
+        clock.begin()
+        work.record(NOTE, work.org, message.user_id, message.interaction_id, work.arrived)
+        work.publish(Noted(user_id=message.user_id))
+
+    def settled(_: Settled) -> None:
+        clock.end()
+
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(
+            pools.connect(SecretStr(servers.database_url), size=8)
+        )
+        await prepare(pool)
+        lane = Lane("commands", {ROUTING_KEY: Route(InteractionRecorded, handle)}, IN_FLIGHT)
+        parts = {
+            "schema": "bench",
+            "amqp_url": SecretStr(servers.amqp_url),
+            "pool": pool,
+            "vault": vault_of(pool),
+            "digest": BlindIndex(KeyRing.parse(KEY), "bench"),
+        }
+        # The queue is declared, then filled, then consumed.
+        async with Messaging(service="declare", metrics=Metrics("declare"), lanes=[lane], **parts):  # type: ignore[arg-type]
+            await asyncio.sleep(1)
+        await fill(servers.amqp_url, COMMANDS, ROUTING_KEY, prefix, count)
+        await stack.enter_async_context(
+            Messaging(
+                service="declare",
+                metrics=Metrics("bench"),
+                lanes=[lane],
+                observers=[settled],
+                **parts,  # type: ignore[arg-type]
+            )
+        )
+        async with asyncio.timeout(300):
+            await clock.done.wait()
+    return clock.rate
