@@ -10,7 +10,7 @@ import pytest
 from shared.errors import RateLimited
 from shared.zoho.lanes import Lane
 from shared.zoho.quota import Decision, Permit, Quota, Told
-from shared.zoho.quota_limits import Limits, limits_of
+from shared.zoho.quota_limits import SHARES, Limits, limits_of
 
 ALL = dict.fromkeys(Lane, 1.0)
 OPEN = Limits(calls=None, window_s=60.0, in_flight=None, credits=None, zone="UTC", shares=ALL)
@@ -72,6 +72,24 @@ async def test_a_call_counts_for_one_window_after_its_answer(ledger_pool: asyncp
     await take(quota)
 
     assert asyncio.get_running_loop().time() - began >= 0.4
+
+
+async def test_no_window_ever_holds_more_than_the_limit(ledger_pool: asyncpg.Pool) -> None:
+    limits = replace(OPEN, calls=10, window_s=0.5, shares=SHARES)
+    replicas = [quota_of(ledger_pool, limits, patience_s=5.0) for _ in range(4)]
+    arrived: list[float] = []
+
+    async def work(quota: Quota, lane: Lane) -> None:
+        while len(arrived) < 40:
+            permit = await take(quota, lane)
+            arrived.append(asyncio.get_running_loop().time())  # Zoho would count it here
+            await quota.release(permit, Told())
+
+    workers = [work(quota, lane) for quota in replicas for lane in (Lane.URGENT, Lane.READS)]
+    await asyncio.gather(*workers, return_exceptions=True)
+
+    assert len(arrived) >= 40
+    assert all(later - first >= 0.5 for first, later in zip(arrived, arrived[10:], strict=False))
 
 
 async def test_calls_in_flight_are_bounded(ledger_pool: asyncpg.Pool) -> None:
