@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,36 +55,41 @@ class Acceptance:
         self._index = index
         self._short_way = short_way
         self._pressure = pressure
-        self._group: Grouper[NewWebhook, bool] = Grouper("store webhooks", self._store, limit=200)
+        self._group: Grouper[NewWebhook, Accepted] = Grouper(
+            "store webhooks", self._store, limit=200
+        )
 
-    async def accept(self, org: str, product: Product, incoming: Incoming) -> Accepted:
-        """Return once it is stored durably, or known to have been.
+    async def begin(
+        self, org: str, product: Product, incoming: Incoming
+    ) -> asyncio.Future[Accepted]:
+        """Seal it and put it in line. The result is there once it is stored durably, or is known to
+        have been.
 
-        Raises:
+        Raises, here or from the result:
             Unavailable: the database is away, or the keys that seal; it may be stored all the same.
         """
-        with self._pressure:
-            with unavailable_when_down():
-                webhook = await self._sealed(org, product, incoming)
-            return Accepted(webhook.id, await self._group.run(webhook))
+        self._pressure.count()
+        with unavailable_when_down():
+            key = await self._vault.key_of(Day(org))
+        return self._group.run(self._sealed(key, org, product, incoming))
 
     async def idle(self) -> None:
         """Return once nothing is being stored."""
         await self._group.idle()
 
-    async def _store(self, group: list[NewWebhook]) -> list[bool]:
+    async def _store(self, group: list[NewWebhook]) -> list[Accepted]:
         keep = self._short_way.keeps_up and not self._pressure.is_high
         with unavailable_when_down():
             new = await self._webhooks.store(group, keep=keep)
         if keep:
             fresh = [webhook.outbox for webhook, is_new in zip(group, new, strict=True) if is_new]
             self._short_way.send_soon(fresh)
-        return new
+        return [Accepted(webhook.id, is_new) for webhook, is_new in zip(group, new, strict=True)]
 
-    async def _sealed(self, org: str, product: Product, incoming: Incoming) -> NewWebhook:
-        key = await self._vault.key_of(Day(org))
+    def _sealed(self, key: DataKey, org: str, product: Product, incoming: Incoming) -> NewWebhook:
         webhook_id, now = uuid4(), datetime.now(UTC)
-        received = WebhookReceived(
+        # Not validated: all of it is ours, and the payload may be anything.
+        received = WebhookReceived.model_construct(
             webhook_id=str(webhook_id),
             org=org,
             product=product,

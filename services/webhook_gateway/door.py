@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from services.webhook_gateway.acceptance import Acceptance
+from services.webhook_gateway.acceptance import Acceptance, Accepted
 from services.webhook_gateway.post import Incoming, Post, Source
 from services.webhook_gateway.refusals import (
     Malformed,
@@ -68,6 +68,7 @@ class Door:
         self._metrics = metrics
         self._orgs = orgs
         self._answer_within_s = answer_within_s
+        self._log = structlog.get_logger().bind(product=source.product)
 
     async def receive(self, request: web.Request) -> web.Response:
         """200 once every event of the post is stored; 400, 401, 404, 413 for what is refused; 503
@@ -82,7 +83,7 @@ class Door:
             told = [Told(error.code)]
             response = _refusal(error)
         except Exception:
-            structlog.get_logger().exception("webhook failed", product=self.product)
+            self._log.exception("webhook failed")
             told = [Told("internal_error")]
             response = web.Response(status=500)
         self._tell(org, told, time.perf_counter() - started, response.status)
@@ -99,14 +100,17 @@ class Door:
         events = await self._source.read(post)
         if not events:
             return [Told("no_event")]
+        # All are begun before the first is waited for: they are stored together.
+        begun = [
+            (event, await self._acceptance.begin(org, self.product, event)) for event in events
+        ]
         try:
             async with asyncio.timeout(self._answer_within_s):
-                return await asyncio.gather(*[self._accept(org, event) for event in events])
+                return [self._told(event, await accepted) for event, accepted in begun]
         except TimeoutError:
             raise Unavailable("it was not stored in time", code="database_unavailable") from None
 
-    async def _accept(self, org: str, event: Incoming) -> Told:
-        accepted = await self._acceptance.accept(org, self.product, event)
+    def _told(self, event: Incoming, accepted: Accepted) -> Told:
         outcome = "accepted" if event.known else "accepted_unknown_event"
         webhook_id = str(accepted.webhook_id)
         return Told(outcome if accepted.new else "duplicate", event.event, webhook_id)
@@ -118,10 +122,9 @@ class Door:
             self._metrics.webhooks_received.labels(
                 product=product, outcome=one.outcome, org=org
             ).inc()
-            structlog.get_logger().info(
+            self._log.info(
                 "webhook received",
                 org=org,
-                product=product,
                 outcome=one.outcome,
                 status=status,
                 event_name=one.event,
@@ -134,6 +137,8 @@ async def _body(request: web.Request) -> bytes:
     if (request.content_length or 0) > LARGEST_BODY_BYTES:
         raise TooLarge("the body is over 1 MiB")
     try:
+        if request.content.is_eof():  # it came with the headers, as most do
+            return await request.read()
         async with asyncio.timeout(_READ_WITHIN_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:

@@ -8,6 +8,8 @@ a trickle until it is calmer.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -29,25 +31,35 @@ from shared.messaging.relay import Relay
 from shared.messaging.topology import Topology
 from shared.observability.metrics import Metrics
 
-_MANY_WAITING: Final = 16
+_MANY_A_SECOND: Final = 500
 _FLUSH_S: Final = 5.0
 
 
 class Pressure:
-    """How many webhooks wait to be stored. `with pressure:` around each."""
+    """Whether webhooks come faster than they can be both accepted and published here."""
 
-    def __init__(self) -> None:
-        self._waiting = 0
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._second = 0
+        self._count = 0
+        self._before = 0
+
+    def count(self) -> None:
+        """One more has come."""
+        self._turn()
+        self._count += 1
 
     @property
     def is_high(self) -> bool:
-        return self._waiting > _MANY_WAITING
+        """In this second or in the last one there were many."""
+        self._turn()
+        return max(self._count, self._before) > _MANY_A_SECOND
 
-    def __enter__(self) -> None:
-        self._waiting += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting -= 1
+    def _turn(self) -> None:
+        second = int(self._now())
+        if second != self._second:
+            self._before = self._count if second == self._second + 1 else 0
+            self._second, self._count = second, 0
 
 
 class PacedOutbox(Outbox):
