@@ -230,10 +230,6 @@ class Quota:
         )
         return Told(row["used_up"], row["wait_s"])
 
-    def window_s(self, product: str) -> float:
-        """The sliding window of the product's call limit; 0 when it has none."""
-        return self._limits[product].window_s
-
     def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
         return RateLimited(
             f"the {limit} limit of {product} is used up",
