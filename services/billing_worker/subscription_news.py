@@ -46,7 +46,6 @@ class SubscriptionNews:
         subscription_id: str,
         now: Subscription,
         *,
-        cause: str,
         origin: Origin,
         read_at: datetime,
     ) -> None:
@@ -64,7 +63,7 @@ class SubscriptionNews:
             zoho_updated_at=None,
             read_at=None,
         )
-        await self.compare(work, user, nothing, now, cause=cause, origin=origin, read_at=read_at)
+        await self.compare(work, user, nothing, now, origin=origin, read_at=read_at)
 
     async def compare(
         self,
@@ -73,14 +72,13 @@ class SubscriptionNews:
         stored: StoredSubscription,
         now: Subscription,
         *,
-        cause: str,
         origin: Origin,
         read_at: datetime,
     ) -> None:
         """Record and tell what is new in `now`.
 
-        `cause` is told; `origin` is who brought it about. `read_at` is when, by PostgreSQL's
-        clock, the read began: hints that were received before it are answered by it.
+        `origin` is who brought it about. `read_at` is when, by PostgreSQL's clock, the read began:
+        hints that were received before it are answered by it.
         """
         if now.child_invoice_id:
             await self._invoices.want(
@@ -103,7 +101,7 @@ class SubscriptionNews:
             return
         self._users.take_revision(work, user)
         await self._subscriptions.put(work, fresh)
-        await self._tell(work, user, stored, fresh, cause=cause, origin=origin)
+        await self._tell(work, user, stored, fresh, origin)
 
     async def _tell(
         self,
@@ -111,8 +109,6 @@ class SubscriptionNews:
         user: User,
         before: StoredSubscription,
         now: StoredSubscription,
-        *,
-        cause: str,
         origin: Origin,
     ) -> None:
         others = await self._subscriptions.of_user(user.org, user.user_id)
@@ -130,7 +126,7 @@ class SubscriptionNews:
                 plan_code=now.plan_code,
                 tier=tier([*held, Held(now.status, now.plan_code)], self._free_plan_codes),
                 term_ends_at=now.term_ends_at,
-                cause=cause,
+                cause=cause_of(before, now),
                 origin=origin,
             )
         )
@@ -165,3 +161,40 @@ def _says_the_same(fresh: StoredSubscription, stored: StoredSubscription) -> boo
         stored.quantity,
         stored.term_ends_at,
     )
+
+
+def cause_of(before: StoredSubscription, now: StoredSubscription) -> str:
+    """What happened, told by the difference: hints come in any order, and some never do."""
+    if not before.status:
+        return "requested" if now.origin == "application" else "created"
+    if before.status != now.status:
+        return _cause_of_status(before.status, now.status)
+    if (before.plan_code, before.quantity) != (now.plan_code, now.quantity):
+        return "changed"
+    if before.term_ends_at and now.term_ends_at and before.term_ends_at < now.term_ends_at:
+        return "renewed"
+    return "changed"
+
+
+def _cause_of_status(before: str, now: str) -> str:
+    match before, now:
+        case _, "expired" | "trial_expired":
+            return "expired"
+        case _, ended if has_ended(ended):
+            return "cancelled"
+        case _, "non_renewing":
+            return "cancellation_scheduled"
+        case _, "paused":
+            return "paused"
+        case _, "unpaid" | "dunning":
+            return "payment_failed"
+        case "unpaid" | "dunning", "live":
+            return "payment_succeeded"
+        case "non_renewing", _:
+            return "reactivated"
+        case "paused", _:
+            return "resumed"
+        case "trial" | "future", "live":
+            return "activated"
+        case _:
+            return "changed"

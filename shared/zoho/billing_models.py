@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
-from shared.zoho.models import Day, Money, Text, Time, ZohoId, ZohoModel
+from shared.zoho.models import (
+    Day,
+    MaybeId,
+    MaybeMoney,
+    Text,
+    Time,
+    ZohoId,
+    ZohoModel,
+    none_if_nothing,
+)
 
 _RENEWING = frozenset({"trial", "live", "future", "unpaid", "dunning", "paused"})
 _ENDED = frozenset({"cancelled", "cancelled_from_dunning", "expired", "trial_expired"})
@@ -48,7 +57,7 @@ class Plan(ZohoModel):
 
     plan_code: str
     name: str = ""
-    recurring_price: Money | None = None
+    recurring_price: MaybeMoney = None
     interval: int | None = None
     interval_unit: Text = None
     trial_period: int | None = None
@@ -58,8 +67,8 @@ class Plan(ZohoModel):
 class SubscriptionPlan(ZohoModel):
     plan_code: str
     name: Text = None
-    quantity: Money | None = None
-    price: Money | None = None
+    quantity: MaybeMoney = None
+    price: MaybeMoney = None
 
 
 class SubscriptionCustomer(ZohoModel):
@@ -80,12 +89,12 @@ class Subscription(ZohoModel):
     subscription_id: ZohoId
     status: str
     name: Text = None
-    amount: Money | None = None
+    amount: MaybeMoney = None
     reference_id: Text = None
     plan: SubscriptionPlan | None = None
     listed_plan_code: Text = Field(default=None, validation_alias="plan_code")
     customer: SubscriptionCustomer | None = None
-    listed_customer_id: ZohoId | None = Field(default=None, validation_alias="customer_id")
+    listed_customer_id: MaybeId = Field(default=None, validation_alias="customer_id")
     currency_code: Text = None
     auto_collect: bool | None = None
     activated_at: Day = None
@@ -95,8 +104,8 @@ class Subscription(ZohoModel):
     next_billing_at: Day = None
     expires_at: Day = None
     cancelled_at: Day = None
-    child_invoice_id: ZohoId | None = None
-    card: Card | None = None
+    child_invoice_id: MaybeId = None
+    card: Annotated[Card | None, BeforeValidator(none_if_nothing)] = None
     updated_time: Time = None
 
     @property
@@ -123,7 +132,7 @@ class Subscription(ZohoModel):
 
 class InvoicePayment(ZohoModel):
     payment_id: ZohoId
-    amount: Money | None = None
+    amount: MaybeMoney = None
 
 
 class BillingInvoice(ZohoModel):
@@ -134,11 +143,11 @@ class BillingInvoice(ZohoModel):
     status: str = ""
     invoice_date: Day = Field(default=None, validation_alias=AliasChoices("invoice_date", "date"))
     due_date: Day = None
-    customer_id: ZohoId | None = None
-    total: Money | None = None
-    balance: Money | None = None
-    payment_made: Money | None = None
-    write_off_amount: Money | None = None
+    customer_id: MaybeId = None
+    total: MaybeMoney = None
+    balance: MaybeMoney = None
+    payment_made: MaybeMoney = None
+    write_off_amount: MaybeMoney = None
     currency_code: Text = None
     payments: tuple[InvoicePayment, ...] = ()
     updated_time: Time = None
@@ -147,37 +156,37 @@ class BillingInvoice(ZohoModel):
 class AppliedInvoice(ZohoModel):
     invoice_id: ZohoId
     invoice_number: Text = None
-    amount_applied: Money | None = None
+    amount_applied: MaybeMoney = None
 
 
 class AutoTransaction(ZohoModel):
     """Present when a card was charged: only such a payment can be refunded by the API."""
 
-    autotransaction_id: ZohoId | None = None
+    autotransaction_id: MaybeId = None
     gateway_error_message: Text = None
-    card_id: ZohoId | None = None
+    card_id: MaybeId = None
 
 
 class Payment(ZohoModel):
     payment_id: ZohoId
     payment_mode: str = ""
     status: Text = None
-    amount: Money | None = None
-    amount_refunded: Money | None = None
+    amount: MaybeMoney = None
+    amount_refunded: MaybeMoney = None
     date: Day = None
     reference_number: Text = None
     description: Text = None
-    customer_id: ZohoId | None = None
+    customer_id: MaybeId = None
     email: Text = None
     currency_code: Text = None
     invoices: tuple[AppliedInvoice, ...] = ()
-    autotransaction: AutoTransaction | None = None
+    autotransaction: Annotated[AutoTransaction | None, BeforeValidator(none_if_nothing)] = None
     updated_time: Time = None
 
 
 class Refund(ZohoModel):
     refund_id: ZohoId = Field(validation_alias=AliasChoices("refund_id", "creditnote_refund_id"))
-    amount: Money | None = None
+    amount: MaybeMoney = None
     description: Text = None
     status: Text = None
     date: Day = None

@@ -6,16 +6,16 @@ from decimal import Decimal
 
 from pydantic import AliasChoices, Field
 
-from shared.zoho.models import Day, Money, Text, Time, ZohoId, ZohoModel
+from shared.zoho.models import Day, MaybeId, MaybeMoney, Money, Text, Time, ZohoId, ZohoModel
 
 
 class InvoiceLine(ZohoModel):
     name: Text = None
     description: Text = None
-    quantity: Money | None = None
-    rate: Money | None = None
-    tax_percentage: Money | None = None
-    item_total: Money | None = None
+    quantity: MaybeMoney = None
+    rate: MaybeMoney = None
+    tax_percentage: MaybeMoney = None
+    item_total: MaybeMoney = None
 
 
 class Invoice(ZohoModel):
@@ -27,20 +27,20 @@ class Invoice(ZohoModel):
     invoice_id: ZohoId
     invoice_number: str = ""
     status: str = ""
-    customer_id: ZohoId | None = None
+    customer_id: MaybeId = None
     customer_name: Text = None
     email: Text = None
     reference_number: Text = None
     date: Day = None
     due_date: Day = None
     currency_code: Text = None
-    sub_total: Money | None = None
-    tax_total: Money | None = None
+    sub_total: MaybeMoney = None
+    tax_total: MaybeMoney = None
     total: Money = Decimal(0)
     balance: Money = Decimal(0)
-    payment_made: Money | None = None
-    credits_applied: Money | None = None
-    write_off_amount: Money | None = None
+    payment_made: MaybeMoney = None
+    credits_applied: MaybeMoney = None
+    write_off_amount: MaybeMoney = None
     line_items: tuple[InvoiceLine, ...] = ()
     last_modified_time: Time = None
 
@@ -68,7 +68,7 @@ class CustomerPayment(ZohoModel):
     payment_id: ZohoId
     date: Day = None
     amount: Money = Decimal(0)
-    amount_refunded: Money | None = None
+    amount_refunded: MaybeMoney = None
     currency_code: Text = None
     reference_number: Text = None
     payment_mode: Text = None
@@ -83,8 +83,8 @@ class Refund(ZohoModel):
     refund_id: ZohoId = Field(
         validation_alias=AliasChoices("creditnote_refund_id", "payment_refund_id", "refund_id")
     )
-    creditnote_id: ZohoId | None = None
-    payment_id: ZohoId | None = None
+    creditnote_id: MaybeId = None
+    payment_id: MaybeId = None
     date: Day = None
     amount: Money = Field(
         default=Decimal(0), validation_alias=AliasChoices("amount_fcy", "amount", "amount_bcy")

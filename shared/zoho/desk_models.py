@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from shared.zoho.models import Text, Time, ZohoId, ZohoModel
+from shared.zoho.models import MaybeId, Text, Time, ZohoId, ZohoModel
 
 
 class TicketContact(ZohoModel):
-    id: ZohoId | None = None
+    id: MaybeId = None
     email: Text = None
     first_name: Text = Field(default=None, validation_alias="firstName")
     last_name: Text = Field(default=None, validation_alias="lastName")
@@ -31,9 +31,9 @@ class Ticket(ZohoModel):
     resolution: Text = None
     description: Text = None
     email: Text = None
-    contact_id: ZohoId | None = Field(default=None, validation_alias="contactId")
+    contact_id: MaybeId = Field(default=None, validation_alias="contactId")
     contact: TicketContact | None = None
-    department_id: ZohoId | None = Field(default=None, validation_alias="departmentId")
+    department_id: MaybeId = Field(default=None, validation_alias="departmentId")
     created_time: Time = Field(default=None, validation_alias="createdTime")
     modified_time: Time = Field(default=None, validation_alias="modifiedTime")
     closed_time: Time = Field(default=None, validation_alias="closedTime")

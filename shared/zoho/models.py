@@ -39,6 +39,15 @@ def _exact_number(value: Any) -> Any:
     return Decimal(repr(value)) if isinstance(value, float) else _none_if_empty(value)
 
 
+def _exact_text_or_none(value: Any) -> Any:
+    return _none_if_empty(_exact_text(value))
+
+
+def none_if_nothing(value: Any) -> Any:
+    """`{}` and `[]` stand for what is not there."""
+    return value or None
+
+
 def _aware(value: Any) -> Any:
     """Times come as `2016-06-05T02:30:08-0700`, as ISO with `Z`, or as milliseconds in a string."""
     value = _none_if_empty(value)
@@ -56,7 +65,9 @@ def _utc(value: datetime | None) -> datetime | None:
 
 
 ZohoId = Annotated[str, BeforeValidator(_exact_text)]
+MaybeId = Annotated[str | None, BeforeValidator(_exact_text_or_none)]
 Text = Annotated[str | None, BeforeValidator(_none_if_empty)]
 Money = Annotated[Decimal, BeforeValidator(_exact_number)]
+MaybeMoney = Annotated[Decimal | None, BeforeValidator(_exact_number)]
 Day = Annotated[date | None, BeforeValidator(_none_if_empty)]
 Time = Annotated[datetime | None, BeforeValidator(_aware), AfterValidator(_utc)]

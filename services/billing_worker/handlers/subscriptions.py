@@ -52,7 +52,6 @@ class SubscriptionHandlers:
             user,
             message.subscription_id,
             subscription,
-            cause="requested",
             origin="application",
             read_at=began,
         )
@@ -68,7 +67,7 @@ class SubscriptionHandlers:
                 quantity=message.quantity,
                 at_term_end=message.at_term_end,
             )
-        await self._compare(work, stored, now, "changed", began)
+        await self._compare(work, stored, now, began)
 
     async def cancel(self, message: SubscriptionCancelRequested, work: UnitOfWork) -> None:
         stored, began, now = await self._now(work.org, message.subscription_id)
@@ -76,8 +75,7 @@ class SubscriptionHandlers:
             now = await self.zoho.cancel_subscription(
                 stored.zoho_id, at_term_end=message.at_term_end
             )
-        cause = "cancellation_scheduled" if now.status == "non_renewing" else "cancelled"
-        await self._compare(work, stored, now, cause, began)
+        await self._compare(work, stored, now, began)
 
     async def reactivate(self, message: SubscriptionReactivateRequested, work: UnitOfWork) -> None:
         stored, began, now = await self._now(work.org, message.subscription_id)
@@ -85,7 +83,7 @@ class SubscriptionHandlers:
             raise PermanentError("the subscription is over", code="not_reactivatable")
         if not now.renews:
             now = await self.zoho.reactivate_subscription(stored.zoho_id)
-        await self._compare(work, stored, now, "reactivated", began)
+        await self._compare(work, stored, now, began)
 
     async def _user_of(self, message: SubscriptionRequested, work: UnitOfWork) -> User:
         user = await self.users.get(work.org, message.user_id)
@@ -169,14 +167,11 @@ class SubscriptionHandlers:
         work: UnitOfWork,
         stored: StoredSubscription,
         now: Subscription,
-        cause: str,
         began: datetime,
     ) -> None:
         user = await self.users.get(work.org, stored.user_id)
         assert user is not None  # noqa: S101 - subscriptions are stored after their users
-        await self.news.compare(
-            work, user, stored, now, cause=cause, origin="application", read_at=began
-        )
+        await self.news.compare(work, user, stored, now, origin="application", read_at=began)
 
 
 def _is_on(now: Subscription, message: SubscriptionChangeRequested) -> bool:

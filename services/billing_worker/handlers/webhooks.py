@@ -6,9 +6,9 @@ stored; it is compared with what is stored, so the order of arrival does not mat
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final
 
 from pydantic import ValidationError
@@ -29,27 +29,29 @@ from shared.zoho.billing import ZohoBilling
 from shared.zoho.billing_models import Subscription
 from shared.zoho.effects import Effects
 
-# Zoho's events of a subscription, and what we call what brought the change.
+# Zoho's events of a subscription. What happened is told by comparing states, not by these names.
 # Source: https://www.zoho.com/billing/api/v1/events/, and public code for the later ones.
-SUBSCRIPTION_EVENTS: Final = {
-    "subscription_created": "created",
-    "subscription_activation": "activated",
-    "subscription_renewed": "renewed",
-    "subscription_upgraded": "changed",
-    "subscription_downgraded": "changed",
-    "subscription_unpaid": "unpaid",
-    "subscription_cancelled": "cancelled",
-    "subscription_cancelling": "cancellation_scheduled",
-    "subscription_cancellation_scheduled": "cancellation_scheduled",
-    "subscription_scheduled_cancellation_removed": "reactivated",
-    "subscription_reactivated": "reactivated",
-    "subscription_paused": "paused",
-    "subscription_resumed": "resumed",
-    "subscription_expired": "expired",
-    "subscription_deleted": "deleted",
-    "billing_date_changed": "billing_date_changed",
-}
+SUBSCRIPTION_EVENTS: Final = (
+    "subscription_created",
+    "subscription_activation",
+    "subscription_renewed",
+    "subscription_upgraded",
+    "subscription_downgraded",
+    "subscription_unpaid",
+    "subscription_cancelled",
+    "subscription_cancelling",
+    "subscription_cancellation_scheduled",
+    "subscription_scheduled_cancellation_removed",
+    "subscription_reactivated",
+    "subscription_paused",
+    "subscription_resumed",
+    "subscription_expired",
+    "subscription_deleted",
+    "billing_date_changed",
+)
 
+# By then the command that set it off has stored what it did, and the rest of the burst is here.
+_HEEDED_AFTER_S: Final = 1.0
 # What we read before a command has stored what it made would count as nobody's.
 _MAY_BE_OURS_S: Final = 20.0
 _LOOK_AGAIN_S: Final = 5.0
@@ -70,15 +72,12 @@ class WebhookHandlers:
 
     def routes(self) -> dict[str, Route]:
         """By routing key; what no other key matches is acknowledged and counted."""
-        by_event = {
-            event: partial(self.subscription_changed, cause=cause)
-            for event, cause in SUBSCRIPTION_EVENTS.items()
-        }
+        by_event = dict.fromkeys(SUBSCRIPTION_EVENTS, self.subscription_changed)
         by_event |= {
-            "payment_succeeded": partial(self.payment_made),
-            "payment_failed": partial(self.payment_failed),
-            "invoice_created": partial(self.invoice_made),
-            "invoice_notification": partial(self.invoice_made),
+            "payment_succeeded": self.payment_made,
+            "payment_failed": self.payment_failed,
+            "invoice_created": self.invoice_made,
+            "invoice_notification": self.invoice_made,
         }
         routes = {
             f"billing.{event}.v1": Route(WebhookReceived, handle)
@@ -87,39 +86,40 @@ class WebhookHandlers:
         routes["billing.#"] = Route(WebhookReceived, self.acknowledge)
         return routes
 
-    async def subscription_changed(
-        self, message: WebhookReceived, work: UnitOfWork, *, cause: str
-    ) -> None:
+    async def subscription_changed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
         zoho_id = hint.subscription.subscription_id if hint.subscription else None
         if zoho_id is None:
             self._count(message, "unmatched")
             return
+        await _settled(message)
         stored = await self.subscriptions.with_zoho_id(work.org, zoho_id)
         if stored is None:
-            await self._first_heard_of(message, work, zoho_id, cause)
+            await self._first_heard_of(message, work, zoho_id)
         elif not _answered(message, stored):
-            await self._refresh(message, work, stored, cause)
+            await self._refresh(message, work, stored)
 
     async def payment_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
+        await _settled(message)
         user = await self._user(message, hint)
         if user is None:
             return
         stored = await self._subscription_paid(work.org, user, hint)
         await self.payment_news.succeeded(work, user, hint, stored)
         if stored is not None and stored.status in ("unpaid", "dunning"):
-            await self._refresh(message, work, stored, "payment_succeeded")
+            await self._refresh(message, work, stored)
 
     async def payment_failed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
+        await _settled(message)
         user = await self._user(message, hint)
         if user is None:
             return
         stored = await self._subscription_paid(work.org, user, hint)
         await self.payment_news.failed(work, user, hint, stored)
         if stored is not None:
-            await self._refresh(message, work, stored, "payment_failed")
+            await self._refresh(message, work, stored)
 
     async def invoice_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
@@ -140,13 +140,13 @@ class WebhookHandlers:
         self._count(message, "unknown_event")
 
     async def _refresh(
-        self, message: WebhookReceived, work: UnitOfWork, stored: StoredSubscription, cause: str
+        self, message: WebhookReceived, work: UnitOfWork, stored: StoredSubscription
     ) -> None:
         user = await self.users.get(work.org, stored.user_id)
         assert user is not None  # noqa: S101 - subscriptions are stored after their users
         began = await self.subscriptions.now()
         now = _carried(message, stored) or await self._read(stored)
-        await self.news.compare(work, user, stored, now, cause=cause, origin="zoho", read_at=began)
+        await self.news.compare(work, user, stored, now, origin="zoho", read_at=began)
 
     async def _read(self, stored: StoredSubscription) -> Subscription:
         try:
@@ -158,7 +158,7 @@ class WebhookHandlers:
             return Subscription(subscription_id=stored.zoho_id, status="cancelled")
 
     async def _first_heard_of(
-        self, message: WebhookReceived, work: UnitOfWork, zoho_id: str, cause: str
+        self, message: WebhookReceived, work: UnitOfWork, zoho_id: str
     ) -> None:
         """A subscription we did not make, of a customer we know: it gets an id of ours."""
         user = await self._user(message, BillingWebhook.of(message.payload))
@@ -173,7 +173,6 @@ class WebhookHandlers:
             user,
             now.reference_id or self.subscriptions.id_of(work.org, zoho_id),
             now,
-            cause=cause,
             origin="zoho",
             read_at=began,
         )
@@ -221,6 +220,12 @@ class WebhookHandlers:
         self.metrics.webhooks_received.labels(
             product=message.product, outcome=outcome, org=message.org
         ).inc()
+
+
+async def _settled(message: WebhookReceived) -> None:
+    age_s = (datetime.now(UTC) - message.received_at).total_seconds()
+    if age_s < _HEEDED_AFTER_S:
+        await asyncio.sleep(min(_HEEDED_AFTER_S - age_s, _HEEDED_AFTER_S))
 
 
 def _answered(message: WebhookReceived, stored: StoredSubscription) -> bool:

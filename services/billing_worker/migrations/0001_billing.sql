@@ -83,6 +83,9 @@ CREATE TABLE {schema}.payments (
     PRIMARY KEY (org, payment_id)
 );
 
+-- ZR001, "changed meanwhile", is an error like any other for messaging: the message is handled again.
+-- (A serialization failure would pass for a database that is away, and the commit be repeated.)
+
 -- Take the user's next revision, if it still is the one that was read. Otherwise somebody else has
 -- changed what decides the user's tier: the whole commit fails, and the message is handled again.
 CREATE FUNCTION {schema}.take_revision(p_org text, p_user_id text, p_read bigint) RETURNS void
@@ -91,7 +94,7 @@ BEGIN
     UPDATE {schema}.users SET revision = revision + 1
     WHERE org = p_org AND user_id = p_user_id AND revision = p_read;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the user changed meanwhile' USING ERRCODE = 'serialization_failure';
+        RAISE EXCEPTION 'the user changed meanwhile' USING ERRCODE = 'ZR001';
     END IF;
 END $$;
 
@@ -103,6 +106,6 @@ BEGIN
     WHERE org = p_org AND invoice_id = p_invoice_id AND lease = p_lease AND announced_at IS NULL
     FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the invoice was announced by another' USING ERRCODE = 'serialization_failure';
+        RAISE EXCEPTION 'the invoice was announced by another' USING ERRCODE = 'ZR001';
     END IF;
 END $$;
