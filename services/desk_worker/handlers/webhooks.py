@@ -66,6 +66,8 @@ def _ticket_id(message: WebhookReceived) -> str | None:
 
 def _is_news(message: WebhookReceived, hint: TicketHint, escalation: Escalation) -> bool:
     """One read serves a burst: what was read later than the hint holds it already."""
+    if message.event == "ticket_delete":
+        return not escalation.state.gone  # a deletion leaves the time of the last change as it was
     told_at = hint.modified_time or message.event_time
     last = escalation.state.modified_at
     return told_at is None or last is None or told_at > last

@@ -1,0 +1,177 @@
+"""Escalations become tickets, once; what comes later goes onto them."""
+
+from __future__ import annotations
+
+import html
+
+import pytest
+
+from services.desk_worker import app
+from tests.desk_worker.conftest import QUEUE, Desk, escalation, settings
+from tests.surroundings import Surroundings
+
+
+async def test_an_escalation_becomes_a_ticket_with_the_whole_transcript(desk: Desk) -> None:
+    ticket = await desk.escalate()
+
+    assert ticket["description"] == (
+        "The customer insists on a person.<br /><br />--- Conversation Transcript ---<br />"
+        "user: I want &lt;b&gt;a person&lt;/b&gt;.<br />agent: Of course."
+    )
+    assert (ticket["subject"], ticket["priority"], ticket["status"]) == (
+        "Charged twice", "Medium", "Open",
+    )  # fmt: skip
+    [contact] = await desk.stage.sandbox.records("desk", "contacts")
+    assert contact["email"] == "ada@example.com"
+    notice = await desk.stage.event("notification.requested.v1", template="ticket_created")
+    assert (notice["user_id"], notice["email"]) == ("u1", "ada@example.com")
+
+
+async def test_no_id_and_no_address_of_zohos_leaves(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    closed = await desk.staff(ticket, "close", resolution=f"See {ticket['webUrl']}")
+    await desk.told(closed)
+    await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+
+    everything = repr(desk.stage.events)
+    assert not [
+        zoho for zoho in (ticket["id"], ticket["contactId"], "zoho.com") if zoho in everything
+    ]
+
+
+async def test_the_same_escalation_ten_times_is_one_ticket(desk: Desk) -> None:
+    for number in range(10):
+        await desk.stage.publish("support.escalated.v1", escalation(), message_id="m1")
+        await desk.stage.publish("support.escalated.v1", escalation(), message_id=f"other-{number}")
+    await desk.settle()
+
+    ours = [t for t in await desk.tickets() if t["cf"]["cf_app_escalation_id"] == "e1"]
+    assert len(ours) == 1
+    assert len(desk.events("ticket.created.v1")) == 1
+
+
+@pytest.mark.parametrize("field", ["cf_app_escalation_id", None])
+async def test_a_lost_answer_makes_no_second_ticket(
+    around: Surroundings, field: str | None
+) -> None:
+    chosen = settings(around, zoho_desk_escalation_field=field)
+    async with around.running(app.main, chosen, queue=QUEUE) as stage:
+        await stage.sandbox.fault("desk", "reset_after", operation="POST /tickets", times=1)
+
+        await stage.publish("support.escalated.v1", escalation())
+
+        await stage.event("ticket.created.v1", escalation_id="e1")
+        assert len(await stage.sandbox.records("desk", "tickets")) == 1
+
+
+async def test_a_long_transcript_goes_on_in_private_comments_and_nothing_is_cut(desk: Desk) -> None:
+    lines = [f"user: line {number} of <many> & more" for number in range(4_000)]
+
+    ticket = await desk.escalate(transcript="\n".join(lines))
+
+    comments = await desk.comments()
+    assert len(ticket["description"]) <= 65_535
+    assert "private comments" in ticket["description"]
+    assert [c["content"].splitlines()[-1] for c in comments] == [
+        f"ref e1/part-{number}" for number in range(1, len(comments) + 1)
+    ]
+    assert not any(comment["isPublic"] for comment in comments)
+    first = html.unescape(ticket["description"].replace("<br />", "\n"))
+    parts = [first, *(comment["content"] for comment in comments)]
+    assert [line for part in parts for line in part.splitlines() if "line" in line] == lines
+
+
+async def test_a_transcript_of_turns_says_who_spoke_and_when(desk: Desk) -> None:
+    turns = [
+        {"role": "user", "text": "Hello?", "at": "2026-11-01T10:00:00+01:00"},
+        {"role": "assistant", "text": "Hi."},
+    ]
+
+    ticket = await desk.escalate(transcript=turns)
+
+    assert "user [2026-11-01 09:00:00 UTC]: Hello?<br />assistant: Hi." in ticket["description"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"email": "a..b@example.com"}, "Requester: a..b@example.com"),
+        ({"email": "ada@ex_ample.com"}, "Requester: ada@ex_ample.com"),
+        ({"priority": "Urgent"}, "Priority asked for: Urgent"),
+    ],
+)
+async def test_what_desk_refuses_is_said_in_the_description_instead(
+    desk: Desk, change: dict[str, str], said: str
+) -> None:
+    ticket = await desk.escalate(**change)
+
+    assert said in ticket["description"]
+    assert ticket["priority"] == "Medium"
+    notice = await desk.stage.event("notification.requested.v1", template="ticket_created")
+    assert notice["email"] == change.get("email", "ada@example.com")
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+async def test_a_message_becomes_one_comment_that_ends_with_its_id(
+    desk: Desk, is_public: bool
+) -> None:
+    await desk.escalate()
+    await desk.stage.sandbox.fault("desk", "reset_after", operation="create_comment", times=1)
+    message = {
+        "escalation_id": "e1",
+        "message_id": "m7",
+        "author": "Ada",
+        "content": "One more thing.",
+        "is_public": is_public,
+    }
+
+    for _ in range(3):
+        await desk.stage.publish("support.message_added.v1", message)
+    await desk.stage.zoho("desk", "comments", "comment", lambda c: c)
+    await desk.settle()
+
+    [comment] = await desk.comments()
+    assert comment["content"] == "Ada:\nOne more thing.\n\nref m7"
+    assert comment["isPublic"] is is_public
+
+
+async def test_a_raised_priority_is_told_once_and_its_reason_is_a_comment(desk: Desk) -> None:
+    await desk.escalate()
+
+    raised = {"escalation_id": "e1", "priority": "High", "reason": "An important customer."}
+    await desk.stage.publish("support.priority_raised.v1", raised, message_id="m8")
+
+    event = await desk.stage.event("ticket.changed.v1", change="priority")
+    ticket = await desk.ticket()
+    await desk.told(ticket)
+    await desk.settle()
+    assert (event["priority"], ticket["priority"]) == ("High", "High")
+    assert len(desk.events("ticket.changed.v1")) == 1
+    [comment] = await desk.comments()
+    assert comment["content"].endswith("An important customer.\n\nref m8")
+
+
+async def test_a_closed_ticket_takes_no_escalation(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    await desk.staff(ticket, "close")
+
+    await desk.stage.publish(
+        "support.priority_raised.v1", {"escalation_id": "e1", "priority": "High"}
+    )
+
+    failed = await desk.stage.event("command.failed.v1", code="ticket_closed")
+    assert failed["routing_key"] == "support.priority_raised.v1"
+
+
+async def test_the_application_closes_a_ticket_with_its_own_words(desk: Desk) -> None:
+    await desk.escalate()
+
+    await desk.stage.publish(
+        "support.close_requested.v1", {"escalation_id": "e1", "resolution": "Refunded <50 EUR>."}
+    )
+
+    event = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+    assert event["resolution"] == "Refunded <50 EUR>."
+    assert (await desk.ticket())["statusType"] == "Closed"
+    notice = await desk.stage.event("notification.requested.v1", template="ticket_resolved")
+    assert notice["data"]["resolution"] == "Refunded <50 EUR>."

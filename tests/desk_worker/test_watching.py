@@ -1,0 +1,163 @@
+"""What becomes of tickets in Desk is told to the user: each thing once, whoever saw it."""
+
+from __future__ import annotations
+
+from services.desk_worker import app
+from tests.desk_worker.conftest import QUEUE, Desk, settings
+from tests.surroundings import Surroundings
+
+NEUTRAL = "Your request has been resolved."
+
+
+async def test_a_closed_ticket_is_told_with_its_resolution_as_plain_text(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    closed = await desk.staff(
+        ticket, "close", resolution="<div>It was a <b>reservation</b> &amp; is gone.</div>"
+    )
+
+    await desk.told(closed)
+
+    event = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+    assert event["resolution"] == "It was a reservation & is gone."
+    notice = await desk.stage.event("notification.requested.v1", template="ticket_resolved")
+    assert (notice["email"], notice["data"]["resolution"]) == (
+        "ada@example.com", "It was a reservation & is gone.",
+    )  # fmt: skip
+
+
+async def test_without_a_resolution_the_text_is_neutral(desk: Desk) -> None:
+    ticket = await desk.escalate()
+
+    await desk.told(await desk.staff(ticket, "close"))
+
+    event = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+    assert event["resolution"] == NEUTRAL
+
+
+async def test_a_closing_is_told_once_however_many_webhooks_speak_of_it(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    closed = await desk.staff(ticket, "close")
+
+    for event in ("Ticket_Update", "Ticket_Update", "Ticket_Comment_Add"):
+        await desk.told({**closed, "ticketId": closed["id"]}, event)
+    await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+    await desk.told(closed)
+    await desk.settle()
+
+    assert len(desk.events("ticket.resolved.v1")) == 1
+    assert (
+        len(
+            [
+                n
+                for n in desk.events("notification.requested.v1")
+                if n["template"] == "ticket_resolved"
+            ]
+        )
+        == 1
+    )
+
+
+async def test_reopened_and_closed_again_is_told_again(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    await desk.told(await desk.staff(ticket, "close"))
+    first = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+
+    await desk.told(await desk.staff(ticket, "reopen"))
+    reopened = await desk.stage.event("ticket.changed.v1", change="reopened")
+    await desk.stage.sandbox.load(
+        {"desk": {"tickets": [_an_hour_later({**await desk.ticket(), "status": "Closed"})]}}
+    )
+    await desk.told(await desk.ticket())
+
+    second = await desk.stage.event("ticket.resolved.v1", version=first["version"] + 2)
+    assert reopened["status_type"] == "open"
+    assert second["resolved_at"] > first["resolved_at"]
+
+
+async def test_a_closing_that_only_its_webhook_saw_is_taken_from_the_history(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    closed = await desk.staff(ticket, "close")
+    await desk.staff(ticket, "reopen")
+
+    await desk.told(closed)
+
+    await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
+    await desk.stage.event("ticket.changed.v1", change="reopened")
+    await desk.told(closed)
+    await desk.settle()
+    assert len(desk.events("ticket.resolved.v1")) == 1
+
+
+async def test_what_no_webhook_told_is_found_by_polling_and_told_once(around: Surroundings) -> None:
+    often = settings(around, desk_poll_every_s=0.3)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        desk = Desk(stage)
+        ticket = await desk.escalate()
+        await desk.staff(ticket, "close", resolution="Done.")
+
+        event = await stage.event("ticket.resolved.v1", escalation_id="e1")
+        await desk.told(await desk.ticket())
+        await desk.settle()
+
+        assert event["resolution"] == "Done."
+        assert len(desk.events("ticket.resolved.v1")) == 1
+
+
+async def test_a_change_of_status_priority_and_department_is_told(desk: Desk) -> None:
+    ticket = await desk.escalate()
+
+    await desk.told(await desk.staff(ticket, "edit", status="On Hold", priority="High"))
+    status = await desk.stage.event("ticket.changed.v1", change="status")
+    await desk.stage.event("ticket.changed.v1", change="priority")
+    await desk.told(await desk.staff(ticket, "move"))
+
+    await desk.stage.event("ticket.changed.v1", change="moved")
+    assert (status["status"], status["status_type"]) == ("On Hold", "on_hold")
+    notice = await desk.stage.event("notification.requested.v1", template="ticket_updated")
+    assert notice["data"]["status"] == "On Hold"
+
+
+async def test_a_merged_and_a_trashed_ticket_are_told_as_deleted(desk: Desk) -> None:
+    merged, trashed = await desk.escalate(), await desk.escalate(escalation_id="e2")
+
+    await desk.staff(merged, "merge")
+    await desk.told(merged, "Ticket_Delete")
+    await desk.told(await desk.staff(trashed, "trash"), "Ticket_Delete")
+
+    for escalation_id in ("e1", "e2"):
+        event = await desk.stage.event("ticket.changed.v1", escalation_id=escalation_id)
+        assert event["change"] == "deleted"
+
+
+async def test_a_ticket_that_a_known_user_opened_gets_an_id_of_ours(desk: Desk) -> None:
+    known = await desk.escalate()
+    mail = {**known, "id": "204600000000777777", "cf": {"cf_app_escalation_id": None}}
+    mail |= {"subject": "By mail", "description": "Hello", "email": "Ada@example.com"}
+    await desk.stage.sandbox.load({"desk": {"tickets": [mail]}})
+
+    await desk.told(mail, "Ticket_Add")
+    created = await desk.stage.event("ticket.created.v1", origin="zoho")
+    await desk.told(await desk.staff(mail, "close", resolution="Answered."))
+
+    resolved = await desk.stage.event("ticket.resolved.v1", origin="zoho")
+    assert created["user_id"] == resolved["user_id"] == "u1"
+    assert resolved["escalation_id"] == created["escalation_id"]
+    assert mail["id"] not in created["escalation_id"]
+
+
+async def test_a_ticket_of_a_stranger_is_nobodys_news(desk: Desk) -> None:
+    known = await desk.escalate()
+    strange = {**known, "id": "204600000000888888", "cf": {"cf_app_escalation_id": None}}
+    strange |= {"description": "Hello", "email": "stranger@example.com"}
+    await desk.stage.sandbox.load({"desk": {"tickets": [strange]}})
+
+    await desk.told(strange, "Ticket_Add")
+    await desk.settle()
+
+    assert not [body for _, body in desk.stage.events if body.get("origin") == "zoho"]
+
+
+def _an_hour_later(ticket: dict[str, object]) -> dict[str, object]:
+    """Closed long enough after the first closing to be another one."""
+    later = "2099-01-01T00:00:00.000Z"
+    return {**ticket, "statusType": "Closed", "closedTime": later, "modifiedTime": later}
