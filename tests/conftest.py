@@ -5,12 +5,14 @@ stopped after it. `RELAY_DEV_POSTGRES`, `RELAY_DEV_RABBITMQ` and `RELAY_DEV_RABB
 servers, and win.
 """
 
+import asyncio
 import json
 import os
 import socket
 import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -19,8 +21,14 @@ from urllib.request import Request, urlopen
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
-TEST_STACK = Path(__file__).parent.parent / ".run" / "test"
+from shared.storage.migrations import migrate
+from shared.storage.pool import connect
+
+ROOT = Path(__file__).parent.parent
+TEST_STACK = ROOT / ".run" / "test"
+SERVICES = ROOT / "services"
 
 
 class Management(NamedTuple):
@@ -79,13 +87,28 @@ def amqp_management(servers: Servers) -> Management:
     return servers.management
 
 
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with every schema in it, to be copied: migrating takes ten times as
+    long."""
+    name = f"template_{uuid.uuid4().hex}"
+    asyncio.run(_migrated(postgres_url, name))
+    yield name
+    asyncio.run(_execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
 @pytest.fixture
-async def database_url(postgres_url: str) -> AsyncIterator[str]:
-    """A database of the test's own, empty, gone after it."""
-    name = f"test_{uuid.uuid4().hex}"
-    await _execute(postgres_url, f'CREATE DATABASE "{name}"')
-    yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-    await _execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A database of the test's own, migrated, without a row in it; gone after the test."""
+    async with _database(postgres_url, f'TEMPLATE "{template}"') as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
+    """A database of the test's own, without a table in it; gone after the test."""
+    async with _database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -103,6 +126,28 @@ def amqp_url(servers: Servers) -> Iterator[str]:
     except HTTPError as error:
         if error.code != 404:  # a test may have deleted it to see what happens then
             raise
+
+
+@asynccontextmanager
+async def _database(postgres_url: str, options: str = "") -> AsyncIterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    await _execute(postgres_url, f'CREATE DATABASE "{name}" {options}')
+    yield _at(postgres_url, name)
+    await _execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def _migrated(postgres_url: str, name: str) -> None:
+    await _execute(postgres_url, f'CREATE DATABASE "{name}"')
+    url = SecretStr(_at(postgres_url, name))
+    async with connect(url, size=1) as pool:
+        for folder in sorted(SERVICES.glob("*/migrations")):
+            # Each service's schema has its name without the kind: billing_worker, billing.
+            schema = folder.parent.name.replace("webhook_", "").split("_")[0]
+            await migrate(pool, schema=schema, folder=folder)
+
+
+def _at(postgres_url: str, database: str) -> str:
+    return urlsplit(postgres_url)._replace(path=f"/{database}").geturl()
 
 
 async def _execute(url: str, statement: str) -> None:
