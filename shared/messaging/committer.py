@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +15,7 @@ import orjson
 
 from shared.crypto.data_key import DataKey
 from shared.crypto.envelope import Day, Vault
+from shared.errors import Postponed
 from shared.messaging.grouper import Grouper
 from shared.messaging.inbox import columns
 from shared.messaging.letter import Letter, place_of
@@ -26,6 +28,8 @@ from shared.storage.pool import unavailable_when_down
 Connection = asyncpg.pool.PoolConnectionProxy
 Versions = dict[tuple[str, str], int]
 
+_ANEW_S: Final = 0.05
+
 
 class ClaimLost(Exception):
     """Another attempt has the message now, or had: nothing of this one was written.
@@ -36,6 +40,18 @@ class ClaimLost(Exception):
     def __init__(self, *, settled: bool) -> None:
         super().__init__("the claim was lost")
         self.settled = settled
+
+
+class Overtaken(Postponed):
+    """What the unit was decided on has changed since it was read: decide anew, at once.
+
+    A change says so by failing with `serialization_failure`; the same unit would always fail.
+    """
+
+    code = "overtaken"
+
+    def __init__(self) -> None:
+        super().__init__("what it was decided on has changed meanwhile", retry_after_s=_ANEW_S)
 
 
 class Committer:
@@ -78,6 +94,7 @@ class Committer:
 
         Its messages are published in the background; what fails there is the relay's.
         Raises, on exit:
+            Overtaken: nothing was written.
             Unavailable: the database is away. Nothing was written, unless the answer was lost.
         """
         work = UnitOfWork(org=org, correlation_id=correlation_id)
@@ -88,7 +105,7 @@ class Committer:
         """Commit; the rows returned are to be published.
 
         Raises:
-            ClaimLost: nothing was written.
+            ClaimLost, Overtaken: nothing was written.
             Unavailable: as `begin`.
         """
         result = await self._group.run(work)
@@ -97,7 +114,7 @@ class Committer:
         return result
 
     async def _commit(self, group: list[UnitOfWork]) -> list[list[Row] | ClaimLost]:
-        with unavailable_when_down():
+        with unavailable_when_down(), _overtaken_when_stale():
             keys = {org: await self._vault.key_of(Day(org)) for org in {work.org for work in group}}
             async with self._pool.acquire() as connection, connection.transaction():
                 lost = await self._settle(connection, group)
@@ -161,6 +178,14 @@ class Committer:
             [counts[subject] for subject in ordered],
         )
         return {(org, subject): version - counts[org, subject] for org, subject, version in raised}
+
+
+@contextmanager
+def _overtaken_when_stale() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.SerializationError as error:
+        raise Overtaken from error
 
 
 async def _run_changes(connection: Connection, winners: Sequence[UnitOfWork]) -> None:
