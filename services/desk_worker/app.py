@@ -20,6 +20,7 @@ from services.desk_worker.lookout import Lookout
 from services.desk_worker.poller import Pace, Poller
 from services.desk_worker.repositories.escalations import Escalations
 from services.desk_worker.repositories.polls import Polls
+from services.desk_worker.said import Said
 from services.desk_worker.settings import Settings
 from services.desk_worker.tickets import Tickets
 from shared.contracts.commands import (
@@ -115,6 +116,7 @@ def webhooks(parts: Parts, shared: Desks) -> Mapping[str, Route]:
         escalations=shared.escalations,
         effects=parts.effects,
         lookout=shared.lookout,
+        said=Said(shared.escalations, shared.desk),
         adoption=shared.adoption,
         metrics=parts.metrics,
     )

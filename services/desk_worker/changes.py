@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 Kind = Literal["open", "onhold", "closed"]
-What = Literal["closed", "reopened", "status", "priority", "moved", "deleted"]
+What = Literal["closed", "reopened", "status", "priority", "moved", "deleted", "comment", "reply"]
 
 # `closedTime` and the history tell the same closing with times that differ by what Desk took for
 # it. Who closes, reopens and closes within this time has closed once.

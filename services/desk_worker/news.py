@@ -64,6 +64,13 @@ def announce(
             _announce_change(work, escalation, after, happening)
 
 
+def announce_said(
+    work: UnitOfWork, escalation: Escalation, happening: Happening, content: str | None
+) -> None:
+    """Somebody of staff wrote to the user: `content` as HTML, or None where Desk mailed it."""
+    _announce_change(work, escalation, escalation.state, happening, plain_text(content))
+
+
 def _announce_closed(
     work: UnitOfWork, escalation: Escalation, after: TicketState, closed: Happening, text: str
 ) -> None:
@@ -88,7 +95,11 @@ def _announce_closed(
 
 
 def _announce_change(
-    work: UnitOfWork, escalation: Escalation, after: TicketState, happening: Happening
+    work: UnitOfWork,
+    escalation: Escalation,
+    after: TicketState,
+    happening: Happening,
+    content: str | None = None,
 ) -> None:
     assert happening.what != "closed"  # noqa: S101 - for the type checker
     event = TicketChanged(
@@ -102,11 +113,12 @@ def _announce_change(
         status_type=_TYPES[after.kind],
     )
     work.publish(event, event_id=_event_id(escalation, happening, event))
-    if happening.what in ("status", "reopened"):
+    if happening.what in ("status", "reopened", "comment", "reply"):
         notice = TicketUpdatedNotice(
             escalation_id=escalation.escalation_id,
             subject=escalation.subject,
             status=_word(after.status),
+            content=content,
         )
         _notify(work, escalation, notice, happening)
 

@@ -79,7 +79,7 @@ class TicketCalls:
         check_parameters(call.request.query, TICKET_PARAMETERS)
         query = {k: v for k, v in call.request.query.items() if k not in ("orgId", "include")}
         rows, count = search_tickets(self._tickets.table.searched(), query, self._desk.tags_of)
-        return data(rows, count=count)
+        return data([self._with_contact(row) for row in rows], count=count)
 
     async def of_contact(self, call: Call) -> web.StreamResponse:
         contact = self._desk.contacts.get(call.path("id"))
@@ -162,15 +162,20 @@ class TicketCalls:
                 return tag
         return self._desk.tags.add({"name": name, "tagType": "MANUAL", "ticketIds": []})
 
+    def _with_contact(self, ticket: Record) -> Record:
+        contact = self._desk.contacts.table.get(ticket["contactId"])
+        if contact is None:
+            return ticket
+        keys = ("id", "firstName", "lastName", "email", "phone", "mobile", "type", "isSpam")
+        return {**ticket, "contact": {key: contact.get(key) for key in keys} | {"account": None}}
+
     def _with_included(self, call: Call, ticket: Record) -> Record:
         wanted = {part.strip() for part in call.query("include").split(",") if part}
         if wanted - _INCLUDES:
             raise unprocessable("The value passed for the 'include' query parameter is invalid.")
         shown = dict(ticket)
-        contact = self._desk.contacts.table.get(ticket["contactId"])
-        if "contacts" in wanted and contact:
-            keys = ("id", "firstName", "lastName", "email", "phone", "mobile", "type", "isSpam")
-            shown["contact"] = {key: contact.get(key) for key in keys} | {"account": None}
+        if "contacts" in wanted:
+            shown = self._with_contact(shown)
         if "departments" in wanted and (dept := self._desk.departments.get(ticket["departmentId"])):
             shown["department"] = {"id": dept["id"], "name": dept["name"]}
         if "assignee" in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.desk_worker import app
+from services.zoho_sandbox.driver import SandboxDriver
 from tests.desk_worker.conftest import QUEUE, Desk, settings
 from tests.surroundings import Surroundings
 
@@ -161,3 +162,49 @@ def _an_hour_later(ticket: dict[str, object]) -> dict[str, object]:
     """Closed long enough after the first closing to be another one."""
     later = "2099-01-01T00:00:00.000Z"
     return {**ticket, "statusType": "Closed", "closedTime": later, "modifiedTime": later}
+
+
+async def test_a_public_comment_of_staff_is_told_and_a_private_one_never(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    await desk.staff(ticket, "comment", content="<p>We are <i>on it</i>.</p>", isPublic=True)
+    await desk.staff(ticket, "comment", content="The user is difficult.", isPublic=False)
+
+    for comment in await desk.comments():
+        await desk.told(comment, "Ticket_Comment_Add")
+        await desk.told(comment, "Ticket_Comment_Add")
+    notice = await desk.stage.event("notification.requested.v1", template="ticket_updated")
+    await desk.settle()
+
+    assert notice["data"]["content"] == "We are on it."
+    assert [event["change"] for event in desk.events("ticket.changed.v1")] == ["comment"]
+    assert "difficult" not in repr(desk.stage.events)
+
+
+async def test_a_reply_of_an_agent_is_told_and_one_of_the_customer_is_not(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    for direction in ("in", "out"):
+        await desk.staff(ticket, "reply", direction=direction, content="Hello")
+
+    for thread in await desk.stage.sandbox.records("desk", "threads"):
+        await desk.told(thread, "Ticket_Thread_Add")
+    await desk.stage.event("ticket.changed.v1", change="reply")
+    await desk.settle()
+
+    assert [event["change"] for event in desk.events("ticket.changed.v1")] == ["reply"]
+
+
+async def test_closings_between_two_polls_are_taken_from_the_history(around: Surroundings) -> None:
+    async with around.running(app.main, settings(around), queue=QUEUE) as stage:
+        ticket = await Desk(stage).escalate()
+    async with SandboxDriver(around.sandbox_url) as staff:  # nobody watches
+        await staff.ticket(ticket["id"], "close")
+        await staff.ticket(ticket["id"], "reopen")
+
+    often = settings(around, desk_poll_every_s=0.3)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        desk = Desk(stage)
+        await desk.settle()
+        await stage.event("ticket.resolved.v1", escalation_id="e1")
+        await stage.event("ticket.changed.v1", change="reopened")
+
+        assert len(desk.events("ticket.resolved.v1")) == 1

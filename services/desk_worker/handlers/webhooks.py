@@ -8,6 +8,7 @@ from typing import Any
 from services.desk_worker.adoption import Adoption, email_in
 from services.desk_worker.lookout import Lookout
 from services.desk_worker.repositories.escalations import Escalation, Escalations
+from services.desk_worker.said import Said
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import DeskWebhook, TicketHint
 from shared.errors import Postponed
@@ -18,6 +19,9 @@ from shared.zoho.effects import Effects
 
 # A ticket is made, and then we learn its id: meanwhile Desk may speak of it already.
 UNTIL_KNOWN_S = 5.0
+# Everything else that Desk posts changes nothing that we tell, and costs no call.
+_OF_STATE = ("ticket_add", "ticket_update", "ticket_delete")
+_OF_WORDS = ("ticket_comment_add", "ticket_thread_add")
 
 
 async def notice_ticket(
@@ -27,12 +31,13 @@ async def notice_ticket(
     escalations: Escalations,
     effects: Effects,
     lookout: Lookout,
+    said: Said,
     adoption: Adoption,
     metrics: Metrics,
 ) -> None:
     work.record(CLOSE_WEBHOOK, message.webhook_id)
     ticket_id = _ticket_id(message)
-    if ticket_id is None:
+    if ticket_id is None or message.event not in (*_OF_STATE, *_OF_WORDS):
         return
     escalation = await escalations.of_ticket(work.org, ticket_id)
     if escalation is None:
@@ -40,13 +45,21 @@ async def notice_ticket(
             raise Postponed("a ticket is being made", retry_after_s=UNTIL_KNOWN_S)
         if not await adoption.adopt(work, ticket_id, email_in(_resource(message))):
             metrics.webhooks_received.labels("desk", "unmatched", work.org).inc()
-        return
+    elif message.event in _OF_WORDS:
+        await said.tell(work, escalation, message.event, _resource(message))
+    else:
+        await _look(message, work, escalation, lookout)
+
+
+async def _look(
+    message: WebhookReceived, work: UnitOfWork, escalation: Escalation, lookout: Lookout
+) -> None:
     told = DeskWebhook.model_validate(message.payload)
-    closing = _closing(message, told.ticket)
+    closing = told.ticket.closed_time if _is_closed(told.ticket) else None
     untold = closing is not None and not await lookout.is_told(escalation, closing)
     # It was reopened, and of the closing before it nobody told us.
     missed = _is_closed(told.before) and escalation.state.kind != "closed"
-    if untold or missed or _is_news(message, told.ticket, escalation):
+    if untold or missed or _is_news(message, told.ticket.modified_time, escalation):
         await lookout.look(work, escalation, hinted_closing=closing, look_back=missed)
 
 
@@ -56,26 +69,19 @@ def _resource(message: WebhookReceived) -> dict[str, Any]:
 
 
 def _ticket_id(message: WebhookReceived) -> str | None:
-    """Comments and threads name their ticket; a ticket is its own. None for anything else."""
-    if not message.event.startswith("ticket_"):
-        return None
+    """Comments and threads name their ticket; a ticket is its own."""
     resource = _resource(message)
     found = resource.get("ticketId") or resource.get("id")
     return None if found is None else str(found)
 
 
-def _is_news(message: WebhookReceived, hint: TicketHint, escalation: Escalation) -> bool:
+def _is_news(message: WebhookReceived, modified: datetime | None, escalation: Escalation) -> bool:
     """One read serves a burst: what was read later than the hint holds it already."""
     if message.event == "ticket_delete":
         return not escalation.state.gone  # a deletion leaves the time of the last change as it was
-    told_at = hint.modified_time or message.event_time
+    told_at = modified or message.event_time
     last = escalation.state.modified_at
     return told_at is None or last is None or told_at > last
-
-
-def _closing(message: WebhookReceived, hint: TicketHint) -> datetime | None:
-    is_ticket = message.event in ("ticket_add", "ticket_update")
-    return hint.closed_time if is_ticket and _is_closed(hint) else None
 
 
 def _is_closed(hint: TicketHint | None) -> bool:

@@ -142,6 +142,20 @@ class Escalations:
         )
         return [row["at"] for row in rows]
 
+    async def was_told(self, escalation: Escalation, happening: Happening) -> bool:
+        """Whether exactly this was told before."""
+        told = await self._pool.fetchval(
+            """
+            SELECT EXISTS (SELECT FROM desk.transitions
+                           WHERE org = $1 AND escalation_id = $2 AND kind = $3 AND at = $4)
+            """,
+            escalation.org,
+            escalation.escalation_id,
+            happening.what,
+            happening.at,
+        )
+        return bool(told)
+
     async def words_for_closed(self, org: str) -> set[str]:
         """Statuses that were seen to mean closed, in lower case: histories tell only words."""
         rows = await self._pool.fetch(
