@@ -29,6 +29,7 @@ Connection = asyncpg.pool.PoolConnectionProxy
 Versions = dict[tuple[str, str], int]
 
 _ANEW_S: Final = 0.05
+_STALE: Final = ("40001", "ZR001")
 
 
 class ClaimLost(Exception):
@@ -45,7 +46,8 @@ class ClaimLost(Exception):
 class Overtaken(Postponed):
     """What the unit was decided on has changed since it was read: decide anew, at once.
 
-    A change says so by failing with `serialization_failure`; the same unit would always fail.
+    A change says so by failing with `serialization_failure`, or ZR001; the same unit would always
+    fail.
     """
 
     code = "overtaken"
@@ -184,7 +186,9 @@ class Committer:
 def _overtaken_when_stale() -> Iterator[None]:
     try:
         yield
-    except asyncpg.SerializationError as error:
+    except asyncpg.PostgresError as error:
+        if error.sqlstate not in _STALE:
+            raise
         raise Overtaken from error
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from shared.contracts.commands import UserUpdated
 from shared.messaging.settlement import Ack
 from shared.messaging.unit_of_work import UnitOfWork
@@ -14,13 +16,14 @@ _TAKE_REVISION = """
     BEGIN
         UPDATE test.ground SET revision = revision + 1 WHERE revision = {read};
         IF NOT found THEN
-            RAISE EXCEPTION 'it changed meanwhile' USING ERRCODE = 'serialization_failure';
+            RAISE EXCEPTION 'it changed meanwhile' USING ERRCODE = '{sqlstate}';
         END IF;
     END $$
     """
 
 
-async def test_what_was_decided_on_old_ground_is_decided_anew(bench: Bench) -> None:
+@pytest.mark.parametrize("sqlstate", ["serialization_failure", "ZR001"])
+async def test_what_was_decided_on_old_ground_is_decided_anew(bench: Bench, sqlstate: str) -> None:
     pool = bench.parts.pool
     await pool.execute("CREATE TABLE test.ground AS SELECT 1 AS revision")
     decided, go_on = asyncio.Event(), asyncio.Event()
@@ -30,7 +33,7 @@ async def test_what_was_decided_on_old_ground_is_decided_anew(bench: Bench) -> N
         if message.full_name == "slow" and not decided.is_set():
             decided.set()
             await go_on.wait()
-        work.record(_TAKE_REVISION.format(read=read))
+        work.record(_TAKE_REVISION.format(read=read, sqlstate=sqlstate))
         await note(message, work)
 
     await bench.start({"user.updated.v1": decide})
@@ -54,7 +57,7 @@ async def test_one_on_old_ground_does_not_hold_up_those_that_commit_with_it(benc
     async def decide(message: UserUpdated, work: UnitOfWork) -> None:
         read = next(revisions) if message.full_name == "stale" else None
         if read is not None:
-            work.record(_TAKE_REVISION.format(read=read))
+            work.record(_TAKE_REVISION.format(read=read, sqlstate="ZR001"))
         if read != 1:
             await together.wait()
         await note(message, work)
