@@ -10,11 +10,14 @@ from pathlib import Path
 from services.crm_worker.flusher import Flusher, Pace
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
+from services.crm_worker.handlers.webhooks import acknowledge
 from services.crm_worker.repositories.contacts import Contacts
 from services.crm_worker.settings import Settings
 from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
+from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.routes import Lane, Route
+from shared.observability.metrics import Metrics
 from shared.worker import Parts, worker_parts
 from shared.zoho.crm import ZohoCrm
 from shared.zoho.effects import Effects
@@ -47,6 +50,7 @@ def lanes(parts: Parts, contacts: Contacts, crm: ZohoCrm) -> list[Lane]:
     return [
         Lane("commands", commands(contacts, crm, parts.effects), prefetch=prefetch),
         Lane("events", events(contacts), prefetch=prefetch),
+        Lane("webhooks", webhooks(parts.metrics), prefetch=prefetch),
     ]
 
 
@@ -63,3 +67,7 @@ def events(contacts: Contacts) -> Mapping[str, Route]:
     return {
         "subscription.changed.v1": Route(SubscriptionChanged, partial(want_tier, contacts=contacts))
     }
+
+
+def webhooks(metrics: Metrics) -> Mapping[str, Route]:
+    return {"crm.#": Route(WebhookReceived, partial(acknowledge, metrics=metrics))}

@@ -83,7 +83,8 @@ class WebhookHandlers:
             f"billing.{event}.v1": Route(WebhookReceived, handle)
             for event, handle in by_event.items()
         }
-        routes["billing.#"] = Route(WebhookReceived, self.acknowledge)
+        for product in ("billing", "books"):
+            routes[f"{product}.#"] = Route(WebhookReceived, self.acknowledge)
         return routes
 
     async def subscription_changed(self, message: WebhookReceived, work: UnitOfWork) -> None:
