@@ -1,84 +1,171 @@
 """Write the settings that the containers read, before any of them starts.
 
-With Zoho's credentials in the environment (compose passes `.env`), those; without, or once the
-profile `demo` was used, the sandbox's, with keys made here. What is made is kept in the volumes:
-what the keys have sealed must stay readable. The client secret and the refresh token go to
-token-service alone, in a volume that no other service mounts.
+    python -m deploy.compose.settings                writes them (the service `settings`)
+    python -m deploy.compose.settings --demo         only says that .env is not for the next start
+    python -m deploy.compose.settings --addresses    prints where everything is, for this machine
+
+Each audience has a volume of its own, mounted here below /settings; what was made once, and must
+stay as long as the data that it opens, is in /kept, which nothing else mounts.
 """
 
 from __future__ import annotations
 
-import base64
-import os
-import secrets
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-ALL = Path("/settings")
-TOKEN_SERVICE = Path("/token-settings")
-DEMO_ONLY = ALL / "demo-only"
-ONLY_FOR_TOKEN_SERVICE = ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET", "ZOHO_REFRESH_TOKEN")
-SANDBOX = "http://zoho-sandbox:8090"
-STACK = {
-    "AMQP_URL": "amqp://relay:relay@rabbitmq:5672/",
-    "DATABASE_URL": "postgresql://relay:relay@postgres:5432/relay",
-    "TOKEN_SERVICE_URL": "http://token-service:8081",
-}
+from deploy.local import credentials, environment
+from deploy.local.processes import write_private
+
+SERVICES = ("webhook-gateway", "billing-worker", "crm-worker", "desk-worker", "token-service")
+# The stack's own; a .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
+_OWN = (
+    *("AMQP_URL", "DATABASE_URL", "TOKEN_SERVICE_URL", "ZOHO_RELAY_ENV_FILE"),
+    *("HTTP_HOST", "HTTP_PORT", "METRICS_PORT"),
+)
+_SANDBOX, _REAL = "the sandbox", "the Zoho of .env"
+_SANDBOX_URL = "http://zoho-sandbox:8090"
+_GATEWAY_URL = "http://webhook-gateway:8080"
 
 
-def kept() -> dict[str, str]:
-    """Keys and secrets of this installation: made once, then read."""
-    path = TOKEN_SERVICE / "made.env"
-    if path.exists():
-        return dict(line.split("=", 1) for line in path.read_text().splitlines())
-    made = {
-        "ENCRYPTION_KEYS": _key("e1"),
-        "INDEX_KEYS": _key("i1"),
-        "TOKEN_SERVICE_KEY": secrets.token_hex(24),
-        "ZOHO_WEBHOOK_SECRET": secrets.token_hex(16),
-        "ZOHO_CRM_CHANNEL_TOKEN": secrets.token_hex(16),
-        "ZOHO_CRM_WEBHOOK_SECRET": secrets.token_hex(16),
+class OtherZoho(Exception):
+    """The volumes hold data of another Zoho than the one that this start is for."""
+
+
+def write_settings(root: Path) -> str:
+    """Write one file per container; returns whose Zoho the services will use.
+
+    That is the one of .env, if that names a client and the profile `demo` is not on; else the
+    sandbox.
+
+    Raises:
+        OtherZoho: nothing is written.
+        ForeignZoho: a URL for the sandbox is not the sandbox's; nothing is written.
+    """
+    given = _given(root)
+    zoho = _REAL if given else _SANDBOX
+    _stay_with(zoho, root / "kept" / "zoho")
+    made = credentials.load_or_make(root / "kept" / "secrets.json")
+    for_sandbox = _generated(made) | environment.zoho_settings(_SANDBOX_URL)
+    settings = (_without_zoho(_generated(made)) | given if given else for_sandbox) | _stack(made)
+    if not given:
+        environment.refuse_foreign_zoho(settings, _SANDBOX_URL)
+    places = root / "settings"
+    for service in SERVICES:
+        own = environment.of_service(service, settings)
+        _publish(places / service / "relay.env", _env_file(own))
+    # Beside a real Zoho the sandbox idles, with credentials that open nothing.
+    _publish(places / "zoho-sandbox" / "sandbox.env", _env_file(_of_sandbox(for_sandbox)))
+    _publish(places / "postgres" / "password", made["database_password"])
+    _publish(
+        places / "rabbitmq" / "rabbitmq.conf",
+        f"default_user = relay\ndefault_pass = {made['amqp_password']}\n",
+    )
+    return zoho
+
+
+def leave_env_file_alone(root: Path) -> None:
+    """Say that the next start is the demo's."""
+    (root / "kept" / "demo").touch()
+
+
+def addresses(root: Path) -> str:
+    """What a client on this machine needs, by the names that `make up` uses in stack.env."""
+    made = credentials.load_or_make(root / "kept" / "secrets.json")
+    user = f"relay:{made['amqp_password']}@127.0.0.1"
+    found = {
+        "AMQP_URL": f"amqp://{user}:5672/",
+        "RABBITMQ_API_URL": f"http://{user}:15672",
+        "GATEWAY_URL": "http://127.0.0.1:8080",
+        "SANDBOX_URL": "http://127.0.0.1:8090",
     }
-    _write(path, made)
-    return made
+    return "".join(f"{name}={value}\n" for name, value in found.items())
 
 
-def _key(key_id: str) -> str:
-    return f"{key_id}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+def _given(root: Path) -> dict[str, str]:
+    """What .env sets; nothing when it names no client of Zoho's, or is not to be read."""
+    demo = root / "kept" / "demo"
+    if demo.exists():
+        demo.unlink()  # for this start only
+        return {}
+    env_file = root / "checkout" / ".env"
+    given = environment.read_env_file(env_file) if env_file.is_file() else {}
+    if "ZOHO_CLIENT_ID" not in given:
+        return {}
+    return {name: value for name, value in given.items() if not name.endswith(_OWN)}
 
 
-def of_the_sandbox() -> dict[str, str]:
-    """What makes the sandbox their Zoho. The ids are the sandbox's defaults."""
+def _stay_with(zoho: str, kept: Path) -> None:
+    # The ids of one Zoho mean nothing in another, or somebody else.
+    before = kept.read_text() if kept.exists() else zoho
+    if before != zoho:
+        raise OtherZoho(
+            f"these volumes hold data of {before}, and this start is for {zoho}. Either delete them"
+            " (docker compose down -v), or take others (docker compose -p <another name> …)"
+        )
+    kept.write_text(zoho)
+
+
+def _generated(made: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in made.items() if name.isupper()}
+
+
+def _without_zoho(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if not name.startswith("ZOHO_")}
+
+
+def _stack(made: Mapping[str, str]) -> dict[str, str]:
     return {
-        "ZOHO_ACCOUNTS_URL": f"{SANDBOX}/accounts",
-        "ZOHO_BILLING_URL": f"{SANDBOX}/billing/v1",
-        "ZOHO_BOOKS_URL": f"{SANDBOX}/books/v3",
-        "ZOHO_CRM_URL": f"{SANDBOX}/crm",
-        "ZOHO_DESK_URL": f"{SANDBOX}/desk/api/v1",
-        "ZOHO_DESK_JWKS_URL": f"{SANDBOX}/.well-known/jwks.json",
+        "AMQP_URL": f"amqp://relay:{made['amqp_password']}@rabbitmq:5672/",
+        "DATABASE_URL": f"postgresql://relay:{made['database_password']}@postgres:5432/relay",
+        "TOKEN_SERVICE_URL": "http://token-service:8081",
     }
 
 
-def _write(path: Path, values: dict[str, str]) -> None:
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{name}={value}\n" for name, value in sorted(values.items())))
-
-
-def main() -> None:
-    if "--only-demo-from-now-on" in sys.argv:
-        DEMO_ONLY.touch()
-        return
-    given = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("ZOHO_") or name in {"ENCRYPTION_KEYS", "INDEX_KEYS", "LOG_LEVEL"}
+def _of_sandbox(settings: Mapping[str, str]) -> dict[str, str]:
+    targets = environment.webhook_targets(_GATEWAY_URL, settings)
+    return {
+        **environment.sandbox_settings(settings, 8090, Path("/state/state.json")),
+        "SANDBOX_HOST": "0.0.0.0",  # noqa: S104 - in a container; published on loopback
+        "SANDBOX_TARGETS": json.dumps(targets),
     }
-    real = bool(given.get("ZOHO_CLIENT_ID")) and not DEMO_ONLY.exists()
-    values = kept() | STACK | (given if real else of_the_sandbox())
-    _write(TOKEN_SERVICE / "relay.env", values)
-    _write(ALL / "relay.env", {k: v for k, v in values.items() if k not in ONLY_FOR_TOKEN_SERVICE})
-    sys.stdout.write(f"settings written for {'the Zoho of .env' if real else 'the sandbox'}\n")
+
+
+def _env_file(values: Mapping[str, str]) -> str:
+    """The lines, as python-dotenv reads them, and a shell where no value holds a quote."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(values.items()))
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    # In quotes too, python-dotenv puts in variables; the default of an empty name is the sign.
+    return "'" + escaped.replace("${", "${:-$}{") + "'"
+
+
+def _publish(file: Path, content: str) -> None:
+    """Readable by all, for all who see the volume are meant to, and each has a user of its own."""
+    write_private(file, content.encode())
+    file.chmod(0o444)
+
+
+def main(arguments: list[str], root: Path = Path("/")) -> int:
+    match arguments:
+        case ["--demo"]:
+            leave_env_file_alone(root)
+        case ["--addresses"]:
+            sys.stdout.write(addresses(root))
+        case []:
+            try:
+                sys.stdout.write(f"settings written, for {write_settings(root)}\n")
+            except (OtherZoho, environment.ForeignZoho) as error:
+                print(f"zoho-relay: {error}", file=sys.stderr)
+                return 1
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
