@@ -26,6 +26,9 @@ from pydantic import SecretStr
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
 
+# Requests of our clients are recorded in every run, and compared with Zoho's own files at its end.
+pytest_plugins = ("tests.contract.plugin",)
+
 ROOT = Path(__file__).parent.parent
 TEST_STACK = ROOT / ".run" / "test"
 SERVICES = ROOT / "services"
