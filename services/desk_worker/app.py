@@ -39,8 +39,8 @@ from shared.zoho.http import Operation
 
 SERVICE, SCHEMA = "desk-worker", "desk"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Cheap, and there whenever Desk is: asked first after a pause.
-PROBE = Operation("desk", "get_department", "GET", repeatable=True)
+# Asked first after a pause. It needs no scope that tickets do not need.
+PROBE = (Operation("desk", "list_tickets", "GET", repeatable=True, weight=3), "/tickets?limit=1")
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,13 @@ class Desks:
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    probe = (PROBE, f"/departments/{settings.zoho_desk_department_id}")
     async with worker_parts(
         SERVICE,
         SCHEMA,
         settings,
         migrations=MIGRATIONS,
         organization_ids={"desk": settings.zoho_desk_org_id},
-        probes={"desk": probe},
+        probes={"desk": PROBE},
     ) as parts:
         shared = desks(parts, settings)
         async with parts.messaging(lanes(parts, shared)) as messaging:
