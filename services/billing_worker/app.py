@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from services.billing_worker.books_contacts import BooksContacts
 from services.billing_worker.customers import Customers
 from services.billing_worker.handlers.invoices import InvoiceHandlers
+from services.billing_worker.handlers.own_invoices import OwnInvoiceHandlers
+from services.billing_worker.handlers.payments import PaymentHandlers
 from services.billing_worker.handlers.reports import ReportHandlers
 from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
 from services.billing_worker.handlers.users import sign_up, update_user
 from services.billing_worker.handlers.webhooks import WebhookHandlers
 from services.billing_worker.invoice_finder import InvoiceFinder
+from services.billing_worker.invoice_news import InvoiceNews
 from services.billing_worker.payment_news import PaymentNews
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.payments import Payments
@@ -23,8 +27,14 @@ from services.billing_worker.repositories.users import Users
 from services.billing_worker.settings import Settings
 from services.billing_worker.subscription_news import SubscriptionNews
 from shared.contracts.commands import (
+    InvoiceCreateRequested,
     InvoiceListRequested,
     InvoiceRequested,
+    InvoiceVoidRequested,
+    InvoiceWriteOffRequested,
+    PaymentCollectRequested,
+    PaymentRecordRequested,
+    PaymentRefundRequested,
     ReportReceivablesRequested,
     ReportRevenueRequested,
     ReportSummaryRequested,
@@ -113,14 +123,35 @@ class Worker:
         ]
 
     def urgent(self) -> Mapping[str, Route]:
-        handlers = self._subscriptions(Lane.URGENT)
+        subscriptions = self._subscriptions(Lane.URGENT)
+        payments = PaymentHandlers(
+            zoho=self.zoho.on(Lane.URGENT),
+            effects=self.parts.effects,
+            users=self.users,
+            customers=self._customers(Lane.URGENT),
+            invoices=self.invoices,
+            payments=self.payments,
+        )
         return {
-            "subscription.cancel_requested.v1": Route(SubscriptionCancelRequested, handlers.cancel),
+            "subscription.cancel_requested.v1": Route(
+                SubscriptionCancelRequested, subscriptions.cancel
+            ),
+            "payment.record_requested.v1": Route(PaymentRecordRequested, payments.record),
+            "payment.collect_requested.v1": Route(PaymentCollectRequested, payments.collect),
+            "payment.refund_requested.v1": Route(PaymentRefundRequested, payments.refund),
         }
 
     def commands(self) -> Mapping[str, Route]:
         handlers = self._subscriptions(Lane.COMMANDS)
         customers = self._customers(Lane.COMMANDS)
+        invoices = OwnInvoiceHandlers(
+            books=self.books,
+            users=self.users,
+            contacts=BooksContacts(self.books, self.users),
+            invoices=self.invoices,
+            news=InvoiceNews(self.books, self.invoices),
+            invoice_field=self.settings.zoho_books_invoice_field,
+        )
         return {
             "user.signed_up.v1": Route(
                 UserSignedUp, partial(sign_up, users=self.users, customers=customers)
@@ -133,11 +164,19 @@ class Worker:
             "subscription.reactivate_requested.v1": Route(
                 SubscriptionReactivateRequested, handlers.reactivate
             ),
+            "invoice.create_requested.v1": Route(InvoiceCreateRequested, invoices.create),
+            "invoice.void_requested.v1": Route(InvoiceVoidRequested, invoices.void),
+            "invoice.write_off_requested.v1": Route(InvoiceWriteOffRequested, invoices.write_off),
         }
 
     def reads(self) -> Mapping[str, Route]:
         books = self.books.on(Lane.READS)
-        invoices = InvoiceHandlers(books=books, users=self.users, invoices=self.invoices)
+        invoices = InvoiceHandlers(
+            books=books,
+            users=self.users,
+            contacts=BooksContacts(books, self.users),
+            invoices=self.invoices,
+        )
         reports = ReportHandlers(books=books, organization_id=self.settings.books_organization_id)
         return {
             "invoice.requested.v1": Route(InvoiceRequested, invoices.show),
@@ -158,6 +197,7 @@ class Worker:
             invoices=self.invoices,
             news=self.news,
             payment_news=PaymentNews(self.zoho, self.payments, self.invoices),
+            invoice_news=InvoiceNews(self.books, self.invoices),
             metrics=self.parts.metrics,
         ).routes()
 

@@ -6,7 +6,7 @@ from services.billing_worker.person import display_name
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.events import CustomerCreated
 from shared.crypto.envelope import User as KeyOfUser
-from shared.errors import NotYetKnown
+from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.zoho.billing import CREATE_CUSTOMER, ZohoBilling
 from shared.zoho.billing_models import Customer
@@ -57,6 +57,17 @@ class Customers:
         await self._users.record_customer(work, user.user_id, customer_id)
         work.publish(CustomerCreated(user_id=user.user_id, adopted=result.get("adopted", False)))
         return customer_id
+
+    async def card(self, customer_id: str) -> str:
+        """Billing's id of a card of theirs that can be charged.
+
+        Raises:
+            PermanentError: `no_stored_card`.
+        """
+        for card in await self._zoho.cards(customer_id):
+            if card.status in (None, "active"):
+                return card.card_id
+        raise PermanentError("the user has no stored card", code="no_stored_card")
 
     async def _create(self, user: User, email: str, permit: Permit) -> Customer:
         return await self._zoho.create_customer(

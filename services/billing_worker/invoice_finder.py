@@ -14,9 +14,9 @@ from typing import Final, Self
 
 import structlog
 
+from services.billing_worker.invoice_news import issued
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
-from shared.contracts.events import InvoiceIssued
 from shared.errors import IntegrationError, Misconfigured, Postponed
 from shared.messaging.committer import Committer
 from shared.observability import logs
@@ -118,17 +118,12 @@ class InvoiceFinder:
             self._invoices.hold(work, one)
             await self._invoices.record(work, one.invoice_id, user.user_id, invoice)
             work.publish(
-                InvoiceIssued(
-                    user_id=user.user_id,
-                    invoice_id=one.invoice_id,
-                    number=invoice.invoice_number,
-                    status=invoice.status,
-                    total=invoice.total,
-                    balance=invoice.balance,
-                    currency=invoice.currency_code or "",
-                    date=invoice.date or datetime.now(UTC).date(),
-                    due_date=invoice.due_date,
+                issued(
+                    one.invoice_id,
+                    user.user_id,
+                    invoice,
                     subscription_id=one.subscription_id,
+                    origin="zoho",
                 )
             )
 

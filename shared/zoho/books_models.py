@@ -98,6 +98,7 @@ class Contact(ZohoModel):
     contact_id: ZohoId
     contact_name: Text = None
     email: Text = None
+    currency_code: Text = None
 
 
 class Organization(ZohoModel):

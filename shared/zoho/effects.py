@@ -138,6 +138,10 @@ class Effects:
                     return await self._act(key, number, act, permit, settle_s, owner)
             # Another replica intends the same: see what it has come to.
 
+    async def knows(self, key: EffectKey) -> bool:
+        """Whether it was ever begun: what Zoho tells of it is then our own doing."""
+        return await self._journal.entry(key) is not None
+
     async def any_open(self, org: str, product: str | None = None) -> bool:
         """Whether something of this organization may have been made that we do not know of yet."""
         return await self._journal.any_open(org, product)

@@ -99,6 +99,7 @@ def settings(database_url: str, amqp_url: str, sandbox_url: str) -> dict[str, An
         "zoho_books_url": f"{sandbox_url}/books/v3",
         "zoho_organization_id": SandboxSettings().organization_id,
         "zoho_billing_user_field": "cf_app_user_id",
+        "zoho_books_invoice_field": "cf_app_invoice_id",
         "zoho_free_plan_codes": "free",
         "zoho_minute_calls": 10_000,
         "effect_write_s": 1.0,

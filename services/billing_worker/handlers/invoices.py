@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import Final
 
+from services.billing_worker.books_contacts import BooksContacts
 from services.billing_worker.pdf_links import without_links
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
@@ -29,6 +30,7 @@ _PAGE: Final = 50
 class InvoiceHandlers:
     books: ZohoBooks
     users: Users
+    contacts: BooksContacts
     invoices: Invoices
 
     async def show(self, message: InvoiceRequested, work: UnitOfWork) -> None:
@@ -54,8 +56,8 @@ class InvoiceHandlers:
         user = await self.users.get(work.org, message.user_id)
         if user is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
-        contact_id = await self._contact(user, work)
-        everything = await self.books.invoices_of(contact_id) if contact_id else []
+        contact = await self.contacts.of(user, work)
+        everything = await self.books.invoices_of(contact.contact_id) if contact else []
         wanted = [one for one in everything if message.status in (None, one.status)]
         wanted.reverse()  # Books gives the oldest first
         first = (message.page - 1) * _PAGE
@@ -68,16 +70,6 @@ class InvoiceHandlers:
                 invoices=tuple(shown),
             ).wire()
         )
-
-    async def _contact(self, user: User, work: UnitOfWork) -> str | None:
-        """Books' id of the user, found by email once; None while Books has no such customer."""
-        if user.contact_id is not None or user.email is None:
-            return user.contact_id
-        found = await self.books.contacts_with_email(user.email)
-        if not found:
-            return None
-        await self.users.record_contact(work, user.user_id, found[0].contact_id)
-        return found[0].contact_id
 
     async def _known(self, user: User, invoice: Invoice, work: UnitOfWork) -> InvoiceSummary:
         """One of the list; an invoice that was not known gets its id here."""

@@ -97,7 +97,7 @@ class SubscriptionHandlers:
     async def _create(
         self, message: SubscriptionRequested, user: User, customer_id: str
     ) -> Subscription:
-        card_id = await self._card(customer_id) if message.use_stored_card else None
+        card_id = await self.customers.card(customer_id) if message.use_stored_card else None
         made: list[Subscription] = []
 
         async def act(permit: Permit) -> Result:
@@ -144,12 +144,6 @@ class SubscriptionHandlers:
             if error.status == 404:
                 raise PermanentError("there is no such plan", code="unknown_plan") from refused
             raise
-
-    async def _card(self, customer_id: str) -> str:
-        for card in await self.zoho.cards(customer_id):
-            if card.status in (None, "active"):
-                return card.card_id
-        raise PermanentError("the user has no stored card", code="no_stored_card")
 
     async def _now(
         self, org: str, subscription_id: str

@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from services.billing_worker.invoice_news import InvoiceNews
 from services.billing_worker.payment_news import PaymentNews
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
@@ -25,9 +26,9 @@ from shared.errors import Postponed, ZohoRejected
 from shared.messaging.routes import Route
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from shared.zoho.billing import ZohoBilling
+from shared.zoho.billing import CREATE_PAYMENT, ZohoBilling
 from shared.zoho.billing_models import Subscription
-from shared.zoho.effects import Effects
+from shared.zoho.effects import EffectKey, Effects
 
 # Zoho's events of a subscription. What happened is told by comparing states, not by these names.
 # Source: https://www.zoho.com/billing/api/v1/events/, and public code for the later ones.
@@ -47,6 +48,7 @@ SUBSCRIPTION_EVENTS: Final = (
     "subscription_resumed",
     "subscription_expired",
     "subscription_deleted",
+    "subscription_changed",  # a workflow webhook: the bare record
     "billing_date_changed",
 )
 
@@ -68,6 +70,7 @@ class WebhookHandlers:
     invoices: Invoices
     news: SubscriptionNews
     payment_news: PaymentNews
+    invoice_news: InvoiceNews
     metrics: Metrics
 
     def routes(self) -> dict[str, Route]:
@@ -78,6 +81,9 @@ class WebhookHandlers:
             "payment_failed": self.payment_failed,
             "invoice_created": self.invoice_made,
             "invoice_notification": self.invoice_made,
+            "invoice_updated": self.invoice_changed,
+            "invoice_voided": self.invoice_changed,
+            "invoice_changed": self.invoice_changed,
         }
         routes = {
             f"billing.{event}.v1": Route(WebhookReceived, handle)
@@ -105,6 +111,8 @@ class WebhookHandlers:
         await _settled(message)
         user = await self._user(message, hint)
         if user is None:
+            return
+        if await self._is_our_record(message):
             return
         stored = await self._subscription_paid(work.org, user, hint)
         await self.payment_news.succeeded(work, user, hint, stored)
@@ -135,6 +143,17 @@ class WebhookHandlers:
             hint.invoice.invoice_id,
             subscription_id=stored.subscription_id if stored else None,
         )
+
+    async def invoice_changed(self, message: WebhookReceived, work: UnitOfWork) -> None:
+        hint = BillingWebhook.of(message.payload)
+        number = hint.invoice.number if hint.invoice else None
+        stored = await self.invoices.with_number(work.org, number) if number else None
+        if stored is not None:
+            await self.invoice_news.look(work, stored)
+        elif message.product == "billing":
+            await self.invoice_made(message, work)
+        else:
+            self._count(message, "unmatched")  # most are announced before Books tells of them
 
     async def acknowledge(self, message: WebhookReceived, work: UnitOfWork) -> None:
         """Zoho's list of events grows: what we do not know is kept at the door and counted."""
@@ -196,6 +215,17 @@ class WebhookHandlers:
         if age.total_seconds() < _MAY_BE_OURS_S:
             return True
         return await self.effects.any_open(message.org, "billing")
+
+    async def _is_our_record(self, message: WebhookReceived) -> bool:
+        """Whether the payment is one that a command recorded: the command tells of it."""
+        data = message.payload.get("data")
+        payment = data.get("payment") if isinstance(data, dict) else None
+        payment_id = payment.get("reference_number") if isinstance(payment, dict) else None
+        if not payment_id:
+            return False
+        return await self.effects.knows(
+            EffectKey(message.org, CREATE_PAYMENT.name, str(payment_id))
+        )
 
     async def _subscription_paid(
         self, org: str, user: User, hint: BillingWebhook

@@ -83,6 +83,17 @@ CREATE TABLE {schema}.payments (
     PRIMARY KEY (org, payment_id)
 );
 
+CREATE TABLE {schema}.refunds (
+    org text NOT NULL,
+    refund_id text NOT NULL,            -- the application's
+    payment_id text NOT NULL,
+    amount numeric NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org, refund_id)
+);
+
+CREATE INDEX refunds_payment ON {schema}.refunds (org, payment_id);
+
 -- ZR001, "changed meanwhile", is an error like any other for messaging: the message is handled again.
 -- (A serialization failure would pass for a database that is away, and the commit be repeated.)
 
@@ -107,5 +118,19 @@ BEGIN
     FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the invoice was announced by another' USING ERRCODE = 'ZR001';
+    END IF;
+END $$;
+
+-- Go on only while the invoice is as it was read: a change of it is told once.
+CREATE FUNCTION {schema}.expect_invoice(
+    p_org text, p_invoice_id text, p_status text, p_balance numeric
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM {schema}.invoices
+    WHERE org = p_org AND invoice_id = p_invoice_id
+      AND status IS NOT DISTINCT FROM p_status AND balance IS NOT DISTINCT FROM p_balance
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the invoice changed meanwhile' USING ERRCODE = 'ZR001';
     END IF;
 END $$;

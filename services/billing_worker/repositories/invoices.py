@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import asyncpg
 
+from services.billing_worker.repositories.subscriptions import Origin
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import User as KeyOfUser
 from shared.crypto.envelope import Vault
@@ -35,8 +36,8 @@ _WANT = """
 _PUT = """
     INSERT INTO billing.invoices AS i
         (org, invoice_id, user_id, books_sealed, number, status, total, balance, currency, dated,
-         due_on, announced_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())
+         due_on, origin, announced_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now())
     ON CONFLICT (org, invoice_id) DO UPDATE
     SET books_sealed = excluded.books_sealed, number = excluded.number, status = excluded.status,
         total = excluded.total, balance = excluded.balance, currency = excluded.currency,
@@ -117,8 +118,24 @@ class Invoices:
         """Let the commit fail if another has taken over the lease, or announced it."""
         work.record("SELECT billing.hold_invoice($1, $2, $3)", one.org, one.invoice_id, one.lease)
 
+    def expect(self, work: UnitOfWork, one: StoredInvoice) -> None:
+        """Let the commit fail if the invoice is no longer as it was read."""
+        work.record(
+            "SELECT billing.expect_invoice($1, $2, $3, $4)",
+            one.org,
+            one.invoice_id,
+            one.status,
+            one.balance,
+        )
+
     async def record(
-        self, work: UnitOfWork, invoice_id: str, user_id: str, invoice: Invoice
+        self,
+        work: UnitOfWork,
+        invoice_id: str,
+        user_id: str,
+        invoice: Invoice,
+        *,
+        origin: Origin = "zoho",
     ) -> None:
         """What Books says of it now; it counts as announced."""
         place = _place("books", work.org, invoice_id)
@@ -136,6 +153,7 @@ class Invoices:
             invoice.currency_code,
             invoice.date,
             invoice.due_date,
+            origin,
         )
         work.record(_NAME, work.org, invoice_id, f"user:{user_id}")
 

@@ -29,6 +29,11 @@ _INDEX = """
     VALUES ($1, 'payment', $2, $3, $4) ON CONFLICT DO NOTHING
 """
 
+_REFUND = """
+    INSERT INTO billing.refunds (org, refund_id, payment_id, amount) VALUES ($1, $2, $3, $4)
+    ON CONFLICT DO NOTHING
+"""
+
 _NAME = """
     INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'payment', $2, $3)
     ON CONFLICT DO NOTHING
@@ -106,6 +111,20 @@ class Payments:
         for entry in self._index.of(one.org, "payment", one.zoho_id):
             work.record(_INDEX, one.org, entry.index, entry.key_id, one.payment_id)
         work.record(_NAME, one.org, one.payment_id, f"user:{one.user_id}")
+
+    async def refunds_of(self, org: str, payment_id: str) -> dict[str, Decimal]:
+        """What our own refunds have given back of a payment, by their ids."""
+        rows = await self._pool.fetch(
+            "SELECT refund_id, amount FROM billing.refunds WHERE org = $1 AND payment_id = $2",
+            org,
+            payment_id,
+        )
+        return {row["refund_id"]: row["amount"] for row in rows}
+
+    def record_refund(
+        self, work: UnitOfWork, payment_id: str, refund_id: str, amount: Decimal
+    ) -> None:
+        work.record(_REFUND, work.org, refund_id, payment_id, amount)
 
 
 def _place(org: str, payment_id: str) -> str:

@@ -1,0 +1,238 @@
+"""Money: recorded, collected, given back. What may have moved is never moved again unasked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.billing_worker.customers import Customers
+from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
+from services.billing_worker.repositories.payments import Payments, StoredPayment
+from services.billing_worker.repositories.users import User, Users
+from shared.contracts.commands import (
+    PaymentCollectRequested,
+    PaymentRecordRequested,
+    PaymentRefundRequested,
+)
+from shared.contracts.events import PaymentSucceeded
+from shared.crypto.envelope import User as KeyOfUser
+from shared.errors import NotYetKnown, PermanentError, ZohoRejected
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.zoho.billing import (
+    COLLECT_INVOICE,
+    CREATE_PAYMENT,
+    REFUND_PAYMENT,
+    ZohoBilling,
+)
+from shared.zoho.effects import Absence, EffectKey, Effects, Result
+from shared.zoho.http import Permit
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentHandlers:
+    zoho: ZohoBilling
+    effects: Effects
+    users: Users
+    customers: Customers
+    invoices: Invoices
+    payments: Payments
+
+    async def record(self, message: PaymentRecordRequested, work: UnitOfWork) -> None:
+        """An offline payment: written down at Zoho, no card is charged."""
+        if await self.payments.get(work.org, message.payment_id) is not None:
+            return
+        user = await self.users.get(work.org, message.user_id)
+        if user is None:
+            raise NotYetKnown("no sign-up of this user arrived yet")
+        customer_id = await self.customers.ensure(user, work)
+        invoice = await self._invoice(work.org, message.invoice_id, message.currency)
+        if invoice is None:
+            customer = await self.zoho.customer(customer_id)
+            _must_be_in(message.currency, customer.currency_code)
+
+        async def act(permit: Permit) -> Result:
+            made = await self.zoho.create_payment(
+                customer_id=customer_id,
+                payment_id=message.payment_id,
+                amount=message.amount,
+                mode=message.mode,
+                paid_on=message.date,
+                invoice_id=invoice.billing_id if invoice else None,
+                permit=permit,
+            )
+            return {"payment_id": made.payment_id}
+
+        async def find() -> Result | None:
+            for one in await self.zoho.payments_of(customer_id):
+                if one.reference_number == message.payment_id:
+                    return {"payment_id": one.payment_id}
+            return None
+
+        result = await self.effects.perform(
+            EffectKey(work.org, CREATE_PAYMENT.name, message.payment_id),
+            product="billing",
+            lane=self.zoho.lane,
+            act=act,
+            find=find,
+            settle_s=CREATE_PAYMENT.settle_s,
+            owner=KeyOfUser(work.org, user.user_id),
+        )
+        await self._tell(
+            work,
+            user,
+            StoredPayment(
+                org=work.org,
+                payment_id=message.payment_id,
+                user_id=user.user_id,
+                zoho_id=result["payment_id"],
+                origin="application",
+                outcome="succeeded",
+                amount=message.amount,
+                currency=message.currency,
+                invoice_id=message.invoice_id,
+            ),
+        )
+
+    async def collect(self, message: PaymentCollectRequested, work: UnitOfWork) -> None:
+        """Charge the stored card with what an invoice still asks for; once for each invoice."""
+        invoice = await self._known_invoice(work.org, message.invoice_id)
+        user = await self.users.get(work.org, invoice.user_id)
+        if user is None or user.customer_id is None or invoice.billing_id is None:
+            raise PermanentError("the invoice cannot be collected", code="unknown_invoice")
+        billing_id, customer_id = invoice.billing_id, user.customer_id
+
+        async def act(permit: Permit) -> Result:
+            await self.zoho.collect_invoice(billing_id, card_id=card_id, permit=permit)
+            return {}
+
+        async def find() -> Result | Absence | None:
+            now = await self.zoho.invoice(billing_id)
+            if not now.balance:
+                return {}
+            # Only a decline that Zoho shows proves that nobody was charged.
+            refused = any(
+                one.status == "failure" and billing_id in [i.invoice_id for i in one.invoices]
+                for one in await self.zoho.payments_of(customer_id)
+            )
+            return Absence.PROVEN if refused else None
+
+        owed = (await self.zoho.invoice(billing_id)).balance
+        key = EffectKey(work.org, COLLECT_INVOICE.name, message.invoice_id)
+        if not owed and not await self.effects.knows(key):
+            return  # it was paid already, by whatever way
+        card_id = await self.customers.card(customer_id) if owed else ""
+        try:
+            await self.effects.perform(
+                key,
+                product="billing",
+                lane=self.zoho.lane,
+                act=act,
+                find=find,
+                settle_s=COLLECT_INVOICE.settle_s,
+                owner=KeyOfUser(work.org, user.user_id),
+                money=True,
+            )
+        except ZohoRejected as error:
+            raise PermanentError("the card was declined", code="payment_declined") from error
+        await self._tell_collected(work, user, invoice, billing_id)
+
+    async def refund(self, message: PaymentRefundRequested, work: UnitOfWork) -> None:
+        """Give a card payment back, or a part of it."""
+        stored = await self.payments.get(work.org, message.payment_id)
+        if stored is None:
+            raise PermanentError("no payment has this id", code="unknown_payment")
+        refunds = await self.payments.refunds_of(work.org, stored.payment_id)
+        if message.refund_id in refunds:
+            return
+        before = sum(refunds.values(), Decimal(0))
+        if (await self.zoho.payment(stored.zoho_id)).autotransaction is None:
+            raise PermanentError("only card payments can be refunded", code="refund_not_possible")
+
+        async def act(permit: Permit) -> Result:
+            made = await self.zoho.refund_payment(
+                stored.zoho_id,
+                amount=message.amount,
+                description=f"{message.reason}\nref {message.refund_id}",
+                permit=permit,
+            )
+            return {"refund_id": made.refund_id}
+
+        async def find() -> Result | Absence | None:
+            given_back = (await self.zoho.payment(stored.zoho_id)).amount_refunded or Decimal(0)
+            if given_back == before + message.amount:
+                return {}
+            # As much as our earlier refunds and no more: this one did not happen. Anything else is
+            # the doing of others too, and a person has to look.
+            return Absence.PROVEN if given_back == before else None
+
+        key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
+        await self.effects.perform(
+            key,
+            product="billing",
+            lane=self.zoho.lane,
+            act=act,
+            find=find,
+            settle_s=REFUND_PAYMENT.settle_s,
+            owner=KeyOfUser(work.org, stored.user_id),
+            money=True,
+        )
+        self.payments.record_refund(work, stored.payment_id, message.refund_id, message.amount)
+
+    async def _tell_collected(
+        self, work: UnitOfWork, user: User, invoice: StoredInvoice, billing_id: str
+    ) -> None:
+        now = await self.zoho.invoice(billing_id)
+        if not now.payments:
+            return
+        paid = now.payments[-1]
+        if await self.payments.with_zoho_id(work.org, paid.payment_id):
+            return  # a webhook was faster
+        await self._tell(
+            work,
+            user,
+            StoredPayment(
+                org=work.org,
+                payment_id=self.payments.id_of(work.org, paid.payment_id),
+                user_id=user.user_id,
+                zoho_id=paid.payment_id,
+                origin="application",
+                outcome="succeeded",
+                amount=paid.amount,
+                currency=invoice.currency,
+                invoice_id=invoice.invoice_id,
+            ),
+        )
+
+    async def _tell(self, work: UnitOfWork, user: User, payment: StoredPayment) -> None:
+        await self.payments.add(work, payment)
+        if payment.amount:
+            work.publish(
+                PaymentSucceeded(
+                    user_id=user.user_id,
+                    payment_id=payment.payment_id,
+                    amount=payment.amount,
+                    currency=payment.currency,
+                    invoice_id=payment.invoice_id,
+                    origin="application",
+                )
+            )
+
+    async def _known_invoice(self, org: str, invoice_id: str) -> StoredInvoice:
+        invoice = await self.invoices.get(org, invoice_id)
+        if invoice is None:
+            raise PermanentError("no invoice has this id", code="unknown_invoice")
+        return invoice
+
+    async def _invoice(
+        self, org: str, invoice_id: str | None, currency: str
+    ) -> StoredInvoice | None:
+        if invoice_id is None:
+            return None
+        invoice = await self._known_invoice(org, invoice_id)
+        _must_be_in(currency, invoice.currency)
+        return invoice
+
+
+def _must_be_in(wanted: str, currency: str | None) -> None:
+    if currency is not None and currency != wanted:
+        raise PermanentError("the customer is billed in another currency", code="currency_mismatch")

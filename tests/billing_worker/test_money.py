@@ -1,0 +1,155 @@
+"""Money moves once, and what may have moved is never moved again."""
+
+from decimal import Decimal
+from typing import Any
+
+from shared.contracts.commands import (
+    InvoiceCreateRequested,
+    InvoiceLine,
+    InvoiceVoidRequested,
+    InvoiceWriteOffRequested,
+    PaymentCollectRequested,
+    PaymentRecordRequested,
+    PaymentRefundRequested,
+)
+from tests.billing_worker.conftest import Upstream
+from tests.billing_worker.test_subscriptions import a_subscription
+
+
+async def an_unpaid_invoice(upstream: Upstream) -> str:
+    await a_subscription(upstream)
+    return str((await upstream.event("invoice.issued.v1", user_id="u1"))["invoice_id"])
+
+
+async def with_card(upstream: Upstream) -> str:
+    (customer,) = await upstream.held("billing", "customers")
+    await upstream.sandbox.add_card(customer["customer_id"])
+    return str(customer["customer_id"])
+
+
+async def charges(upstream: Upstream) -> list[dict[str, Any]]:
+    payments = await upstream.held("billing", "payments")
+    return [one for one in payments if one["status"] == "success"]
+
+
+async def test_a_recorded_payment_pays_its_invoice(upstream: Upstream) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    wish = PaymentRecordRequested(
+        user_id="u1",
+        payment_id="p1",
+        amount=Decimal(10),
+        currency="USD",
+        mode="banktransfer",
+        invoice_id=invoice_id,
+    )
+
+    for _ in range(3):
+        await upstream.send(wish)
+    await upstream.send(InvoiceVoidRequested(invoice_id=invoice_id, reason="test"))
+
+    told = await upstream.event("payment.succeeded.v1", payment_id="p1")
+    failed = await upstream.event("command.failed.v1")
+    (payment,) = await charges(upstream)
+    assert payment["reference_number"] == "p1"
+    assert told["origin"] == "application"
+    assert failed["code"] == "invoice_not_voidable"
+    assert len(upstream.told("payment.succeeded.v1")) == 1
+
+
+async def test_an_invoice_is_collected_once_and_given_back_once(upstream: Upstream) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+
+    for _ in range(3):
+        await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    paid = await upstream.event("payment.succeeded.v1", user_id="u1")
+    refund = PaymentRefundRequested(
+        payment_id=paid["payment_id"], refund_id="r1", amount=Decimal(4), reason="sorry"
+    )
+    for _ in range(3):
+        await upstream.send(refund)
+    await upstream.send(refund.model_copy(update={"refund_id": "r2"}))
+
+    await upstream.zoho("billing", "payments", "refunded", lambda p: p["amount_refunded"] == 8)
+    (charge,) = await charges(upstream)
+    assert charge["payment_mode"] == "autotransaction"
+    assert len(await upstream.held("billing", "refunds")) == 2
+
+
+async def test_a_declined_card_is_told(upstream: Upstream) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await upstream.sandbox.decline_next(await with_card(upstream))
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    failed = await upstream.event("command.failed.v1")
+    assert failed["code"] == "payment_declined"
+
+
+async def test_a_charge_whose_answer_was_lost_is_found_and_not_repeated(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    await upstream.sandbox.fault("billing", "reset_after", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    await upstream.event("payment.succeeded.v1", user_id="u1")
+    assert len(await charges(upstream)) == 1
+
+
+async def test_a_charge_that_may_have_happened_ends_as_unknown(upstream: Upstream) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    await upstream.sandbox.fault("billing", "hold_reset", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    await upstream.sandbox.wait_until_held("billing", "collect_charge")
+    await upstream.sandbox.clear_faults()
+    failed = await upstream.event("command.failed.v1")
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    await upstream.zoho("billing", "invoices", "unpaid", lambda i: i["balance"] > 0)
+
+    assert failed["code"] == "outcome_unknown"
+    assert await charges(upstream) == []
+
+
+async def test_only_card_payments_are_given_back(upstream: Upstream) -> None:
+    await an_unpaid_invoice(upstream)
+    await upstream.send(
+        PaymentRecordRequested(
+            user_id="u1", payment_id="p1", amount=Decimal(1), currency="USD", mode="cash"
+        )
+    )
+
+    await upstream.send(
+        PaymentRefundRequested(payment_id="p1", refund_id="r1", amount=Decimal(1), reason="x")
+    )
+
+    assert (await upstream.event("command.failed.v1"))["code"] == "refund_not_possible"
+
+
+async def test_an_own_invoice_is_made_once_and_voided(upstream: Upstream) -> None:
+    await an_unpaid_invoice(upstream)
+    line = InvoiceLine(description="Work", quantity=Decimal("1.5"), rate=Decimal(20))
+
+    for _ in range(3):
+        await upstream.send(InvoiceCreateRequested(user_id="u1", invoice_id="i1", lines=(line,)))
+    issued = await upstream.event("invoice.issued.v1", invoice_id="i1")
+    await upstream.send(InvoiceVoidRequested(invoice_id="i1", reason="mistake"))
+
+    changed = await upstream.event("invoice.changed.v1", invoice_id="i1")
+    own = [i for i in await upstream.held("books", "invoices") if i["total"] == 30]
+    assert (Decimal(issued["total"]), issued["origin"]) == (30, "application")
+    assert changed["status"] == "void"
+    assert len(own) == 1
+
+
+async def test_what_is_written_off_is_told(upstream: Upstream) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+
+    await upstream.send(InvoiceWriteOffRequested(invoice_id=invoice_id, reason="gone"))
+
+    changed = await upstream.event("invoice.changed.v1", invoice_id=invoice_id)
+    assert Decimal(changed["balance"]) == 0
