@@ -1,0 +1,162 @@
+"""Pure rules, as tables of cases."""
+
+import io
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from pypdf import PdfReader, PdfWriter
+from pypdf.annotations import Link
+from pypdf.generic import DictionaryObject, NameObject, TextStringObject
+
+from services.billing_worker.pdf_links import without_links
+from services.billing_worker.person import display_name
+from services.billing_worker.repositories.subscriptions import StoredSubscription
+from services.billing_worker.revenue import aged
+from services.billing_worker.subscription_news import cause_of
+from services.zoho_sandbox.pdf import invoice_pdf
+from shared.errors import PermanentError
+from shared.zoho.books_models import Invoice
+
+
+def state(status: str, plan: str = "basic", ends: int = 1) -> StoredSubscription:
+    return StoredSubscription(
+        org="default",
+        subscription_id="s1",
+        user_id="u1",
+        zoho_id="z",
+        origin="application",
+        status=status,
+        plan_code=plan,
+        quantity=Decimal(1),
+        term_ends_at=date(2026, ends, 1),
+        zoho_updated_at=None,
+        read_at=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "cause"),
+    [
+        (state(""), state("live"), "requested"),
+        (state("live"), state("live", ends=2), "renewed"),
+        (state("live"), state("live", plan="pro", ends=2), "changed"),
+        (state("trial"), state("live", ends=2), "activated"),
+        (state("live"), state("dunning", ends=2), "payment_failed"),
+        (state("unpaid"), state("live"), "payment_succeeded"),
+        (state("live"), state("non_renewing"), "cancellation_scheduled"),
+        (state("non_renewing"), state("live"), "reactivated"),
+        (state("non_renewing"), state("cancelled"), "cancelled"),
+        (state("dunning"), state("cancelled_from_dunning"), "cancelled"),
+        (state("trial"), state("trial_expired"), "expired"),
+        (state("live"), state("paused"), "paused"),
+        (state("paused"), state("live"), "resumed"),
+    ],
+)
+def test_what_happened_shows_in_the_difference(
+    before: StoredSubscription, now: StoredSubscription, cause: str
+) -> None:
+    assert cause_of(before, now) == cause
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"email": "a@b.example", "full_name": "Ada F.", "first_name": "X"}, "Ada F."),
+        ({"email": "a@b.example", "first_name": "Ada", "last_name": "Fair"}, "Ada Fair"),
+        ({"email": "a@b.example", "last_name": "Fairweather"}, "Fairweather"),
+        ({"email": "ada@b.example", "full_name": ""}, "ada"),
+    ],
+)  # fmt: skip
+def test_everybody_has_a_name_to_show(fields: dict[str, str], name: str) -> None:
+    assert display_name(fields) == name
+
+
+@pytest.mark.parametrize(
+    ("due", "bucket"),
+    [
+        (date(2026, 6, 30), "not_due"),
+        (date(2026, 7, 1), "not_due"),
+        (date(2026, 5, 31), "days_1_30"),
+        (date(2026, 5, 30), "days_31_60"),
+        (date(2026, 4, 1), "days_61_90"),
+        (date(2026, 3, 31), "over_90_days"),
+    ],
+)
+def test_what_is_owed_has_an_age(due: date, bucket: str) -> None:
+    invoice = Invoice.model_validate(
+        {
+            "invoice_id": "1",
+            "status": "sent",
+            "date": "2026-01-01",
+            "due_date": due.isoformat(),
+            "balance": 7,
+            "currency_code": "USD",
+        }
+    )
+
+    ages = aged([invoice], date(2026, 6, 30))["USD"]
+
+    assert {name: amount for name, amount in ages.items() if amount} == {bucket: Decimal(7)}
+
+
+def test_a_pdfs_links_and_drawn_addresses_are_taken_out() -> None:
+    pdf = invoice_pdf("INV-1", "Ada", 12.0, "USD", "https://zohosecurepay.com/billing/1/pay")
+
+    cleaned = without_links(pdf)
+
+    page = PdfReader(io.BytesIO(cleaned)).pages[0]
+    assert "INV-1" in page.extract_text()
+    assert "[link removed]" in page.extract_text()
+    assert not page.get("/Annots")
+    assert b"zoho" not in cleaned
+
+
+def test_a_pdfs_other_links_stay() -> None:
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf())))
+    writer.add_annotation(0, Link(rect=(0, 0, 9, 9), url="https://shop.example.com/help"))
+    output = io.BytesIO()
+    writer.write(output)
+
+    page = PdfReader(io.BytesIO(without_links(output.getvalue()))).pages[0]
+
+    assert len(page["/Annots"]) == 1
+
+
+def test_metadata_that_leads_to_zoho_goes() -> None:
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf())))
+    writer.add_metadata({"/Producer": "made at books.zoho.com", "/Title": "Invoice"})
+    output = io.BytesIO()
+    writer.write(output)
+
+    cleaned = PdfReader(io.BytesIO(without_links(output.getvalue())))
+
+    assert cleaned.metadata is not None
+    assert cleaned.metadata.title == "Invoice"
+    assert "zoho" not in str(cleaned.metadata)
+
+
+def test_a_link_that_cannot_be_taken_out_refuses_the_pdf() -> None:
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf())))
+    hidden = DictionaryObject({NameObject("/Where"): TextStringObject("https://books.zoho.com/x")})
+    writer.pages[0][NameObject("/PieceInfo")] = hidden
+    output = io.BytesIO()
+    writer.write(output)
+
+    with pytest.raises(PermanentError) as refused:
+        without_links(output.getvalue())
+    assert refused.value.code == "pdf_contains_zoho_link"
+
+
+def test_what_is_no_pdf_is_refused() -> None:
+    with pytest.raises(PermanentError) as refused:
+        without_links(b"<html>Sign in to Zoho</html>")
+    assert refused.value.code == "pdf_contains_zoho_link"
+
+
+def _plain_pdf() -> bytes:
+    writer = PdfWriter()
+    writer.add_blank_page(100, 100)
+    output = io.BytesIO()
+    writer.write(output)
+    return output.getvalue()
