@@ -80,6 +80,7 @@ def sandbox_settings(settings: Mapping[str, str], port: int, state_file: Path) -
         "SANDBOX_DESK_ORG_ID": settings["ZOHO_DESK_ORG_ID"],
         "SANDBOX_DESK_DEPARTMENT_ID": settings["ZOHO_DESK_DEPARTMENT_ID"],
         **{name: value for name, value in settings.items() if name in _SHARED_WITH_SANDBOX},
+        **({"SANDBOX_RECORD": record} if (record := os.environ.get("SANDBOX_RECORD")) else {}),
         "ZOHO_RELAY_ENV_FILE": "",
     }
 

@@ -21,6 +21,7 @@ from services.zoho_sandbox.calls import Call, Dialect, Handler, NotJson
 from services.zoho_sandbox.faults import Fault
 from services.zoho_sandbox.limits import Refusal
 from services.zoho_sandbox.mischief import delay, refusal_of, spoil
+from services.zoho_sandbox.recording import record
 from services.zoho_sandbox.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.world import World
 
@@ -102,6 +103,8 @@ class Routes:
             call.entry.status = response.status if call.entry.status is None else call.entry.status
             call.entry.duration_ms = round((self._world.clock.monotonic() - started) * 1000, 1)
             self._world.requests.answered(call.entry)
+            if (file := self._world.settings.record) is not None:
+                record(file, call.entry, response)
             return response
 
         return guarded

@@ -55,6 +55,7 @@ class SandboxSettings(BaseSettings):
     time_zone: str = "America/Los_Angeles"
     currency: str = "USD"
     state_file: Path | None = None
+    record: Path | None = None  # a file that every exchange is appended to; for tests only
     targets: dict[str, Any] = Field(default_factory=dict)  # JSON, as PUT /_sandbox/targets takes it
     books_invoice_field: str = Field(
         default="cf_app_invoice_id", validation_alias="ZOHO_BOOKS_INVOICE_FIELD"
