@@ -69,7 +69,9 @@ class Committer:
         self._vault = vault
         self._outbox = outbox
         self._outgoing = outgoing
-        self._group: Grouper[UnitOfWork, list[Row] | ClaimLost] = Grouper("commit", self._commit)
+        self._group: Grouper[UnitOfWork, list[Row] | ClaimLost] = Grouper(
+            "commit", self._commit, gather_s=0.002
+        )
         self._settle_sql = f"SELECT item FROM {schema}.settle($1, $2, $3, $4, $5, $6)"  # noqa: S608
         self._give_up_sql = f"""
             INSERT INTO {schema}.inbox (org, routing_key, message_id, source, body_mac, state, code,

@@ -13,6 +13,7 @@ import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
+from shared.messaging.acks import Acks
 from shared.messaging.arrival import delivery_of
 from shared.messaging.attempt import Abandoned, Attempt
 from shared.messaging.connection import BROKER_ERRORS, Link
@@ -54,6 +55,7 @@ class Consumer:
         self._on_pause = on_pause
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._is_consuming = False
         self._bytes = 0
         self._too_much = asyncio.Event()
         self._room = asyncio.Event()
@@ -80,16 +82,19 @@ class Consumer:
         """Take nothing more; finish what is in flight within `timeout_s`, then let go of it."""
         self._stopping.set()
         self._send_back.set()
-        if self._in_flight:
-            await asyncio.wait(self._in_flight, timeout=timeout_s)
-        for task in self._in_flight:
-            task.cancel()
+        ending: set[asyncio.Task[None]] = set(self._in_flight)
+        if self._task is not None and self._is_consuming:
+            ending.add(self._task)
+        if ending:
+            await asyncio.wait(ending, timeout=timeout_s)
         if self._in_flight:
             _log.warning("let go of unfinished messages", queue=self._queue)
+            for task in self._in_flight:
+                task.cancel()
             await asyncio.wait(self._in_flight)
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self._wait_until_wanted()
                 await self._consume()
@@ -115,7 +120,9 @@ class Consumer:
         gone, self._send_back = asyncio.Event(), asyncio.Event()
         cancelled = asyncio.Event()
         channel.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
-        take = partial(self._take, channel, gone, self._send_back)
+        acks = Acks(channel)
+        take = partial(self._take, acks, gone, self._send_back)
+        self._is_consuming = True
         try:
             await channel.basic_qos(prefetch_count=self._lane.prefetch)
             while self._is_wanted() and not channel.is_closed:
@@ -134,7 +141,9 @@ class Consumer:
         finally:
             gone.set()
             with suppress(*BROKER_ERRORS):
+                await acks.flush()
                 await channel.close()
+            self._is_consuming = False
 
     def _is_wanted(self) -> bool:
         gate = self._lane.gate
@@ -161,12 +170,10 @@ class Consumer:
         while self._in_flight and not closing.done():
             await asyncio.wait([*self._in_flight, closing], return_when=asyncio.FIRST_COMPLETED)
         closing.cancel()
-        if self._stopping.is_set():
-            await asyncio.Event().wait()  # the context is left when all lanes are drained
 
     async def _take(
         self,
-        channel: Channel,
+        acks: Acks,
         gone: asyncio.Event,
         send_back: asyncio.Event,
         message: DeliveredMessage,
@@ -175,7 +182,7 @@ class Consumer:
         attempt = Attempt(delivery, self._lane, send_back, gone)
         self._count(len(message.body))
         # A task of our own: those of the channel die with it, and a call to Zoho must not.
-        task = asyncio.create_task(self._handle(channel, message, attempt))
+        task = asyncio.create_task(self._handle(acks, message, attempt))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
 
@@ -188,7 +195,7 @@ class Consumer:
             self._too_much.clear()
             self._room.set()
 
-    async def _handle(self, channel: Channel, message: DeliveredMessage, attempt: Attempt) -> None:
+    async def _handle(self, acks: Acks, message: DeliveredMessage, attempt: Attempt) -> None:
         try:
             await self._settle(attempt)
         except Abandoned:
@@ -202,6 +209,5 @@ class Consumer:
                 return
         finally:
             self._count(-len(message.body))
-        with suppress(*BROKER_ERRORS):  # the channel is gone: it comes again, and is done already
-            if message.delivery_tag is not None:
-                await channel.basic_ack(message.delivery_tag, wait=False)
+        if message.delivery_tag is not None:
+            acks.ack(message.delivery_tag)

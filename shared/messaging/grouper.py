@@ -16,13 +16,15 @@ Result = TypeVar("Result")
 class Grouper(Generic[Item, Result]):
     """`await grouper.run(item)`: one result per item, as if it had been flushed alone.
 
-    No timers: an idle grouper flushes at once, a busy one as soon as the previous flush is done.
+    An idle grouper flushes at once, a busy one when the previous flush is done and `gather_s` has
+    passed: what travels together stays together, and a group costs hardly more than an item.
     The group fails as one only when the other side is away (`Unavailable`); any other failure is
     narrowed down by flushing its items one by one, so that a poisoned one harms no other.
 
     Args:
         flush: given a group, returns one result per item, in order.
         limit: the largest group.
+        gather_s: how long a busy one waits for more. A lone item never waits.
     """
 
     def __init__(
@@ -31,10 +33,13 @@ class Grouper(Generic[Item, Result]):
         flush: Callable[[list[Item]], Awaitable[Sequence[Result]]],
         *,
         limit: int = 100,
+        gather_s: float = 0.0,
     ) -> None:
         self._name = name
         self._flush = flush
         self._limit = limit
+        self._gather_s = gather_s
+        self._last = 0
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -54,7 +59,9 @@ class Grouper(Generic[Item, Result]):
     async def _flush_all(self) -> None:
         try:
             while self._waiting:
-                count = min(self._limit, len(self._waiting))
+                if self._gather_s and max(self._last, len(self._waiting)) > 1:
+                    await asyncio.sleep(self._gather_s)
+                count = self._last = min(self._limit, len(self._waiting))
                 await self._flush_group([self._waiting.popleft() for _ in range(count)])
         finally:
             self._task = None

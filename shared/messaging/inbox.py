@@ -96,7 +96,7 @@ class Inbox:
         )
         self._release_sql = f"SELECT {schema}.release($1, $2, $3, $4, $5, $6)"
         self._renew_sql = f"SELECT {schema}.renew($1, $2, $3, $4, $5)"
-        self._claims: Grouper[Request, Claim] = Grouper("claim", self._claim)
+        self._claims: Grouper[Request, Claim] = Grouper("claim", self._claim, gather_s=0.002)
         self._releases: Grouper[Release, None] = Grouper("release", self._release)
 
     async def claim(self, request: Request) -> Claim:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -13,6 +13,7 @@ from shared.messaging.routes import Lane
 from shared.messaging.settlement import (
     Ack,
     DeadLetter,
+    Look,
     Pause,
     Postpone,
     Retry,
@@ -23,7 +24,14 @@ from shared.observability.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
-_BETWEEN_WORDS = re.compile(r"(?<!^)(?=[A-Z])")
+_LABELS: Final = {
+    Ack: "ack",
+    Postpone: "postpone",
+    Retry: "retry",
+    Pause: "pause",
+    Look: "look",
+    DeadLetter: "dead_letter",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ Observer = Callable[[Settled], None]
 
 def label_of(settlement: Settlement) -> str:
     """`DeadLetter` → `dead_letter`."""
-    return _BETWEEN_WORDS.sub("_", type(settlement).__name__).lower()
+    return _LABELS[type(settlement)]
 
 
 def log_settled(settled: Settled) -> None:

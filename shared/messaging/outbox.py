@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +41,7 @@ class Outbox:
         self._pool = pool
         self._vault = vault
         self._lease_s = lease_s
-        self._marks: Grouper[UUID, None] = Grouper("mark published", self._mark)
+        self._marks: Grouper[UUID, None] = Grouper("mark published", self._mark, gather_s=0.02)
         self._insert_sql = f"""
             INSERT INTO {schema}.outbox (id, org, exchange, routing_key, message_id, body, sealed,
                                          mandatory, properties, leased_until)
@@ -92,9 +93,9 @@ class Outbox:
             self._lease_s if keep else 0.0,
         )
 
-    async def mark(self, row_id: UUID) -> None:
-        """The broker has it. Raises `Unavailable`; then it may be published once more."""
-        await self._marks.run(row_id)
+    def mark(self, row_id: UUID) -> asyncio.Future[None]:
+        """The broker has it. Fails as `Unavailable`; then it may be published once more."""
+        return self._marks.run(row_id)
 
     async def settled(self) -> None:
         """Return once no mark is under way."""

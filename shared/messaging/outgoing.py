@@ -47,6 +47,7 @@ class Outgoing:
         """Return once all that was begun here is published and marked."""
         while self._sending:
             await asyncio.wait(self._sending)
+        await self._outbox.settled()
 
     async def _send(self, row: Row) -> None:
         if not self._publisher.is_up:
@@ -61,15 +62,8 @@ class Outgoing:
                 code=error.code,
             )
             return
-        # Not awaited by the message that sent it: it is published, and the mark only saves a
-        # second time.
-        self._track(asyncio.create_task(self._mark(row), name="mark published"))
-
-    async def _mark(self, row: Row) -> None:
-        try:
-            await self._outbox.mark(row.id)
-        except Unavailable:
-            _log.warning("a message may be published once more", org=row.org)
+        # Not awaited: it is published, and the mark only saves doing so a second time.
+        self._outbox.mark(row.id)
 
     def _track(self, task: asyncio.Task[None]) -> None:
         self._sending.add(task)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-import structlog
 from aiormq.channel import Channel
-from aiormq.exceptions import DeliveryError
+from aiormq.exceptions import DeliveryError, PublishError
 
 from shared.errors import Unavailable
 from shared.messaging.connection import BROKER_ERRORS, Link
+from shared.messaging.frames import FrameWriter, publish_frames
 from shared.messaging.letter import Letter
-
-_log = structlog.get_logger(__name__)
 
 
 class Unroutable(Unavailable):
@@ -27,7 +26,7 @@ class Publisher:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._opening = asyncio.Lock()
-        self._channel: Channel | None = None
+        self._outlet: _Outlet | None = None
         self._in_flight: dict[str, asyncio.Event] = {}
 
     @property
@@ -63,31 +62,57 @@ class Publisher:
         if not self._link.is_up:
             raise Unavailable("the broker is not connected", code="broker_unavailable")
         try:
-            channel = await self._open()
-            await channel.basic_publish(
-                letter.body,
-                exchange=letter.exchange,
-                routing_key=letter.routing_key,
-                properties=letter.properties(),
-                mandatory=letter.mandatory,
-                wait=False,
-            )
-        except DeliveryError as error:  # returned (PublishError), or refused by the queue
-            if error.message is not None:
-                raise Unroutable("no queue takes it") from error
+            outlet = self._outlet
+            if outlet is None or outlet.is_closed:
+                outlet = await self._open()
+            await outlet.publish(letter)
+        except PublishError as error:
+            raise Unroutable("no queue takes it") from error
+        except DeliveryError as error:
             raise Unavailable("the broker refused it", code="broker_refused") from error
         except BROKER_ERRORS as error:
             raise Unavailable("not confirmed", code="broker_unavailable") from error
-        except asyncio.CancelledError as error:
-            # A channel that closes cancels the calls on it, not only their tasks.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise Unavailable("not confirmed", code="broker_unavailable") from error
 
-    async def _open(self) -> Channel:
-        if self._channel is None or self._channel.is_closed:
-            async with self._opening:
-                if self._channel is None or self._channel.is_closed:
-                    self._channel = await self._link.channel(confirms=True)
-        return self._channel
+    async def _open(self) -> _Outlet:
+        async with self._opening:
+            if self._outlet is None or self._outlet.is_closed:
+                self._outlet = _Outlet(await self._link.channel(confirms=True))
+        return self._outlet
+
+
+class _Outlet:
+    """A channel with confirms; all its publishes go through here, so that tags are counted once."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._writer = FrameWriter(channel)
+        self._unconfirmed: set[asyncio.Future[Any]] = set()
+        channel.closing.add_done_callback(self._closed)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._channel.is_closed
+
+    async def publish(self, letter: Letter) -> None:
+        channel = self._channel
+        if channel.is_closed:
+            raise ConnectionError("the channel was closed")
+        # First, because it may refuse the letter: a tag is taken only by what is written.
+        frames = publish_frames(channel.number, letter, channel.max_content_size)
+        channel.delivery_tag += 1
+        confirmed = channel.confirmations[channel.delivery_tag] = channel.loop.create_future()
+        self._unconfirmed.add(confirmed)
+        if letter.mandatory:
+            channel.message_id_delivery_tag[letter.message_id] = channel.delivery_tag
+        self._writer.write(frames)
+        try:
+            await confirmed
+        finally:
+            self._unconfirmed.discard(confirmed)
+            if letter.mandatory:
+                channel.message_id_delivery_tag.pop(letter.message_id, None)
+
+    def _closed(self, _: object) -> None:
+        for confirmed in self._unconfirmed:
+            if not confirmed.done():
+                confirmed.set_exception(ConnectionError("the channel was closed"))

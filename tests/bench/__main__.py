@@ -17,6 +17,7 @@ from typing import Final
 
 import uvloop
 
+from shared.observability import logs
 from tests.bench import bare, baseline, ours
 from tests.bench.workload import Servers
 
@@ -35,6 +36,7 @@ def main() -> None:
     options = arguments.parse_args()
     if options.one:
         servers = Servers(os.environ["BENCH_AMQP_URL"], os.environ["BENCH_DATABASE_URL"])
+        logs.configure("bench")
         run = CONTENDERS[options.one]
         print(uvloop.run(run(servers, options.count, options.prefix)))
         return

@@ -27,7 +27,8 @@ async def test_consuming_goes_on_when_the_broker_is_back(bench: Bench) -> None:
     await bench.send(named("meanwhile"))
     await bench.parts.broker.up()
 
-    assert await bench.next_settlement() == Ack()
+    while len(await bench.handled()) < 2:  # the first may come again: its ack may be lost
+        assert await bench.next_settlement() == Ack()
     assert await bench.handled() == ["before", "meanwhile"]
     await until(messaging.ready)
 

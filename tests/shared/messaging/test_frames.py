@@ -1,0 +1,86 @@
+"""Our frames are those that the client library writes, byte by byte."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from aiormq.abc import ChannelFrame
+from pamqp import commands
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
+
+from shared.messaging.acks import Acks
+from shared.messaging.frames import ack_frame, publish_frames
+from shared.messaging.letter import Letter
+
+LETTERS = [
+    Letter("zoho.events", "a.b.v1", "m1", b"{}", mandatory=False),
+    Letter("", "queue", "m1", b"x" * 1000, correlation_id="c", reply_to="r", expires_ms=600_000),
+    Letter(
+        "zoho.webhooks",
+        "päckchen",
+        "m" * 128,
+        b"",
+        timestamp=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        headers={"org": "default", "x-sealed": 1, "nested": {"a": [1, "b", None, True]}},
+    ),
+]
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_publish(letter: Letter) -> None:
+    publish = commands.Basic.Publish(
+        exchange=letter.exchange, routing_key=letter.routing_key, mandatory=letter.mandatory
+    )
+    header = ContentHeader(properties=letter.properties(), body_size=len(letter.body))
+    bodies = [ContentBody(letter.body[at : at + 300]) for at in range(0, len(letter.body), 300)]
+
+    expected = ChannelFrame.marshall(7, [publish, header, *bodies]).payload
+
+    assert publish_frames(7, letter, 300) == expected
+
+
+@pytest.mark.parametrize("multiple", [True, False])
+def test_an_ack(multiple: bool) -> None:
+    frame = commands.Basic.Ack(delivery_tag=2**40, multiple=multiple)
+
+    assert ack_frame(3, 2**40, multiple=multiple) == ChannelFrame.marshall(3, [frame]).payload
+
+
+class _Channel:
+    number = 1
+    is_closed = False
+
+
+class _Written:
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def write(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([[1, 2, 3]], [(3, True)]),
+        ([[2, 3]], [(2, False), (3, False)]),
+        ([[2, 3], [1]], [(2, False), (3, False), (1, True)]),
+        ([[3, 1], [2]], [(1, True), (3, False), (2, True)]),
+        ([[1], [2], [4, 3]], [(1, True), (2, True), (4, True)]),
+    ],
+)
+async def test_one_ack_covers_what_it_may(
+    turns: list[list[int]], expected: list[tuple[int, bool]]
+) -> None:
+    acks = Acks(_Channel())  # type: ignore[arg-type]
+    written = _Written()
+    acks._writer = written  # type: ignore[assignment]
+
+    for turn in turns:
+        for tag in turn:
+            acks.ack(tag)
+        acks._write()
+
+    assert written.frames == [ack_frame(1, tag, multiple=many) for tag, many in expected]
