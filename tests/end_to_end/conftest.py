@@ -1,25 +1,21 @@
-"""One whole system, five services and the sandbox as separate processes, for all tests in here."""
-
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from deploy.demo.stage import Stage
 from deploy.local.stack import Stack
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.end_to_end.system import stage_of, whole_system
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    with Stack(ROOT / ".run" / "end-to-end", durable=False) as running:
-        yield running
+def stack(pytestconfig: pytest.Config) -> Stack:
+    """A whole system, for all tests in here and in tests/chaos."""
+    return whole_system(pytestconfig)
 
 
 @pytest.fixture
 async def stage(stack: Stack) -> AsyncIterator[Stage]:
-    async with Stage(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as opened:
+    async with stage_of(stack) as opened:
         yield opened

@@ -10,7 +10,7 @@ from tests.end_to_end.leak_search import SHORTEST, Needle
 Json = dict[str, Any]
 
 # By product: kind of object → fields that hold an id of a person's records.
-IDS = {
+IDS: dict[str, dict[str, tuple[str, ...]]] = {
     "billing": {
         "customers": ("customer_id", "primary_contactperson_id"),
         "subscriptions": ("subscription_id",),

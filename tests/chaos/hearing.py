@@ -1,0 +1,87 @@
+"""A subscriber with a durable queue: it hears what was said while it, or the broker, was away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable
+from types import TracebackType
+from typing import Any, Self
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+
+Json = dict[str, Any]
+
+
+class Hearing:
+    """The events of one routing key, from the moment its context is entered.
+
+    async with Hearing(amqp_url, "customer.created.v1") as created:
+        …                                      # the broker may go and come back
+        counts = await created.counts(lambda event: event["user_id"], at_least=user_ids)
+    """
+
+    def __init__(self, amqp_url: str, routing_key: str) -> None:
+        self._url = amqp_url
+        self._routing_key = routing_key
+        self._queue = f"hearing.{routing_key}"
+        self._heard: dict[str, Json] = {}
+
+    async def __aenter__(self) -> Self:
+        async with await aio_pika.connect(self._url) as connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue(
+                self._queue, durable=True, arguments={"x-queue-type": "quorum"}
+            )
+            await queue.bind("zoho.events", self._routing_key)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        async with await aio_pika.connect(self._url) as connection:
+            await (await connection.channel()).queue_delete(self._queue)
+
+    async def counts(
+        self,
+        of: Callable[[Json], Hashable],
+        *,
+        at_least: Collection[Hashable],
+        timeout_s: float = 90.0,
+    ) -> Counter[Hashable]:
+        """How many events there were of each kind, once there is one of each that must be.
+
+        An event counts once however often the broker brings it: a subscriber drops an `event_id`
+        that it has had. What arrives within the last moment is counted too.
+        Raises: AssertionError: some did not come in time.
+        """
+        arrived = asyncio.Event()
+
+        async def hear(message: AbstractIncomingMessage) -> None:
+            event = json.loads(message.body)
+            self._heard[event["event_id"]] = event
+            await message.ack()
+            arrived.set()
+
+        async with await aio_pika.connect(self._url) as connection:
+            channel = await connection.channel()
+            await channel.set_qos(prefetch_count=200)
+            queue = await channel.get_queue(self._queue, ensure=False)
+            await queue.consume(hear)
+            missing = set(at_least)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while missing := missing - set(map(of, self._heard.values())):
+                        arrived.clear()
+                        await arrived.wait()
+            except TimeoutError:
+                raise AssertionError(
+                    f"{len(missing)} of {len(at_least)} × {self._routing_key} did not come"
+                    f" within {timeout_s:.0f} s"
+                ) from None
+        return Counter(map(of, self._heard.values()))

@@ -1,0 +1,53 @@
+"""One whole system, five services and the sandbox as separate processes, for two folders of tests.
+
+Started when a test first asks for it, stopped when pytest ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.stage import Stage
+from deploy.local.stack import Stack
+
+FOLDER = Path(__file__).resolve().parents[2] / ".run" / "end-to-end"
+PRODUCTS = ("billing", "books", "crm", "desk")
+
+# The sandbox answers at once, and its searches do not lag here: what must pass after a lost answer
+# before anybody looks can be short. More calls a minute, so that no quota is waited for.
+SHORT_WAITS = {
+    "EFFECT_WRITE_S": "1",
+    "EFFECT_TIMEOUT_S": "2",
+    "SETTLE_FACTOR": "0",
+    "LEASE_S": "4",
+    "ZOHO_MINUTE_CALLS": "100000",
+}
+
+_STACK = pytest.StashKey[Stack]()
+
+
+def whole_system(config: pytest.Config) -> Stack:
+    """The running stack of this pytest run; the data of the run before is gone."""
+    if _STACK not in config.stash:
+        stack = Stack(FOLDER, settings=SHORT_WAITS)
+        stack.discard()
+        config.add_cleanup(stack.stop)
+        stack.start()
+        config.stash[_STACK] = stack
+    return config.stash[_STACK]
+
+
+@asynccontextmanager
+async def stage_of(stack: Stack) -> AsyncIterator[Stage]:
+    """A stage whose Zoho refuses nothing for being asked often; faults are cleared at the end."""
+    async with Stage(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
+        for product in PRODUCTS:
+            await stage.sandbox.set_limits(product, minute=100_000, day=None)
+        try:
+            yield stage
+        finally:
+            await stage.sandbox.clear_faults()
