@@ -96,6 +96,9 @@ class Poller:
             await self._polls.failed(org, window, again_in_s=wait_s)
             log.warning("changes of tickets not read", code=error.code)
             return 0
+        except Exception:
+            await self._polls.failed(org, window, again_in_s=pace.every_s)
+            raise
         # A little early, so that the next round of our own does not find it not yet due.
         await self._polls.read(org, window, to=read_to, again_in_s=pace.every_s * 0.9)
         self._metrics.gaps_found.labels("desk", org).inc(gaps)

@@ -13,6 +13,8 @@ from services.zoho_sandbox.desk_errors import invalid_data, not_found
 from services.zoho_sandbox.desk_history import History
 from services.zoho_sandbox.tables import Record, Table
 
+_COMMENTER = ("id", "firstName", "lastName", "name", "email", "photoURL", "roleName", "type")
+
 
 class Conversations:
     """Comments and threads over the sandbox's tables; each row knows its ticket by `ticketId`."""
@@ -51,7 +53,9 @@ class Conversations:
                 "modifiedTime": None,
                 "attachments": [],
                 "commenterId": actor["id"],
-                "commenter": {key: actor[key] for key in ("name", "email", "type")},
+                "commenter": {key: actor.get(key) for key in _COMMENTER},
+                "encodedContent": None,
+                "impersonatedUser": None,
             }
         )
         self._count(ticket, "commentCount", self.comments)
@@ -114,6 +118,11 @@ class Conversations:
         ticket[field] = str(mine)
         ticket["modifiedTime"] = self._time()
         self._tickets.save(ticket)
+
+
+def as_answered(comment: Record) -> Record:
+    """A comment as the calls that write one answer it."""
+    return {key: value for key, value in comment.items() if key not in ("ticketId", "plainText")}
 
 
 def summary(thread: Record) -> Record:

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.desk_bodies import BOOLEAN, IDS, OBJECT, Text, check
-from services.zoho_sandbox.desk_conversations import summary
+from services.zoho_sandbox.desk_conversations import as_answered, summary
 from services.zoho_sandbox.desk_dialect import answer, data
 from services.zoho_sandbox.desk_errors import invalid_data, not_found, unprocessable
 from services.zoho_sandbox.desk_org import AGENT, DeskOrg
@@ -75,7 +75,7 @@ class ConversationCalls:
 
     async def comment(self, call: Call) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
-        return answer(self._said.comment(ticket, call.json(), actor=AGENT))
+        return answer(as_answered(self._said.comment(ticket, call.json(), actor=AGENT)))
 
     async def comments(self, call: Call) -> web.StreamResponse:
         """From 1, at most 100; oldest first unless `sortBy=-commentedTime`."""

@@ -34,6 +34,13 @@ _INCLUDES = {
     "isRead",
     "skills",
 }
+# What only a read of one ticket shows.
+_ONLY_OF_ONE = {
+    "createdBy": AGENT["id"],
+    "followerCount": "0",
+    "isFollowing": False,
+    "sentiment": None,
+}
 # What a row of a list lacks.
 _NOT_IN_LISTS = ("description", "cf", "modifiedTime", "resolution", "modifiedBy")
 
@@ -50,7 +57,9 @@ class TicketCalls:
 
     async def get(self, call: Call) -> web.StreamResponse:
         check_parameters(call.request.query, {"include", "orgId"})
-        return answer(self._with_included(call, self._tickets.get(call.path("id"))))
+        ticket = self._with_included(call, self._tickets.get(call.path("id")))
+        tags = len(self._desk.tags_of(ticket["id"]))
+        return answer({**_ONLY_OF_ONE, **ticket, "tagCount": str(tags)})
 
     async def update(self, call: Call) -> web.StreamResponse:
         return answer(self._tickets.update(call.path("id"), call.json(), actor=AGENT))

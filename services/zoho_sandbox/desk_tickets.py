@@ -23,6 +23,7 @@ from services.zoho_sandbox.desk_errors import invalid_data, not_found
 from services.zoho_sandbox.desk_history import History
 from services.zoho_sandbox.tables import Record, Table
 
+_LAYOUT_ID = "204600000000079001"
 _HIDDEN = ("contact", "customFields")
 
 
@@ -189,7 +190,26 @@ class Tickets:
             "taskCount": "0",
             "attachmentCount": "0",
             "channelRelatedInfo": None,
-            "source": {"type": "SYSTEM", "appName": None, "extId": None, "permalink": None},
+            "source": {
+                "type": "SYSTEM",
+                "appName": None,
+                "appPhotoURL": None,
+                "extId": None,
+                "permalink": None,
+            },
+            "accountId": None,
+            "approvalCount": "0",
+            "channelCode": None,
+            "customFields": {},
+            "isResponseOverdue": False,
+            "layoutDetails": {"id": _LAYOUT_ID, "layoutName": "Tickets"},
+            "layoutId": _LAYOUT_ID,
+            "modifiedBy": None,
+            "responseDueDate": None,
+            "secondaryContacts": [],
+            "sharedDepartments": [],
+            "slaId": None,
+            "timeEntryCount": "0",
         }
 
 
