@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`, then answer what was begun and hand over what is committed."""
     async with AsyncExitStack() as stack:
         await build(stack, settings)
+        # What is here now stays: without this, the garbage collector looks through all of it again
+        # and again while webhooks come in.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -22,6 +24,7 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
 from shared.messaging.letter import place_of
+from shared.observability import logs
 from shared.settings import SettingsError
 from shared.storage import pool as storage
 from tests.conftest import Management
@@ -166,12 +169,9 @@ async def test_an_event_that_nobody_documents_does_not_wait_for_a_queue(settings
         await connection.close()
 
 
-async def test_the_gateway_tells_how_it_is_doing(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from shared.observability import logs
-
-    logs.configure("webhook-gateway")
+async def test_the_gateway_tells_how_it_is_doing(settings: Settings) -> None:
+    logged = io.StringIO()
+    logs.configure("webhook-gateway", stream=logged)
     free = settings.model_copy(update={"metrics_port": _free_port()})
     async with gateway(free) as client:
         assert await post(client, "2222222222222222222") == 200
@@ -188,7 +188,7 @@ async def test_the_gateway_tells_how_it_is_doing(
     )
     assert "webhook_accept_seconds_bucket" in metrics
     assert "outbox_pending" in metrics
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     told = [line for line in lines if line["event"] == "webhook received"]
     assert [(line["product"], line["outcome"], line["status"]) for line in told] == [
         ("billing", "accepted", 200),
@@ -200,8 +200,6 @@ async def test_the_gateway_tells_how_it_is_doing(
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
