@@ -227,26 +227,52 @@ class ZohoEndpoints(Environment):
     zoho_desk_url: HttpUrl | None = None
 
 
+FinancePlan = Literal["free", "standard", "professional", "premium", "elite", "ultimate"]
+CrmEdition = Literal[
+    "free", "standard", "starter", "professional", "enterprise", "one", "ultimate", "crm_plus"
+]
+DeskEdition = Literal[
+    "free", "express", "standard", "professional", "enterprise", "one", "crm_plus"
+]
+
+
 class ZohoCalls(Environment):
     """How calls to Zoho are timed, and which plans' limits apply (without one, the lowest).
 
     `effect_write_s`: how long after its intent is committed a create may still be written.
     `effect_timeout_s`: the longest time Zoho may work on it then; not less than any request's
     timeout. `settle_factor`: what the operations' settle times are multiplied by; less than 1 only
-    where searches do not lag. `zoho_minute_calls`, `zoho_window_s`: another minute than the plans'.
+    where searches do not lag. `zoho_<product>_calls_a_minute`, `…_credits_a_day`, `…_in_flight`:
+    other limits than the plan's, such as ones that Zoho raised, or less than all of them.
+    `zoho_minute_calls`: the first of these for Billing and Books at once; `zoho_window_s`: how long
+    a minute is, where it is not Zoho's. `breaker_pause_s`: how long nothing is called that a person
+    has to mend first, or after an outage; doubles up to 5 minutes.
     """
 
     effect_write_s: Seconds = 5.0
     effect_timeout_s: Seconds = 40.0
     settle_factor: Annotated[float, Field(ge=0)] = 1.0
-    zoho_billing_plan: str | None = None
-    zoho_books_plan: str | None = None
-    zoho_crm_edition: str | None = None
+    zoho_billing_plan: FinancePlan | None = None
+    zoho_books_plan: FinancePlan | None = None
+    zoho_crm_edition: CrmEdition | None = None
     zoho_crm_users: Count = 1
-    zoho_desk_edition: str | None = None
+    zoho_desk_edition: DeskEdition | None = None
     zoho_desk_agents: Count = 1
+    zoho_billing_calls_a_minute: Count | None = None
+    zoho_billing_credits_a_day: Count | None = None
+    zoho_billing_in_flight: Count | None = None
+    zoho_books_calls_a_minute: Count | None = None
+    zoho_books_credits_a_day: Count | None = None
+    zoho_books_in_flight: Count | None = None
+    zoho_crm_calls_a_minute: Count | None = None
+    zoho_crm_credits_a_day: Count | None = None
+    zoho_crm_in_flight: Count | None = None
+    zoho_desk_calls_a_minute: Count | None = None
+    zoho_desk_credits_a_day: Count | None = None
+    zoho_desk_in_flight: Count | None = None
     zoho_minute_calls: Count | None = None
     zoho_window_s: Seconds | None = None
+    breaker_pause_s: Seconds = 15.0
 
 
 class ZohoOrganization(Environment):

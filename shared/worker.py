@@ -44,6 +44,7 @@ from shared.zoho.exchange import open_wire
 from shared.zoho.http import Operation, ZohoHttp
 from shared.zoho.observers import ZohoMetrics, log_call
 from shared.zoho.quota import Quota
+from shared.zoho.quota_forecast import QuotaForecast
 from shared.zoho.quota_limits import Limits, limits_of
 from shared.zoho.tokens import Tokens
 
@@ -131,10 +132,14 @@ async def worker_parts(
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
         index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
         seen = ZohoMetrics(metrics)
-        breakers = Breakers(observe=seen.breaker)
+        breakers = Breakers(observe=seen.breaker, first_pause_s=settings.breaker_pause_s)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         wire = await stack.enter_async_context(open_wire())
         endpoints = Endpoints.of(settings, organization_ids)
+        limits = _limits(settings, endpoints.zone)
+        quota = Quota(pool, limits, observe=seen.decided)
+        forecast = QuotaForecast(pool, limits, called=quota.called, observe=seen.forecast)
+        health.before_scrape("forecast", forecast.refresh)
         http = ZohoHttp(
             wire,
             Tokens(
@@ -143,7 +148,7 @@ async def worker_parts(
                 settings.token_service_key,
                 observe=seen.token_fetched,
             ),
-            Quota(pool, _limits(settings, endpoints.zone), observe=seen.decided),
+            quota,
             {org: endpoints},
             breakers,
             observers=(log_call, seen.called),
@@ -174,24 +179,33 @@ async def worker_parts(
 
 
 def _limits(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
+    """The plans' limits, where the settings name no others."""
     plans = {
         "billing": (settings.zoho_billing_plan, 1),
         "books": (settings.zoho_books_plan, 1),
         "crm": (settings.zoho_crm_edition, settings.zoho_crm_users),
         "desk": (settings.zoho_desk_edition, settings.zoho_desk_agents),
     }
-    limits = {
-        product: limits_of(product, plan=plan, users=users, zone=zone)
+    return {
+        product: _overridden(
+            product, limits_of(product, plan=plan, users=users, zone=zone), settings
+        )
         for product, (plan, users) in plans.items()
     }
-    return {product: _overridden(found, settings) for product, found in limits.items()}
 
 
-def _overridden(limits: Limits, settings: ZohoCalls) -> Limits:
-    if limits.calls is None:
-        return limits
+def _overridden(product: str, limits: Limits, settings: ZohoCalls) -> Limits:
+    def other(limit: str) -> int | None:
+        value: int | None = getattr(settings, f"zoho_{product}_{limit}")
+        return value
+
+    finance = product in ("billing", "books")
+    everywhere = settings.zoho_minute_calls if finance else None
+    calls = other("calls_a_minute") or everywhere or limits.calls
     return replace(
         limits,
-        calls=settings.zoho_minute_calls or limits.calls,
-        window_s=settings.zoho_window_s or limits.window_s,
+        calls=calls,
+        window_s=(settings.zoho_window_s or limits.window_s or 60.0) if calls else 0.0,
+        in_flight=other("in_flight") or limits.in_flight,
+        credits=other("credits_a_day") or limits.credits,
     )

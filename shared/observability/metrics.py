@@ -58,6 +58,11 @@ class Metrics:
         self.zoho_quota_remaining = self._gauge(
             "zoho_quota_remaining", "Calls or credits left.", "org", "product", "window"
         )
+        self.zoho_quota_exhausted_in = self._gauge(
+            "zoho_quota_exhausted_in_seconds",
+            "Time until the day's credits are gone at the present pace; +Inf: the reset is sooner.",
+            *("org", "product"),
+        )
         self.zoho_quota_wait = self._histogram(
             "zoho_quota_wait_seconds", "Time spent waiting for a permit.", _WAIT_S, "lane", "org"
         )

@@ -110,8 +110,11 @@ class Breakers:
                 self._open(org, named, cause, error, None, only)
             case RateLimited(limit="token", retry_after_s=wait_s):
                 self._open(org, ACCOUNTS, "token", error, wait_s)
-            case RateLimited(limit="day" | "minute" as cause, retry_after_s=wait_s):
+            case RateLimited(limit="day" | "minute" | "pace" as cause, retry_after_s=wait_s):
                 self._open(org, product, cause, error, wait_s, lane=lane)
+            case RateLimited(limit="concurrency", retry_after_s=wait_s) if lane is None:
+                # Zoho's own word. What the ledger counts in flight passes in milliseconds.
+                self._open(org, product, "concurrency", error, wait_s)
             case Unavailable(code="zoho_unavailable" | "zoho_unreachable"):
                 self._lose(org, product, error)
 
@@ -202,7 +205,9 @@ class Breakers:
     def _close(self, breaker: _Breaker) -> None:
         del self._breakers[breaker.key]
         _log.info("breaker closed", org=breaker.org, product=breaker.product, cause=breaker.cause)
-        self._observe(breaker.org, breaker.product, breaker.cause, False)
+        said = (breaker.org, breaker.product, breaker.cause)
+        still = any((b.org, b.product, b.cause) == said for b in self._breakers.values())
+        self._observe(*said, still)  # another lane or operation may be held by the same
         self._wake()
 
     def _wake(self) -> None:

@@ -14,6 +14,8 @@ class Operation:
     `repeatable` is the declaring client's claim that doing it twice leaves the state of once:
     with it a lost answer is `Unavailable`, without it `OutcomeUnknown`. A GET is always repeatable.
     `weight` is what it costs of the day's credits; `call()` may say another.
+    `heavy_above`: calls of a greater weight count against the product's smaller limit of calls in
+    flight too (CRM's for upserts of more than 10 rows: 1; for COQL, which always does: 0).
     `settle_s`: how long after a lost answer a search surely shows what was done.
     `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
     their place instead of raising, whatever the HTTP status.
@@ -24,10 +26,14 @@ class Operation:
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     repeatable: bool = False
     weight: int = 1
+    heavy_above: int | None = None
     timeout_s: float = 20.0
     settle_s: float = 120.0
     accept: Literal["json", "pdf"] = "json"
     rows: bool = False
+
+    def is_heavy(self, weight: int) -> bool:
+        return self.heavy_above is not None and weight > self.heavy_above
 
     @property
     def reads(self) -> bool:

@@ -21,7 +21,9 @@ MAX_TAGGED: Final = 500
 """Contacts of one tag action."""
 
 CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", settle_s=30, rows=True)
-_UPSERT: Final = Operation("crm", "upsert_contacts", "POST", repeatable=True, rows=True)
+_UPSERT: Final = Operation(
+    "crm", "upsert_contacts", "POST", repeatable=True, rows=True, heavy_above=1
+)
 _UPDATE: Final = Operation("crm", "update_contact", "PUT", repeatable=True, rows=True)
 _GET: Final = Operation("crm", "get_contact", "GET", repeatable=True)
 _SEARCH: Final = Operation("crm", "search_contacts", "GET", repeatable=True)

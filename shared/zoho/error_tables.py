@@ -52,7 +52,7 @@ class Row:
 
     `quotes`: text, in lower case, that the message must hold, where a code alone says too little.
     `wait_s`: how long to stay away when Zoho names no time. `code` on the error, where ours is
-    finer than the class's own.
+    finer than the class's own. `if_again`: what it means when a new token gets the same answer.
     """
 
     status: int | None
@@ -62,6 +62,7 @@ class Row:
     wait_s: float | None = None
     quotes: str = ""
     code: str | None = None
+    if_again: Meaning | None = None
 
     def matches(self, status: int, zoho_code: str, message: str) -> bool:
         return (

@@ -17,8 +17,9 @@ FINANCE: Final = (
     Row(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2", wait_s=1.0),
     Row(None, "6018", Meaning.DISABLED_USER, "1.5, 2.2"),
     Row(None, "6041", Meaning.ORGANIZATION, "remembered: user not in this organization"),
-    # Not a matter for a new token: it comes with a good one too.
-    Row(None, "57", Meaning.SCOPE, "1.3, 2.2"),
+    # A token that is dead and a scope that is missing look alike; a new token tells them apart.
+    Row(401, "57", Meaning.BAD_TOKEN, "1.3, 5 trap 10", if_again=Meaning.SCOPE),
+    Row(None, "57", Meaning.SCOPE, "2.2: under 200 and 403"),
     Row(400, "2", Meaning.ORGANIZATION, "2.2", quotes="organization_id"),
     Row(401, "14", Meaning.BAD_TOKEN, "1.3"),
     Row(None, "INVALID_OAUTHTOKEN", Meaning.BAD_TOKEN, "1.3"),

@@ -48,12 +48,13 @@ def told_by(row: Row | None, headers: Mapping[str, str]) -> Told:
     if left is None:
         left = _number(headers, "X-API-CREDITS-REMAINING")
     limit = _number(headers, "X-Rate-Limit-Limit")
+    resets_in_s = _within_a_day(_seconds(headers.get("X-Rate-Limit-Reset", "")))
     if row is None or row.meaning not in LIMITS:
-        return Told(credits_limit=limit, credits_left=left)
+        return Told(None, 0.0, limit, left, resets_in_s)
     name = row.meaning.value
     if row.meaning is Meaning.CONCURRENCY_LIMIT and left == 0:
         name = Meaning.DAY_LIMIT.value
-    return Told(name, _wait_s(row, headers), limit, left)
+    return Told(name, _wait_s(row, headers), limit, left, resets_in_s)
 
 
 def error_for(
@@ -76,7 +77,8 @@ def error_for(
         return Misconfigured(what, product=product, cause=row.meaning.value, org=org)
     if row.meaning is Meaning.BAD_TOKEN:
         # Only ever seen by the message when a fresh token was refused as well.
-        return Misconfigured(what, product=product, cause="token", org=org)
+        cause = "token" if row.if_again is None else row.if_again.value
+        return Misconfigured(what, product=product, cause=cause, org=org)
     if row.meaning is Meaning.REJECTED:
         return ZohoRejected(
             what,
@@ -98,9 +100,11 @@ def _wait_s(row: Row, headers: Mapping[str, str]) -> float:
     named = _seconds(headers.get("Retry-After", ""))
     if named is None and row.meaning is Meaning.DAY_LIMIT:
         named = _seconds(headers.get("X-Rate-Limit-Reset", ""))
-    if named is None or not 0 < named <= _LONGEST_WAIT_S:
-        named = row.wait_s or 60.0
-    return named
+    return _within_a_day(named) or row.wait_s or 60.0
+
+
+def _within_a_day(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and 0 < seconds <= _LONGEST_WAIT_S else None
 
 
 def _seconds(text: str) -> float | None:

@@ -18,7 +18,7 @@ from shared.zoho.answers import read
 from shared.zoho.breakers import Breakers
 from shared.zoho.calls import Called, Operation, Reply
 from shared.zoho.data_centers import Endpoints
-from shared.zoho.error_tables import Meaning
+from shared.zoho.error_tables import Meaning, Row
 from shared.zoho.errors_from_answers import meaning_of, told_by
 from shared.zoho.exchange import AnswerLost, Exchange, NotWritten, Raw, Wire
 from shared.zoho.lanes import Lane
@@ -92,11 +92,13 @@ class ZohoHttp:
             request.attempt += 1
             if request.attempt == 1 and permit is not None:
                 return await self._try(request, permit)
+            cost = operation.weight if weight is None else weight
             async with self.permit(
                 operation.product,
                 org=org,
                 lane=lane,
-                weight=operation.weight if weight is None else weight,
+                weight=cost,
+                heavy=operation.is_heavy(cost),
                 operation=operation.name,
                 timeout_s=operation.timeout_s,
             ) as own:
@@ -125,6 +127,7 @@ class ZohoHttp:
         org: str,
         lane: Lane,
         weight: int = 1,
+        heavy: bool = False,
         operation: str = "",
         timeout_s: float = 20.0,
     ) -> AsyncIterator[Permit]:
@@ -136,7 +139,7 @@ class ZohoHttp:
         try:
             if trial and product in self._probes:
                 await self._probe(product, org, lane)
-            permit = await self._take(product, org, lane, weight, operation, timeout_s)
+            permit = await self._take(product, org, lane, weight, operation, timeout_s, heavy)
         except BaseException:
             self._breakers.undecided(org, product, operation)
             raise
@@ -150,14 +153,21 @@ class ZohoHttp:
                     self._breakers.undecided(org, product, operation)
 
     async def _take(
-        self, product: str, org: str, lane: Lane, weight: int, operation: str, timeout_s: float
+        self,
+        product: str,
+        org: str,
+        lane: Lane,
+        weight: int,
+        operation: str,
+        timeout_s: float,
+        heavy: bool = False,
     ) -> Permit:
         only = None
         try:
             await self._tokens.get(org)
             only = lane  # what the ledger refuses one lane, it may grant another
             return await self._quota.take(
-                org, product, lane, weight, _WRITE_WITHIN_S + timeout_s, timeout_s
+                org, product, lane, weight, _WRITE_WITHIN_S + timeout_s, timeout_s, heavy=heavy
             )
         except IntegrationError as error:
             self._breakers.failed(org, product, operation, error, lane=only)
@@ -198,14 +208,19 @@ class ZohoHttp:
         if row is None or (operation.rows and answer.rows):
             self._outcomes.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)
-        if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token):
+        if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token, row):
             await self._tokens.replace(request.org, token)
             raise self._outcomes.token_refused(request)
+        if row.if_again is not None and request.token_replaced:
+            self._outcomes.token_is_good(request.org, token.sha256)
         raise self._outcomes.refused(request, row, answer, told)
 
-    def _may_replace(self, request: Request, permit: Permit, token: Token) -> bool:
-        """Once a call; and a breaker's trial does not pay a mint for a token that is new."""
-        return not request.token_replaced and not (permit.trial and self._tokens.is_new(token))
+    def _may_replace(self, request: Request, permit: Permit, token: Token, row: Row) -> bool:
+        """Once a call; and neither a breaker's trial nor an answer that a good token gets too pays
+        a mint for a token that is new."""
+        if request.token_replaced or (permit.trial and self._tokens.is_new(token)):
+            return False
+        return row.if_again is None or not self._outcomes.is_known_good(request.org, token.sha256)
 
     async def _send(
         self, request: Request, permit: Permit, exchange: Exchange, token: Token

@@ -48,6 +48,9 @@ class ZohoMetrics:
                     org=decision.org, product=decision.product, window=window
                 ).set(left)
 
+    def forecast(self, org: str, product: str, exhausted_in_s: float) -> None:
+        self._metrics.zoho_quota_exhausted_in.labels(org=org, product=product).set(exhausted_in_s)
+
     def breaker(self, org: str, product: str, cause: str, is_open: bool) -> None:
         self._metrics.zoho_breaker_open.labels(org=org, product=product, cause=cause).set(is_open)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,8 @@ from shared.zoho.quota import Told
 
 # A longer wait is the message's own affair.
 _WAIT_IN_PLACE_S: Final = 5.0
+# Even a good token may be killed meanwhile: at most one mint in this time is spent on telling.
+_GOOD_S: Final = 300.0
 
 Observer = Callable[[Called], None]
 Params = Mapping[str, str | int]
@@ -64,6 +67,17 @@ class Outcomes:
         self._breakers = breakers
         self._observers = observers
         self._first_wait_s = first_wait_s
+        # By organization: the token (its hash) that is good for sure, and until when that is held.
+        self._good: dict[str, tuple[str, float]] = {}
+
+    def token_is_good(self, org: str, sha256: str) -> None:
+        """It was new, and was refused as the old one: something else is wrong, so that the next
+        operations that are refused this way cost no mint."""
+        self._good[org] = (sha256, time.monotonic() + _GOOD_S)
+
+    def is_known_good(self, org: str, sha256: str) -> bool:
+        good, until = self._good.get(org, ("", 0.0))
+        return good == sha256 and time.monotonic() < until
 
     def answered(
         self, request: Request, row: Row | None, answer: Answer, told: Told, duration_s: float

@@ -8,7 +8,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -56,13 +56,14 @@ class Told:
     """What an answer of Zoho's said about its quota.
 
     `limit`: the limit that refused the call (minute, day, concurrency), with the `wait_s` that
-    Zoho named or its table says. `credits_*`: of the day, from headers.
+    Zoho named or its table says. `credits_*`: of the day, from headers, and when they come back.
     """
 
     limit: str | None = None
     wait_s: float = 0.0
     credits_limit: int | None = None
     credits_left: int | None = None
+    resets_in_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,23 @@ class Decision:
     credits_left: int | None
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A call that wants a permit, as its caller described it."""
+
+    org: str
+    product: str
+    lane: Lane
+    weight: int
+    heavy: bool
+    deadline_s: float
+
+
 class Quota:
     """Takes and gives back permits. One per process; any number of processes.
 
-    `limits` by product. `observe` sees every decision that ended a wait.
+    `limits` by product. `observe` sees every decision that ended a wait. `called`: organizations
+    and products that permits were asked for.
     """
 
     def __init__(
@@ -96,31 +110,11 @@ class Quota:
         self._limits = limits
         self._observe = observe
         self._patience_s = patience_s
+        self.called: set[tuple[str, str]] = set()
         # One waiter a lane asks for all in this process: the others would only ask in vain.
         self._turns: defaultdict[tuple[str, str, Lane], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def take(
-        self, org: str, product: str, lane: Lane, weight: int, deadline_s: float, timeout_s: float
-    ) -> Permit:
-        """Wait for a permit, but not long.
-
-        The request must be over within `deadline_s`, so it must be written `timeout_s` before.
-        Raises:
-            RateLimited: the limit named is used up for longer than we wait in place.
-            Unavailable: the database is away.
-        """
-        began = time.monotonic()
-        turn = self._turns[org, product, lane]
-        try:
-            await asyncio.wait_for(turn.acquire(), max(self._patience_s, 0.1))
-        except TimeoutError:
-            raise self._refused(product, "concurrency", self._patience_s) from None
-        try:
-            return await self._take(org, product, lane, weight, deadline_s, timeout_s, began)
-        finally:
-            turn.release()
-
-    async def _take(
         self,
         org: str,
         product: str,
@@ -128,12 +122,36 @@ class Quota:
         weight: int,
         deadline_s: float,
         timeout_s: float,
-        began: float,
+        *,
+        heavy: bool = False,
     ) -> Permit:
+        """Wait for a permit, but not long.
+
+        The request must be over within `deadline_s`, so it must be written `timeout_s` before.
+        `heavy`: it counts against the smaller limit of calls in flight too, where there is one.
+        Raises:
+            RateLimited: the limit named is used up for longer than we wait in place.
+            Unavailable: the database is away.
+        """
+        began = time.monotonic()
+        self.called.add((org, product))
+        turn = self._turns[org, product, lane]
+        try:
+            await asyncio.wait_for(turn.acquire(), max(self._patience_s, 1.0))
+        except TimeoutError:
+            raise self._refused(product, "concurrency", self._patience_s) from None
+        try:
+            wanted = _Wanted(org, product, lane, weight, heavy, deadline_s)
+            return await self._take(wanted, timeout_s, began)
+        finally:
+            turn.release()
+
+    async def _take(self, wanted: _Wanted, timeout_s: float, began: float) -> Permit:
+        org, product, lane = wanted.org, wanted.product, wanted.lane
         while True:
             # Before asking, so that ours runs out before PostgreSQL's does.
-            deadline = time.monotonic() + deadline_s
-            row = await self._decide(org, product, lane, weight, deadline_s)
+            deadline = time.monotonic() + wanted.deadline_s
+            row = await self._decide(wanted)
             waited_s = time.monotonic() - began
             granted = row["permit"] is not None
             if granted or waited_s + row["wait_s"] > self._patience_s:
@@ -151,32 +169,39 @@ class Quota:
                 if not granted:
                     raise self._refused(product, row["used_up"], row["wait_s"])
                 return Permit(
-                    row["permit"], product, org, lane, weight, deadline - timeout_s, deadline
+                    row["permit"],
+                    product,
+                    org,
+                    lane,
+                    wanted.weight,
+                    deadline - timeout_s,
+                    deadline,
                 )
             # A little late and uneven, so that replicas do not ask in step.
             await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
 
-    async def _decide(
-        self, org: str, product: str, lane: Lane, weight: int, deadline_s: float
-    ) -> Any:
-        limits = self._limits[product]
+    async def _decide(self, wanted: _Wanted) -> Any:
+        limits = self._limits[wanted.product]
         with unavailable_when_down():
             return await self._pool.fetchrow(
                 """
-                SELECT permit, wait_s, used_up, calls_left, credits_left
-                FROM relay.take_permit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                SELECT permit, wait_s, used_up, calls_left, credits_left FROM relay.take_permit(
+                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                 """,
-                org,
-                product,
-                lane.value,
-                limits.shares[lane],
-                weight,
+                wanted.org,
+                wanted.product,
+                wanted.lane.value,
+                limits.shares[wanted.lane],
+                limits.unpaced[wanted.lane],
+                wanted.weight,
+                wanted.heavy,
                 limits.calls,
                 limits.window_s,
                 limits.in_flight,
+                limits.heavy_in_flight,
                 limits.credits,
                 limits.zone,
-                deadline_s,
+                wanted.deadline_s,
             )
 
     async def release(self, permit: Permit, told: Told) -> Told:
@@ -190,19 +215,20 @@ class Quota:
         try:
             async with asyncio.timeout(_RELEASE_WITHIN_S), self._pool.acquire() as connection:
                 await connection.execute(
-                    "SELECT relay.release_permit($1, $2)", permit.id, limits.window_s
-                )
-                if told.limit is not None:
-                    return await self._refuse(connection, permit, told, limits)
-                await connection.execute(
-                    "SELECT relay.quota_served($1, $2, $3, $4, $5, $6)",
+                    "SELECT relay.permit_answered($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                    permit.id,
+                    limits.window_s,
                     permit.org,
                     permit.product,
+                    told.limit is None,
                     limits.credits,
                     told.credits_limit,
                     told.credits_left,
+                    told.resets_in_s,
                     limits.zone,
                 )
+                if told.limit is not None:
+                    return await self._refuse(connection, permit, told, limits)
         except Exception as error:
             self._not_noted(error)
         return told
@@ -228,7 +254,7 @@ class Quota:
             limits.refusal_patience_s,
             1800.0,
         )
-        return Told(row["used_up"], row["wait_s"])
+        return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
 
     def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
         return RateLimited(

@@ -19,12 +19,22 @@ SHARES: Mapping[Lane, float] = {
     Lane.BACKFILL: 0.6,
 }
 
+# Up to this part of the day's credits a lane is not paced; from there on its share of what is left
+# is spread over the hours left. docs/decisions/0010-the-days-credits-are-paced.md
+UNPACED: Mapping[Lane, float] = {
+    Lane.URGENT: 1.0,
+    Lane.COMMANDS: SHARES[Lane.READS],
+    Lane.READS: 0.35,
+    Lane.BACKFILL: 0.0,
+}
+
 
 @dataclass(frozen=True)
 class Limits:
     """What Zoho allows one organization in one product. `None` = no such limit, or not known.
 
-    calls: requests in any `window_s` seconds. in_flight: requests at the same time.
+    calls: requests in any `window_s` seconds. in_flight: requests at the same time, of which
+    heavy_in_flight heavy ones.
     credits: of a day, which begins at midnight in `zone`, or of rolling 24 h when `zone` is None.
     refusal_patience_s: where one 429 stands for two limits, how long refusals may last before
     they count as the day's; None where Zoho says which it is.
@@ -36,7 +46,9 @@ class Limits:
     credits: int | None
     zone: str | None
     refusal_patience_s: float | None = None
+    heavy_in_flight: int | None = None
     shares: Mapping[Lane, float] = field(default_factory=lambda: SHARES)
+    unpaced: Mapping[Lane, float] = field(default_factory=lambda: UNPACED)
 
 
 @dataclass(frozen=True)
@@ -116,4 +128,6 @@ def limits_of(
         credits=known.credits_for(users) if known else None,
         zone=None if product == "crm" else zone,
         refusal_patience_s=120.0 if product == "crm" else None,
+        # On every edition: writes of more than 10 rows, COQL, conversions, sorted lists (1.5).
+        heavy_in_flight=10 if product == "crm" else None,
     )

@@ -46,7 +46,15 @@ class CountingQuota:
     given_back: int = 0
 
     async def take(
-        self, org: str, product: str, lane: Lane, weight: int, deadline_s: float, timeout_s: float
+        self,
+        org: str,
+        product: str,
+        lane: Lane,
+        weight: int,
+        deadline_s: float,
+        timeout_s: float,
+        *,
+        heavy: bool = False,
     ) -> Permit:
         self.taken += 1
         return Permit(self.taken, product, org, lane, weight, 9e9, 9e9)

@@ -86,7 +86,8 @@ async def test_every_row_becomes_the_error_it_stands_for(product: str, row: Row)
             assert error.retry_after_s == row.wait_s
         case Meaning.BAD_TOKEN:
             assert isinstance(error, Misconfigured)
-            assert (error.cause, access.tokens.reported) == ("token", ["token-0"])
+            cause = row.if_again.value if row.if_again else "token"
+            assert (error.cause, access.tokens.reported) == (cause, ["token-0"])
         case Meaning.REJECTED:
             assert isinstance(error, ZohoRejected)
             assert error.zoho_code == row.zoho_code

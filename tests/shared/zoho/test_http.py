@@ -262,12 +262,26 @@ async def test_a_second_refusal_of_a_fresh_token_is_for_a_person(
     assert len(access.tokens.reported) == 1
 
 
-async def test_a_missing_scope_costs_no_token(access: Access, zoho: Zoho) -> None:
-    zoho.answers(says(401, '{"code":57,"message":"You are not authorized"}'))
-    with pytest.raises(Misconfigured) as caught:
-        await access.call(READ)
-    assert caught.value.cause == "scope"
-    assert access.tokens.reported == []
+LOOKS_ALIKE = says(401, '{"code":57,"message":"You are not authorized"}')
+
+
+async def test_a_dead_token_that_looks_like_a_missing_scope_is_replaced(
+    access: Access, zoho: Zoho
+) -> None:
+    zoho.answers(LOOKS_ALIKE, says())
+    assert (await access.call(READ)).status == 200
+    assert access.tokens.reported == ["token-0"]
+
+
+async def test_missing_scopes_cost_one_token_however_many_operations_lack_one(
+    access: Access, zoho: Zoho
+) -> None:
+    zoho.answers(LOOKS_ALIKE, LOOKS_ALIKE, LOOKS_ALIKE)
+    for operation in (READ, CREATE):
+        with pytest.raises(Misconfigured) as caught:
+            await access.call(operation)
+        assert caught.value.cause == "scope"
+    assert access.tokens.reported == ["token-0"]
 
 
 async def test_a_redirect_is_not_followed(access: Access, zoho: Zoho) -> None:

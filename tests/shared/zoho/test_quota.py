@@ -13,7 +13,15 @@ from shared.zoho.quota import Decision, Permit, Quota, Told
 from shared.zoho.quota_limits import SHARES, Limits, limits_of
 
 ALL = dict.fromkeys(Lane, 1.0)
-OPEN = Limits(calls=None, window_s=60.0, in_flight=None, credits=None, zone="UTC", shares=ALL)
+OPEN = Limits(
+    calls=None,
+    window_s=60.0,
+    in_flight=None,
+    credits=None,
+    zone="UTC",
+    shares=ALL,
+    unpaced=ALL,
+)
 
 
 def quota_of(pool: asyncpg.Pool, limits: Limits, **options: object) -> Quota:
