@@ -1,4 +1,4 @@
-"""Zoho's accounts server: an access token for a refresh token, or why there is none."""
+"""Zoho's accounts server: tokens for a refresh token or a grant code, or why there are none."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PAUSE_S: Final = {
     "accounts_unavailable": 15.0,
 }
 
-# Zoho's words (finance 1.3). `invalid_code` is also what a revoked refresh token gets.
+# Zoho's words (finance 1.3). One word stands for what was presented: a refresh token that is wrong
+# or revoked, or a grant code that is wrong, used or expired.
+_PRESENTED_IS_DEAD: Final = frozenset({"invalid_code", "invalid_grant"})
 _BY_ERROR: Final = {
-    "invalid_code": "refresh_token_dead",
-    "invalid_grant": "refresh_token_dead",
     "invalid_client": "invalid_client",
     "invalid_client_secret": "invalid_client",
     "Access Denied": "cool_down",
@@ -33,7 +33,10 @@ _BY_ERROR: Final = {
 
 
 class NoToken(Exception):
-    """There is no token to be had; `code` says why, `retry_after_s` when to ask again."""
+    """There is no token to be had; `code` says why, `retry_after_s` when to ask again.
+
+    0: asking again for the same is no use.
+    """
 
     def __init__(self, code: str, retry_after_s: float) -> None:
         super().__init__(code)
@@ -43,9 +46,20 @@ class NoToken(Exception):
 
 @dataclass(frozen=True)
 class Minted:
+    """`scopes`: what was granted, separated by spaces; empty when the answer does not say."""
+
     access_token: str = field(repr=False)
     api_domain: str
     expires_in_s: float
+    scopes: str = ""
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """What a grant code was worth."""
+
+    refresh_token: SecretStr
+    minted: Minted
 
 
 @dataclass(frozen=True)
@@ -86,22 +100,42 @@ class Accounts:
         Raises: NoToken.
         Source: finance reference §1.2, §1.3.
         """
+        body = await self._ask(
+            "refresh_token", "refresh_token_dead", refresh_token=refresh_token.get_secret_value()
+        )
+        return _minted(body)
+
+    async def exchange(self, code: SecretStr) -> Exchanged:
+        """Ask for a refresh token, and the first access token that comes with it.
+
+        A code is good once, for minutes. Raises: NoToken; `grant_code_dead` when it is no longer.
+        Source: finance reference §1.2, §1.5.
+        """
+        body = await self._ask(
+            "authorization_code", "grant_code_dead", code=code.get_secret_value()
+        )
+        refresh_token = body.get("refresh_token")
+        if not isinstance(refresh_token, str) or not refresh_token:
+            raise _no_token("no_refresh_token")
+        return Exchanged(SecretStr(refresh_token), _minted(body))
+
+    async def _ask(self, grant_type: str, when_dead: str, **presented: str) -> dict[str, object]:
         form = {
-            "grant_type": "refresh_token",
+            "grant_type": grant_type,
             "client_id": self._client.client_id,
             "client_secret": self._client.client_secret.get_secret_value(),
-            "refresh_token": refresh_token.get_secret_value(),
+            **presented,
         }
         try:
             async with self._session.post(
                 self._url, data=form, timeout=self._timeout, allow_redirects=False
             ) as response:
-                return _read(response.status, await response.read())
+                return _read(response.status, await response.read(), when_dead)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_token("accounts_unavailable") from error
 
 
-def _read(status: int, raw: bytes) -> Minted:
+def _read(status: int, raw: bytes, when_dead: str) -> dict[str, object]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -111,10 +145,22 @@ def _read(status: int, raw: bytes) -> Minted:
         raise _no_token("accounts_unavailable" if status >= 500 else "wrong_data_center")
     token = body.get("access_token")
     if isinstance(token, str) and token:
-        return Minted(token, str(body.get("api_domain") or ""), _expires_in_s(body))
+        return body
     if status >= 500:
         raise _no_token("accounts_unavailable")
-    raise _no_token(_BY_ERROR.get(str(body.get("error")), "not_configured"))
+    said = str(body.get("error"))
+    if said in _PRESENTED_IS_DEAD:
+        raise _no_token(when_dead)
+    raise _no_token(_BY_ERROR.get(said, "not_configured"))
+
+
+def _minted(body: dict[str, object]) -> Minted:
+    return Minted(
+        str(body["access_token"]),
+        str(body.get("api_domain") or ""),
+        _expires_in_s(body),
+        " ".join(str(body.get("scope") or "").replace(",", " ").split()),
+    )
 
 
 def _expires_in_s(body: dict[str, object]) -> float:
@@ -128,4 +174,5 @@ def _expires_in_s(body: dict[str, object]) -> float:
 
 
 def _no_token(code: str) -> NoToken:
-    return NoToken(code, PAUSE_S[code])
+    # Of a grant code there is nothing to wait for: the next one is another one.
+    return NoToken(code, PAUSE_S.get(code, 0.0))

@@ -10,7 +10,8 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from services.token_service.accounts import Accounts, Client
+from services.token_service.accounts import PAUSE_S, Accounts, Client
+from services.token_service.exchange import Exchange
 from services.token_service.governor import TokenGovernor
 from services.token_service.handlers.tokens import TokenHandlers, only_with_key, refusals
 from services.token_service.repositories.access_tokens import AccessTokens
@@ -52,43 +53,45 @@ async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
     refresh_tokens = RefreshTokens(pool, vault)
     if settings.zoho_refresh_token is not None:
         await refresh_tokens.store(_ORG, settings.zoho_refresh_token, source="environment")
-    governor = await _governor(stack, settings, pool, vault, refresh_tokens, metrics)
+    governor, exchange = await _tokens(stack, settings, pool, vault, refresh_tokens, metrics)
     health.add("database", _answers(pool))
-    health.before_scrape("token", _life_left(governor, metrics))
-    app = _http(settings, governor)
+    health.before_scrape("token", _how_it_stands(governor, metrics))
+    app = _http(settings, governor, exchange)
     port = await _listen(stack, app, settings)
     health.started()
     return TokenService(port, health)
 
 
-async def _governor(
+async def _tokens(
     stack: AsyncExitStack,
     settings: Settings,
     pool: asyncpg.Pool,
     vault: Vault,
     refresh_tokens: RefreshTokens,
     metrics: Metrics,
-) -> TokenGovernor:
+) -> tuple[TokenGovernor, Exchange]:
     session = await stack.enter_async_context(
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     )
     endpoints = Endpoints.of(settings)
     client = Client(settings.zoho_client_id, settings.zoho_client_secret)
-    governor = TokenGovernor(
+    parts = (
         Accounts(session, endpoints.accounts(), client),
         refresh_tokens,
         AccessTokens(pool, vault),
         Mints(pool),
-        observe=lambda org, outcome: metrics.zoho_token_mints.labels(
-            org=org, outcome=outcome
-        ).inc(),
     )
+
+    def count(org: str, outcome: str) -> None:
+        metrics.zoho_token_mints.labels(org=org, outcome=outcome).inc()
+
+    governor = TokenGovernor(*parts, observe=count)
     stack.push_async_callback(governor.close)
-    return governor
+    return governor, Exchange(*parts, observe=count)
 
 
-def _http(settings: Settings, governor: TokenGovernor) -> web.Application:
-    handlers = TokenHandlers(governor, frozenset({_ORG}))
+def _http(settings: Settings, governor: TokenGovernor, exchange: Exchange) -> web.Application:
+    handlers = TokenHandlers(governor, exchange, frozenset({_ORG}))
     app = web.Application(
         middlewares=[only_with_key(settings.token_service_key), refusals],
         client_max_size=_LARGEST_REQUEST,
@@ -97,6 +100,8 @@ def _http(settings: Settings, governor: TokenGovernor) -> web.Application:
         [
             web.post("/v1/token", handlers.token),
             web.post("/v1/token/invalid", handlers.invalid),
+            web.post("/v1/exchange", handlers.exchange),
+            web.post("/v1/status", handlers.status),
         ]
     )
     return app
@@ -118,9 +123,15 @@ def _answers(pool: asyncpg.Pool) -> Check:
     return check
 
 
-def _life_left(governor: TokenGovernor, metrics: Metrics) -> Check:
+def _how_it_stands(governor: TokenGovernor, metrics: Metrics) -> Check:
+    """Said by every replica at every scrape: a dead refresh token shows even while nobody asks."""
+
     async def refresh() -> None:
-        left_s = await governor.life_left_s(_ORG)
-        metrics.zoho_token_expires_in.labels(org=_ORG).set(left_s)
+        state = await governor.state(_ORG)
+        metrics.zoho_token_expires_in.labels(org=_ORG).set(state.expires_in_s)
+        for code in PAUSE_S:
+            metrics.zoho_breaker_open.labels(org=_ORG, product="accounts", cause=code).set(
+                code == state.problem
+            )
 
     return refresh

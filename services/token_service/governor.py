@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from pydantic import SecretStr
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from services.token_service.accounts import Accounts, NoToken
 from services.token_service.repositories.access_tokens import AccessToken, AccessTokens
 from services.token_service.repositories.mints import Mints
-from services.token_service.repositories.refresh_tokens import RefreshTokens
+from services.token_service.repositories.refresh_tokens import KnownToken, RefreshTokens
 
 _log = structlog.get_logger()
 
@@ -20,6 +21,17 @@ _PATIENCE_S = 20.0
 
 # (org, outcome)
 Observer = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class TokenState:
+    """`problem`: why the last request failed. `expires_in_s`: of the token that would be handed
+    out now; 0 when there is none."""
+
+    refresh_token: KnownToken | None
+    problem: str | None
+    mints_left: int
+    expires_in_s: float
 
 
 class TokenGovernor:
@@ -69,14 +81,20 @@ class TokenGovernor:
             await asyncio.wait([task], timeout=_PATIENCE_S)
         return await self.token(org)
 
-    async def life_left_s(self, org: str) -> float:
-        """Of the token that would be handed out now; 0 when there is none. Mints nothing."""
+    async def state(self, org: str) -> TokenState:
+        """How things stand. Asks Zoho nothing."""
         refresh_token = await self._refresh_tokens.newest(org)
+        mints_left = await self._mints.left(org)
         if refresh_token is None:
-            return 0.0
+            return TokenState(None, "not_configured", mints_left, 0.0)
         client = self._accounts.fingerprint(refresh_token)
         token = await self._access_tokens.usable(org, client)
-        return token.expires_in_s if token else 0.0
+        return TokenState(
+            await self._refresh_tokens.known(org),
+            await self._mints.standing(org, client),
+            mints_left,
+            token.expires_in_s if token else 0.0,
+        )
 
     async def close(self) -> None:
         """Let a mint in progress end: its token has been paid for."""
@@ -125,6 +143,8 @@ class TokenGovernor:
                 expires_in_s=minted.expires_in_s,
             )
             await self._mints.succeeded(number, org, client)
+            if minted.scopes:
+                await self._refresh_tokens.granted(org, refresh_token, minted.scopes)
             self._observe(org, "minted")
             _log.info("access token minted", org=org, expires_in_s=minted.expires_in_s)
         token = await self._access_tokens.usable(org, client)

@@ -1,4 +1,5 @@
-"""`POST /v1/token` and `POST /v1/token/invalid`, for workers that know the key."""
+"""`POST /v1/token` and `/v1/token/invalid` for workers, `/v1/exchange` and `/v1/status` for
+`zoho-relay`; all for those who know the key."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from services.token_service.accounts import NoToken
+from services.token_service.exchange import Exchange
 from services.token_service.governor import TokenGovernor
 from services.token_service.repositories.access_tokens import AccessToken
 from shared.errors import Unavailable
@@ -27,6 +29,12 @@ class InvalidToken(TokenRequest):
     """`sha256` of the token that Zoho refused, in hex."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class GrantCode(TokenRequest):
+    """Of a Self Client."""
+
+    code: SecretStr = Field(min_length=1, max_length=512)
 
 
 def only_with_key(key: SecretStr) -> Middleware:
@@ -50,6 +58,8 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         with unavailable_when_down():
             return await handler(request)
     except NoToken as error:
+        if not error.retry_after_s:
+            return _json(422, {"code": error.code})
         return _refused(error.code, error.retry_after_s)
     except Unavailable as error:
         return _refused(error.code, error.retry_after_s or 5.0)
@@ -60,8 +70,9 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 class TokenHandlers:
     """`orgs`: the organizations there are; another one is 404."""
 
-    def __init__(self, governor: TokenGovernor, orgs: frozenset[str]) -> None:
+    def __init__(self, governor: TokenGovernor, exchange: Exchange, orgs: frozenset[str]) -> None:
         self._governor = governor
+        self._exchange = exchange
         self._orgs = orgs
 
     async def token(self, request: web.Request) -> web.Response:
@@ -76,6 +87,33 @@ class TokenHandlers:
             return _json(404, {"code": "unknown_organization"})
         digest = bytes.fromhex(asked.sha256)
         return _given(await self._governor.replace(asked.org, digest))
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        """`scopes`: what the new refresh token may do, or null when Zoho does not say."""
+        asked = GrantCode.model_validate_json(await request.read())
+        if asked.org not in self._orgs:
+            return _json(404, {"code": "unknown_organization"})
+        scopes = await self._exchange.exchange(asked.org, asked.code)
+        return _json(200, {"scopes": scopes.split() or None})
+
+    async def status(self, request: web.Request) -> web.Response:
+        """How things stand, without a call to Zoho."""
+        asked = TokenRequest.model_validate_json(await request.read())
+        if asked.org not in self._orgs:
+            return _json(404, {"code": "unknown_organization"})
+        state = await self._governor.state(asked.org)
+        known = state.refresh_token
+        return _json(
+            200,
+            {
+                "source": known.source if known else None,
+                "stored_at": known.stored_at if known else None,
+                "scopes": (known.scopes.split() or None) if known else None,
+                "problem": state.problem,
+                "mints_left": state.mints_left,
+                "expires_in_s": state.expires_in_s,
+            },
+        )
 
 
 def _given(token: AccessToken) -> web.Response:

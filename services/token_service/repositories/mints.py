@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -108,9 +108,27 @@ class Mints:
             pause_s,
         )
 
-    async def recent(self, org: str) -> list[Any]:
-        """What was asked in the last day, newest first: `asked_at`, `outcome`. For `doctor`."""
-        rows: list[Any] = await self._pool.fetch(
-            "SELECT asked_at, outcome FROM token.mints WHERE org = $1 ORDER BY asked_at DESC", org
+    async def ended(self, number: int, outcome: str) -> None:
+        """A request that says nothing about the next one."""
+        await self._pool.execute(
+            "UPDATE token.mints SET outcome = $2 WHERE id = $1", number, outcome
         )
-        return rows
+
+    async def standing(self, org: str, client: bytes) -> str | None:
+        """Why the last request with these credentials failed; None once one has succeeded."""
+        code: str | None = await self._pool.fetchval(
+            "SELECT code FROM token.pauses WHERE org = $1 AND client = $2", org, client
+        )
+        return code
+
+    async def left(self, org: str) -> int:
+        """How many more may be asked for within the window."""
+        asked: int = await self._pool.fetchval(
+            """
+            SELECT count(*) FROM token.mints
+            WHERE org = $1 AND asked_at > clock_timestamp() - make_interval(secs => $2)
+            """,
+            org,
+            _WINDOW_S,
+        )
+        return max(_MINTS - asked, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 from pydantic import SecretStr
@@ -11,6 +13,15 @@ from shared.crypto.envelope import User, Vault
 
 # A key of its own: a refresh token outlives the keys of days, and no user's erasure touches it.
 _KEY_OWNER = "@token-service"
+
+
+@dataclass(frozen=True)
+class KnownToken:
+    """`source`: environment or exchange. `scopes`: separated by spaces, empty when not known."""
+
+    source: str
+    scopes: str
+    stored_at: datetime
 
 
 class RefreshTokens:
@@ -30,11 +41,34 @@ class RefreshTokens:
             return None
         return SecretStr(await self._vault.open(row["sealed"], _place(org, row["sha256"])))
 
+    async def known(self, org: str) -> KnownToken | None:
+        """What may be said of the one that counts."""
+        row = await self._pool.fetchrow(
+            """
+            SELECT source, scopes, stored_at FROM token.refresh_tokens WHERE org = $1
+            ORDER BY stored_at DESC LIMIT 1
+            """,
+            org,
+        )
+        return KnownToken(row["source"], row["scopes"], row["stored_at"]) if row else None
+
+    async def granted(self, org: str, token: SecretStr, scopes: str) -> None:
+        """Keep what Zoho says that it may do."""
+        await self._pool.execute(
+            """
+            UPDATE token.refresh_tokens SET scopes = $3
+            WHERE org = $1 AND sha256 = $2 AND scopes <> $3
+            """,
+            org,
+            _digest(token),
+            scopes,
+        )
+
     async def store(self, org: str, token: SecretStr, *, source: str, scopes: str = "") -> None:
         """Keep a token. `exchange` makes it the newest; from the environment it is as new as its
         first sight, so that a restart does not bring back what an exchange has replaced.
         """
-        digest = hashlib.sha256(token.get_secret_value().encode()).digest()
+        digest = _digest(token)
         sealed = await self._vault.seal(
             User(org, _KEY_OWNER), token.get_secret_value(), _place(org, digest)
         )
@@ -53,6 +87,10 @@ class RefreshTokens:
             source,
             scopes,
         )
+
+
+def _digest(token: SecretStr) -> bytes:
+    return hashlib.sha256(token.get_secret_value().encode()).digest()
 
 
 def _place(org: str, digest: bytes) -> str:
