@@ -1,0 +1,40 @@
+"""One call of every typed method of our clients: `CALLS`, filled by a module per product."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Final
+
+from shared.zoho.billing import ZohoBilling
+from shared.zoho.books import ZohoBooks
+from shared.zoho.crm import ZohoCrm
+from shared.zoho.desk import ZohoDesk
+from tests.contract.calls import billing, books, crm, desk
+from tests.contract.calls.given import Act
+
+CALLS: Final[dict[str, Act]] = {
+    f"{product}.{name}": act
+    for product, calls in (
+        ("billing", billing.CALLS),
+        ("books", books.CALLS),
+        ("crm", crm.CALLS),
+        ("desk", desk.CALLS),
+    )
+    for name, act in calls.acts.items()
+}
+
+
+def method_names() -> list[str]:
+    """`billing.create_customer`, … of every method that makes a call."""
+    asks_nothing = {"on", "user_of"}
+    return [
+        f"{product}.{name}"
+        for product, client in (
+            ("billing", ZohoBilling),
+            ("books", ZohoBooks),
+            ("crm", ZohoCrm),
+            ("desk", ZohoDesk),
+        )
+        for name, _ in inspect.getmembers(client, inspect.isfunction)
+        if not name.startswith("_") and name not in asks_nothing
+    ]

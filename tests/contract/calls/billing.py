@@ -1,0 +1,203 @@
+"""A call of each method of `ZohoBilling`."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from tests.contract.calls.given import (
+    TODAY,
+    Calls,
+    a_card_payment,
+    a_customer,
+    a_subscription,
+    an_unpaid_invoice,
+)
+from tests.contract.conftest import Clients
+
+CALLS: Final = Calls()
+
+
+@CALLS("create_customer")
+async def _(zoho: Clients) -> None:
+    await a_customer(zoho)
+
+
+@CALLS("customer")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.customer((await a_customer(zoho)).customer_id)
+
+
+@CALLS("customers_with_email")
+async def _(zoho: Clients) -> None:
+    await a_customer(zoho)
+    assert await zoho.billing.customers_with_email("ada@example.com")
+
+
+@CALLS("customer_of_user")
+async def _(zoho: Clients) -> None:
+    await a_customer(zoho)
+    assert await zoho.billing.customer_of_user("u1", email="ada@example.com")
+
+
+@CALLS("update_customer")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.update_customer(
+        (await a_customer(zoho)).customer_id,
+        display_name="Ada King",
+        email="ada.king@example.com",
+        last_name="King",
+        phone="",
+        user_id="u1",
+    )
+
+
+@CALLS("mark_customer_inactive")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.mark_customer_inactive((await a_customer(zoho)).customer_id)
+
+
+@CALLS("mark_customer_active")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.mark_customer_active((await a_customer(zoho)).customer_id)
+
+
+@CALLS("plan")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.plan("basic-monthly")
+
+
+@CALLS("plans")
+async def _(zoho: Clients) -> None:
+    assert await zoho.billing.plans()
+
+
+@CALLS("create_subscription")
+async def _(zoho: Clients) -> None:
+    customer = await a_customer(zoho)
+    await zoho.sandbox.add_card(customer.customer_id)
+    (card,) = await zoho.billing.cards(customer.customer_id)
+    await zoho.billing.create_subscription(
+        customer_id=customer.customer_id,
+        subscription_id="s1",
+        plan_code="pro-monthly",
+        quantity=2,
+        trial_days=14,
+        coupon_code="WELCOME10",
+        starts_at=TODAY,
+        card_id=card.card_id,
+    )
+
+
+@CALLS("subscription")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.subscription((await a_subscription(zoho)).subscription_id)
+
+
+@CALLS("subscription_with_reference")
+async def _(zoho: Clients) -> None:
+    customer_id = (await a_subscription(zoho)).customer_id or ""
+    assert await zoho.billing.subscription_with_reference("s1", customer_id=customer_id)
+
+
+@CALLS("subscriptions_of")
+async def _(zoho: Clients) -> None:
+    assert await zoho.billing.subscriptions_of((await a_subscription(zoho)).customer_id or "")
+
+
+@CALLS("update_subscription")
+async def _(zoho: Clients) -> None:
+    subscription = await a_subscription(zoho)
+    await zoho.billing.update_subscription(
+        subscription.subscription_id, plan_code="pro-monthly", quantity=3, at_term_end=True
+    )
+
+
+@CALLS("cancel_subscription")
+async def _(zoho: Clients) -> None:
+    zoho_id = (await a_subscription(zoho)).subscription_id
+    await zoho.billing.cancel_subscription(zoho_id, at_term_end=True)
+    await zoho.billing.cancel_subscription(zoho_id, at_term_end=False)
+
+
+@CALLS("reactivate_subscription")
+async def _(zoho: Clients) -> None:
+    zoho_id = (await a_subscription(zoho)).subscription_id
+    await zoho.billing.cancel_subscription(zoho_id, at_term_end=True)
+    await zoho.billing.reactivate_subscription(zoho_id)
+
+
+@CALLS("invoices_of")
+async def _(zoho: Clients) -> None:
+    subscription = await a_subscription(zoho)
+    assert await zoho.billing.invoices_of(customer_id=subscription.customer_id)
+    assert await zoho.billing.invoices_of(subscription_id=subscription.subscription_id)
+
+
+@CALLS("invoice")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.invoice((await an_unpaid_invoice(zoho))[0])
+
+
+@CALLS("collect_invoice")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+
+
+@CALLS("void_invoice")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.void_invoice((await an_unpaid_invoice(zoho))[0])
+
+
+@CALLS("write_off_invoice")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.write_off_invoice((await an_unpaid_invoice(zoho))[0], reason="too old")
+
+
+@CALLS("cards")
+async def _(zoho: Clients) -> None:
+    customer_id = (await a_customer(zoho)).customer_id
+    await zoho.sandbox.add_card(customer_id)
+    assert await zoho.billing.cards(customer_id)
+
+
+@CALLS("create_payment")
+async def _(zoho: Clients) -> None:
+    invoice_id, customer_id = await an_unpaid_invoice(zoho)
+    await zoho.billing.create_payment(
+        customer_id=customer_id,
+        payment_id="p1",
+        amount=Decimal("5.10"),
+        mode="banktransfer",
+        paid_on=TODAY,
+        invoice_id=invoice_id,
+    )
+
+
+@CALLS("payment")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.payment(await a_card_payment(zoho))
+
+
+@CALLS("payments_of")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+
+
+@CALLS("refund_payment")
+async def _(zoho: Clients) -> None:
+    payment_id = await a_card_payment(zoho)
+    await zoho.billing.refund_payment(payment_id, amount=Decimal("1.5"), description="ref r1")
+
+
+@CALLS("events")
+async def _(zoho: Clients) -> None:
+    await a_subscription(zoho)
+    assert [page async for page in zoho.billing.events()]
+
+
+@CALLS("event")
+async def _(zoho: Clients) -> None:
+    await a_subscription(zoho)
+    async for page in zoho.billing.events():
+        await zoho.billing.event(page[0].event_id)

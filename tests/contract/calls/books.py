@@ -1,0 +1,112 @@
+"""A call of each method of `ZohoBooks`."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from tests.contract.calls.given import (
+    FIRST,
+    LAST,
+    Calls,
+    a_book_invoice,
+    a_card_payment,
+    a_credit_note,
+)
+from tests.contract.conftest import Clients
+
+CALLS: Final = Calls()
+
+
+@CALLS("invoice")
+async def _(zoho: Clients) -> None:
+    await zoho.books.invoice((await a_book_invoice(zoho))[0])
+
+
+@CALLS("invoice_pdf")
+async def _(zoho: Clients) -> None:
+    assert await zoho.books.invoice_pdf((await a_book_invoice(zoho))[0])
+
+
+@CALLS("invoice_with_number")
+async def _(zoho: Clients) -> None:
+    invoice = await zoho.books.invoice((await a_book_invoice(zoho))[0])
+    assert await zoho.books.invoice_with_number(
+        invoice.invoice_number or "", customer_id=invoice.customer_id or "", email=None
+    )
+
+
+@CALLS("contacts_with_email")
+async def _(zoho: Clients) -> None:
+    await a_book_invoice(zoho)
+    assert await zoho.books.contacts_with_email("ada@example.com")
+
+
+@CALLS("invoices_of")
+async def _(zoho: Clients) -> None:
+    assert await zoho.books.invoices_of((await a_book_invoice(zoho))[1])
+
+
+@CALLS("invoices_dated")
+async def _(zoho: Clients) -> None:
+    await a_book_invoice(zoho)
+
+
+@CALLS("invoices_unpaid")
+async def _(zoho: Clients) -> None:
+    await a_book_invoice(zoho)
+    assert await zoho.books.invoices_unpaid()
+
+
+@CALLS("upsert_invoice")
+async def _(zoho: Clients) -> None:
+    _, customer_id = await a_book_invoice(zoho)
+    line = {"description": "Hours", "quantity": Decimal("1.5"), "rate": Decimal(80)}
+    await zoho.books.upsert_invoice("i1", {"customer_id": customer_id, "line_items": [line]})
+
+
+@CALLS("mark_invoice_void")
+async def _(zoho: Clients) -> None:
+    await zoho.books.mark_invoice_void((await a_book_invoice(zoho))[0])
+
+
+@CALLS("write_off_invoice")
+async def _(zoho: Clients) -> None:
+    await zoho.books.write_off_invoice((await a_book_invoice(zoho))[0])
+
+
+@CALLS("credit_note")
+async def _(zoho: Clients) -> None:
+    await zoho.books.credit_note(await a_credit_note(zoho))
+
+
+@CALLS("credit_notes_dated")
+async def _(zoho: Clients) -> None:
+    await a_credit_note(zoho)
+    assert [one async for one in zoho.books.credit_notes_dated(FIRST, LAST)]
+
+
+@CALLS("customer_payments_dated")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+    assert [one async for one in zoho.books.customer_payments_dated(FIRST, LAST)]
+
+
+@CALLS("credit_note_refunds_dated")
+async def _(zoho: Clients) -> None:
+    payment_id = await a_card_payment(zoho)
+    await zoho.billing.refund_payment(payment_id, amount=Decimal(1), description="ref r1")
+    assert [one async for one in zoho.books.credit_note_refunds_dated(FIRST, LAST)]
+
+
+@CALLS("customer_payment_refunds")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+    payments = zoho.books.customer_payments_dated(FIRST, LAST)
+    async for payment in payments:
+        await zoho.books.customer_payment_refunds(payment.payment_id)
+
+
+@CALLS("organization")
+async def _(zoho: Clients) -> None:
+    await zoho.books.organization(zoho.raw.settings.books_organization)

@@ -1,0 +1,69 @@
+"""A call of each method of `ZohoCrm`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.zoho.crm_models import ContactToSend
+from tests.contract.calls.given import Calls, a_contact
+from tests.contract.conftest import Clients
+
+CALLS: Final = Calls()
+
+
+@CALLS("upsert_contacts")
+async def _(zoho: Clients) -> None:
+    await a_contact(zoho)
+    await zoho.crm.upsert_contacts([ContactToSend("u2", "eve@example.com", phone="")])
+
+
+@CALLS("update_contact")
+async def _(zoho: Clients) -> None:
+    contact_id = await a_contact(zoho)
+    contact = ContactToSend("u1", "ada.king@example.com", "Ada", "King", tier="Paid Tier")
+    assert (await zoho.crm.update_contact(contact_id, contact)).ok
+
+
+@CALLS("anonymize_contact")
+async def _(zoho: Clients) -> None:
+    contact_id = await a_contact(zoho)
+    fields = {"Last_Name": "Erased", "First_Name": None, "Email": None, "Phone": None}
+    assert (await zoho.crm.anonymize_contact(contact_id, fields)).ok
+
+
+@CALLS("contact")
+async def _(zoho: Clients) -> None:
+    assert await zoho.crm.contact(await a_contact(zoho))
+
+
+@CALLS("contacts_with_email")
+async def _(zoho: Clients) -> None:
+    assert not await zoho.crm.contacts_with_email("nobody@example.com")
+    await a_contact(zoho)
+    assert await zoho.crm.contacts_with_email("ada@example.com")
+
+
+@CALLS("add_tags")
+async def _(zoho: Clients) -> None:
+    await zoho.crm.add_tags([await a_contact(zoho)], ["App User", "Active", "Free Tier"])
+
+
+@CALLS("remove_tags")
+async def _(zoho: Clients) -> None:
+    contact_id = await a_contact(zoho)
+    await zoho.crm.add_tags([contact_id], ["Trial"])
+    await zoho.crm.remove_tags([contact_id], ["Trial", "Churned"])
+
+
+@CALLS("create_note")
+async def _(zoho: Clients) -> None:
+    row = await zoho.crm.create_note(await a_contact(zoho), title="A call", content="ref n1")
+    assert row.ok
+
+
+@CALLS("notes_of")
+async def _(zoho: Clients) -> None:
+    contact_id = await a_contact(zoho)
+    assert not await zoho.crm.notes_of(contact_id)
+    await zoho.crm.create_note(contact_id, title="A call", content="ref n1")
+    assert await zoho.crm.notes_of(contact_id)

@@ -1,0 +1,133 @@
+"""Our typed clients, on the real wire, beside a sandbox in the same process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.driver import SandboxDriver
+from services.zoho_sandbox.request_log import RequestLog
+from services.zoho_sandbox.settings import SandboxSettings
+from services.zoho_sandbox.world import World
+from shared.settings import BillingFields, CrmFields, Desk
+from shared.zoho.billing import ZohoBilling
+from shared.zoho.books import ZohoBooks
+from shared.zoho.breakers import Breakers
+from shared.zoho.crm import ZohoCrm
+from shared.zoho.data_centers import Endpoints
+from shared.zoho.desk import ZohoDesk
+from shared.zoho.exchange import open_wire
+from shared.zoho.http import ZohoHttp
+from shared.zoho.tokens import Token
+from tests.contract.exchanges import Exchange, ours, size
+from tests.contract.openapi import FOLDER, NOT_THERE, OpenApi, zohos_files
+from tests.contract.plugin import VARIABLE
+from tests.shared.zoho.access import CountingQuota, HeldTokens
+from tests.zoho_sandbox.conftest import Zoho
+
+
+@pytest.fixture
+def openapi() -> OpenApi:
+    """Zoho's files, read once; without them the test is skipped."""
+    if not FOLDER.exists():
+        pytest.skip(NOT_THERE)
+    return zohos_files()
+
+
+class SandboxToken(HeldTokens):
+    def __init__(self, access_token: str) -> None:
+        super().__init__()
+        self._access_token = access_token
+
+    async def get(self, org: str) -> Token:
+        return Token(self._access_token, 9e9, "")
+
+
+@dataclass
+class Clients:
+    """`raw` asks the sandbox as somebody else; what it sends is not compared."""
+
+    http: ZohoHttp
+    billing: ZohoBilling
+    books: ZohoBooks
+    crm: ZohoCrm
+    desk: ZohoDesk
+    sandbox: SandboxDriver
+    raw: Zoho
+    sent: Callable[[], list[Exchange]]
+
+
+@asynccontextmanager
+async def clients_beside(record: Path) -> AsyncIterator[Clients]:
+    """Clients of a sandbox of their own, whose exchanges go to `record`."""
+    world = World(SandboxSettings(record=record), RequestLog(lambda _line: None))
+    settings = world.settings
+    start = size(record)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(TestServer(create_app(world)))
+        url = str(server.make_url("")).rstrip("/")
+        driver = await stack.enter_async_context(SandboxDriver(url))
+        await driver.set_lag(integration=0)
+        raw = Zoho(url, await stack.enter_async_context(aiohttp.ClientSession()), world)
+        raw.token = (await raw.mint()).body["access_token"]
+        endpoints = Endpoints(
+            overrides={
+                "billing": f"{url}/billing/v1",
+                "books": f"{url}/books/v3",
+                "crm": f"{url}/crm",
+                "desk": f"{url}/desk/api/v1",
+            },
+            organization_ids={
+                "billing": settings.organization_id,
+                "books": settings.books_organization,
+                "desk": settings.desk_org_id,
+            },
+        )
+        http = ZohoHttp(
+            await stack.enter_async_context(open_wire()),
+            cast("Any", SandboxToken(raw.token)),
+            cast("Any", CountingQuota()),
+            {"default": endpoints},
+            Breakers(),
+        )
+        fields = BillingFields(
+            zoho_billing_user_field="cf_app_user_id", zoho_books_invoice_field="cf_app_invoice_id"
+        )
+        of_desk = Desk(
+            zoho_desk_org_id=settings.desk_org_id,
+            zoho_desk_department_id=settings.desk_department_id,
+            zoho_desk_escalation_field="cf_app_escalation_id",
+        )
+        of_crm = CrmFields(zoho_crm_user_field="App_User_Id", zoho_crm_tier_field="App_Tier")
+        host = f"{server.host}:{server.port}"
+
+        def sent() -> list[Exchange]:
+            # Other sandboxes of this run may write to the same record.
+            return [one for one in ours(record, start=start) if one.headers["host"] == host]
+
+        yield Clients(
+            http,
+            ZohoBilling(http, fields),
+            ZohoBooks(http, fields),
+            ZohoCrm(http, of_crm),
+            ZohoDesk(http, of_desk),
+            driver,
+            raw,
+            sent,
+        )
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[Clients]:
+    """Their requests count among those of the run."""
+    async with clients_beside(Path(os.environ[VARIABLE])) as clients:
+        yield clients

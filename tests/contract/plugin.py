@@ -1,0 +1,87 @@
+"""Every run of the tests is recorded at the sandboxes and compared with Zoho's files at its end.
+
+Loaded by tests/conftest.py. The comparison is the last test of the run, whatever was selected, so
+that a request that Zoho would refuse fails the run in which it was sent. Measurements (`-m bench`)
+are not recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.contract.report import Report
+
+VARIABLE = "SANDBOX_RECORD"
+REPORT = Path(__file__).resolve().parents[2] / ".run" / "contract-report.txt"
+
+_folder = pytest.StashKey[Path]()
+_report: pytest.StashKey[Report] = pytest.StashKey()
+
+
+class RequestsDiffer(Exception):
+    """Some request, or some answer of the sandbox, is not as Zoho's files say."""
+
+
+class EveryRecordedRequest(pytest.Item):
+    def runtest(self) -> None:
+        # Only here: every run of any test loads this module.
+        from tests.contract.exchanges import ours
+        from tests.contract.openapi import FOLDER, NOT_THERE, zohos_files
+        from tests.contract.report import compare
+
+        if not FOLDER.exists():
+            pytest.skip(NOT_THERE)
+        report = compare(ours(Path(os.environ[VARIABLE])), zohos_files())
+        self.config.stash[_report] = report
+        if not report.holds:
+            raise RequestsDiffer("\n".join(report.problems()))
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
+    ) -> str:
+        if isinstance(excinfo.value, RequestsDiffer):
+            return f"not as Zoho's own files say:\n{excinfo.value}"
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, self.name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not items or all(item.get_closest_marker("bench") for item in items):
+        return
+    # Outside the checkout: it holds what was sent, and the tests search their folders for that.
+    folder = Path(tempfile.mkdtemp(prefix="zoho-relay-record-"))
+    config.stash[_folder] = folder
+    os.environ[VARIABLE] = str(folder / "exchanges.jsonl")
+    last = EveryRecordedRequest.from_parent(
+        session, name="every recorded request is as Zoho's files say"
+    )
+    items.append(last)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    report = terminalreporter.config.stash.get(_report, None)
+    if report is None or not report.seen:
+        return
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text("\n".join(report.lines()) + "\n")
+    terminalreporter.section("requests compared with Zoho's own files")
+    for line in report.lines():
+        terminalreporter.write_line(line)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(_folder, None):
+        shutil.rmtree(folder, ignore_errors=True)
+        os.environ.pop(VARIABLE, None)

@@ -1,0 +1,204 @@
+"""A request that Zoho would refuse does not go unseen, and every forgiveness has its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.zoho_sandbox.settings import SandboxSettings
+from shared.errors import IntegrationError
+from shared.zoho.calls import Operation
+from shared.zoho.crm_models import ContactToSend
+from shared.zoho.lanes import Lane
+from tests.contract import calls, mending, patches
+from tests.contract.conftest import Clients, clients_beside
+from tests.contract.openapi import FOLDER, NOT_THERE, REFERENCE, ROOT, OpenApi
+from tests.contract.plugin import VARIABLE
+from tests.contract.report import Report, compare
+
+
+@pytest.fixture
+async def clients(tmp_path: Path) -> AsyncIterator[Clients]:
+    """With a record of their own: what is sent wrongly here does not count in the run."""
+    async with clients_beside(tmp_path / "exchanges.jsonl") as clients:
+        yield clients
+
+
+async def sent(clients: Clients, openapi: OpenApi, product: Any, call: str, **more: Any) -> Report:
+    """What the report says of one made-up call, `"POST /customers"`."""
+    method, path = call.split(" ", 1)
+    operation = Operation(product, "made_up", method)  # type: ignore[arg-type]
+    with suppress(IntegrationError):
+        await clients.http.call(operation, path, org="default", lane=Lane.COMMANDS, **more)
+    return compare(clients.sent(), openapi)
+
+
+@pytest.mark.parametrize(
+    ("product", "call", "more", "problem"),
+    [
+        ("billing", "GET /customer/17", {}, "GET /customer/…: not in Zoho's files"),
+        ("billing", "PATCH /customers/17", {}, "not in Zoho's files"),
+        ("billing", "GET /customers?mail=a", {}, "query mail: not documented"),
+        ("billing", "POST /customers", {}, "body: missing"),
+        (
+            "billing",
+            "POST /customers",
+            {"json": {"display_name": "Ada"}},
+            "body: 'email' is a required property",
+        ),
+        (
+            "billing",
+            "POST /customers",
+            {"json": {"display_name": "Ada", "email": "a@example.com", "fone": "1"}},
+            "body: 'fone' is not documented",
+        ),
+        (
+            "billing",
+            "POST /subscriptions",
+            {"json": {"customer_id": "1", "plan": {"code": "x"}}},
+            "body.plan: 'plan_code' is a required property",
+        ),
+        ("billing", "POST /subscriptions", {"json": {"plan": {"plan_code": "x"}}}, "'customer_id'"),
+        (
+            "billing",
+            "POST /subscriptions/17/cancel",
+            {"json": {"now": True}},
+            "body: there should be none",
+        ),
+        ("books", "PUT /invoices", {"json": {}}, "header X-Unique-Identifier-Key: missing"),
+        ("books", "GET /invoices?page=two", {}, "query page: not as its schema says"),
+        ("crm", "POST /Contacts/upsert", {"json": {"rows": []}}, "'data' is a required property"),
+        (
+            "crm",
+            "POST /Contacts/actions/add_tags",
+            {"json": {"tags": ["Active"], "ids": ["1"]}},
+            "body.tags[]: is a string, against type",
+        ),
+        ("desk", "PATCH /tickets/17", {"json": {"priorty": "High"}}, "('priorty' was unexpected)"),
+        (
+            "desk",
+            "POST /tickets/17/comments",
+            {"json": {"content": "x" * 32_001, "isPublic": False}},
+            "body.content: is a string, against maxLength 32000",
+        ),
+    ],
+)
+async def test_a_wrong_request_is_reported(
+    clients: Clients, openapi: OpenApi, product: str, call: str, more: Any, problem: str
+) -> None:
+    report = await sent(clients, openapi, product, call, **more)
+
+    assert problem in "\n".join(report.problems())
+    assert not report.answers
+
+
+async def test_a_request_without_its_organization_is_reported(
+    clients: Clients, openapi: OpenApi
+) -> None:
+    await calls.CALLS["billing.plans"](clients)
+    await calls.CALLS["desk.create_ticket"](clients)
+    named = {"x-com-zoho-subscriptions-organizationid", "orgid"}
+    stripped = [
+        replace(one, headers={name: one.headers[name] for name in one.headers.keys() - named})
+        for one in clients.sent()
+    ]
+
+    problems = "\n".join(compare(stripped, openapi).problems())
+
+    assert "GET /plans: header X-com-zoho-subscriptions-organizationid: missing" in problems
+    assert "POST /tickets: header orgId: missing" in problems
+
+
+async def test_a_wrong_answer_of_the_sandbox_is_reported(
+    clients: Clients, openapi: OpenApi
+) -> None:
+    await clients.crm.upsert_contacts([ContactToSend("u1", "ada@example.com")])
+    (exchange,) = clients.sent()
+    row = {"code": "SUCCESS", "status": "fine", "message": "record added", "details": {}}
+    answer = {"type": "application/json", "bytes": 1, "json": {"data": [row]}}
+
+    wrong = [replace(exchange, answer=answer), replace(exchange, status=202)]
+    problems = list(compare(wrong, openapi).problems())
+
+    assert "sandbox: crm POST /{module}/upsert: answer: 202 is not documented (1 ×)" in problems
+    assert any("answer.data[].status" in problem for problem in problems)
+    assert any("answer.data[].details: 'id' is a required" in problem for problem in problems)
+
+
+async def test_a_report_holds_names_and_no_values(clients: Clients, openapi: OpenApi) -> None:
+    body = {"display_name": 17_000_000_000_001, "email": ["secret@example.com"], "first_name": {}}
+    report = await sent(clients, openapi, "billing", "POST /customers", json=body)
+
+    told = "\n".join(report.lines())
+
+    assert "body.email: is a list, against type string" in told
+    assert "secret@example.com" not in told
+    assert "17000000000001" not in told
+
+
+def test_a_run_with_a_wrong_request_fails(tmp_path: Path) -> None:
+    if not FOLDER.exists():
+        pytest.skip(NOT_THERE)
+    line = {
+        "product": "billing",
+        "method": "GET",
+        "path": "/billing/v1/custommers",
+        "query": {},
+        "headers": {"User-Agent": "zoho-relay", "Authorization": "sha256:0"},
+        "body": None,
+        "status": 404,
+        "fault": None,
+        "answer": None,
+    }
+    test = tmp_path / "test_one.py"
+    test.write_text(
+        "import os, pathlib\n"
+        "def test_one():\n"
+        f"    pathlib.Path(os.environ['{VARIABLE}']).write_text({json.dumps(line)!r})\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.contract.plugin", "-c", "pytest.ini", test],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1
+    assert "1 failed, 1 passed" in run.stdout
+    assert "client: billing GET /custommers: not in Zoho's files" in run.stdout
+
+
+def test_a_sandbox_records_nothing_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE)
+    assert SandboxSettings().record is None
+
+
+def test_every_patch_is_marked_in_the_reference(openapi: OpenApi) -> None:
+    reference = "\n".join(file.read_text() for file in REFERENCE.glob("*.md"))
+    marks = {patch.marked for patch in patches.PATCHES} | {
+        marked for marked, _ in patches.NOT_HELD_IN_ANSWERS.values()
+    }
+
+    assert not [marked for marked in marks if marked not in reference]
+
+
+def test_a_patch_that_changes_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    needless = patches.Patch("billing", "", mending.query("GET /plans", "page"))
+    monkeypatch.setattr(patches, "PATCHES", (needless, needless))
+    documents: mending.Documents = {"plans.yml": {"paths": {"/plans": {"get": {}}}}}
+
+    with pytest.raises(patches.Needless):
+        patches.apply("billing", documents)
