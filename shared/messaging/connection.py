@@ -30,6 +30,15 @@ _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
 
+def is_cancelled() -> bool:
+    """Whether the running task itself is being cancelled.
+
+    The client library cancels what waits for a channel that closes; that is no wish of ours.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Link:
     """One connection, opened in the background and opened again whenever it is lost.
 
@@ -98,17 +107,20 @@ class Link:
             try:
                 await self._connect_once()
                 failures = 0
-            except BROKER_ERRORS as error:
+                continue
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancelled():
+                    raise
                 if failures == 0:
                     _log.warning(
                         "the broker is not reachable, trying again",
                         connection=self._name,
                         error=type(error).__name__,
                     )
-                pause_s = _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
-                failures += 1
-                # Spread out, so that replicas do not knock in step.
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
+            failures += 1
+            # Spread out, so that replicas do not knock in step.
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _connect_once(self) -> None:
         """Connect, and return once the connection is lost."""

@@ -16,7 +16,7 @@ from aiormq.channel import Channel
 from shared.messaging.acks import Acks
 from shared.messaging.arrival import delivery_of
 from shared.messaging.attempt import Abandoned, Attempt
-from shared.messaging.connection import BROKER_ERRORS, Link
+from shared.messaging.connection import BROKER_ERRORS, Link, is_cancelled
 from shared.messaging.middleware.settle import Settle
 from shared.messaging.retries import Retries
 from shared.messaging.routes import Lane
@@ -24,6 +24,7 @@ from shared.messaging.routes import Lane
 _log = structlog.get_logger(__name__)
 
 _REOPEN_S: Final = 1.0
+_CLOSE_S: Final = 5.0
 _BROKEN_S: Final = 60.0
 
 
@@ -100,9 +101,18 @@ class Consumer:
                 await self._consume()
             except BROKER_ERRORS as error:
                 _log.warning("consuming broke off", queue=self._queue, error=type(error).__name__)
-                await asyncio.sleep(_REOPEN_S)
-                with suppress(*BROKER_ERRORS):  # in case it is the queue that is gone
-                    await self._link.prepare_again()
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                _log.warning("consuming broke off", queue=self._queue, error="CancelledError")
+            except Exception:
+                # A queue that nobody consumes any more is the worst that can happen here.
+                _log.exception("consuming failed", queue=self._queue)
+            else:
+                continue
+            await asyncio.sleep(_REOPEN_S)
+            with suppress(Exception):  # in case it is the queue that is gone
+                await self._link.prepare_again()
 
     async def _wait_until_wanted(self) -> None:
         await self._room.wait()
@@ -141,8 +151,9 @@ class Consumer:
         finally:
             gone.set()
             with suppress(*BROKER_ERRORS):
-                await acks.flush()
-                await channel.close()
+                async with asyncio.timeout(_CLOSE_S):
+                    await acks.flush()
+                    await channel.close()
             self._is_consuming = False
 
     def _is_wanted(self) -> bool:

@@ -94,26 +94,35 @@ def _short(text: str) -> bytes:
 
 
 class FrameWriter:
-    """Writes the frames of one channel; those that come while a write waits go as one."""
+    """Writes the frames of one channel; those that come while a write waits go as one.
+
+    What is not written when the channel is lost is dropped: its writer hears of the loss elsewhere.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._pending: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
+        # The connection's queue is bounded, and nobody empties it any more once it is lost.
+        channel.closing.add_done_callback(self._lost)
 
     def write(self, frames: bytes) -> None:
         self._pending.append(frames)
-        if self._task is None:
+        if self._task is None and not self._channel.is_closed:
             self._task = asyncio.create_task(self._write_all(), name="write frames")
 
     async def flush(self) -> None:
-        """Return once all is handed to the connection."""
+        """Return once all is handed to the connection, or lost with it."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
+    def _lost(self, _: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
     async def _write_all(self) -> None:
         try:
-            while self._pending and not self._channel.is_closed:
+            while self._pending:
                 payload = b"".join(self._pending)
                 self._pending.clear()
                 await self._channel.write_queue.put(ChannelFrame(payload, should_close=False))

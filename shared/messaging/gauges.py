@@ -48,11 +48,14 @@ class Gauges:
 
     async def _run(self) -> None:
         while True:
-            with suppress(Unavailable):
+            try:
                 await self._measure_outbox()
-            if self._retry_queues and self._link.is_up:
-                with suppress(*BROKER_ERRORS):
+                if self._retry_queues and self._link.is_up:
                     await self._measure_retries()
+            except (Unavailable, *BROKER_ERRORS):
+                pass  # what is away says so elsewhere
+            except Exception:
+                _log.exception("measuring failed")
             await asyncio.sleep(_EVERY_S)
 
     async def _measure_outbox(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -180,7 +180,8 @@ class Listener:
         return await asyncio.wait_for(self.messages.get(), 20)
 
     async def next_body(self) -> dict[str, Any]:
-        return orjson.loads((await self.next()).body)
+        body: dict[str, Any] = orjson.loads((await self.next()).body)
+        return body
 
 
 class Proxy:
@@ -235,22 +236,49 @@ async def until(check: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> 
             await asyncio.sleep(0.02)
 
 
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """A migrated database, cloned for each test."""
+    name = f"template_{uuid.uuid4().hex}"
+
+    async def make() -> None:
+        await _admin(postgres_url, f'CREATE DATABASE "{name}"')
+        url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        async with pools.connect(SecretStr(url), size=2) as pool:
+            await migrate(pool, schema="test")
+            await pool.execute(
+                "CREATE TABLE test.handled (seq bigserial, message_id text PRIMARY KEY, note text)"
+            )
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(_admin(postgres_url, f'DROP DATABASE "{name}"'))
+
+
+async def _admin(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 @pytest.fixture
-async def parts(database_url: str, amqp_url: str) -> AsyncIterator[Parts]:
-    broker, database = Proxy(amqp_url), Proxy(database_url)
+async def parts(template: str, postgres_url: str, amqp_url: str) -> AsyncIterator[Parts]:
+    name = f"test_{uuid.uuid4().hex}"
+    await _admin(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    broker = Proxy(amqp_url)
+    database = Proxy(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
     await broker.up()
     await database.up()
     async with pools.connect(SecretStr(database.url), size=8) as pool:
-        await migrate(pool, schema="test")
-        await pool.execute(
-            "CREATE TABLE test.handled (seq bigserial, message_id text PRIMARY KEY, note text)"
-        )
         key = base64.b64encode(bytes(range(32))).decode()
         vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
         digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
         yield Parts(pool, vault, digest, SecretStr(broker.url), broker, database)
     await broker.down()
     await database.down()
+    await _admin(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

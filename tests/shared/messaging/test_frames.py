@@ -48,9 +48,15 @@ def test_an_ack(multiple: bool) -> None:
     assert ack_frame(3, 2**40, multiple=multiple) == ChannelFrame.marshall(3, [frame]).payload
 
 
+class _Open:
+    def add_done_callback(self, _: object) -> None:
+        """It stays open."""
+
+
 class _Channel:
     number = 1
     is_closed = False
+    closing = _Open()
 
 
 class _Written:

@@ -185,7 +185,8 @@ async def test_properties_that_are_not_right_are_told(
 
 
 async def _opens(vault: Vault, body: bytes, message_id: str) -> bool:
-    return orjson.loads(await vault.open_bytes(body, place_of(message_id)))["user_id"] == "u1"
+    opened = orjson.loads(await vault.open_bytes(body, place_of(message_id)))
+    return bool(opened["user_id"] == "u1")
 
 
 async def test_a_command_without_a_message_id_is_told(

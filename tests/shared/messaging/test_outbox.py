@@ -18,7 +18,7 @@ from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, name
 REPORT = ReportRevenueRequested(
     start_date="2026-01-01",
     end_date="2026-01-31",
-    basis="cash",  # type: ignore[arg-type]
+    basis="cash",
 )
 
 
@@ -136,7 +136,7 @@ async def test_bodies_lie_sealed_in_the_outbox(bench: Bench) -> None:
 async def test_a_crash_after_the_commit_loses_no_event(bench: Bench) -> None:
     """Another replica relays what the dead one had leased to itself."""
     replica = await bench.start()
-    replica._publisher.publish = _dies  # type: ignore[method-assign]
+    replica._publisher.publish = _dies  # type: ignore[method-assign,assignment]
     replica._relay._publisher = _Nobody()  # type: ignore[assignment]
     events = await bench.listen()
     await bench.send(named("Ada"))
@@ -177,7 +177,7 @@ async def test_what_services_send_each_other_is_sealed_on_the_wire(bench: Bench)
         webhook_id="w1",
         product="billing",
         event="renewed",
-        received_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type]
+        received_at="2026-01-01T00:00:00Z",
         payload={"email": "ada@example.com"},
     )
     async with gateway.committer.begin("default") as work:
@@ -202,7 +202,7 @@ async def test_what_no_queue_takes_yet_is_kept_until_one_does(bench: Bench) -> N
         webhook_id="w1",
         product="desk",
         event="ticket_update",
-        received_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type]
+        received_at="2026-01-01T00:00:00Z",
         payload={},
     )
     async with gateway.committer.begin("default") as work:
