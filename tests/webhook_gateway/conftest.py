@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import aiohttp
 import asyncpg
@@ -64,7 +68,7 @@ class DeskSide:
         self.new_key("k1")
 
     def new_key(self, kid: str) -> None:
-        self.keys[kid] = rsa.generate_private_key(65537, 2048)
+        self.keys[kid] = _private_key(kid)
 
     def token(self, *, kid: str = "", key: rsa.RSAPrivateKey | None = None, **claims: Any) -> str:
         kid = kid or list(self.keys)[-1]
@@ -97,7 +101,6 @@ class Gateway:
     vault: Vault
     metrics: Metrics
     desk: DeskSide
-    statements: list[str] = field(default_factory=list)
 
     async def post(
         self, path: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
@@ -145,8 +148,47 @@ def signed(text: bytes, secret: str = SECRET) -> dict[str, str]:
     return {"X-Zoho-Webhook-Signature": digest, "Content-Type": "application/json"}
 
 
+@cache
+def _private_key(_: str) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)  # takes its time
+
+
+@pytest.fixture(scope="session")
+def migrated_url(postgres_url: str) -> Iterator[str]:
+    """A migrated database. Making one costs more than most tests do: they share it."""
+    name = f"gateway_{uuid4().hex}"
+    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+
+    async def make() -> None:
+        await _run(postgres_url, f'CREATE DATABASE "{name}"')
+        async with storage.connect(SecretStr(url), size=1) as pool:
+            await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
+
+    asyncio.run(make())
+    yield url
+    asyncio.run(_run(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+async def _run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+async def pool(migrated_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """The shared database, empty. Tests that do more to it than fill it have one of their own."""
+    async with storage.connect(SecretStr(migrated_url), size=4) as pool:
+        await pool.execute(
+            "TRUNCATE gateway.webhooks, gateway.outbox, relay.open_webhooks, relay.data_keys"
+        )
+        yield pool
+
+
+@pytest.fixture
+async def own_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     async with storage.connect(SecretStr(database_url), size=4) as pool:
         await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
         yield pool
@@ -160,6 +202,12 @@ def index_keys() -> str:
 @pytest.fixture
 async def gateway(pool: asyncpg.Pool, index_keys: str) -> AsyncIterator[Gateway]:
     async with running(pool, index_keys) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def own_gateway(own_pool: asyncpg.Pool, index_keys: str) -> AsyncIterator[Gateway]:
+    async with running(own_pool, index_keys) as gateway:
         yield gateway
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.webhook_gateway.conftest import DESK_ORG, Gateway
+from tests.webhook_gateway.conftest import DESK_ORG, DeskSide, Gateway
 
 
 def update(ticket: str = "2046000000001", at: str = "1769882400000") -> dict[str, Any]:
@@ -93,7 +92,9 @@ async def test_a_token_for_another_purpose_stores_nothing(
 
 async def test_a_token_that_desk_did_not_sign_stores_nothing(gateway: Gateway) -> None:
     body = json.dumps([update()])
-    stranger = rsa.generate_private_key(65537, 2048)
+    strangers = DeskSide()
+    strangers.new_key("stranger")
+    stranger = strangers.keys["stranger"]
     claims = {"iss": f"orgId:{DESK_ORG}", "aud": "webhookId:510001", "exp": int(time.time()) + 60}
 
     tokens = [

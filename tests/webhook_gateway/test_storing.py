@@ -46,10 +46,10 @@ async def test_an_event_id_is_known_for_good(gateway: Gateway) -> None:
 
 
 async def test_replicas_that_get_the_same_events_at_once_store_each_once(
-    gateway: Gateway, database_url: str, index_keys: str
+    gateway: Gateway, migrated_url: str, index_keys: str
 ) -> None:
     async with (
-        storage.connect(SecretStr(database_url), size=4) as pool,
+        storage.connect(SecretStr(migrated_url), size=4) as pool,
         running(pool, index_keys) as other,
     ):
         posts = []
@@ -77,8 +77,8 @@ async def test_what_waits_together_is_committed_together(gateway: Gateway) -> No
     assert commits < 150
 
 
-async def test_one_that_cannot_be_stored_harms_no_other(gateway: Gateway) -> None:
-    await gateway.pool.execute(
+async def test_one_that_cannot_be_stored_harms_no_other(own_gateway: Gateway) -> None:
+    await own_gateway.pool.execute(
         """
         ALTER TABLE gateway.webhooks ADD CONSTRAINT no_poison CHECK (event <> 'poison')
         """
@@ -88,18 +88,20 @@ async def test_one_that_cannot_be_stored_harms_no_other(gateway: Gateway) -> Non
         for n in range(50)
     ]
 
-    statuses = await asyncio.gather(*[gateway.post_signed("billing", event) for event in events])
+    statuses = await asyncio.gather(
+        *[own_gateway.post_signed("billing", event) for event in events]
+    )
 
     assert [n for n, status in enumerate(statuses) if status != 200] == [7]
     assert statuses[7] == 500
-    assert len(await gateway.passed_on()) == 49
+    assert len(await own_gateway.passed_on()) == 49
 
 
 async def test_while_the_database_is_away_zoho_is_asked_to_come_back(
-    gateway: Gateway, postgres_url: str
+    own_gateway: Gateway, postgres_url: str
 ) -> None:
-    assert await gateway.post_signed("books", INVOICE) == 200
-    database = await gateway.pool.fetchval("SELECT current_database()")
+    assert await own_gateway.post_signed("books", INVOICE) == 200
+    database = await own_gateway.pool.fetchval("SELECT current_database()")
     admin = await asyncpg.connect(postgres_url)
     try:
         await admin.execute(f'ALTER DATABASE "{database}" WITH ALLOW_CONNECTIONS false')
@@ -107,7 +109,7 @@ async def test_while_the_database_is_away_zoho_is_asked_to_come_back(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", database
         )
         body = json.dumps({**INVOICE, "n": 2}).encode()
-        async with gateway.client.post(
+        async with own_gateway.client.post(
             "/webhooks/books", data=body, headers=signed(body)
         ) as answer:
             assert answer.status == 503
@@ -116,10 +118,10 @@ async def test_while_the_database_is_away_zoho_is_asked_to_come_back(
         await admin.execute(f'ALTER DATABASE "{database}" WITH ALLOW_CONNECTIONS true')
         await admin.close()
 
-    assert gateway.count("books", "database_unavailable") == 1
-    while await gateway.post("books", body, signed(body)) != 200:  # noqa: ASYNC110
+    assert own_gateway.count("books", "database_unavailable") == 1
+    while await own_gateway.post("books", body, signed(body)) != 200:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    assert len(await gateway.passed_on()) == 2
+    assert len(await own_gateway.passed_on()) == 2
 
 
 async def test_while_index_keys_rotate_what_came_before_is_still_known(
