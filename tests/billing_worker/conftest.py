@@ -10,9 +10,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
-import pytest
+import asyncpg
+import pytest_asyncio
 from aiohttp import web
 
 from deploy.demo.stage import Stage
@@ -26,9 +28,17 @@ from services.zoho_sandbox.world import World
 from shared.contracts.commands import Command
 from shared.contracts.webhooks import WebhookReceived, event_name
 from shared.crypto.keyring import fresh_key
+from tests.conftest import Servers
 
 _QUEUES = ("urgent", "commands", "reads", "webhooks")
+# One worker for all tests in here, on one event loop: starting it takes longer than a test.
+shared = pytest_asyncio.fixture(scope="package", loop_scope="session")
+
 _KEY = "a-key-of-the-tests-and-nothing-else"
+_MADE = {
+    "billing": "customers cards subscriptions invoices payments creditnotes refunds events",
+    "books": "contacts invoices customerpayments creditnotes creditnote_refunds",
+}
 _DIGITS = 15  # ids of Zoho's have that many digits and more
 
 
@@ -68,62 +78,57 @@ class Upstream(Stage):
         assert "zohosecurepay" not in out.lower()
 
 
-@pytest.fixture
+@shared
 async def world() -> World:
     return World(SandboxSettings())
 
 
-@pytest.fixture
+@shared
 async def sandbox_url(world: World) -> AsyncIterator[str]:
     runner = web.AppRunner(create_app(world), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = runner.addresses[0][1]
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
 
 
-@pytest.fixture
-def settings(database_url: str, amqp_url: str, sandbox_url: str) -> dict[str, Any]:
-    """What the worker is set up with; tests change it before the worker starts."""
-    return {
-        "amqp_url": amqp_url,
-        "database_url": database_url,
-        "database_pool_size": 6,
-        "encryption_keys": fresh_key("e1"),
-        "index_keys": fresh_key("i1"),
-        "token_service_key": _KEY,
-        "zoho_accounts_url": f"{sandbox_url}/accounts",
-        "zoho_billing_url": f"{sandbox_url}/billing/v1",
-        "zoho_books_url": f"{sandbox_url}/books/v3",
-        "zoho_organization_id": SandboxSettings().organization_id,
-        "zoho_billing_user_field": "cf_app_user_id",
-        "zoho_books_invoice_field": "cf_app_invoice_id",
-        "zoho_free_plan_codes": "free",
-        "zoho_minute_calls": 10_000,
-        "effect_write_s": 1.0,
-        "effect_timeout_s": 0.2,
-        "settle_factor": 0.02,
-        "http_host": "127.0.0.1",
-        "metrics_port": 0,
-    }
+@shared
+async def broker_url(servers: Servers) -> AsyncIterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    user = urlsplit(servers.amqp_url).username
+    servers.management.call("PUT", f"vhosts/{name}", {})
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    servers.management.call("PUT", f"permissions/{name}/{user}", everything)
+    yield urlsplit(servers.amqp_url)._replace(path=f"/{name}").geturl()
+    servers.management.call("DELETE", f"vhosts/{name}")
 
 
-@pytest.fixture
+@shared
+async def own_database_url(postgres_url: str) -> AsyncIterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    server = await asyncpg.connect(postgres_url)
+    await server.execute(f'CREATE DATABASE "{name}"')
+    yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await server.close()
+
+
+@shared
 async def worker(
-    settings: dict[str, Any], sandbox_url: str, amqp_url: str
+    own_database_url: str, broker_url: str, sandbox_url: str
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A running billing-worker, Zoho's webhooks brought to its queue."""
+    """A running billing-worker and its token-service, for all tests in here."""
     sandbox = SandboxSettings()
+    keys = fresh_key("e1")
     async with AsyncExitStack() as stack:
         tokens = await build_token_service(
             stack,
             TokenSettings(
-                database_url=settings["database_url"],
-                encryption_keys=settings["encryption_keys"],
+                database_url=own_database_url,
+                encryption_keys=keys,
                 token_service_key=_KEY,
-                zoho_accounts_url=settings["zoho_accounts_url"],
+                zoho_accounts_url=f"{sandbox_url}/accounts",
                 zoho_client_id=sandbox.client_id,
                 zoho_client_secret=sandbox.client_secret,
                 zoho_refresh_token=sandbox.refresh_token,
@@ -132,28 +137,95 @@ async def worker(
                 metrics_port=0,
             ),
         )
-        url = f"http://127.0.0.1:{tokens.port}"
+        settings = Settings(
+            amqp_url=broker_url,
+            database_url=own_database_url,
+            database_pool_size=6,
+            encryption_keys=keys,
+            index_keys=fresh_key("i1"),
+            token_service_key=_KEY,
+            token_service_url=f"http://127.0.0.1:{tokens.port}",
+            zoho_accounts_url=f"{sandbox_url}/accounts",
+            zoho_billing_url=f"{sandbox_url}/billing/v1",
+            zoho_books_url=f"{sandbox_url}/books/v3",
+            zoho_organization_id=sandbox.organization_id,
+            zoho_billing_user_field="cf_app_user_id",
+            zoho_books_invoice_field="cf_app_invoice_id",
+            zoho_free_plan_codes="free",
+            zoho_minute_calls=100_000,
+            # So that what was lost is looked for at once: the sandbox's searches do not lag.
+            effect_write_s=1.0,
+            effect_timeout_s=0.2,
+            settle_factor=0.02,
+            http_host="127.0.0.1",
+            metrics_port=0,
+        )
         stop = asyncio.Event()
-        running = asyncio.create_task(main(Settings(token_service_url=url, **settings), stop))
+        running = asyncio.create_task(main(settings, stop))
         try:
-            await _consuming(amqp_url, running)
+            await _consuming(broker_url, running)
             yield running
         finally:
             stop.set()
             await running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def upstream(
-    worker: asyncio.Task[None], amqp_url: str, sandbox_url: str
+    worker: asyncio.Task[None],
+    own_database_url: str,
+    world: World,
+    broker_url: str,
+    sandbox_url: str,
 ) -> AsyncIterator[Upstream]:
+    """The application, of a system in which nothing has happened yet."""
+    await _forget_everything(own_database_url, world)
     async with AsyncExitStack() as stack:
-        stage = await stack.enter_async_context(Upstream(amqp_url, sandbox_url, patience_s=30))
-        gateway = await _gateway(stack, amqp_url)
-        target = {"url": gateway, "secret": "notcheckedhere1"}
-        await stage.sandbox.set_targets(billing=[target])
+        stage = await stack.enter_async_context(Upstream(broker_url, sandbox_url, patience_s=30))
+        for product in _MADE:  # all tests together make more calls than a minute allows
+            await stage.sandbox.set_limits(product, minute=100_000)
+        gateway = await _gateway(stack, broker_url)
+        await stage.sandbox.set_targets(billing=[{"url": gateway, "secret": "notcheckedhere1"}])
         yield stage
         await stage.nothing_of_zohos_left()
+        await stage.sandbox.wait_until_delivered(product="billing")
+        await stage.sandbox.set_targets(billing=[])
+        await _idle(own_database_url, stage)
+
+
+async def _forget_everything(database_url: str, world: World) -> None:
+    """Empty database and Zoho, as before the first message; the token stays, for mints are few."""
+    connection = await asyncpg.connect(database_url)
+    tables = await connection.fetch(
+        "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
+        " WHERE schemaname = 'billing' OR schemaname = 'relay' AND tablename = 'effects'"
+    )
+    await connection.execute("TRUNCATE " + ", ".join(row["name"] for row in tables))
+    await connection.close()
+    world.faults.clear()
+    world.webhooks.reset()
+    world.lag_s = dict.fromkeys(world.lag_s, 0.0)
+    for product, kinds in _MADE.items():
+        for kind in kinds.split():
+            world.table(product, kind).clear()
+
+
+async def _idle(database_url: str, stage: Stage) -> None:
+    """Wait until every command is settled, so that none runs on in the next test."""
+    connection = await asyncpg.connect(database_url)
+    while True:
+        queues = [
+            await stage.channel.declare_queue(f"billing-worker.{name}", passive=True)
+            for name in ("urgent", "commands", "reads")
+        ]
+        unsettled = await connection.fetchval(
+            "SELECT count(*) FROM billing.inbox"
+            " WHERE source = 'zoho.commands' AND state IN ('waiting', 'claimed')"
+        )
+        if not unsettled and not any(q.declaration_result.message_count for q in queues):
+            break
+        await asyncio.sleep(0.05)
+    await connection.close()
 
 
 async def _consuming(amqp_url: str, running: asyncio.Task[None]) -> None:

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from shared.contracts.commands import (
     InvoiceCreateRequested,
     InvoiceLine,
@@ -14,6 +16,8 @@ from shared.contracts.commands import (
 )
 from tests.billing_worker.conftest import Upstream
 from tests.billing_worker.test_subscriptions import a_subscription
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def an_unpaid_invoice(upstream: Upstream) -> str:
@@ -45,9 +49,9 @@ async def test_a_recorded_payment_pays_its_invoice(upstream: Upstream) -> None:
 
     for _ in range(3):
         await upstream.send(wish)
+    told = await upstream.event("payment.succeeded.v1", payment_id="p1")
     await upstream.send(InvoiceVoidRequested(invoice_id=invoice_id, reason="test"))
 
-    told = await upstream.event("payment.succeeded.v1", payment_id="p1")
     failed = await upstream.event("command.failed.v1")
     (payment,) = await charges(upstream)
     assert payment["reference_number"] == "p1"

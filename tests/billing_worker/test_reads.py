@@ -5,6 +5,7 @@ import io
 from datetime import date, timedelta
 from decimal import Decimal
 
+import pytest
 from pypdf import PdfReader
 
 from shared.contracts.commands import (
@@ -16,6 +17,8 @@ from shared.contracts.commands import (
 )
 from tests.billing_worker.conftest import Upstream
 from tests.billing_worker.test_subscriptions import a_subscription
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FIRST = date.today() - timedelta(days=2)  # noqa: DTZ011 - a range around Books' today
 LAST = FIRST + timedelta(days=4)

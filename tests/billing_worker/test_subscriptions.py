@@ -13,6 +13,8 @@ from shared.contracts.commands import (
 )
 from tests.billing_worker.conftest import Upstream
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 ADA = UserSignedUp(user_id="u1", email="ada@example.com", full_name="Ada Fairweather")
 
 

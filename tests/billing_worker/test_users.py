@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from shared.contracts.commands import SubscriptionRequested, UserSignedUp, UserUpdated
 from tests.billing_worker.conftest import Upstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ADA = UserSignedUp(
     user_id="u1",

@@ -1,7 +1,11 @@
 """What Zoho does by itself reaches the application, in the application's words."""
 
+import pytest
+
 from tests.billing_worker.conftest import Upstream
 from tests.billing_worker.test_subscriptions import a_subscription
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_renewal_is_told(upstream: Upstream) -> None:
