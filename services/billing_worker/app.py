@@ -20,6 +20,7 @@ from services.billing_worker.handlers.webhooks import WebhookHandlers
 from services.billing_worker.invoice_finder import InvoiceFinder
 from services.billing_worker.invoice_news import InvoiceNews
 from services.billing_worker.payment_news import PaymentNews
+from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.payments import Payments
 from services.billing_worker.repositories.subscriptions import Subscriptions
@@ -211,5 +212,6 @@ class Worker:
             users=self.users,
             customers=self._customers(lane),
             subscriptions=self.subscriptions,
+            decisions=Decisions(self.parts.pool),
             news=self.news,
         )

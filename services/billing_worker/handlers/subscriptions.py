@@ -11,6 +11,7 @@ from datetime import datetime
 
 from services.billing_worker.customers import Customers
 from services.billing_worker.person import person_fields
+from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import BROUGHT_ALONG, User, Users
 from services.billing_worker.subscription_news import SubscriptionNews
@@ -36,6 +37,7 @@ class SubscriptionHandlers:
     users: Users
     customers: Customers
     subscriptions: Subscriptions
+    decisions: Decisions
     news: SubscriptionNews
 
     async def subscribe(self, message: SubscriptionRequested, work: UnitOfWork) -> None:
@@ -57,6 +59,8 @@ class SubscriptionHandlers:
         )
 
     async def change(self, message: SubscriptionChangeRequested, work: UnitOfWork) -> None:
+        if not await self.decisions.take(work, message.subscription_id, "plan"):
+            return
         stored, began, now = await self._now(work.org, message.subscription_id)
         if now.ended:
             raise PermanentError("the subscription is over", code="subscription_ended")
@@ -70,6 +74,8 @@ class SubscriptionHandlers:
         await self._compare(work, stored, now, began)
 
     async def cancel(self, message: SubscriptionCancelRequested, work: UnitOfWork) -> None:
+        if not await self.decisions.take(work, message.subscription_id, "renewal"):
+            return
         stored, began, now = await self._now(work.org, message.subscription_id)
         if now.renews or (now.status == "non_renewing" and not message.at_term_end):
             now = await self.zoho.cancel_subscription(
@@ -78,6 +84,8 @@ class SubscriptionHandlers:
         await self._compare(work, stored, now, began)
 
     async def reactivate(self, message: SubscriptionReactivateRequested, work: UnitOfWork) -> None:
+        if not await self.decisions.take(work, message.subscription_id, "renewal"):
+            return
         stored, began, now = await self._now(work.org, message.subscription_id)
         if now.ended:
             raise PermanentError("the subscription is over", code="not_reactivatable")
