@@ -114,6 +114,15 @@ class Stage:
         for exchange in exchanges:
             await queue.bind(exchange, "#")
 
+    async def peek(self, queue_name: str) -> list[AbstractIncomingMessage]:
+        """All messages that lie in a queue; they stay there."""
+        async with await self._connection.channel() as channel:  # its end puts back what was taken
+            queue = await channel.get_queue(queue_name, ensure=False)
+            found = []
+            while message := await queue.get(fail=False, timeout=30):
+                found.append(message)
+        return found
+
     async def event(self, routing_key: str, **fields: Any) -> Json:
         """The first event under this key whose fields have these values, now or soon."""
 
