@@ -74,10 +74,14 @@ class Committer:
         )
         self._settle_sql = f"SELECT item FROM {schema}.settle($1, $2, $3, $4, $5, $6)"  # noqa: S608
         self._give_up_sql = f"""
-            INSERT INTO {schema}.inbox (org, routing_key, message_id, source, body_mac, state, code,
+            INSERT INTO {schema}.inbox AS inbox
+                (org, routing_key, message_id, source, body_mac, state, code,
                                         arrived, settled_at)
             VALUES ($1, $2, $3, $4, $5, 'given_up', $6, 0, clock_timestamp())
-            ON CONFLICT (org, routing_key, message_id) DO NOTHING
+            ON CONFLICT (org, routing_key, message_id) DO UPDATE
+            SET state = excluded.state, code = excluded.code, settled_at = excluded.settled_at,
+                place = NULL
+            WHERE inbox.state = 'waiting' AND inbox.body_mac = excluded.body_mac
             """  # noqa: S608
         self._state_sql = f"""
             SELECT state FROM {schema}.inbox
@@ -127,10 +131,11 @@ class Committer:
                 versions = await self._raise_versions(connection, winners)
                 rows = {id(work): _rows_of(work, versions, keys[work.org]) for work in winners}
                 all_rows = [row for work in winners for row in rows[id(work)]]
+                keep = self._outgoing.keeps_up
                 if all_rows:
-                    keep = self._outgoing.keeps_up
                     await self._outbox.insert(connection, all_rows, keep=keep)
-        return [lost.get(at) or rows[id(work)] for at, work in enumerate(group)]
+        # What is not kept is the relay's already.
+        return [lost.get(at) or (rows[id(work)] if keep else []) for at, work in enumerate(group)]
 
     async def _settle(
         self, connection: Connection, group: list[UnitOfWork]

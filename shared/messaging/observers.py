@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,17 +79,20 @@ def log_settled(settled: Settled) -> None:
             _log.info("message settled", **values)
 
 
-def count_settled(metrics: Metrics, lanes: list[Lane]) -> Observer:
-    """Metrics of each delivery. A routing key that no route has is counted as `unknown`: it is the
-    sender's text, and a series each would be without bound."""
-    known = {key for lane in lanes for key in lane.routes}
+def count_settled(metrics: Metrics, lanes: Sequence[Lane]) -> Observer:
+    """Metrics of each delivery, labelled with the key in the table of routes.
+
+    What has no route is `unknown`: its key is the sender's text, and a series each would be
+    without bound.
+    """
+    by_name = {lane.name: lane for lane in lanes}
 
     def observe(settled: Settled) -> None:
         delivery = settled.delivery
-        routing_key = delivery.routing_key if delivery.routing_key in known else "unknown"
-        labels = {"org": delivery.org, "queue": delivery.queue, "routing_key": routing_key}
-        metrics.messages_settled.labels(**labels, settlement=label_of(settled.settlement)).inc()
-        metrics.message_handling.labels(**labels).observe(settled.duration_s)
+        key = by_name[delivery.lane].key_of(delivery.routing_key) or "unknown"
+        labels = (delivery.org, delivery.queue, key)
+        metrics.messages_settled.labels(*labels, label_of(settled.settlement)).inc()
+        metrics.message_handling.labels(*labels).observe(settled.duration_s)
         if isinstance(settled.settlement, DeadLetter):
             metrics.dead_letters.labels(
                 org=delivery.org, queue=delivery.queue, code=settled.settlement.code

@@ -56,13 +56,17 @@ class Lane:
 
     def route(self, routing_key: str) -> Route | None:
         """The route of a key: exact, else the first pattern that matches it."""
-        exact = self.routes.get(routing_key)
-        if exact is not None:
-            return exact
+        key = self.key_of(routing_key)
+        return None if key is None else self.routes[key]
+
+    def key_of(self, routing_key: str) -> str | None:
+        """The key in the table of routes that a routing key belongs to."""
+        if routing_key in self.routes:
+            return routing_key
         words = routing_key.split(".")
-        for pattern, route in self.routes.items():
+        for pattern in self.routes:
             if ("*" in pattern or "#" in pattern) and _matches(pattern.split("."), words):
-                return route
+                return pattern
         return None
 
 

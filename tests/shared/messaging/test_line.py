@@ -252,3 +252,29 @@ async def test_a_short_wait_is_waited_in_place(bench: Bench) -> None:
 
     assert await bench.next_settlement() == Ack()
     assert await bench.handled() == ["1"]  # no attempt was spent
+
+
+async def test_what_is_given_up_while_it_waits_does_not_hold_up_the_line(bench: Bench) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(message: UserUpdated, work: UnitOfWork) -> None:
+        started.set()
+        await go_on.wait()
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": slow}, policy=quicker(wait_in_line_s=0.05))
+    await bench.send(named("first"))
+    await started.wait()
+    await bench.send(named("second"), message_id="m2")
+    assert isinstance(await bench.next_settlement(), Postpone)
+
+    await bench.send(named("second"), message_id="m2", reply_to="unrouted")  # refused
+    settlement = await bench.next_settlement()
+    while not isinstance(settlement, DeadLetter):
+        settlement = await bench.next_settlement()
+    go_on.set()
+    await bench.send(named("third"))
+
+    while len(await bench.handled()) < 2:
+        await bench.next_settled()
+    assert await bench.handled() == ["first", "third"]
