@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from services.zoho_sandbox.billing_customers import new_customer
+from services.zoho_sandbox.world import World
 from shared.contracts.commands import SubscriptionRequested, UserSignedUp, UserUpdated
 from tests.billing_worker.conftest import Upstream
 
@@ -44,15 +46,10 @@ async def test_the_same_sign_up_many_times_makes_one_customer(upstream: Upstream
     assert len(upstream.told("customer.created.v1")) == 2
 
 
-async def test_a_customer_that_exists_and_is_nobodys_is_adopted(upstream: Upstream) -> None:
-    customer = {
-        "customer_id": "4600000000000000001",
-        "display_name": "Ada Fairweather",
-        "email": "Ada@Example.com",
-        "status": "active",
-        "custom_fields": [],
-    }
-    await upstream.sandbox.load({"billing": {"customers": [customer]}})
+async def test_a_customer_that_exists_and_is_nobodys_is_adopted(
+    upstream: Upstream, world: World
+) -> None:
+    new_customer(world, {"display_name": "Ada Fairweather", "email": "Ada@Example.com"})
 
     await upstream.send(ADA)
 
