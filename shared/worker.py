@@ -136,7 +136,7 @@ async def worker_parts(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         wire = await stack.enter_async_context(open_wire())
         endpoints = Endpoints.of(settings, organization_ids)
-        limits = _limits(settings, endpoints.zone)
+        limits = limits_from(settings, endpoints.zone)
         quota = Quota(pool, limits, observe=seen.decided)
         forecast = QuotaForecast(pool, limits, called=quota.called, observe=seen.forecast)
         health.before_scrape("forecast", forecast.refresh)
@@ -178,7 +178,7 @@ async def worker_parts(
         )
 
 
-def _limits(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
+def limits_from(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
     """The plans' limits, where the settings name no others."""
     plans = {
         "billing": (settings.zoho_billing_plan, 1),
