@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.billing_worker.books_contacts import BooksContacts
-from services.billing_worker.pdf_links import without_links
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.commands import InvoiceListRequested, InvoiceRequested
@@ -38,6 +37,9 @@ class InvoiceHandlers:
         if stored is None or stored.books_id is None:
             raise PermanentError("no invoice has this id", code="unknown_invoice")
         if message.format == "pdf":
+            # Imported late: it is 7 MB of memory that a worker nobody asks for PDFs does without.
+            from services.billing_worker.pdf_links import without_links
+
             pdf = without_links(await self.books.invoice_pdf(stored.books_id))
             work.reply(
                 InvoicePdf(
