@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 # Answered at the door, before token and limits are looked at.
 REFUSALS = frozenset(
     {
@@ -21,6 +23,7 @@ REFUSALS = frozenset(
         "scope_mismatch",
         "wrong_organization",
         "user_disabled",
+        "answer",
     }
 )
 # Met by requests that are let in: they hold their place among the calls in flight meanwhile.
@@ -31,6 +34,35 @@ _STATUS = re.compile(r"status:[1-5]\d\d")
 
 class UnknownFault(ValueError):
     """The driver asked for a kind that there is not."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a fault of the kind `answer` says, to the letter."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, order: dict[str, Any]) -> Answer:
+        """`status`, `body` (a text, or JSON to be written), `content_type?`, `headers?`.
+
+        Raises: UnknownFault: no status, or no body.
+        """
+        try:
+            status, body = int(order["status"]), order["body"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnknownFault("an answer needs a status and a body") from error
+        is_text = isinstance(body, str)
+        content_type = "text/html" if is_text else "application/json"
+        return cls(
+            status,
+            body.encode() if is_text else orjson.dumps(body),
+            str(order.get("content_type", content_type)),
+            {str(name): str(value) for name, value in (order.get("headers") or {}).items()},
+        )
 
 
 @dataclass
@@ -44,6 +76,7 @@ class Fault:
     times: int | None = None
     probability: float = 1.0
     delay_s: float | None = None
+    answer: Answer | None = None
     released: asyncio.Event = field(default_factory=asyncio.Event)
     hits: int = 0
 
@@ -98,6 +131,8 @@ class Faults:
         Raises: UnknownFault: there is no such kind, or no product is named.
         """
         kind = str(order.get("kind", ""))
+        if kind == "none":
+            return self._lift(order)
         if kind not in REFUSALS | DELAYS | AFTERS and not _STATUS.fullmatch(kind):
             raise UnknownFault(f"unknown kind of fault: {kind!r}")
         if not order.get("product"):
@@ -111,10 +146,20 @@ class Faults:
             times=None if times is None else int(times),
             probability=float(order.get("probability", 1.0)),
             delay_s=None if order.get("delay_s") is None else float(order["delay_s"]),
+            answer=Answer.of(order) if kind == "answer" else None,
         )
         self._next_id += 1
         self._active.append(fault)
         return fault
+
+    def _lift(self, order: dict[str, Any]) -> Fault:
+        """Take back earlier orders for this product and operation, and release what they hold."""
+        lifted = Fault(0, str(order.get("product")), "none", order.get("operation"))
+        for orders in (self._active, self._spent):
+            for fault in [f for f in orders if _same_target(f, lifted)]:
+                orders.remove(fault)
+                fault.released.set()
+        return lifted
 
     def take(
         self, product: str, operation: str, method: str, path: str, *, at_the_door: bool
@@ -145,3 +190,7 @@ class Faults:
 
     def as_json(self) -> list[dict[str, Any]]:
         return [fault.as_json() for fault in self._active]
+
+
+def _same_target(one: Fault, other: Fault) -> bool:
+    return (one.product, one.operation) == (other.product, other.operation)

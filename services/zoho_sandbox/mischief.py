@@ -21,6 +21,13 @@ def refusal_of(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
             return _cut(call)
         case "html":
             return html_page()
+        case "answer" if said := fault.answer:
+            return web.Response(
+                status=said.status,
+                body=said.body,
+                content_type=said.content_type,
+                headers=said.headers,
+            )
         case kind if kind.startswith("status:"):
             return dialect.error(fault.status)
         case kind:
