@@ -74,7 +74,7 @@ class Row:
 
 
 # What a status says when a product's table does not know better.
-_BY_STATUS: Final = (
+BY_STATUS: Final = (
     Row(401, None, Meaning.BAD_TOKEN, "finance 1.3, crm 1.3, desk 2.4"),
     Row(403, None, Meaning.PERMISSION, "finance 2.1, crm 1.3, desk 2.4"),
     Row(408, None, Meaning.OUTAGE, "ours: the edge gave up waiting"),
@@ -84,7 +84,7 @@ _BY_STATUS: Final = (
 
 def row_for(table: Sequence[Row], status: int, zoho_code: str, message: str = "") -> Row:
     """The row that this answer matches; never none."""
-    for row in (*table, *_BY_STATUS):
+    for row in (*table, *BY_STATUS):
         if row.matches(status, zoho_code, message):
             return row
     if status >= 500 or (status < 400 and zoho_code in ("", NOT_JSON)):

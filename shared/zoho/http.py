@@ -14,7 +14,7 @@ from typing import Any, Final
 import backoff
 
 from shared.errors import IntegrationError
-from shared.zoho.answers import read
+from shared.zoho.answers import Answer, read
 from shared.zoho.breakers import Breakers
 from shared.zoho.calls import Called, Operation, Reply
 from shared.zoho.data_centers import Endpoints
@@ -202,25 +202,24 @@ class ZohoHttp:
                 raise
             raise self._outcomes.lost(request, time.monotonic() - began) from error
         answer = read(operation.product, operation.accept, raw.status, raw.headers, raw.body)
-        row = None if answer.ok else meaning_of(operation.product, answer)
+        row = None if answer.ok else self._meaning(request, token, answer)
         told = await self._quota.release(permit, told_by(row, raw.headers))
         self._outcomes.answered(request, row, answer, told, time.monotonic() - began)
         if row is None or (operation.rows and answer.rows):
             self._outcomes.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)
-        if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token, row):
+        if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token):
             await self._tokens.replace(request.org, token)
             raise self._outcomes.token_refused(request)
-        if row.if_again is not None and request.token_replaced:
-            self._outcomes.token_is_good(request.org, token.sha256)
         raise self._outcomes.refused(request, row, answer, told)
 
-    def _may_replace(self, request: Request, permit: Permit, token: Token, row: Row) -> bool:
-        """Once a call; and neither a breaker's trial nor an answer that a good token gets too pays
-        a mint for a token that is new."""
-        if request.token_replaced or (permit.trial and self._tokens.is_new(token)):
-            return False
-        return row.if_again is None or not self._outcomes.is_known_good(request.org, token.sha256)
+    def _meaning(self, request: Request, token: Token, answer: Answer) -> Row:
+        row = meaning_of(request.operation.product, answer)
+        return self._outcomes.meant(request, token.sha256, row)
+
+    def _may_replace(self, request: Request, permit: Permit, token: Token) -> bool:
+        """Once a call; and a breaker's trial does not pay a mint for a token that is new."""
+        return not request.token_replaced and not (permit.trial and self._tokens.is_new(token))
 
     async def _send(
         self, request: Request, permit: Permit, exchange: Exchange, token: Token

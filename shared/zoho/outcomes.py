@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shared.errors import IntegrationError, OutcomeUnknown, Unavailable, ZohoRejected
@@ -70,14 +70,19 @@ class Outcomes:
         # By organization: the token (its hash) that is good for sure, and until when that is held.
         self._good: dict[str, tuple[str, float]] = {}
 
-    def token_is_good(self, org: str, sha256: str) -> None:
-        """It was new, and was refused as the old one: something else is wrong, so that the next
-        operations that are refused this way cost no mint."""
-        self._good[org] = (sha256, time.monotonic() + _GOOD_S)
+    def meant(self, request: Request, sha256: str, row: Row) -> Row:
+        """The row, or what it means once it is known that the token (`sha256`) is good.
 
-    def is_known_good(self, org: str, sha256: str) -> bool:
-        good, until = self._good.get(org, ("", 0.0))
-        return good == sha256 and time.monotonic() < until
+        It is known when the token was new and was refused as the old one. The next operations that
+        are refused this way then cost no mint.
+        """
+        if row.if_again is None:
+            return row
+        if request.token_replaced:
+            self._good[request.org] = (sha256, time.monotonic() + _GOOD_S)
+        good, until = self._good.get(request.org, ("", 0.0))
+        known = good == sha256 and time.monotonic() < until
+        return replace(row, meaning=row.if_again) if known else row
 
     def answered(
         self, request: Request, row: Row | None, answer: Answer, told: Told, duration_s: float
