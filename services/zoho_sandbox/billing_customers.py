@@ -182,7 +182,7 @@ async def _list(call: Call) -> web.Response:
         if wanted := call.query(name):
             rows = [row for row in rows if row[name] == wanted]
     rows = _filtered(rows, call.query("filter_by"))
-    listed = [{name: row.get(name) for name in _LISTED} for row in rows]
+    listed = [{name: row[name] for name in _LISTED if name in row} for row in rows]
     return page(call, "customers", listed, filter_name="Status.All")
 
 

@@ -70,7 +70,7 @@ async def _list(call: Call) -> web.Response:
     rows = listed(call, call.world.table("books", "contacts"), exact, dated=False)
     if text := call.query("search_text").lower():
         rows = [row for row in rows if text in f"{row['contact_name']} {row['email']}".lower()]
-    brief = [{name: row.get(name) for name in _LISTED} for row in rows]
+    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
     return page(call, "contacts", brief, filter_name="Status.All")
 
 

@@ -89,7 +89,7 @@ async def _list(call: Call) -> web.Response:
         rows = [
             row for row in rows if text in f"{row['invoice_number']} {row['customer_name']}".lower()
         ]
-    brief = [{name: row.get(name) for name in _LISTED} for row in rows]
+    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
     return page(call, "invoices", brief, filter_name="Status.All")
 
 

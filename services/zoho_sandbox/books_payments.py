@@ -65,7 +65,7 @@ def add_routes(routes: Routes) -> None:
 async def _list(call: Call) -> web.Response:
     exact = ("customer_id", "customer_name", "reference_number", "payment_mode", "amount")
     rows = listed(call, call.world.table("books", "customerpayments"), exact)
-    brief = [{name: row.get(name) for name in _LISTED} for row in rows]
+    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
     return page(call, "customerpayments", brief, filter_name="PaymentType.All")
 
 

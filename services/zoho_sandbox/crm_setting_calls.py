@@ -33,6 +33,7 @@ class SettingCalls:
                 "paid": True,
                 "paid_type": "enterprise",
                 "users_license_purchased": 5,
+                "portal_users_license_purchased": 0,
             },
         }
         return answer({"org": [org]})
@@ -47,7 +48,13 @@ class SettingCalls:
     async def fields(self, call: Call) -> web.StreamResponse:
         if call.query("module") != "Contacts":
             raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")
-        return answer({"fields": [_field(field) for field in self._crm.fields.values()]})
+        return answer(
+            {
+                "fields": [
+                    _field(field, number) for number, field in enumerate(self._crm.fields.values())
+                ]
+            }
+        )
 
 
 class NoteCalls:
@@ -135,10 +142,68 @@ class WatchCalls:
         return row_answer(rows, version=version, done=done, key="watch")
 
 
-def _field(field: Field) -> Row:
+_FIRST_FIELD_ID = 487600000000002000
+
+# What Zoho tells of a field beside what the sandbox goes by; the same for all of them here.
+_DETAILS: Row = {
+    **dict.fromkeys(
+        (
+            "association_details",
+            "auto_number",
+            "currency",
+            "external",
+            "formula",
+            "lookup",
+            "multi_module_lookup",
+            "multiselectlookup",
+            "range",
+            "rollup_summary",
+        )
+    ),
+    **dict.fromkeys(
+        (
+            "businesscard_supported",
+            "filterable",
+            "mass_update",
+            "searchable",
+            "sortable",
+            "webhook",
+        ),
+        True,
+    ),
+    **dict.fromkeys(
+        (
+            "colour_code_enabled_by_system",
+            "display_field",
+            "enable_colour_code",
+            "field_read_only",
+            "history_tracking_enabled",
+            "pick_list_values_sorted_lexically",
+            "public",
+            "separator",
+            "virtual_field",
+        ),
+        False,
+    ),
+    **dict.fromkeys(("display_type", "ui_type"), 1),
+    **dict.fromkeys(("profiles", "pick_list_values"), ()),
+    "created_source": "default",
+    "type": "used",
+    "convert_mapping": {},
+    "email_parser": {"fields_update_supported": True, "record_operations_supported": True},
+    "operation_type": dict.fromkeys(("web_create", "web_update", "api_create", "api_update"), True),
+    "view_type": dict.fromkeys(("view", "edit", "create", "quick_create"), True),
+}
+
+
+def _field(field: Field, number: int) -> Row:
+    label = field.api_name.replace("_", " ")
     return {
+        **_DETAILS,
+        "id": str(_FIRST_FIELD_ID + number),
+        "display_label": label,
         "api_name": field.api_name,
-        "field_label": field.api_name.replace("_", " "),
+        "field_label": label,
         "data_type": field.data_type,
         "json_type": "string",
         "length": field.length,
