@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 import orjson
@@ -33,8 +32,7 @@ class ShortWay(Protocol):
     def send_soon(self, rows: Sequence[Row]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """`new` is false for a repetition: it was stored before, under another id."""
 
     webhook_id: UUID
@@ -42,7 +40,12 @@ class Accepted:
 
 
 class Acceptance:
-    """Groups what waits into one transaction; one by one when that fails."""
+    """Groups what waits into one transaction; one by one when that fails.
+
+    Args:
+        stored_within_s: how long a group may take. Desk gives up after 5 s; our 503 comes first.
+            What is stored all the same is recognised when Zoho repeats it.
+    """
 
     def __init__(
         self,
@@ -51,12 +54,15 @@ class Acceptance:
         index: BlindIndex,
         short_way: ShortWay,
         pressure: Pressure,
+        *,
+        stored_within_s: float = 4.0,
     ) -> None:
         self._webhooks = webhooks
         self._vault = vault
         self._index = index
         self._short_way = short_way
         self._pressure = pressure
+        self._stored_within_s = stored_within_s
         self._group: Grouper[NewWebhook, Accepted] = Grouper(
             "store webhooks", self._store, limit=200
         )
@@ -82,7 +88,8 @@ class Acceptance:
     async def _store(self, group: list[NewWebhook]) -> list[Accepted]:
         keep = self._short_way.keeps_up and not self._pressure.is_high
         with unavailable_when_down():
-            new = await self._webhooks.store(group, keep=keep)
+            async with asyncio.timeout(self._stored_within_s):
+                new = await self._webhooks.store(group, keep=keep)
         if keep:
             fresh = [webhook.outbox for webhook, is_new in zip(group, new, strict=True) if is_new]
             self._short_way.send_soon(fresh)

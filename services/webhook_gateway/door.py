@@ -6,8 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from aiohttp import web
@@ -21,7 +20,7 @@ from services.webhook_gateway.refusals import (
     Unauthentic,
     UnknownOrganization,
 )
-from shared.errors import IntegrationError, PermanentError, Unavailable
+from shared.errors import IntegrationError, PermanentError
 from shared.observability.metrics import Metrics
 
 Key = TypeVar("Key")
@@ -39,8 +38,7 @@ _RETRY_AFTER_S: Final = 5.0
 _READ_WITHIN_S: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What became of one event, or of a post that held none; `event` is ours, of a fixed set of
     characters. Holds nothing of the body."""
 
@@ -62,12 +60,7 @@ class _Series(dict[Key, Metric]):
 
 
 class Door:
-    """One product's webhooks.
-
-    Args:
-        answer_within_s: after this, 503 is answered though the event may still be stored: its
-            repetition is then recognised. Desk gives up after 5 s.
-    """
+    """One product's webhooks."""
 
     def __init__(
         self,
@@ -76,7 +69,6 @@ class Door:
         metrics: Metrics,
         *,
         orgs: Collection[str],
-        answer_within_s: float = 4.0,
     ) -> None:
         self.product = source.product
         self._source = source
@@ -90,17 +82,17 @@ class Door:
             )
         )
         self._orgs = orgs
-        self._answer_within_s = answer_within_s
         self._log = structlog.get_logger().bind(product=source.product)
 
     async def receive(self, request: web.Request) -> web.Response:
         """200 once every event of the post is stored; 400, 401, 404, 413 for what is refused; 503
         with Retry-After when it cannot be stored now; 500 for a mistake of ours."""
         started = time.perf_counter()
-        asked = request.query.get("org", "default")
+        query = request.rel_url.raw_query_string
+        asked = request.query.get("org", "default") if query else "default"
         org = asked if asked in self._orgs else ""  # logs and metrics repeat only what is ours
         try:
-            told = await self._take(org, request)
+            told = await self._take(org, query, request)
             response = _ok()
         except IntegrationError as error:
             told = [Told(error.code)]
@@ -116,28 +108,16 @@ class Door:
         """Desk tries a URL with GET before it takes it."""
         return _ok()
 
-    async def _take(self, org: str, request: web.Request) -> list[Told]:
+    async def _take(self, org: str, query: str, request: web.Request) -> list[Told]:
         if not org:
             raise UnknownOrganization("there is no such organization")
-        post = Post(org, request.rel_url.raw_query_string, request.headers, await _body(request))
+        post = Post(org, query, request.headers, await _body(request))
         events = await self._source.read(post)
         if not events:
             return [Told("no_event")]
         # All are begun before the first is waited for: they are stored together.
-        begun = [
-            (event, await self._acceptance.begin(org, self.product, event)) for event in events
-        ]
-        try:
-            async with asyncio.timeout(self._answer_within_s):
-                return [self._told(event, await accepted) for event, accepted in begun]
-        except TimeoutError:
-            raise Unavailable("it was not stored in time", code="database_unavailable") from None
-
-    def _told(self, event: Incoming, accepted: Accepted) -> Told:
-        if not accepted.new:
-            return Told("duplicate", event.event)
-        outcome = "accepted" if event.known else "accepted_unknown_event"
-        return Told(outcome, event.event, str(accepted.webhook_id))
+        begun = [await self._acceptance.begin(org, self.product, event) for event in events]
+        return [_told(event, await accepted) for event, accepted in zip(events, begun, strict=True)]
 
     def _tell(self, org: str, told: list[Told], duration_s: float, status: int) -> None:
         self._durations[org].observe(duration_s)
@@ -152,6 +132,13 @@ class Door:
                 correlation_id=one.webhook_id,
                 duration_ms=round(duration_s * 1000, 1),
             )
+
+
+def _told(event: Incoming, accepted: Accepted) -> Told:
+    if not accepted.new:
+        return Told("duplicate", event.event)
+    outcome = "accepted" if event.known else "accepted_unknown_event"
+    return Told(outcome, event.event, str(accepted.webhook_id))
 
 
 async def _body(request: web.Request) -> bytes:

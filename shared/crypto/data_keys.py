@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,7 @@ from shared.crypto.keyring import KEY_BYTES, Key, KeyRing
 from shared.errors import PermanentError, Unavailable
 
 _NONCE_BYTES: Final = 12
+_DAY_S: Final = 86_400
 
 # For a unit of work that erases a user in its own transaction: arguments are org, owner_of_user(…)
 # and a fresh uuid. The row stays, without key material, so that no new key is made in silence.
@@ -53,6 +55,7 @@ class DataKeys:
         self._wrapping = {key.id: (key, AESGCM(key.secret)) for key in ring}
         self._writing = ring.writing
         self._cache = KeyCache(cached, cached_for_s)
+        self._days: dict[int, str] = {}
         self._loading: dict[Hashable, asyncio.Task[DataKey]] = {}
 
     async def of_user(self, org: str, user_id: str) -> DataKey:
@@ -66,7 +69,12 @@ class DataKeys:
 
     async def of_day(self, org: str) -> DataKey:
         """The organization's key of this UTC day, made when there is none."""
-        return await self._of_owner(org, f"day:{datetime.now(UTC).date().isoformat()}")
+        today = int(time.time() // _DAY_S)
+        name = self._days.get(today)
+        if name is None:  # once a day: everything that passes through is sealed under this key
+            name = f"day:{datetime.fromtimestamp(today * _DAY_S, UTC).date().isoformat()}"
+            self._days = {today: name}
+        return await self._of_owner(org, name)
 
     async def by_id(self, key_id: UUID) -> DataKey:
         """The key that a blob names.

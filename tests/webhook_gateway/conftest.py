@@ -215,12 +215,19 @@ class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) 
     """A gateway on a database that may have another one already."""
 
     def __init__(
-        self, pool: asyncpg.Pool, index_keys: str, encryption_keys: str | None = None
+        self,
+        pool: asyncpg.Pool,
+        index_keys: str,
+        encryption_keys: str | None = None,
+        *,
+        stored_within_s: float = 30.0,
     ) -> None:
         vault = Vault(DataKeys(pool, KeyRing.parse(encryption_keys or ENCRYPTION_KEYS)))
         index = BlindIndex(KeyRing.parse(index_keys), "gateway.webhooks")
         webhooks = Webhooks(pool, Outbox(pool, SCHEMA, vault, lease_s=30))
-        self._acceptance = Acceptance(webhooks, vault, index, LeftToTheRelay(), Pressure())
+        self._acceptance = Acceptance(
+            webhooks, vault, index, LeftToTheRelay(), Pressure(), stored_within_s=stored_within_s
+        )
         self._vault, self._pool = vault, pool
 
     async def __aenter__(self) -> Gateway:

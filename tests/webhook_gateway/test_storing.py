@@ -124,6 +124,16 @@ async def test_while_the_database_is_away_zoho_is_asked_to_come_back(
     assert len(await own_gateway.passed_on()) == 2
 
 
+async def test_a_database_that_hangs_is_not_waited_for(pool: asyncpg.Pool, index_keys: str) -> None:
+    async with running(pool, index_keys, stored_within_s=0.3) as gateway:
+        await gateway.post_signed("books", INVOICE)  # what is needed to seal is in memory now
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE gateway.webhooks")
+            assert await gateway.post_signed("books", {**INVOICE, "n": 2}) == 503
+
+        assert await gateway.post_signed("books", {**INVOICE, "n": 2}) == 200
+
+
 async def test_while_index_keys_rotate_what_came_before_is_still_known(
     pool: asyncpg.Pool, index_keys: str
 ) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -18,8 +17,7 @@ SCHEMA: Final = "gateway"
 _DAY_S: Final = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class NewWebhook:
+class NewWebhook(NamedTuple):
     """A webhook about to be stored, and the outbox row that passes it on.
 
     `macs`, one per key in use, the writing one first, are of the event's id or, where Zoho gave
