@@ -168,7 +168,7 @@ class SettingCalls:
         return answer(self._desk.hooks.add({**row, **body, **more}))
 
     async def list_webhooks(self, call: Call) -> web.StreamResponse:
-        return data(list(self._desk.hooks))
+        return data(self._desk.webhooks.listed())
 
     async def get_webhook(self, call: Call) -> web.StreamResponse:
         row = self._desk.hooks.get(call.path("id"))

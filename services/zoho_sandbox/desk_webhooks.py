@@ -16,6 +16,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from services.zoho_sandbox.tables import Record, Table
+from services.zoho_sandbox.webhooks import Target
 from services.zoho_sandbox.world import World
 
 _LIFE_S = 300
@@ -69,6 +70,31 @@ class DeskWebhooks:
             if hook["isEnabled"] and event in wanted and _passes(wanted[event], resource, before):
                 previous = before if (wanted[event] or {}).get("includePrevState") else None
                 self._send(hook["url"], hook["id"], event, resource, previous)
+
+    def listed(self) -> list[Record]:
+        """Those made by the API; a target of the driver's counts as one for everything."""
+        return [self._shown(target) for target in self._world.webhooks.targets("desk")] + list(
+            self._hooks
+        )
+
+    def _shown(self, target: Target) -> Record:
+        now = self._world.clock.desk_time()
+        return {
+            "id": str(target.options.get("webhook_id", self._webhook_id)),
+            "name": "driver",
+            "description": None,
+            "url": target.url,
+            "isEnabled": True,
+            "type": "CUSTOMER_WEBHOOK",
+            "subscriptions": {
+                "Ticket_Update": {"departmentIds": None, "fields": None, "includePrevState": True}
+            },
+            "includeEventsFrom": ["AUTOMATION"],
+            "ignoreSourceId": None,
+            "createdBy": "204600000000056007",
+            "createdTime": now,
+            "modifiedTime": now,
+        }
 
     async def answers(self, url: str) -> bool:
         """The handshake: GET, then POST; 200 from either will do."""
