@@ -6,10 +6,12 @@ import logging
 import sys
 
 import asyncpg
+import structlog
 import typer
 
-from services.operator import dead_letters, inspection
+from services.operator import dead_letters, inspection, oauth
 from services.operator.console import complain
+from services.operator.doctor import doctor
 from shared.errors import IntegrationError
 from shared.settings import SettingsError
 
@@ -19,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # it would show local variables: URLs with passwords
     help="See what is stuck between the applications and Zoho, and mend it.\n\n"
     "Reads AMQP_URL and DATABASE_URL (OPERATOR_… win) from the environment, from `.env`, or from"
-    " the file that ZOHO_RELAY_ENV_FILE names: after `make up`, that is .run/stack.env."
+    " the file that ZOHO_RELAY_ENV_FILE names: after `make up`, that is .run/settings.env."
     " Exits with 0 when all went well, 1 when something did not, 2 when it was asked wrongly.",
 )
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -27,11 +29,15 @@ app.add_typer(inspection.inbox, name="inbox")
 app.add_typer(inspection.outbox, name="outbox")
 app.add_typer(inspection.effects, name="effects")
 app.command("queues")(inspection.queues)
+app.add_typer(oauth.app, name="oauth")
+app.command("doctor")(doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that `arguments` (else those of the process) name, and exit."""
-    logging.disable(logging.CRITICAL)  # what went wrong is said below, once
+    # What went wrong is said below, once.
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         app(args=arguments)
     except SettingsError as error:

@@ -1,12 +1,29 @@
 """What the operator's commands read; each only what it uses.
 
-With `make up`: `ZOHO_RELAY_ENV_FILE=.run/stack.env zoho-relay …`. A role of its own:
+With `make up`: `ZOHO_RELAY_ENV_FILE=.run/settings.env zoho-relay …`. A role of its own:
 OPERATOR_AMQP_URL, OPERATOR_DATABASE_URL.
 """
 
 from __future__ import annotations
 
-from shared.settings import Amqp, Crypto, Database, for_service
+from shared.settings import (
+    Amqp,
+    BillingFields,
+    CrmFields,
+    Crypto,
+    Database,
+    Desk,
+    Environment,
+    HttpUrl,
+    SecretWords,
+    TokenService,
+    Words,
+    ZohoCalls,
+    ZohoEndpoints,
+    ZohoOrganization,
+    for_service,
+)
+from shared.zoho.scopes import ALL_NEEDED
 
 
 class BrokerSettings(Amqp):
@@ -21,3 +38,41 @@ class OpeningSettings(Database, Crypto):
     """For opening what is sealed."""
 
     model_config = for_service("operator")
+
+
+class TokenSettings(TokenService):
+    """For asking token-service. `zoho_scopes`: what was asked for at the consent."""
+
+    model_config = for_service("operator")
+
+    zoho_scopes: Words = ALL_NEEDED
+
+
+class ZohoSettings(ZohoEndpoints, ZohoCalls):
+    """For calls to Zoho under the workers' limits."""
+
+    model_config = for_service("operator")
+
+
+class FinanceSettings(ZohoOrganization, BillingFields):
+    model_config = for_service("operator")
+
+
+class CrmSettings(CrmFields):
+    model_config = for_service("operator")
+
+
+class DeskSettings(Desk):
+    model_config = for_service("operator")
+
+
+class GatewaySettings(Environment):
+    """What webhook-gateway knows webhooks by. `gateway_url`: as it was registered at Zoho."""
+
+    model_config = for_service("operator")
+
+    gateway_url: HttpUrl | None = None
+    zoho_webhook_secret: SecretWords = ()
+    zoho_crm_channel_token: SecretWords = ()
+    zoho_crm_webhook_secret: SecretWords = ()
+    zoho_desk_webhook_id: Words = ()

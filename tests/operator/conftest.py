@@ -16,6 +16,7 @@ from typing import Any
 import aio_pika
 import asyncpg
 import pytest
+import structlog
 from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
@@ -117,6 +118,7 @@ def _exit_code(arguments: list[str]) -> int:
         return int(end.code or 0)
     finally:
         logging.disable(logging.NOTSET)
+        structlog.reset_defaults()
     return 0
 
 
