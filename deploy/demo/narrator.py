@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WIDTH_WHEN_PIPED = 120
 
@@ -23,6 +25,7 @@ class Narrator:
             highlight=False, width=None if person else WIDTH_WHEN_PIPED
         )
         self._chapters = 0
+        self._began = time.monotonic()
 
     @contextmanager
     def chapter(self, title: str) -> Iterator[None]:
@@ -51,24 +54,54 @@ class Narrator:
         self._line("came back", "yellow", routing_key, told)
 
     def _line(self, label: str, colour: str, what: str, told: str) -> None:
-        self._console.print(f"   [{colour}]{label:<10}[/{colour}]  {what:<30}  ", end="")
-        self._console.print(told, markup=False, soft_wrap=True)
+        # In one print: what ends without a line break, a spinner wipes out.
+        line = Text("   ").append(f"{label:<10}", colour).append(f"  {what:<32}  {told}")
+        self._console.print(line, soft_wrap=True)
 
     def quote(self, text: str) -> None:
+        """Lines of what somebody said, under the line that tells of it."""
         for line in text.splitlines():
-            self._console.print(f"               {line}", markup=False, soft_wrap=True)
+            self._console.print(f"               {line}".rstrip(), markup=False, soft_wrap=True)
+
+    def show(self, answer: Mapping[str, Any]) -> None:
+        """What a reply holds, field by field; lists of things a line for each."""
+        for field, value in answer.items():
+            if _is_list_of_things(value):
+                for thing in value:
+                    self.quote(f"{field}: {_in_words(thing)}")
+            else:
+                self.quote(f"{field}: {value}")
+
+    def the_end(self) -> None:
+        took_s = time.monotonic() - self._began
+        self._console.print(
+            f"\n[green bold]The whole story came true[/green bold] in {took_s:.0f} s."
+        )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = (
+            Table(box=box.ROUNDED) if self._console.is_terminal else Table(box=None, pad_edge=False)
+        )
         for column in columns:
             table.add_column(column)
         for row in rows:
             table.add_row(*map(str, row))
-        self._console.print()
+        self._console.print(f"\n[bold]{title}[/bold]")
         self._console.print(table)
 
-    def say(self, text: str) -> None:
-        self._console.print(text)
-
     def failed(self, why: str) -> None:
-        self._console.print(f"   [red bold]did not come true[/red bold]: {why}")
+        self._console.print(f"   [red bold]did not come true[/red bold]: {why}", soft_wrap=True)
+
+
+def _is_list_of_things(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
+
+
+def _in_words(thing: Mapping[str, Any]) -> str:
+    """`currency USD, total 38.0; period 2026-11, amount 19.0`."""
+    plain = {key: value for key, value in thing.items() if not _is_list_of_things(value)}
+    parts = [", ".join(f"{key} {value}" for key, value in plain.items())]
+    for value in thing.values():
+        if _is_list_of_things(value):
+            parts += map(_in_words, value)
+    return "; ".join(parts)

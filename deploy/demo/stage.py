@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -106,13 +106,14 @@ class Stage:
         )
         await self._commands.publish(message, routing_key)
 
-    async def keep_copies(self, queue_name: str, exchanges: Sequence[str]) -> None:
-        """Collect all that passes these exchanges in a durable queue that nobody empties."""
+    async def keep_copies(self, queue_name: str, routing_keys: Mapping[str, Sequence[str]]) -> None:
+        """Collect what passes under these keys, by exchange, in a queue that nobody empties."""
         queue = await self.channel.declare_queue(
             queue_name, durable=True, arguments={"x-queue-type": "quorum"}
         )
-        for exchange in exchanges:
-            await queue.bind(exchange, "#")
+        for exchange, keys in routing_keys.items():
+            for key in keys:
+                await queue.bind(exchange, key)
 
     async def peek(self, queue_name: str) -> list[AbstractIncomingMessage]:
         """All messages that lie in a queue; they stay there."""

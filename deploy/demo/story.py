@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -104,18 +106,32 @@ class Story:
             await self._subscription("s-ben", "live")
             await self._changed("s-ben", "live", "Paid Tier")
             invoice = await self._stage.event("invoice.issued.v1", user_id=BEN.user_id)
-            self._tell.came_back("invoice.issued.v1", f"{invoice['invoice_id']}")
             self._invoice_id = str(invoice["invoice_id"])
-            held = await self._stage.zoho("books", "invoices", "invoice", lambda i: True)
-            self._tell.zoho_holds("Books invoice", f"number {held['invoice_number']}")
+            self._tell.came_back(
+                "invoice.issued.v1", f"{invoice['number']}, by an id of ours: {self._invoice_id}"
+            )
+            held = await self._stage.zoho(
+                "books",
+                "invoices",
+                "invoice of Ben",
+                lambda i: i["invoice_number"] == invoice["number"],
+            )
+            self._tell.zoho_holds(
+                "Books invoice", f"{held['invoice_number']}: {held['status']}, {held['total']}"
+            )
             await self._contact_with_tags(BEN, {"App User", "Active", "Paid Tier"})
 
     async def zoho_renews(self) -> None:
         with self._tell.chapter("Zoho renews Ben's subscription; a webhook says so"):
-            zoho_id = (await self._subscription("s-ben", "live"))["subscription_id"]
             before = await self._stage.event("subscription.changed.v1", subscription_id="s-ben")
-            await self._stage.sandbox.renew(zoho_id)
+            held = await self._stage.zoho("billing", "subscriptions", "s-ben", _bens)
+            await self._stage.sandbox.renew(held["subscription_id"])
             self._tell.zoho_did("renewed", "subscription s-ben")
+            held = await self._stage.zoho("billing", "subscriptions", "s-ben", _bens)
+            self._tell.zoho_holds(
+                "Billing subscription",
+                f"s-ben: {held['status']}, paid to {held['current_term_ends_at']}",
+            )
             renewed = await self._stage.event(
                 "subscription.changed.v1", subscription_id="s-ben", cause="renewed"
             )
@@ -123,28 +139,31 @@ class Story:
                 raise DidNotHappen("the renewal's version did not rise")
             self._tell.came_back(
                 "subscription.changed.v1",
-                f"renewed, {renewed['status']}, version {renewed['version']}",
+                f"renewed: {renewed['status']} to {renewed['term_ends_at']}"
+                f" (version {renewed['version']})",
             )
 
     async def a_payment_fails(self) -> None:
         with self._tell.chapter("A payment of Ben's fails; a webhook says so"):
-            zoho_id = (await self._subscription("s-ben", "live"))["subscription_id"]
-            await self._stage.sandbox.fail_payment(zoho_id)
+            held = await self._stage.zoho("billing", "subscriptions", "s-ben", _bens)
+            await self._stage.sandbox.fail_payment(held["subscription_id"])
             self._tell.zoho_did("declined the card", "subscription s-ben")
+            held = await self._stage.zoho("billing", "subscriptions", "s-ben", _bens)
+            self._tell.zoho_holds("Billing subscription", f"s-ben: {held['status']}")
             await self._stage.event("payment.failed.v1", user_id=BEN.user_id)
             self._tell.came_back("payment.failed.v1", f"user {BEN.user_id}")
             notice = await self._stage.event(
                 "notification.requested.v1", template="payment_failed", user_id=BEN.user_id
             )
             self._tell.came_back(
-                "notification.requested.v1", f"payment_failed, to be told to {notice['email']}"
+                "notification.requested.v1", f"payment_failed: tell {notice['email']}"
             )
 
     async def the_invoice_is_asked_for(self) -> None:
         with self._tell.chapter("The application asks for Ben's invoice, as JSON and as PDF"):
             body = {"invoice_id": self._invoice_id}
             answer = await self._ask("invoice.requested.v1", {**body, "format": "json"})
-            self._tell.quote(_short(answer))
+            self._tell.show(answer)
             answer = await self._ask("invoice.requested.v1", {**body, "format": "pdf"})
             pdf = base64.b64decode(answer["content"])
             if not pdf.startswith(b"%PDF"):
@@ -156,7 +175,7 @@ class Story:
         first = today.replace(day=1)
         # The renewal's invoice is dated when the next term starts, so the month reaches that far.
         last = first + dt.timedelta(days=61)
-        with self._tell.chapter("The application asks for the revenue"):
+        with self._tell.chapter("The application asks for the revenue, month by month"):
             answer = await self._ask(
                 "report.revenue_requested.v1",
                 {
@@ -166,7 +185,7 @@ class Story:
                     "group_by": "month",
                 },
             )
-            self._tell.quote(_short(answer))
+            self._tell.show(answer)
 
     async def one_cancels_at_once(self) -> None:
         with self._tell.chapter("Ben cancels at once"):
@@ -202,7 +221,10 @@ class Story:
                     and "I want a person." in t["description"]
                 ),
             )
-            self._tell.zoho_holds("Desk ticket", f"number {ticket['ticketNumber']}")
+            self._tell.zoho_holds(
+                "Desk ticket", f"number {ticket['ticketNumber']}: {ticket['status']}"
+            )
+            self._tell.quote(_plain(ticket["description"]))
             created = await self._stage.event("ticket.created.v1", escalation_id="e-1")
             self._tell.came_back("ticket.created.v1", f"escalation {created['escalation_id']}")
             await self._stage.sandbox.ticket(
@@ -210,13 +232,16 @@ class Story:
                 "close",
                 resolution="<div>The second entry was a <b>reservation</b>; it is gone.</div>",
             )
-            self._tell.zoho_did("closed the ticket", "an agent wrote a resolution")
+            self._tell.zoho_did("closed the ticket", "an agent, with a resolution")
             await self._stage.event("ticket.resolved.v1", escalation_id="e-1")
             self._tell.came_back("ticket.resolved.v1", "escalation e-1")
             notice = await self._stage.event(
                 "notification.requested.v1", template="ticket_resolved", email=CHLOE.email
             )
-            self._tell.came_back("notification.requested.v1", f"ticket_resolved: {notice['data']}")
+            self._tell.came_back(
+                "notification.requested.v1", f"ticket_resolved: tell {notice['email']}"
+            )
+            self._tell.quote(f"“{notice['data']['resolution']}”")
 
     async def the_end(self) -> None:
         state = await self._stage.sandbox.state()
@@ -244,7 +269,8 @@ class Story:
             )
         self._tell.table("Users", ("user", "name", "tags", "subscription", "ticket"), rows)
         calls = await self._stage.calls()
-        self._tell.table("Calls spent", ("product", "calls"), sorted(calls.items()))
+        self._tell.table("Calls spent at Zoho", ("product", "calls"), sorted(calls.items()))
+        self._tell.the_end()
 
     # -- steps that recur -------------------------------------------------------------------------
 
@@ -304,5 +330,10 @@ def _tags(contact: Json) -> set[str]:
     return {tag["name"] for tag in contact.get("Tag") or []}
 
 
-def _short(answer: Json) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in answer.items())
+def _bens(subscription: Json) -> bool:
+    return subscription.get("reference_id") == "s-ben"
+
+
+def _plain(description: str) -> str:
+    """A ticket's description as an agent reads it: Desk takes it for HTML."""
+    return html.unescape(re.sub(r"<br\s*/?>", "\n", description))

@@ -13,6 +13,7 @@ import pytest
 
 from deploy.demo.stage import Json, Stage
 from deploy.local.stack import Stack
+from tests.end_to_end.people import email_of, sign_up_of
 
 WORKERS = ("billing-worker", "desk-worker")
 OPERATIONS = (
@@ -38,11 +39,11 @@ class Creates:
     async def prepare(self, stage: Stage) -> None:
         """The subscriber has a customer already: one create for each user is enough."""
         user_id = f"u-{self.subscribing}"
-        await stage.publish("user.signed_up.v1", _user(user_id))
+        await stage.publish("user.signed_up.v1", sign_up_of(user_id))
         await stage.event("customer.created.v1", user_id=user_id)
 
     async def publish(self, stage: Stage) -> None:
-        await stage.publish("user.signed_up.v1", _user(self.signing_up))
+        await stage.publish("user.signed_up.v1", sign_up_of(self.signing_up))
         await stage.publish(
             "subscription.requested.v1",
             {
@@ -75,7 +76,7 @@ class Creates:
             return sum(map(ours, state[product][kind]))
 
         return (
-            count("billing", "customers", lambda c: c["email"] == _user(self.signing_up)["email"]),
+            count("billing", "customers", lambda c: c["email"] == email_of(self.signing_up)),
             count("billing", "subscriptions", lambda s: s.get("reference_id") == self.subscribing),
             count("desk", "tickets", lambda t: t["subject"] == f"About {self.asking}"),
         )
@@ -90,10 +91,6 @@ class Creates:
             len({b["event_id"] for k, b in stage.events if k == key and b[field] == value})
             for key, field, value in wanted
         ]
-
-
-def _user(user_id: str) -> Json:
-    return {"user_id": user_id, "email": f"{user_id}@example.com", "full_name": f"Per {user_id}"}
 
 
 async def test_an_answer_lost_after_zoho_did_it_makes_no_second_one(stage: Stage) -> None:

@@ -16,6 +16,7 @@ from deploy.demo.stage import Json, Stage
 from deploy.local.stack import Stack
 from tests.chaos.declines import Declines, retry_of
 from tests.chaos.hearing import Hearing
+from tests.end_to_end.people import email_of, sign_up_of
 
 SERVICES = ("token-service", "webhook-gateway", "billing-worker", "crm-worker", "desk-worker")
 
@@ -91,12 +92,12 @@ async def test_nothing_is_lost_when_postgresql_restarts_under_load(
         announced = await created.counts(lambda event: event["user_id"], at_least=people)
         assert announced == Counter(people)
     for person in people:
-        await stage.zoho("crm", "contacts", "contact", partial(_has_email, _email(person)))
+        await stage.zoho("crm", "contacts", "contact", partial(_has_email, email_of(person)))
     state = await stage.sandbox.state()
     customers = Counter(c["email"] for c in state["billing"]["customers"])
     contacts = Counter(c["Email"] for c in state["crm"]["contacts"])
-    assert {customers[_email(person)] for person in people} == {1}
-    assert {contacts[_email(person)] for person in people} == {1}
+    assert {customers[email_of(person)] for person in people} == {1}
+    assert {contacts[email_of(person)] for person in people} == {1}
     for service in SERVICES:
         await asyncio.to_thread(stack.wait_ready, service)
     assert {service: stack.pid(service) for service in SERVICES} == before, "nobody had to restart"
@@ -113,7 +114,7 @@ async def _customer(stage: Stage) -> str:
     await _sign_up(stage, user_id)
     await stage.event("customer.created.v1", user_id=user_id)
     customers = await stage.sandbox.records("billing", "customers")
-    return next(str(c["customer_id"]) for c in customers if c["email"] == _email(user_id))
+    return next(str(c["customer_id"]) for c in customers if c["email"] == email_of(user_id))
 
 
 def _declines(stack: Stack, customer_id: str, *, per_s: float) -> Declines:
@@ -142,13 +143,8 @@ async def _sign_ups(stage: Stage, *, per_s: float) -> AsyncIterator[list[str]]:
 
 
 async def _sign_up(stage: Stage, user_id: str) -> None:
-    body = {"user_id": user_id, "email": _email(user_id), "full_name": f"Per {user_id}"}
-    await stage.publish("user.signed_up.v1", body)
+    await stage.publish("user.signed_up.v1", sign_up_of(user_id))
 
 
 def _has_email(email: str, contact: Json) -> bool:
     return bool(contact["Email"] == email)
-
-
-def _email(user_id: str) -> str:
-    return f"{user_id}@example.com"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+from deploy.demo.story import TRANSCRIPT
 from tests.end_to_end.leak_search import SHORTEST, Needle
 
 Json = dict[str, Any]
@@ -24,6 +26,12 @@ IDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "crm": {"contacts": ("id",)},
     "desk": {"contacts": ("id",), "tickets": ("id",)},
+}
+KINDS_OF_IDS = {
+    f"{product} {kind} {field}"
+    for product, kinds in IDS.items()
+    for kind, fields in kinds.items()
+    for field in fields
 }
 SECRET_SETTINGS = (
     "ZOHO_CLIENT_SECRET",
@@ -52,21 +60,31 @@ def secrets(state: Json, settings: dict[str, str]) -> Iterator[Needle]:
     for name in SECRET_SETTINGS:
         for value in settings[name].split(","):
             yield Needle(name, value)
+    for name in ("DATABASE_URL", "AMQP_URL"):
+        yield Needle(f"password in {name}", urlsplit(settings[name]).password or "")
     for ring in ("ENCRYPTION_KEYS", "INDEX_KEYS"):
         for entry in settings[ring].split(","):
             yield Needle(ring, entry.partition(":")[2])
 
 
 def people(state: Json) -> Iterator[Needle]:
-    """Emails and names of everyone who went through the system."""
+    """Emails, names and phone numbers of everyone who went through the system."""
     for customer in state["billing"]["customers"]:
         yield Needle("email", customer["email"])
         yield from _names(customer["display_name"])
+        if customer.get("phone"):
+            yield Needle("phone", customer["phone"])
     for contact in state["crm"]["contacts"]:
         yield Needle("email", contact["Email"])
         yield from _names(contact["Last_Name"])
     for contact in state["desk"]["contacts"]:
         yield Needle("email", contact["email"])
+
+
+def transcript() -> Iterator[Needle]:
+    """What the story's user and the AI support said to each other."""
+    for turn in TRANSCRIPT:
+        yield Needle("transcript", turn["text"])
 
 
 def _names(name: str) -> Iterator[Needle]:

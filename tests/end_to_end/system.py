@@ -5,6 +5,7 @@ Started when a test first asks for it, stopped when pytest ends.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from deploy.demo.stage import Stage
 from deploy.local.stack import Stack
 
-FOLDER = Path(__file__).resolve().parents[2] / ".run" / "end-to-end"
+RUN = Path(__file__).resolve().parents[2] / ".run"
 PRODUCTS = ("billing", "books", "crm", "desk")
 
 # The sandbox answers at once, and its searches do not lag here: what must pass after a lost answer
@@ -36,7 +37,7 @@ _STACK = pytest.StashKey[Stack]()
 def whole_system(config: pytest.Config) -> Stack:
     """The running stack of this pytest run; the data of the run before is gone."""
     if _STACK not in config.stash:
-        stack = Stack(FOLDER, settings=SHORT_WAITS, replicas=REPLICAS)
+        stack = Stack(_folder_of_ours(config), settings=SHORT_WAITS, replicas=REPLICAS)
         stack.discard()
         config.add_cleanup(stack.stop)
         stack.start()
@@ -44,6 +45,21 @@ def whole_system(config: pytest.Config) -> Stack:
             stack.stop_process(service, 2)
         config.stash[_STACK] = stack
     return config.stash[_STACK]
+
+
+def _folder_of_ours(config: pytest.Config) -> Path:
+    """`.run/end-to-end`, or another one while a second run of pytest has it."""
+    RUN.mkdir(exist_ok=True)
+    for name in ("end-to-end", *(f"end-to-end-{n}" for n in range(2, 10))):
+        lock = (RUN / f"{name}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        config.add_cleanup(lock.close)
+        return RUN / name
+    raise RuntimeError("too many runs of pytest at once")
 
 
 @asynccontextmanager

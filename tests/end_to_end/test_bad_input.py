@@ -5,16 +5,14 @@ from __future__ import annotations
 from aio_pika.abc import AbstractIncomingMessage
 
 from deploy.demo.stage import Stage
+from tests.end_to_end.people import sign_up_of
 
 
 async def test_a_command_that_breaks_its_contract_is_kept_and_answered(stage: Stage) -> None:
     await stage.publish(
         "user.signed_up.v1", {"user_id": "u-typo", "emial": "typo@example.com"}, message_id="bad-1"
     )
-    await stage.publish(
-        "user.signed_up.v1",
-        {"user_id": "u-next", "email": "next@example.com", "full_name": "Nex T"},
-    )
+    await stage.publish("user.signed_up.v1", sign_up_of("u-next"))
 
     for service in ("billing-worker", "crm-worker"):
         failed = await stage.event("command.failed.v1", message_id="bad-1", service=service)
@@ -41,7 +39,7 @@ async def test_a_command_that_nobody_knows_is_kept_and_answered(stage: Stage) ->
 
 
 async def test_a_message_id_with_another_body_is_refused(stage: Stage) -> None:
-    body = {"user_id": "u-reuse", "email": "reuse@example.com", "full_name": "Reu Se"}
+    body = sign_up_of("u-reuse")
     await stage.publish("user.signed_up.v1", body, message_id="reused-1")
     await stage.event("customer.created.v1", user_id="u-reuse")
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from deploy.demo.stage import Json, Stage
 from deploy.local.stack import Stack
+from tests.end_to_end.people import email_of, sign_up_of
 from tests.end_to_end.scrape import Settlements
 
 WORKERS = ("billing-worker", "crm-worker")
@@ -15,7 +16,7 @@ WORKERS = ("billing-worker", "crm-worker")
 async def test_a_sign_up_published_twenty_times_makes_one_customer_and_one_contact(
     stack: Stack, stage: Stage
 ) -> None:
-    body = {"user_id": "u-once", "email": "once@example.com", "full_name": "Onna Singleton"}
+    body = sign_up_of("u-once")
     settlements = Settlements(stack, *WORKERS)
 
     for _ in range(10):
@@ -30,7 +31,7 @@ async def test_a_sign_up_published_twenty_times_makes_one_customer_and_one_conta
     state = await stage.sandbox.state()
     customers = Counter(c["email"] for c in state["billing"]["customers"])
     contacts = Counter(c["Email"] for c in state["crm"]["contacts"])
-    assert (customers["once@example.com"], contacts["once@example.com"]) == (1, 1)
+    assert (customers[body["email"]], contacts[body["email"]]) == (1, 1)
     created = [b for k, b in stage.events if k == "customer.created.v1"]
     assert [b["user_id"] for b in created].count("u-once") == 1
     assert not any(k == "command.failed.v1" for k, _ in stage.events)
@@ -113,8 +114,7 @@ async def test_an_old_update_that_zoho_refused_for_a_while_changes_nothing_newer
 
 
 async def _sign_up(stage: Stage, user_id: str) -> None:
-    body = {"user_id": user_id, "email": _email(user_id), "full_name": f"Per {user_id}"}
-    await stage.publish("user.signed_up.v1", body)
+    await stage.publish("user.signed_up.v1", sign_up_of(user_id))
     await stage.event("customer.created.v1", user_id=user_id)
     await stage.event("contact.synced.v1", user_id=user_id)
 
@@ -145,11 +145,7 @@ async def _held(
     """Billing's customer and CRM's contact have a field that ends so, now or soon."""
 
     def like(email: str, field: str, thing: Json) -> bool:
-        return thing[email] == _email(user_id) and str(thing.get(field)).endswith(ending)
+        return thing[email] == email_of(user_id) and str(thing.get(field)).endswith(ending)
 
     await stage.zoho("billing", "customers", what, partial(like, "email", of_customer))
     await stage.zoho("crm", "contacts", what, partial(like, "Email", of_contact))
-
-
-def _email(user_id: str) -> str:
-    return f"{user_id.removeprefix('u-')}@example.com"
