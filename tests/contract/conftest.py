@@ -27,6 +27,7 @@ from shared.zoho.data_centers import Endpoints
 from shared.zoho.desk import ZohoDesk
 from shared.zoho.exchange import open_wire
 from shared.zoho.http import ZohoHttp
+from shared.zoho.setup import ZohoSetup
 from shared.zoho.tokens import Token
 from tests.contract.exchanges import Exchange, ours, size
 from tests.contract.openapi import FOLDER, NOT_THERE, OpenApi, zohos_files
@@ -61,6 +62,7 @@ class Clients:
     books: ZohoBooks
     crm: ZohoCrm
     desk: ZohoDesk
+    setup: ZohoSetup
     sandbox: SandboxDriver
     raw: Zoho
     sent: Callable[[], list[Exchange]]
@@ -120,6 +122,7 @@ async def clients_beside(record: Path) -> AsyncIterator[Clients]:
             ZohoBooks(http, fields),
             ZohoCrm(http, of_crm),
             ZohoDesk(http, of_desk),
+            ZohoSetup(http),
             driver,
             raw,
             sent,

@@ -53,6 +53,7 @@ IN_ZOHOS_FILES: Final[dict[Ours, str]] = {
         "GET /customerpayments/{customer_payment_id}/refunds"
     ),
     ("books", "get_organization"): "GET /organizations/{organization_id}",
+    ("books", "list_organizations"): "GET /organizations",
     ("crm", "upsert_contacts"): "POST /{module}/upsert",
     ("crm", "update_contact"): "PUT /{module}/{recordID}",
     ("crm", "get_contact"): "GET /{module}/{recordID}",
@@ -61,6 +62,9 @@ IN_ZOHOS_FILES: Final[dict[Ours, str]] = {
     ("crm", "remove_tags"): "POST /{module}/actions/remove_tags",
     ("crm", "create_notes"): "POST /Notes",
     ("crm", "list_notes"): "GET /{module}/{recordID}/Notes",
+    ("crm", "get_org"): "GET /org",
+    ("crm", "get_fields"): "GET /settings/fields",
+    ("crm", "get_notifications"): "GET /actions/watch",
     ("desk", "create_ticket"): "POST /tickets",
     ("desk", "get_ticket"): "GET /tickets/{ticketId}",
     ("desk", "update_ticket"): "PATCH /tickets/{ticketId}",
@@ -71,6 +75,10 @@ IN_ZOHOS_FILES: Final[dict[Ours, str]] = {
     ("desk", "get_ticket_history"): "GET /tickets/{ticketId}/History",
     ("desk", "search_contacts"): "GET /contacts/search",
     ("desk", "list_tickets"): "GET /tickets",
+    ("desk", "list_organizations"): "GET /organizations",
+    ("desk", "get_department"): "GET /departments/{departmentId}",
+    ("desk", "list_fields"): "GET /organizationFields",
+    ("desk", "list_webhooks"): "GET /webhooks",
 }
 
 

@@ -191,6 +191,7 @@ PATCHES: Final = (
         "`POST /Contacts/actions/add_tags` with `ids` **≤500**",
         optional("tags_actions.json", "components parameters ParamQueryModule"),
     ),
+    Patch("crm", "**204** empty body", answers("GET /actions/watch", 204)),
     Patch(
         "crm",
         "24 JSON, OAS **3.0.0**, `/crm/v8/…`",  # the related lists are in a file not selected

@@ -1,4 +1,4 @@
-"""One call of every typed method of our clients: `CALLS`, filled by a module per product."""
+"""One call of every typed method of our clients: `CALLS`, filled by a module per client."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from shared.zoho.billing import ZohoBilling
 from shared.zoho.books import ZohoBooks
 from shared.zoho.crm import ZohoCrm
 from shared.zoho.desk import ZohoDesk
-from tests.contract.calls import billing, books, crm, desk
+from shared.zoho.setup import ZohoSetup
+from tests.contract.calls import billing, books, crm, desk, setup
 from tests.contract.calls.given import Act
 
 CALLS: Final[dict[str, Act]] = {
-    f"{product}.{name}": act
-    for product, calls in (
+    f"{client}.{name}": act
+    for client, calls in (
         ("billing", billing.CALLS),
         ("books", books.CALLS),
         ("crm", crm.CALLS),
         ("desk", desk.CALLS),
+        ("setup", setup.CALLS),
     )
     for name, act in calls.acts.items()
 }
@@ -34,6 +36,7 @@ def method_names() -> list[str]:
             ("books", ZohoBooks),
             ("crm", ZohoCrm),
             ("desk", ZohoDesk),
+            ("setup", ZohoSetup),
         )
         for name, _ in inspect.getmembers(client, inspect.isfunction)
         if not name.startswith("_") and name not in asks_nothing
