@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 
@@ -33,12 +33,12 @@ def signature(secret: str, url: str, form: Iterable[tuple[str, str]], raw_body: 
     """`X-Zoho-Webhook-Signature` by Zoho's rule, lower-case hex.
 
     Query and form pairs sorted by key, key and value run together, then the raw JSON body.
-    A form body is signed by its decoded pairs and has no raw part.
+    `form` holds decoded pairs; a form body has no raw part.
     Source: https://www.zoho.com/billing/kb/webhooks/securing-webhooks.html
     """
     query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     pairs = sorted([*query, *form], key=lambda pair: pair[0])
-    text = "".join(unquote_plus(key) + unquote_plus(value) for key, value in pairs)
+    text = "".join(key + value for key, value in pairs)
     return hmac.new(secret.encode(), text.encode() + raw_body, hashlib.sha256).hexdigest()
 
 

@@ -21,8 +21,9 @@ from shared.messaging.inbox import columns
 from shared.messaging.letter import Letter, place_of
 from shared.messaging.outbox import Outbox, Row, sealed_header
 from shared.messaging.outgoing import Outgoing
-from shared.messaging.routes import EVENTS
+from shared.messaging.routes import EVENTS, WEBHOOKS
 from shared.messaging.unit_of_work import EventToPublish, LetterToSend, OnTheWire, UnitOfWork
+from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.pool import unavailable_when_down
 
 Connection = asyncpg.pool.PoolConnectionProxy
@@ -127,6 +128,7 @@ class Committer:
             async with self._pool.acquire() as connection, connection.transaction():
                 lost = await self._settle(connection, group)
                 winners = [work for at, work in enumerate(group) if at not in lost]
+                await _close_webhooks(connection, winners)
                 await _run_changes(connection, winners)
                 versions = await self._raise_versions(connection, winners)
                 rows = {id(work): _rows_of(work, versions, keys[work.org]) for work in winners}
@@ -187,6 +189,27 @@ class Committer:
             [counts[subject] for subject in ordered],
         )
         return {(org, subject): version - counts[org, subject] for org, subject, version in raised}
+
+
+async def _close_webhooks(connection: Connection, winners: Sequence[UnitOfWork]) -> None:
+    """From now on, the same body from Zoho means something new."""
+    handled = [
+        work.delivery.message_id
+        for work in winners
+        if work.settling is not None
+        and work.delivery is not None
+        and work.delivery.exchange == WEBHOOKS
+    ]
+    ids = [found for found in map(_uuid, handled) if found is not None]
+    if ids:
+        await connection.execute(CLOSE_WEBHOOKS, ids)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:  # not from the gateway
+        return None
 
 
 @contextmanager

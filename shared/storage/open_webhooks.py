@@ -1,7 +1,7 @@
-"""The one fact about a webhook that its worker tells the gateway: that it was handled."""
+"""The one fact about webhooks that those who handle them tell the gateway: that they did."""
 
 from typing import Final
 
-# For the commit that settles a message of `zoho.webhooks`, done or given up; the argument is the
-# message id. Nothing happens when Zoho gave the event an id of its own.
-CLOSE_WEBHOOK: Final = "DELETE FROM relay.open_webhooks WHERE webhook_id = $1::uuid"
+# Run by the commit that settles messages of `zoho.webhooks`, done or given up, with their ids.
+# Nothing happens to those whose event had an id of Zoho's own.
+CLOSE_WEBHOOKS: Final = "DELETE FROM relay.open_webhooks WHERE webhook_id = ANY ($1::uuid[])"

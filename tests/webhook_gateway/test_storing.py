@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from services.webhook_gateway.repositories.webhooks import retention
 from shared.crypto.keyring import fresh_key
 from shared.storage import pool as storage
-from shared.storage.open_webhooks import CLOSE_WEBHOOK
+from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.retention import Pruner
 from tests.webhook_gateway.conftest import Gateway, running, signed
 
@@ -26,7 +26,7 @@ async def test_a_body_without_an_event_id_is_new_again_once_it_was_handled(
     [first] = await gateway.passed_on()
 
     # The worker settles it: from now on the same body tells of a state that came back.
-    await gateway.pool.execute(CLOSE_WEBHOOK, first.webhook_id)
+    await gateway.pool.execute(CLOSE_WEBHOOKS, [first.webhook_id])
     for _ in range(3):
         assert await gateway.post_signed("books", INVOICE) == 200
 
@@ -39,7 +39,7 @@ async def test_an_event_id_is_known_for_good(gateway: Gateway) -> None:
     await gateway.post_signed("books", event)
     [first] = await gateway.passed_on()
 
-    await gateway.pool.execute(CLOSE_WEBHOOK, first.webhook_id)
+    await gateway.pool.execute(CLOSE_WEBHOOKS, [first.webhook_id])
     await gateway.post_signed("books", event)
 
     assert len(await gateway.passed_on()) == 1
@@ -187,4 +187,4 @@ async def _age(pool: asyncpg.Pool, *, days: int) -> None:
 async def test_closing_what_is_not_open_changes_nothing(
     pool: asyncpg.Pool, message_id: str | UUID
 ) -> None:
-    assert await pool.execute(CLOSE_WEBHOOK, message_id) == "DELETE 0"
+    assert await pool.execute(CLOSE_WEBHOOKS, [message_id]) == "DELETE 0"

@@ -14,7 +14,6 @@ from shared.contracts.zoho_payloads import DeskWebhook, TicketHint
 from shared.errors import Postponed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from shared.storage.open_webhooks import CLOSE_WEBHOOK
 from shared.zoho.effects import Effects
 
 # A ticket is made, and then we learn its id: meanwhile Desk may speak of it already.
@@ -35,7 +34,6 @@ async def notice_ticket(
     adoption: Adoption,
     metrics: Metrics,
 ) -> None:
-    work.record(CLOSE_WEBHOOK, message.webhook_id)
     ticket_id = _ticket_id(message)
     if ticket_id is None or message.event not in (*_OF_STATE, *_OF_WORDS):
         return
