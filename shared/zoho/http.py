@@ -209,13 +209,23 @@ class ZohoHttp:
             self._outcomes.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)
         if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token):
-            await self._tokens.replace(request.org, token)
+            await self._replace(request, token)
             raise self._outcomes.token_refused(request)
         raise self._outcomes.refused(request, row, answer, told)
 
     def _meaning(self, request: Request, token: Token, answer: Answer) -> Row:
         row = meaning_of(request.operation.product, answer)
         return self._outcomes.meant(request, token.sha256, row)
+
+    async def _replace(self, request: Request, token: Token) -> None:
+        try:
+            await self._tokens.replace(request.org, token)
+        except IntegrationError as error:
+            # Dead credentials: the queues pause now, not when the next message finds out.
+            self._breakers.failed(
+                request.org, request.operation.product, request.operation.name, error
+            )
+            raise
 
     def _may_replace(self, request: Request, permit: Permit, token: Token) -> bool:
         """Once a call; and a breaker's trial does not pay a mint for a token that is new."""

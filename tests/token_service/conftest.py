@@ -7,12 +7,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
+from aiohttp import web
 from pydantic import SecretStr
 
 from services.token_service.app import build
 from services.token_service.settings import Settings
 from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.request_log import LoggedRequest
 from services.zoho_sandbox.settings import SandboxSettings
 from services.zoho_sandbox.world import World
 
@@ -30,6 +31,11 @@ class AccountsServer:
     @property
     def mints(self) -> int:
         return len(list(self.world.table("accounts", "tokens")))
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """Every one that was received, of whatever product."""
+        return self.world.requests.find()
 
     def fault(self, kind: str, **more: Any) -> None:
         self.world.faults.add(
@@ -50,6 +56,11 @@ class AccountsServer:
     async def until_asked(self) -> None:
         """A request for a token is held."""
         while not self.world.requests.held():  # noqa: ASYNC110  (a list, without an event)
+            await asyncio.sleep(0.01)
+
+    async def until_idle(self) -> None:
+        """Every request has been answered, or given up."""
+        while any(request.status is None for request in self.requests):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -90,8 +101,15 @@ Start = Callable[..., Awaitable[Replica]]
 @pytest.fixture
 async def accounts() -> AsyncIterator[AccountsServer]:
     world = World(SandboxSettings())
-    async with TestServer(create_app(world)) as server:
-        yield AccountsServer(world, str(server.make_url("")).rstrip("/"))
+    # Not aiohttp's TestServer: that calls a request off whose client dies, and Zoho does not.
+    runner = web.AppRunner(create_app(world), access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield AccountsServer(world, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    finally:
+        world.faults.clear()
+        await runner.cleanup()
 
 
 @pytest.fixture
