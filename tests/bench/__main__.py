@@ -1,6 +1,7 @@
-"""`python -m tests.bench`: our messaging against a loop written by hand, in one run.
+"""`python -m tests.bench`: our messaging against a loop written by hand, on servers that are named.
 
-Alternating, each time in a process of its own, medians of five. Options: `--runs`, `--count`.
+Alternating, each run in a process of its own, medians of `--runs`. `make bench` runs the same as a
+test, on servers of its own. BENCH_AMQP_URL and BENCH_DATABASE_URL name the servers.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 import uvloop
@@ -24,6 +24,40 @@ from tests.bench.workload import Servers
 CONTENDERS: Final = {"bare": bare.run, "baseline": baseline.run, "ours": ours.run}
 AT_LEAST: Final = 1.3
 FLOOR: Final = 0.15
+"""A baseline under this part of bare consuming is too slow to count."""
+
+
+def compare(
+    runs: int, count: int, env: Mapping[str, str], names: tuple[str, ...] = tuple(CONTENDERS)
+) -> dict[str, float]:
+    """The median of each contender, in messages per second of wall time."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    for number in range(runs):
+        for name in names:
+            rate = _one(name, count, f"{os.getpid()}-{number}", env)
+            rates[name].append(rate)
+            print(f"run {number + 1}: {name:9} {rate:8.0f} messages/s", flush=True)
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def show(medians: Mapping[str, float]) -> str:
+    """The table."""
+    lines = [f"{name:9} {median:8.0f} messages/s" for name, median in medians.items()]
+    if len(medians) == len(CONTENDERS):
+        floor = medians["baseline"] / medians["bare"]
+        ratio = medians["ours"] / medians["baseline"]
+        lines.append(f"baseline / bare {floor:.2f} (at least {FLOOR})")
+        lines.append(f"ours / baseline {ratio:.2f} (at least {AT_LEAST}, 2.5 to aim for)")
+    return "\n" + "\n".join(lines)
+
+
+def _one(name: str, count: int, prefix: str, env: Mapping[str, str]) -> float:
+    command = [sys.executable, "-m", "tests.bench", "--one", name]
+    command += ["--count", str(count), "--prefix", f"{prefix}-{name}"]
+    finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise RuntimeError(f"{name} failed:\n{finished.stdout}\n{finished.stderr}")
+    return float(finished.stdout.strip().splitlines()[-1])
 
 
 def main() -> None:
@@ -35,62 +69,12 @@ def main() -> None:
     arguments.add_argument("--prefix", default="", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.one:
-        servers = Servers(os.environ["BENCH_AMQP_URL"], os.environ["BENCH_DATABASE_URL"])
         logs.configure("bench")
-        run = CONTENDERS[options.one]
-        print(uvloop.run(run(servers, options.count, options.prefix)))
+        servers = Servers(os.environ["BENCH_AMQP_URL"], os.environ["BENCH_DATABASE_URL"])
+        print(uvloop.run(CONTENDERS[options.one](servers, options.count, options.prefix)))
         return
-    if os.environ.get("BENCH_AMQP_URL"):
-        _compare(options, dict(os.environ))
-        return
-    from deploy.local.stack import Stack  # only when no servers are given
-
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        stack = Stack(Path(folder) / "stack", services={}, sandbox=False)
-        stack.start()
-        try:
-            env = {
-                **os.environ,
-                "BENCH_AMQP_URL": stack.env["AMQP_URL"],
-                "BENCH_DATABASE_URL": stack.env["DATABASE_URL"],
-            }
-            _compare(options, env)
-        finally:
-            stack.stop()
-
-
-def _compare(options: argparse.Namespace, env: dict[str, str]) -> None:
-    names = [options.only] if options.only else list(CONTENDERS)
-    rates: dict[str, list[float]] = defaultdict(list)
-    for number in range(options.runs):
-        for name in names:
-            rate = _one(name, options.count, f"{os.getpid()}-{number}", env)
-            rates[name].append(rate)
-            print(f"run {number + 1}: {name:9} {rate:8.0f} messages/s", flush=True)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    print()
-    for name, median in medians.items():
-        print(f"{name:9} {median:8.0f} messages/s")
-    if not options.only:
-        _judge(medians)
-
-
-def _judge(medians: dict[str, float]) -> None:
-    floor = medians["baseline"] / medians["bare"]
-    ratio = medians["ours"] / medians["baseline"]
-    print(f"\nbaseline / bare {floor:.2f} (at least {FLOOR})")
-    print(f"ours / baseline {ratio:.2f} (at least {AT_LEAST}, 2.5 to aim for)")
-    if floor < FLOOR or ratio < AT_LEAST:
-        sys.exit(1)
-
-
-def _one(name: str, count: int, prefix: str, env: dict[str, str]) -> float:
-    command = [sys.executable, "-m", "tests.bench", "--one", name]
-    command += ["--count", str(count), "--prefix", f"{prefix}-{name}"]
-    finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        sys.exit(f"{name} failed:\n{finished.stdout}\n{finished.stderr}")
-    return float(finished.stdout.strip().splitlines()[-1])
+    names = (options.only,) if options.only else tuple(CONTENDERS)
+    print(show(compare(options.runs, options.count, os.environ, names)))
 
 
 if __name__ == "__main__":

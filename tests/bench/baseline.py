@@ -1,9 +1,10 @@
 """What a good engineer writes by hand: the measure for our own messaging.
 
 aio-pika with callbacks, asyncpg with prepared statements, uvloop, 32 in flight; the statements of
-the same unit of work one by one: inbox, change, version, outbox in one transaction, then publish
-with confirm, mark, ack. It seals the body as ours does. It has no claims or leases, no lines, no
-retries, no relay, and does not survive its connections.
+the same unit of work one by one: inbox, change (with its version) and outbox in one transaction,
+then publish with confirm, then ack. It seals the outbox body as ours does. It has no claims or
+leases, no lines, no retries, does not survive its connections, and having no relay it does not mark
+what is published.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from shared.contracts.commands import InteractionRecorded
 from shared.crypto.envelope import Day
 from tests.bench.workload import (
     IN_FLIGHT,
-    NOTE,
     ROUTING_KEY,
     Clock,
     Servers,
@@ -40,8 +40,8 @@ SCHEMA: Final = """
         org text, routing_key text, message_id text, body_mac bytea, handled_at timestamptz,
         PRIMARY KEY (org, routing_key, message_id)
     );
-    CREATE TABLE bench.base_versions (
-        org text, subject text, version bigint, PRIMARY KEY (org, subject)
+    CREATE TABLE bench.base_notes (
+        org text, user_id text, interaction_id text, version bigint, PRIMARY KEY (org, user_id)
     );
     CREATE TABLE bench.base_outbox (
         id uuid PRIMARY KEY, org text, exchange text, routing_key text, body bytea,
@@ -54,12 +54,13 @@ INBOX: Final = """
     INSERT INTO bench.base_inbox VALUES ($1, $2, $3, $4, now()) ON CONFLICT DO NOTHING
     RETURNING message_id
     """
-VERSION: Final = """
-    INSERT INTO bench.base_versions AS v VALUES ($1, $2, 1)
-    ON CONFLICT (org, subject) DO UPDATE SET version = v.version + 1 RETURNING version
+CHANGE: Final = """
+    INSERT INTO bench.base_notes (org, user_id, interaction_id, version) VALUES ($1, $2, $3, 1)
+    ON CONFLICT (org, user_id) DO UPDATE
+    SET interaction_id = excluded.interaction_id, version = base_notes.version + 1
+    RETURNING version
     """
 OUTBOX: Final = "INSERT INTO bench.base_outbox VALUES ($1, $2, $3, $4, $5, NULL)"
-MARK: Final = "UPDATE bench.base_outbox SET published_at = now() WHERE id = $1"
 
 
 async def run(servers: Servers, count: int, prefix: str) -> float:
@@ -87,44 +88,41 @@ async def run(servers: Servers, count: int, prefix: str) -> float:
             command = InteractionRecorded.model_validate_json(message.body)
             mac = hmac.digest(b"k" * 32, message.body, hashlib.sha256)
             event_id = uuid4()
-            async with pool.acquire() as connection:
-                async with connection.transaction():
-                    new = await connection.fetchval(
-                        INBOX, "default", ROUTING_KEY, message.message_id, mac
-                    )
-                    if new is None:
-                        await message.ack()
-                        return
-                    await connection.execute(
-                        NOTE, "default", command.user_id, command.interaction_id, 1
-                    )
-                    version = await connection.fetchval(VERSION, "default", command.user_id)
-                    event = orjson.dumps(
-                        {
-                            "event_id": str(event_id),
-                            "occurred_at": datetime.now(UTC),
-                            "org": "default",
-                            "subject": command.user_id,
-                            "version": version,
-                            "user_id": command.user_id,
-                        }
-                    )
-                    sealed = key.seal(event, f"message:{event_id}")
-                    await connection.execute(
-                        OUTBOX, event_id, "default", "baseline.events", "noted.v1", sealed
-                    )
-                await events.publish(
-                    aio_pika.Message(
-                        event,
-                        message_id=str(event_id),
-                        correlation_id=message.correlation_id,
-                        content_type="application/json",
-                        delivery_mode=2,
-                    ),
-                    "noted.v1",
-                    mandatory=False,
+            async with pool.acquire() as connection, connection.transaction():
+                new = await connection.fetchval(
+                    INBOX, "default", ROUTING_KEY, message.message_id, mac
                 )
-                await connection.execute(MARK, event_id)
+                if new is None:
+                    await message.ack()
+                    return
+                version = await connection.fetchval(
+                    CHANGE, "default", command.user_id, command.interaction_id
+                )
+                event = orjson.dumps(
+                    {
+                        "event_id": str(event_id),
+                        "occurred_at": datetime.now(UTC),
+                        "org": "default",
+                        "subject": command.user_id,
+                        "version": version,
+                        "user_id": command.user_id,
+                    }
+                )
+                sealed = key.seal(event, f"message:{event_id}")
+                await connection.execute(
+                    OUTBOX, event_id, "default", "baseline.events", "noted.v1", sealed
+                )
+            await events.publish(
+                aio_pika.Message(
+                    event,
+                    message_id=str(event_id),
+                    correlation_id=message.correlation_id,
+                    content_type="application/json",
+                    delivery_mode=2,
+                ),
+                "noted.v1",
+                mandatory=False,
+            )
             await message.ack()
             clock.end()
 

@@ -1,0 +1,129 @@
+"""A process that calls the sandbox through the ledger, as a worker's handlers do.
+
+`python -m tests.bench.quota_callers <json of Calling>`; prints what it saw as JSON at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+import uvloop
+from pydantic import SecretStr
+
+from shared.errors import IntegrationError, RateLimited
+from shared.storage.pool import connect
+from shared.zoho.breakers import Breakers
+from shared.zoho.calls import Operation
+from shared.zoho.data_centers import Endpoints
+from shared.zoho.exchange import open_wire
+from shared.zoho.http import ZohoHttp
+from shared.zoho.lanes import Lane
+from shared.zoho.quota import Decision, Quota
+from shared.zoho.quota_limits import Limits
+from shared.zoho.tokens import Token
+
+READ = Operation("billing", "list_plans", "GET", repeatable=True)
+
+
+@dataclass(frozen=True)
+class Calling:
+    """`lanes`: one task each, as often as named; a task calls `every_s`, or as fast as it may."""
+
+    database_url: str
+    sandbox_url: str
+    organization_id: str
+    token: str
+    calls: int
+    window_s: float
+    seconds: float
+    lanes: Sequence[str]
+    every_s: float = 0.0
+    in_flight: int = 10
+
+
+@dataclass
+class Seen:
+    """`waits_s`: of the granted, by lane. `errors`: by name."""
+
+    waits_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    answered: int = 0
+
+    def decided(self, decision: Decision) -> None:
+        if decision.granted:
+            self.waits_s[decision.lane.value].append(decision.waited_s)
+
+
+class OneToken:
+    """What `Tokens` promises, with a token that was minted before."""
+
+    def __init__(self, token: str) -> None:
+        self._token = Token(token, 9e9, "")
+
+    async def get(self, _org: str) -> Token:
+        return self._token
+
+    async def replace(self, _org: str, _refused: Token) -> Token:
+        return self._token
+
+    def is_new(self, _token: Token) -> bool:
+        return True
+
+
+async def call(calling: Calling) -> Seen:
+    seen = Seen()
+    limits = Limits(calling.calls, calling.window_s, calling.in_flight, None, "UTC")
+    async with connect(SecretStr(calling.database_url), size=8) as pool, open_wire() as wire:
+        http = ZohoHttp(
+            wire,
+            cast("Any", OneToken(calling.token)),
+            Quota(pool, {"billing": limits}, observe=seen.decided),
+            {"default": _endpoints(calling)},
+            Breakers(),
+        )
+        until = time.monotonic() + calling.seconds
+        await asyncio.gather(
+            *(_call_until(http, Lane(lane), until, calling.every_s, seen) for lane in calling.lanes)
+        )
+    return seen
+
+
+def _endpoints(calling: Calling) -> Endpoints:
+    return Endpoints(
+        overrides={"billing": f"{calling.sandbox_url}/billing/v1"},
+        organization_ids={"billing": calling.organization_id},
+    )
+
+
+async def _call_until(http: ZohoHttp, lane: Lane, until: float, every_s: float, seen: Seen) -> None:
+    due = time.monotonic()
+    while time.monotonic() < until:
+        try:
+            await http.call(READ, "/plans", org="default", lane=lane)
+            seen.answered += 1
+        except IntegrationError as error:
+            seen.errors[type(error).__name__] += 1
+            wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.2
+            await asyncio.sleep(min(wait_s, until - time.monotonic()))
+        due += every_s
+        await asyncio.sleep(max(due - time.monotonic(), 0.0) if every_s else 0.0)
+
+
+def main() -> None:
+    logging.disable()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    seen = uvloop.run(call(Calling(**json.loads(sys.argv[1]))))
+    print(json.dumps(vars(seen)))
+
+
+if __name__ == "__main__":
+    main()

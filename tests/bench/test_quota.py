@@ -1,0 +1,91 @@
+"""What the ledger gives of Zoho's limit, and how fast it decides. Scaled: 100 calls in 6 s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from statistics import quantiles
+
+import pytest
+from pydantic import SecretStr
+
+from shared.storage.pool import connect
+from shared.zoho.lanes import Lane
+from shared.zoho.quota import Quota, Told
+from shared.zoho.quota_limits import SHARES, Limits
+from tests.bench.quota_crowd import LANES, Crowd, crowd, most_in_a_window
+
+pytestmark = pytest.mark.bench
+
+CALLS, WINDOW_S, WORKERS, WINDOWS = 100, 6.0, 8, 8
+
+
+def p99(values: list[float]) -> float:
+    return quantiles(values, n=100)[98] if len(values) > 1 else max(values, default=0.0)
+
+
+async def used(together: Crowd) -> float:
+    """The part of the limit that was used, over whole windows, once all had begun."""
+    arrivals = sorted(await together.arrivals())
+    first = arrivals[0] + timedelta(seconds=WINDOW_S)
+    last = first + timedelta(seconds=(WINDOWS - 2) * WINDOW_S)
+    return sum(first <= at < last for at in arrivals) / (CALLS * (WINDOWS - 2))
+
+
+@pytest.mark.parametrize(
+    ("lanes", "share"),
+    [(LANES, 1.0), *(((lane.value,), SHARES[lane]) for lane in Lane if lane is not Lane.URGENT)],
+    ids=["all-lanes", "commands-alone", "reads-alone", "backfill-alone"],
+)
+async def test_eight_workers_use_the_minute_and_no_more(
+    database_url: str, lanes: tuple[str, ...], share: float
+) -> None:
+    async with crowd(database_url, calls=CALLS, window_s=WINDOW_S, answer_s=0.015) as together:
+        for _ in range(WORKERS):
+            await together.join(WINDOWS * WINDOW_S, *lanes, *lanes)
+        seen = [await together.seen(process) for process in together.processes]
+        part = await used(together) / share
+        most = most_in_a_window(await together.arrivals(), WINDOW_S)
+        refused = await together.refused()
+    errors = [one["errors"] for one in seen if one["errors"]]
+    print(f"\n{'+'.join(lanes)}: {part:.1%} used, at most {most} in a window, {refused} refused")
+    print(f"  waited in place for too long: {errors}")
+    assert refused == 0
+    assert most <= CALLS
+    assert part >= 0.97
+
+
+async def test_a_payment_hardly_waits_while_backfill_is_full(database_url: str) -> None:
+    async with crowd(database_url, calls=CALLS, window_s=WINDOW_S, answer_s=0.015) as together:
+        for _ in range(WORKERS - 1):
+            await together.join(60.0, *["backfill"] * 8)
+        await asyncio.sleep(WINDOW_S)  # the shared part is used up
+        payments = await together.join(50.0, "urgent", every_s=2.0)
+        seen = await together.seen(payments)
+    waits = seen["waits_s"]["urgent"]
+    print(f"\n{len(waits)} payments waited p99 {p99(waits) * 1e3:.0f} ms; {seen['errors']}")
+    assert not seen["errors"]
+    assert p99(waits) <= 0.25
+
+
+async def test_a_decision_takes_milliseconds(database_url: str) -> None:
+    """50 a second, with a window that is well filled by them."""
+    limits = Limits(calls=600, window_s=WINDOW_S, in_flight=100, credits=10_000_000, zone="UTC")
+    times: list[float] = []
+    async with connect(SecretStr(database_url), size=8) as pool:
+        quota = Quota(pool, {"billing": limits})
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1500):
+                await asyncio.sleep(max(began + number / 50 - time.monotonic(), 0))
+                tasks.create_task(_decide(quota, times))
+    print(f"\na decision: p50 {quantiles(times)[1] * 1e3:.1f} ms, p99 {p99(times) * 1e3:.1f} ms")
+    assert p99(times) <= 0.01
+
+
+async def _decide(quota: Quota, times: list[float]) -> None:
+    began = time.perf_counter()
+    permit = await quota.take("default", "billing", Lane.COMMANDS, 1, 60.0, 20.0)
+    times.append(time.perf_counter() - began)
+    await quota.release(permit, Told())
