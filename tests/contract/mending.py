@@ -26,9 +26,15 @@ def query(operation: str, *names: str) -> Change:
 
 
 def undocumented(
-    file: str, operation: str, names: tuple[str, ...], answer: dict[str, Any]
+    file: str,
+    operation: str,
+    names: tuple[str, ...],
+    answer: dict[str, Any],
+    *,
+    organization: str | None = None,
 ) -> Change:
-    """An operation that the files lack, with its query parameters and the schema it answers."""
+    """An operation that the files lack: its query parameters, the schema of its answer, and where
+    the parameter is that names the organization."""
 
     def change(documents: Documents) -> bool:
         method, path = operation.split(" ", 1)
@@ -36,7 +42,10 @@ def undocumented(
         if method.lower() in item:
             return False
         item[method.lower()] = {
-            "parameters": [_parameter(name) for name in names],
+            "parameters": [
+                *([{"$ref": organization}] if organization else []),
+                *(_parameter(name) for name in names),
+            ],
             "responses": {
                 "200": {"content": {"application/json": {"schema": answer}}},
                 "204": {},

@@ -74,7 +74,13 @@ PATCHES: Final = (
     Patch(
         "billing",
         _NO_PAGING,
-        undocumented("payments.yml", "GET /payments", ("page", "per_page", "customer_id"), {}),
+        undocumented(
+            "payments.yml",
+            "GET /payments",
+            ("page", "per_page", "customer_id"),
+            {},
+            organization="#/components/parameters/organization_id",
+        ),
     ),
     Patch("billing", "used by at least 4 repos, not in the OAS", query("GET /customers", "email")),
     Patch(
@@ -254,6 +260,7 @@ PATCHES: Final = (
                 "required": ["data"],
                 "properties": {"data": {"$ref": "#/components/schemas/newTicketHistoryArray"}},
             },
+            organization="./Common.json#/components/parameters/orgId",
         ),
     ),
     Patch(

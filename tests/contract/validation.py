@@ -11,7 +11,7 @@ from jsonschema.protocols import Validator
 from tests.contract.exchanges import Exchange
 from tests.contract.openapi import Documented
 
-# HTTP's own, and those that every operation takes by its security scheme.
+# The messages of these hold names of fields; those of others hold values, which are not told.
 _NAMED_BY_SCHEMA: Final = ("required", "additionalProperties", "unevaluatedProperties")
 
 
@@ -121,7 +121,7 @@ def _place(error: ValidationError) -> str:
 
 def _told(error: ValidationError) -> str:
     if error.validator in _NAMED_BY_SCHEMA:
-        return str(error.message)  # names of fields only
+        return str(error.message)
     rule: Any = error.validator_value
     told = rule if isinstance(rule, (str, int, float, list)) else ""
     return f"is {_kind(error.instance)}, against {error.validator} {told}".rstrip()
