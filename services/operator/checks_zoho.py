@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from services.operator.advice import of_cause
 from services.operator.checks_own import Read
@@ -32,7 +32,10 @@ class ZohoChecks:
             found = f"the quota is used up ({error.limit}); ask again in {error.retry_after_s:.0f}s"
             self._findings.not_checked(area, check, found)
         except Misconfigured as error:
-            self._findings.wrong(area, check, *self._of_cause(product, error.cause))
+            if error.product == "accounts":
+                self._findings.not_checked(area, check, "no access token: see credentials")
+            else:
+                self._findings.wrong(area, check, *self._of_cause(product, error.cause))
         except ZohoRejected as error:
             found = f"Zoho refuses to show it ({error.status} {error.zoho_code})".replace(" )", ")")
             self._findings.not_checked(area, check, found, "Look it up at Zoho.")
@@ -44,10 +47,12 @@ class ZohoChecks:
         return None
 
     def _of_cause(self, product: str, cause: str) -> tuple[str, str]:
-        if cause == "scope" and self._granted and not missing(NEEDED[product], self._granted):
-            # The finance products say the same to a missing scope and to a foreign organization.
-            return of_cause("organization")
-        return of_cause(cause)
+        if cause != "scope" or not self._granted:
+            return of_cause(cause)
+        if gone := missing(NEEDED[product], self._granted):
+            return f"a scope is missing: one of {', '.join(gone)}", "See scopes, above."
+        # The finance products say the same to a missing scope and to a foreign organization.
+        return of_cause("organization")
 
     async def organizations(self, read: Read) -> None:
         area = "organizations"
@@ -143,6 +148,14 @@ async def _found(call: Awaitable[_T]) -> _T:
         raise
 
 
+_PLAN: Final = {
+    "billing": "ZOHO_BILLING_PLAN",
+    "books": "ZOHO_BOOKS_PLAN",
+    "crm": "ZOHO_CRM_EDITION and ZOHO_CRM_USERS",
+    "desk": "ZOHO_DESK_EDITION and ZOHO_DESK_AGENTS",
+}
+
+
 def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
     """What was left after the last call of each product."""
     for product in NEEDED:
@@ -169,5 +182,5 @@ def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
                 "quotas",
                 name,
                 "neither Zoho nor a plan says how much is left",
-                "Name the plan in ZOHO_<PRODUCT>_PLAN or _EDITION (.env.example).",
+                f"Name it: {_PLAN[product]}.",
             )

@@ -1,0 +1,254 @@
+"""`zoho-relay doctor` and `zoho-relay oauth`, against a token-service and the sandbox."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.zoho_sandbox.settings import ALL_SCOPES
+from tests.operator.at_zoho import House, house
+from tests.operator.conftest import KEY, Desk
+
+ROOT = Path(__file__).parents[2]
+RING = f"e1:{KEY}"
+ANOTHER = "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3Q="
+
+
+@pytest.fixture
+async def home(desk: Desk, database_url: str) -> AsyncIterator[House]:
+    async with house(desk, database_url, RING) as made:
+        yield made
+
+
+def without(*scopes: str) -> str:
+    return ",".join(scope for scope in ALL_SCOPES.split(",") if not scope.startswith(scopes))
+
+
+# --- all is well ---------------------------------------------------------------------------------
+
+
+async def test_a_set_up_that_is_whole_passes(home: House) -> None:
+    diagnosis = await home.doctor()
+    assert diagnosis.wrong == set()
+    assert diagnosis.code == 0
+    for check in ("Billing", "Books", "CRM", "Desk", "Desk's department"):
+        assert diagnosis.state("organizations", check) == "ok"
+    assert diagnosis.state("scopes", "ZOHO_SCOPES") == "ok"
+    assert diagnosis.state("custom fields", "ZOHO_CRM_USER_FIELD") == "ok"
+    assert "calls of this minute" in diagnosis.line("quotas", "Billing")["found"]
+
+
+async def test_what_no_call_shows_is_named_with_where_to_look(home: House) -> None:
+    diagnosis = await home.doctor()
+    area = "to switch off at Zoho"
+    for check in ("customer portal", "payment links", "Zoho's own mails"):
+        assert diagnosis.state(area, check) == "not checked"
+        assert diagnosis.line(area, check)["todo"]
+
+
+async def test_it_reads_only_and_shows_neither_secrets_nor_ids_of_zoho(home: House) -> None:
+    said = await home.ask("doctor")
+    assert {one.method for one in home.world.requests.find() if one.product != "accounts"} == {
+        "GET"
+    }
+    settings = home.world.settings
+    hidden = [
+        settings.organization_id,
+        settings.desk_org_id,
+        settings.desk_department_id,
+        settings.client_id,
+        settings.client_secret.get_secret_value(),
+        settings.refresh_token.get_secret_value(),
+        home.environment["TOKEN_SERVICE_KEY"],
+        *(str(row["access_token"]) for row in home.world.table("accounts", "tokens")),
+    ]
+    assert "0 wrong" in said.out
+    assert not [one for one in hidden if one in said.out + said.err]
+
+
+# --- credentials ---------------------------------------------------------------------------------
+
+
+async def test_a_revoked_refresh_token_is_named_even_while_the_old_access_token_looks_good(
+    home: House,
+) -> None:
+    assert (await home.doctor()).code == 0
+    home.revoke()
+
+    diagnosis = await home.doctor()
+
+    assert diagnosis.code == 1
+    assert diagnosis.wrong == {("credentials", "access token")}
+    assert "refresh token is dead" in diagnosis.line("credentials", "access token")["found"]
+    assert diagnosis.state("organizations", "Billing") == "not checked"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("html", "wrong data centre"), ("minute_limit", "asks us to wait")],
+)
+async def test_each_trouble_with_credentials_is_told_apart(
+    home: House, kind: str, said: str
+) -> None:
+    home.world.faults.add({"product": "accounts", "kind": kind})
+    line = (await home.doctor()).line("credentials", "access token")
+    assert line["state"] == "wrong"
+    assert said in line["found"]
+
+
+async def test_a_wrong_client_is_told_apart(home: House) -> None:
+    clients = home.world.table("accounts", "clients")
+    for row in list(clients):
+        clients.save({**row, "client_secret": "another one"})
+    line = (await home.doctor()).line("credentials", "access token")
+    assert "wrong client" in line["found"]
+
+
+async def test_missing_scopes_are_named_and_only_what_needs_them_is_wrong(home: House) -> None:
+    home.scopes(without("Desk."))
+    diagnosis = await home.doctor()
+    assert "Desk.tickets.CREATE" in diagnosis.line("scopes", "ZOHO_SCOPES")["found"]
+    assert diagnosis.state("organizations", "Billing") == "ok"
+    assert "scope is missing" in diagnosis.line("organizations", "Desk")["found"]
+
+
+async def test_a_wrong_key_of_token_service_is_named(home: House) -> None:
+    diagnosis = await home.doctor(TOKEN_SERVICE_KEY="not-the-key-that-it-has")
+    assert ("token-service", "replica 1") in diagnosis.wrong
+
+
+# --- what is set up ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "found_by",
+    [
+        {
+            ("ZOHO_ORGANIZATION_ID", "1"): ("organizations", "Billing"),
+            ("ZOHO_BOOKS_ORGANIZATION_ID", "1"): ("organizations", "Books"),
+            ("ZOHO_DESK_ORG_ID", "1"): ("organizations", "Desk"),
+            ("ENCRYPTION_KEYS", f"e2:{ANOTHER}"): ("key rings", "ENCRYPTION_KEYS"),
+        },
+        {
+            ("ZOHO_DESK_DEPARTMENT_ID", "1"): ("organizations", "Desk's department"),
+            ("ZOHO_FREE_PLAN_CODES", "fre"): ("organizations", "ZOHO_FREE_PLAN_CODES"),
+            ("ZOHO_CRM_EDITION", "free"): ("organizations", "ZOHO_CRM_EDITION"),
+            ("ZOHO_CRM_USER_FIELD", "No_Such"): ("custom fields", "ZOHO_CRM_USER_FIELD"),
+            ("ZOHO_CRM_TIER_FIELD", "Nor_This"): ("custom fields", "ZOHO_CRM_TIER_FIELD"),
+            ("ZOHO_DESK_ESCALATION_FIELD", "cf_no"): (
+                "custom fields",
+                "ZOHO_DESK_ESCALATION_FIELD",
+            ),
+            ("ZOHO_DESK_WEBHOOK_ID", "1"): ("webhooks", "Desk"),
+        },
+    ],
+    ids=["whose", "what"],
+)
+async def test_what_is_set_wrongly_is_found(
+    home: House, found_by: dict[tuple[str, str], tuple[str, str]]
+) -> None:
+    diagnosis = await home.doctor(**dict(found_by.keys()))
+    assert diagnosis.code == 1
+    for line in found_by.values():
+        assert line in diagnosis.wrong
+        assert diagnosis.line(*line)["todo"]
+
+
+async def test_an_organization_that_is_not_the_users_is_not_taken_for_a_missing_scope(
+    home: House,
+) -> None:
+    diagnosis = await home.doctor(ZOHO_ORGANIZATION_ID="1")
+    assert "organization" in diagnosis.line("organizations", "Billing")["found"]
+
+
+async def test_a_variable_that_is_missing_is_a_line_and_the_rest_is_checked(home: House) -> None:
+    diagnosis = await home.doctor(ZOHO_DESK_ORG_ID="")
+    assert diagnosis.wrong == {("settings", "ZOHO_DESK_ORG_ID")}
+    assert diagnosis.state("organizations", "Billing") == "ok"
+    assert diagnosis.state("organizations", "Desk") == "not checked"
+
+
+async def test_a_broker_and_a_database_that_are_away_are_lines_too(home: House) -> None:
+    diagnosis = await home.doctor(
+        AMQP_URL="amqp://guest:guest@127.0.0.1:1/", DATABASE_URL="postgresql://x@127.0.0.1:1/x"
+    )
+    assert diagnosis.wrong == {("RabbitMQ", "connection"), ("PostgreSQL", "connection")}
+
+
+async def test_an_outage_of_one_product_does_not_hide_the_others(home: House) -> None:
+    home.world.faults.add({"product": "crm", "kind": "status:500"})
+    diagnosis = await home.doctor()
+    assert diagnosis.state("organizations", "CRM") == "wrong"
+    assert diagnosis.state("organizations", "Desk") == "ok"
+
+
+# --- oauth ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def code_file(tmp_path: Path) -> Path:
+    file = tmp_path / "code"
+    file.write_text("1000.the.code\n")
+    return file
+
+
+async def test_an_exchanged_code_mends_a_dead_refresh_token(home: House, code_file: Path) -> None:
+    home.revoke()
+    assert (await home.doctor()).code == 1
+    home.grant("1000.the.code")
+
+    said = await home.ask("oauth", "exchange", "--code-file", str(code_file))
+
+    assert said.code == 0
+    assert "stored" in said.out
+    assert "1000." not in said.out + said.err
+    assert (await home.doctor()).code == 0
+
+
+async def test_an_exchange_names_the_scopes_that_are_missing(home: House, code_file: Path) -> None:
+    home.grant("1000.the.code", scope=without("Desk.tickets", "ZohoBooks"))
+    said = await home.ask("oauth", "exchange", "--code-file", str(code_file))
+    assert said.code == 1
+    assert "Desk.tickets.CREATE" in said.err
+    assert "ZohoBooks.invoices.READ" in said.err
+    assert "ZohoSubscriptions" not in said.err
+
+
+async def test_scopes_of_the_environment_are_what_is_compared(home: House, code_file: Path) -> None:
+    home.grant("1000.the.code", scope="ZohoBooks.fullaccess.all")
+    said = await home.ask(
+        *("oauth", "exchange", "--code-file", str(code_file)),
+        ZOHO_SCOPES="ZohoBooks.invoices.READ, ZohoBooks.settings.READ",
+    )
+    assert said.code == 0
+    assert "All 2 scopes" in said.out
+
+
+async def test_a_dead_code_says_so_and_changes_nothing(home: House, code_file: Path) -> None:
+    said = await home.ask("oauth", "exchange", "--code-file", str(code_file))
+    assert said.code == 1
+    assert "grant_code_dead" in said.err
+    assert (await home.doctor()).code == 0
+
+
+async def test_the_scopes_to_ask_for_are_one_line(home: House) -> None:
+    said = await home.ask("oauth", "scopes")
+    assert said.out.count("\n") == 1
+    assert "Desk.tickets.CREATE" in said.out.split(",")
+
+
+# --- it stays by itself --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", ["billing_worker", "token_service", "webhook_gateway"])
+def test_no_service_loads_what_only_the_operator_needs(service: str) -> None:
+    script = (
+        f"import sys, services.{service}.app\n"
+        "print([n for n in sys.modules if n.startswith(('services.operator', 'typer', 'rich'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
