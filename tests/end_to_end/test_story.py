@@ -59,7 +59,7 @@ def told(stack: Stack) -> str:
 
 def test_the_story_comes_true_and_reads_well(told: str) -> None:
     assert "did not come true" not in told
-    assert told.count("came true in") == 9
+    assert told.count("   came true in") == 9
     assert "The whole story came true" in told
     assert "\x1b" not in told
     for line in (
