@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from shared.errors import IntegrationError, Misconfigured, RateLimited, Unavailable
+from shared.errors import IntegrationError, Misconfigured, Postponed, RateLimited, Unavailable
 from shared.zoho.lanes import Lane
 
 _log = structlog.get_logger()
@@ -80,7 +80,7 @@ class Breakers:
         """Refuse a call that cannot succeed. True: a pause is over, and this call is the trial.
 
         A trial must end in `failed`, `succeeded` or `undecided`.
-        Raises: an error as the one that opened the breaker.
+        Raises: Misconfigured, RateLimited, or Postponed with the code of the outage.
         """
         now = self._clock()
         concerned = [b for b in self._of(org, product, operation) if b.lane is None]
@@ -186,8 +186,11 @@ class Breakers:
     ) -> None:
         new = _Breaker(org, product, cause, error, 0.0, 0.0, operation, lane)
         known = self._breakers.get(new.key)
+        now = self._clock()
+        if known is not None and wait_s is None and now < known.until:
+            return  # told by calls that were under way together: it is one failure
         new.pause_s = wait_s or self._pause_s(product, known)
-        new.until = self._clock() + new.pause_s
+        new.until = now + new.pause_s
         self._breakers[new.key] = new
         if known is None:
             # A limit that is used up is everyday life; what a person has to mend is not.
@@ -242,11 +245,15 @@ class BreakerGate:
 
 
 def _again(error: IntegrationError, wait_s: float) -> IntegrationError:
-    """The same error for another message: without the first one's traceback, with its own wait."""
+    """What another message is told: without the first one's traceback, with its own wait.
+
+    All of these wait without spending an attempt.
+    """
     match error:
         case Misconfigured(product=product, cause=cause, org=org):
             return Misconfigured(error.reason, product=product, cause=cause, org=org)
         case RateLimited(product=product, limit=limit):
             return RateLimited(error.reason, retry_after_s=wait_s, product=product, limit=limit)
         case _:
-            return Unavailable(error.reason, retry_after_s=wait_s, code=error.code)
+            # This call was not tried: what another one met must not cost this message an attempt.
+            return Postponed(error.reason, retry_after_s=wait_s, code=error.code)

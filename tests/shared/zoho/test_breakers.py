@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.errors import IntegrationError, Misconfigured, RateLimited, Unavailable
+from shared.errors import IntegrationError, Misconfigured, Postponed, RateLimited, Unavailable
 from shared.zoho.breakers import Breakers
 from shared.zoho.lanes import Lane
 
@@ -94,6 +94,41 @@ def test_a_trial_that_fails_makes_the_next_pause_longer(breakers: Breakers, cloc
     assert not is_refused(breakers)
 
 
+def test_calls_that_fail_together_are_one_failure(breakers: Breakers, clock: Clock) -> None:
+    for _ in range(8):
+        fail(breakers, misconfigured())
+    clock.now += 16
+    assert not is_refused(breakers)
+
+
+def test_zohos_word_on_concurrency_holds_all_lanes_for_a_moment(
+    breakers: Breakers, clock: Clock
+) -> None:
+    fail(breakers, limited("concurrency", 0.05), lane=Lane.READS)  # the ledger's count
+    assert not is_refused(breakers)
+    fail(breakers, limited("concurrency", 1.0))
+    assert is_refused(breakers)
+    clock.now += 1.1
+    assert not is_refused(breakers)
+
+
+def test_a_lane_ahead_of_its_pace_pauses_alone(breakers: Breakers) -> None:
+    fail(breakers, limited("pace"), lane=Lane.BACKFILL)
+    assert not breakers.gate("default", "billing", lane=Lane.BACKFILL).is_open()
+    assert breakers.gate("default", "billing", lane=Lane.COMMANDS).is_open()
+
+
+def test_a_cause_is_told_open_while_anything_is_held_by_it(
+    breakers: Breakers, seen: list[tuple[str, str, str, bool]]
+) -> None:
+    fail(breakers, limited("minute"), lane=Lane.BACKFILL)
+    fail(breakers, limited("minute"), lane=Lane.READS)
+    breakers.succeeded("default", "billing", "any", lane=Lane.READS)
+    assert seen[-1] == ("default", "billing", "minute", True)
+    breakers.succeeded("default", "billing", "any", lane=Lane.BACKFILL)
+    assert seen[-1] == ("default", "billing", "minute", False)
+
+
 def test_a_trial_that_says_nothing_leaves_the_next_one_to_see(
     breakers: Breakers, clock: Clock
 ) -> None:
@@ -117,8 +152,15 @@ def test_a_few_lost_answers_are_no_outage(breakers: Breakers) -> None:
 def test_many_lost_answers_in_a_row_are_one(breakers: Breakers) -> None:
     for _ in range(5):
         fail(breakers, Unavailable("told", code="zoho_unavailable"))
-    with pytest.raises(Unavailable) as caught:
+    assert is_refused(breakers)
+
+
+def test_an_outage_costs_attempts_only_those_who_met_it(breakers: Breakers) -> None:
+    for _ in range(5):
+        fail(breakers, Unavailable("told", code="zoho_unavailable"))
+    with pytest.raises(Postponed) as caught:
         breakers.check("default", "billing", "any")
+    assert caught.value.code == "zoho_unavailable"
     assert caught.value.retry_after_s == pytest.approx(15.0)
 
 
