@@ -312,7 +312,7 @@ class Consumer(Environment):
     deploy never cuts a write short."""
 
     prefetch: Annotated[int, Field(ge=1, le=1000)] = 32
-    lease_s: Seconds = 60.0
+    lease_s: Seconds = 30.0
     max_attempts: Count = 12
     request_timeout_s: Seconds = 20.0
     drain_timeout_s: Seconds = 30.0

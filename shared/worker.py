@@ -8,7 +8,7 @@ Parts are entered in the order in which they need each other, and left in the op
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.errors import Unavailable
-from shared.messaging.policy import MessagingPolicy, RetryPolicy
+from shared.messaging.policy import MessagingPolicy
 from shared.messaging.routes import Lane
 from shared.messaging.service import Messaging
 from shared.observability.health import Health
@@ -48,6 +48,9 @@ from shared.zoho.quota_forecast import QuotaForecast
 from shared.zoho.quota_limits import Limits, limits_of
 from shared.zoho.tokens import Tokens
 
+# Seconds since the oldest change of an organization that is not where it belongs; 0 without one.
+Lag = Callable[[str], Awaitable[float]]
+
 
 class WorkerSettings(
     Amqp, Database, Crypto, TokenService, ZohoEndpoints, ZohoCalls, Consumer, Observability
@@ -70,10 +73,17 @@ class Parts:
     breakers: Breakers
     http: ZohoHttp
     effects: Effects
+    org: str
 
     @asynccontextmanager
-    async def messaging(self, lanes: Sequence[Lane]) -> AsyncIterator[Messaging]:
-        """Consume the lanes, and be ready while the broker is there."""
+    async def messaging(
+        self, lanes: Sequence[Lane], *, behind: Sequence[Lag] = ()
+    ) -> AsyncIterator[Messaging]:
+        """Consume the lanes, and be ready while the broker is there.
+
+        `behind`: what else tells how old a change is that has not reached its destination, beside
+        the oldest command that is not settled; the oldest of all is `sync_lag_seconds`.
+        """
         settings = self.settings
         messaging = Messaging(
             service=self.service,
@@ -84,18 +94,19 @@ class Parts:
             digest=self.index,
             metrics=self.metrics,
             lanes=lanes,
-            policy=MessagingPolicy(
-                retry=RetryPolicy(max_attempts=settings.max_attempts),
-                lease_s=settings.lease_s,
-                unknown_user_wait_s=settings.unknown_user_wait,
-                drain_timeout_s=settings.drain_timeout_s,
-            ),
+            policy=MessagingPolicy.of(settings),
         )
 
         async def broker() -> None:
             if not await messaging.ready():
                 raise Unavailable("the broker is not connected", code="broker_unavailable")
 
+        async def lag() -> None:
+            sources = (messaging.oldest_command_s, *behind)
+            ages = [await age_s(self.org) for age_s in sources]
+            self.metrics.sync_lag.labels(service=self.service, org=self.org).set(max(ages))
+
+        self.health.before_scrape("lag", lag)
         async with messaging:
             self.health.add("broker", broker)
             self.health.started()
@@ -175,6 +186,7 @@ async def worker_parts(
             breakers,
             http,
             effects,
+            org,
         )
 
 

@@ -67,7 +67,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         SERVICE, SCHEMA, settings, migrations=MIGRATIONS, organization_ids=organizations
     ) as parts:
         worker = Worker.of(parts, settings)
-        async with parts.messaging(worker.queues()) as messaging:
+        async with parts.messaging(worker.queues(), behind=[worker.invoices.lag_s]) as messaging:
             finder = InvoiceFinder(
                 zoho=worker.zoho,
                 books=worker.books,

@@ -78,9 +78,6 @@ class InvoiceFinder:
         """Look for those that are due now; how many those were."""
         due = await self._invoices.lease(limit=_AT_ONCE, lease_s=_LEASE_S)
         await asyncio.gather(*(self._look_for(one) for one in due))
-        self._metrics.sync_lag.labels(service="billing-worker", org=self._zoho.org).set(
-            await self._invoices.lag_s(self._zoho.org)
-        )
         return len(due)
 
     async def _look_for(self, one: StoredInvoice) -> None:

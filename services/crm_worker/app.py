@@ -32,13 +32,14 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     ) as parts:
         contacts = Contacts(parts.pool, parts.vault, parts.index)
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)
-        async with parts.messaging(lanes(parts, contacts, crm)) as messaging:
+        async with parts.messaging(
+            lanes(parts, contacts, crm), behind=[contacts.lag_s]
+        ) as messaging:
             flusher = Flusher(
                 contacts=contacts,
                 committer=messaging.committer,
                 crm=crm,
                 gate=parts.breakers.gate(crm.org, "crm"),
-                metrics=parts.metrics,
                 pace=Pace(every_s=settings.crm_flush_every_s),
             )
             await flusher.run(stop)

@@ -18,7 +18,6 @@ from shared.contracts.events import ContactSynced
 from shared.errors import IntegrationError, Misconfigured, Postponed, Unavailable
 from shared.messaging.committer import Committer
 from shared.messaging.gate import Gate
-from shared.observability.metrics import Metrics
 from shared.zoho.crm import ZohoCrm
 from shared.zoho.crm_models import Row
 
@@ -68,14 +67,12 @@ class Flusher:
         committer: Committer,
         crm: ZohoCrm,
         gate: Gate,
-        metrics: Metrics,
         pace: Pace | None = None,
     ) -> None:
         self._contacts = contacts
         self._committer = committer
         self._crm = crm
         self._gate = gate
-        self._metrics = metrics
         self._pace = pace or Pace()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -85,9 +82,6 @@ class Flusher:
             try:
                 await self._gate.opened()
                 sent = await self.flush_once()
-                self._metrics.sync_lag.labels("crm-worker", self._crm.org).set(
-                    await self._contacts.lag_s(self._crm.org)
-                )
             except Exception:
                 # Whatever it was, the contacts stay behind and are leased again.
                 log.exception("flush failed")

@@ -94,6 +94,10 @@ class Inbox:
             f"SELECT * FROM {schema}.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"  # noqa: S608
             " $14, $15, $16, $17)"
         )
+        self._oldest_sql = f"""
+            SELECT extract(epoch FROM clock_timestamp() - min(first_seen_at))::float8
+            FROM {schema}.inbox WHERE org = $1 AND place IS NOT NULL
+            """  # noqa: S608
         self._release_sql = f"SELECT {schema}.release($1, $2, $3, $4, $5, $6)"
         self._renew_sql = f"SELECT {schema}.renew($1, $2, $3, $4, $5)"
         self._claims: Grouper[Request, Claim] = Grouper("claim", self._claim, gather_s=0.002)
@@ -140,6 +144,12 @@ class Inbox:
         return [
             found.get(at) or Claim(request.key, Outcome.HELD) for at, request in enumerate(group, 1)
         ]
+
+    async def oldest_in_line_s(self, org: str) -> float:
+        """Seconds since the oldest command of a line was first seen; 0 when all lines are empty."""
+        with unavailable_when_down():
+            age: float | None = await self._pool.fetchval(self._oldest_sql, org)
+        return age or 0.0
 
     async def _release(self, group: list[Release]) -> list[None]:
         ordered = sorted(group)

@@ -94,6 +94,10 @@ class Messaging:
         """True while the broker is connected both ways: a check for /readyz."""
         return self._publish_link.is_up and (self._consume_link.is_up or not self._lanes)
 
+    async def oldest_command_s(self, org: str) -> float:
+        """Seconds since the oldest command in line was first seen; 0 when none is."""
+        return await self._inbox.oldest_in_line_s(org)
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._publish_link)
