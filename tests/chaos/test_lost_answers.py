@@ -171,6 +171,7 @@ async def test_a_lease_that_lapses_while_its_holder_waits_makes_no_second_one(
         await asyncio.to_thread(stack.stop_process, worker, 2)
 
 
+@pytest.mark.chaos
 async def test_what_is_committed_and_not_published_is_announced_after_a_kill(
     stack: Stack, stage: Stage
 ) -> None:
