@@ -104,13 +104,18 @@ class Effects:
 
         Raises:
             OutcomeUnknown: it may have been done; come back after `settle_s` and look.
+            PermanentError(code="id_taken"): it was, or may have been, done for another user.
             PermanentError(code="outcome_unknown"): money that may have moved; never done again.
             and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
             that it was surely not done, and close the intent.
         """
         settle_s *= self._settle_factor
+        user_id = owner.user_id if isinstance(owner, User) else None
         while True:
             entry = await self._journal.entry(key)
+            if entry is not None and entry.is_anothers(user_id):
+                # Remembering it would give this user what is the other's.
+                raise PermanentError("this id is already another user's", code="id_taken")
             remembered = await self._settled(key, entry, find=find, owner=owner, money=money)
             if remembered is not None:
                 return remembered
@@ -129,7 +134,7 @@ class Effects:
                 number = await self._journal.intend(
                     key,
                     product=product,
-                    owner=owner.user_id if isinstance(owner, User) else None,
+                    owner=user_id,
                     after=entry.number if entry else 0,
                     write_s=self._write_s,
                     look_s=self._timeout_s + settle_s,

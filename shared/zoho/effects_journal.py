@@ -40,6 +40,15 @@ class Entry:
     number: int
     look_in_s: float
     result: bytes | None
+    owner: str | None
+
+    def is_anothers(self, owner: str | None) -> bool:
+        """Whether it is, or may be, made for another user; what was surely not made is nobody's."""
+        return (
+            self.state is not State.CLEAR
+            and None not in (owner, self.owner)
+            and owner != self.owner
+        )
 
 
 class EffectsJournal:
@@ -49,7 +58,7 @@ class EffectsJournal:
     async def entry(self, key: EffectKey) -> Entry | None:
         row = await self._pool.fetchrow(
             """
-            SELECT state, number, result,
+            SELECT state, number, result, owner,
                    greatest(extract(epoch FROM look_after - clock_timestamp()), 0)::float8
                        AS look_in_s
             FROM relay.effects WHERE org = $1 AND operation = $2 AND business_id = $3
@@ -58,7 +67,9 @@ class EffectsJournal:
         )
         if row is None:
             return None
-        return Entry(State(row["state"]), row["number"], row["look_in_s"], row["result"])
+        return Entry(
+            State(row["state"]), row["number"], row["look_in_s"], row["result"], row["owner"]
+        )
 
     async def intend(
         self,
@@ -84,6 +95,7 @@ class EffectsJournal:
                     clock_timestamp() + make_interval(secs => $7 + $8))
             ON CONFLICT (org, operation, business_id) DO UPDATE
             SET state = 'intended', number = e.number + 1, updated_at = now(),
+                owner = coalesce(excluded.owner, e.owner),
                 write_until = excluded.write_until, look_after = excluded.look_after
             WHERE e.number = $6 AND e.state IN ('clear', 'intended')
             RETURNING number

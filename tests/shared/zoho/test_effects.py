@@ -116,6 +116,7 @@ class World:
         replica: Effects | None = None,
         find: Callable[[], Awaitable[Any]] | None = None,
         money: bool = False,
+        user_id: str = "u1",
     ) -> dict[str, Any]:
         async def answered(permit: Permit) -> dict[str, Any]:
             return {"id": self.zoho.write(key, permit)}
@@ -131,7 +132,7 @@ class World:
             find=find or search,
             settle_s=SETTLE_S,
             money=money,
-            owner=User(key.org, "u1"),
+            owner=User(key.org, user_id),
         )
 
     async def make_at_last(self, key: EffectKey, **more: Any) -> dict[str, Any]:
@@ -170,6 +171,40 @@ async def test_what_was_made_is_remembered_and_not_made_again(world: World) -> N
     assert first == second
     assert world.zoho.made_of(key_of()) == [first["id"]]
     assert world.permits.granted == 1  # remembering costs no call
+
+
+async def test_what_is_one_users_is_not_handed_to_another_who_names_it_too(world: World) -> None:
+    begun, answered = asyncio.Event(), asyncio.Event()
+
+    async def slowly(permit: Permit) -> dict[str, Any]:
+        begun.set()
+        await answered.wait()
+        return {"id": world.zoho.write(key_of("s1"), permit)}
+
+    first = asyncio.ensure_future(world.make(key_of("s1"), slowly))
+    await begun.wait()
+    with pytest.raises(PermanentError) as meanwhile:
+        await world.make(key_of("s1"), user_id="u2")
+    answered.set()
+    made = await first
+    with pytest.raises(PermanentError) as later:
+        await world.make(key_of("s1"), user_id="u2")
+
+    assert meanwhile.value.code == later.value.code == "id_taken"
+    assert world.zoho.made_of(key_of("s1")) == [made["id"]]
+
+
+async def test_what_was_refused_to_one_user_another_may_have(world: World) -> None:
+    async def refused(permit: Permit) -> dict[str, Any]:
+        raise ZohoRejected("no", product="billing", operation="create", status=400)
+
+    with pytest.raises(ZohoRejected):
+        await world.make(key_of("s1"), refused)
+
+    made = await world.make(key_of("s1"), user_id="u2")
+    with pytest.raises(PermanentError):
+        await world.make(key_of("s1"))
+    assert world.zoho.made_of(key_of("s1")) == [made["id"]]
 
 
 async def test_what_is_remembered_lies_sealed(world: World) -> None:
