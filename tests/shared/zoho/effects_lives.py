@@ -243,17 +243,10 @@ class Life:
 
     async def live(self) -> None:
         await self._deliver()
-        for _ in range(self.chance.randint(4, 24)):
-            steps = (
-                self._go,
-                self._go,
-                self._go,
-                self._rush,
-                self._kill,
-                self._deliver,
-                self._wait,
-            )
-            await self.chance.choice(steps)()
+        steps = (self._go, self._deliver, self._wait, self._rush, self._kill)
+        for _ in range(self.chance.randint(4, 32)):
+            (step,) = self.chance.choices(steps, weights=(8, 4, 3, 1, 1))
+            await step()
             self._bury()
         await self._be_settled()
 
@@ -301,7 +294,7 @@ class Life:
         if seconds is None:
             edge = self.chance.choice((WRITE_S, TIMEOUT_S, SETTLE_S, TIMEOUT_S + SETTLE_S))
             whole = WRITE_S + TIMEOUT_S + SETTLE_S
-            seconds = self.chance.choice((edge * 0.99, edge, whole * 0.99, whole))
+            seconds = self.chance.choice((edge * 0.99, edge, whole * 0.99, whole, whole))
         self._note(f"{seconds:.0f} s pass")
         self.clock.now += seconds
         await self.pool.execute(
