@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -28,6 +29,8 @@ from shared.errors import IntegrationError
 from shared.settings import Environment, SettingsError
 from shared.storage import pool as storage
 
+_LOOKS: Final = 5
+_BETWEEN_LOOKS_S: Final = 1.0
 _S = TypeVar("_S", bound=Environment)
 
 
@@ -88,14 +91,13 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
     try:
         async with rabbitmq.connect(settings.amqp_url) as broker:
             findings.ok(area, "connection")
-            states = [await broker.state(name) for name in rabbitmq.work_queues()]
+            states = await _settled_states(broker)
             dead = [await broker.state(f"{name}.dead") for name in rabbitmq.work_queues()]
     except IntegrationError as error:
         findings.wrong(area, "connection", error.reason, "Is RabbitMQ up? Compare AMQP_URL.")
         return
-    there = [state for state in states if state]
-    alone = [state.name for state in there if not state.consumers]
-    if not there:
+    alone = [state.name for state in states if not state.consumers]
+    if not states:
         findings.wrong(area, "queues", "none is declared", "Start the workers.")
     elif alone:
         findings.wrong(
@@ -106,7 +108,7 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
             " zoho_breaker_open and the lines below.",
         )
     else:
-        findings.ok(area, "queues", f"{len(there)}, each with a consumer")
+        findings.ok(area, "queues", f"{len(states)}, each with a consumer")
     if given_up := sum(state.messages for state in dead if state):
         findings.wrong(
             area,
@@ -116,6 +118,18 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
         )
     else:
         findings.ok(area, "dead letters", "none")
+
+
+async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
+    """Of the queues that there are. A quorum queue's count of consumers lags by seconds, so one
+    that seems alone is looked at again."""
+    for _ in range(_LOOKS):
+        found = [await broker.state(name) for name in rabbitmq.work_queues()]
+        there = [state for state in found if state]
+        if all(state.consumers for state in there):
+            break
+        await asyncio.sleep(_BETWEEN_LOOKS_S)
+    return there
 
 
 async def check_database(

@@ -10,6 +10,7 @@ from services.operator.checks_own import Read
 from services.operator.findings import Findings
 from services.operator.zoho_access import QuotaSeen
 from shared.errors import IntegrationError, Misconfigured, RateLimited, ZohoRejected
+from shared.zoho.quota_limits import PLANS
 from shared.zoho.scopes import NEEDED, missing
 from shared.zoho.setup import ZohoSetup
 
@@ -98,7 +99,9 @@ class ZohoChecks:
             return
         self._findings.ok(area, check, f"answers, edition {edition}" if edition else "answers")
         configured = read.zoho.zoho_crm_edition if read.zoho else None
-        if configured and edition and configured != edition:
+        plans = PLANS["crm"]
+        # Two names of one set of limits are no difference, and a name that is new to us says none.
+        if configured and edition in plans and plans[edition] != plans[configured]:
             self._findings.wrong(
                 area,
                 "ZOHO_CRM_EDITION",

@@ -72,10 +72,11 @@ def show_findings(findings: Findings, *, as_json: bool) -> None:
 
 def _line(one: Finding, width: int) -> Text:
     said = f"{one.check}: {one.found}" if one.found else one.check
-    text = Text(f"  {one.state.value:<{_INDENT - 2}}", style=_STYLES[one.state])
-    text.append("\n".join(_wrapped(said, "", width)).strip(), style="default")
+    text = Text()
+    text.append(f"  {one.state.value:<{_INDENT - 2}}", style=_STYLES[one.state])
+    text.append("\n".join(_wrapped(said, "", width)).strip())
     if one.todo:
-        text.append("\n" + "\n".join(_wrapped(one.todo, "→ ", width)), style="default")
+        text.append("\n" + "\n".join(_wrapped(one.todo, "→ ", width)))
     return text
 
 
