@@ -80,6 +80,14 @@ async def test_what_cannot_be_read_is_refused_as_such(gateway: Gateway) -> None:
     assert gateway.count("books", "malformed_body") == 6
 
 
+async def test_a_body_that_is_not_packed_as_it_says_is_refused(gateway: Gateway) -> None:
+    body = json.dumps(RENEWED).encode()
+
+    assert await gateway.post("books", body, {**signed(body), "Content-Encoding": "gzip"}) == 400
+
+    assert gateway.count("books", "malformed_body") == 1
+
+
 async def test_a_body_may_be_a_mebibyte_and_no_more(gateway: Gateway) -> None:
     filler = "x" * (1024 * 1024 - len('{"event_type":"e","a":""}'))
     largest = json.dumps({"event_type": "e", "a": filler}, separators=(",", ":"))
