@@ -20,7 +20,7 @@ SHARES: Mapping[Lane, float] = {
 }
 
 # Up to this part of the day's credits a lane is not paced; from there on its share of what is left
-# is spread over the hours left. docs/decisions/0010-the-days-credits-are-paced.md
+# is spread over the hours left. docs/decisions/0030-the-days-credits-are-paced.md
 UNPACED: Mapping[Lane, float] = {
     Lane.URGENT: 1.0,
     Lane.COMMANDS: SHARES[Lane.READS],
