@@ -192,7 +192,6 @@ async def test_killed_while_zoho_has_the_call(
     await each_is_made_once(scene, killed, **unknown)
 
 
-@pytest.mark.chaos
 async def test_killed_before_the_result_is_stored(scene: Scene) -> None:
     # The invoice has no result of its own: its worker dies before the message is settled.
     await scene.gates.close("result", scene.journalled)
