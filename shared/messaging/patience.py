@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from shared.errors import Unavailable
@@ -80,3 +81,39 @@ class Turns:
     def wake_all(self, what: Hashable) -> None:
         for _, event in self._waiting.get(what, ()):
             event.set()
+
+
+@dataclass
+class Seat:
+    """A place to wait in; `lost` once somebody who is served sooner has taken it."""
+
+    order: int
+    lost: bool = False
+
+
+class WaitingRoom:
+    """A number of seats. When all are taken, whoever comes later in the order gives up theirs.
+
+    So those who wait in place are those whose turn is next, and a long line moves on as fast as
+    they are done, not once in every delayed retry.
+    """
+
+    def __init__(self, seats: int) -> None:
+        self._most = seats
+        self._taken: list[Seat] = []
+
+    def seat(self, order: int) -> Seat | None:
+        """A seat, or None when all are taken by those who come sooner."""
+        if len(self._taken) >= self._most:
+            last = max(self._taken, key=lambda seat: seat.order)
+            if last.order <= order:
+                return None
+            last.lost = True
+            self._taken.remove(last)
+        seat = Seat(order)
+        self._taken.append(seat)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        if not seat.lost:
+            self._taken.remove(seat)

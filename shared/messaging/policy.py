@@ -54,7 +54,7 @@ class MessagingPolicy:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease_s: float = 30.0
     outbox_lease_s: float = 30.0
-    wait_in_line_s: float = 4.0
+    wait_in_line_s: float = 20.0
     unknown_user_wait_s: float = 900.0
     drain_timeout_s: float = 30.0
     relay_poll_s: float = 1.0

@@ -12,7 +12,7 @@ from shared.messaging.committer import Committer
 from shared.messaging.inbox import Claim, Inbox, Outcome, Request
 from shared.messaging.leases import Leases
 from shared.messaging.outgoing import Outgoing
-from shared.messaging.patience import Turns, through_outage
+from shared.messaging.patience import Seat, Turns, WaitingRoom, through_outage
 from shared.messaging.policy import MessagingPolicy
 from shared.messaging.unit_of_work import Settling, UnitOfWork
 
@@ -41,7 +41,7 @@ class OnceAndInTurn:
         self._turns = turns
         self._digest = digest
         self._policy = policy
-        self._waiting: dict[str, int] = {}
+        self._rooms: dict[str, WaitingRoom] = {}
 
     def handle_once(self, handle: Handler) -> Handler:
         """Nothing happens to a message that is done or given up."""
@@ -93,32 +93,38 @@ class OnceAndInTurn:
         request = self._request(attempt)
         deadline = time.monotonic() + self._policy.wait_in_line_s
         pause_s = _FIRST_PAUSE_S
-        while True:
-            claim = await through_outage(lambda: self._inbox.claim(request), attempt, claimed=False)
-            if claim.outcome is Outcome.REUSED:
-                raise PermanentError(
-                    "this message_id was used with another body", code="message_id_reused"
-                )
-            if claim.outcome not in (Outcome.HELD, Outcome.IN_LINE):
-                return claim
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or attempt.send_back.is_set() or not self._may_wait(attempt):
-                raise _not_now(claim, self._policy.retry.shortest_s)
-            await self._wait(attempt, claim, min(pause_s, left_s))
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-
-    def _may_wait(self, attempt: Attempt) -> bool:
-        """At most half of the prefetch waits, so that other lines go on."""
-        return self._waiting.get(attempt.delivery.queue, 0) < max(1, attempt.lane.prefetch // 2)
-
-    async def _wait(self, attempt: Attempt, claim: Claim, pause_s: float) -> None:
-        queue = attempt.delivery.queue
-        what = (claim.key.org, claim.line) if claim.outcome is Outcome.IN_LINE else claim.key
-        self._waiting[queue] = self._waiting.get(queue, 0) + 1
+        seat: Seat | None = None
         try:
-            await self._turns.wait(what, claim.arrived, pause_s)
+            while True:
+                claim = await through_outage(
+                    lambda: self._inbox.claim(request), attempt, claimed=False
+                )
+                if claim.outcome is Outcome.REUSED:
+                    raise PermanentError(
+                        "this message_id was used with another body", code="message_id_reused"
+                    )
+                if claim.outcome not in (Outcome.HELD, Outcome.IN_LINE):
+                    return claim
+                seat = seat or self._room(attempt).seat(claim.arrived)
+                left_s = deadline - time.monotonic()
+                if seat is None or seat.lost or left_s <= 0 or attempt.send_back.is_set():
+                    raise _not_now(claim, self._policy.retry.shortest_s)
+                await self._wait(claim, min(pause_s, left_s))
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         finally:
-            self._waiting[queue] -= 1
+            if seat is not None:
+                self._room(attempt).leave(seat)
+
+    def _room(self, attempt: Attempt) -> WaitingRoom:
+        """At most half of the prefetch waits, so that other lines go on."""
+        queue = attempt.delivery.queue
+        if queue not in self._rooms:
+            self._rooms[queue] = WaitingRoom(max(1, attempt.lane.prefetch // 2))
+        return self._rooms[queue]
+
+    async def _wait(self, claim: Claim, pause_s: float) -> None:
+        what = (claim.key.org, claim.line) if claim.outcome is Outcome.IN_LINE else claim.key
+        await self._turns.wait(what, claim.arrived, pause_s)
 
     def _request(self, attempt: Attempt) -> Request:
         delivery = attempt.delivery
