@@ -52,7 +52,7 @@ class Hearing:
         of: Callable[[Json], Hashable],
         *,
         at_least: Collection[Hashable],
-        timeout_s: float = 90.0,
+        timeout_s: float = 60.0,
     ) -> Counter[Hashable]:
         """How many events there were of each kind, once there is one of each that must be.
 
