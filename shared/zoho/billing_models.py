@@ -181,6 +181,7 @@ class Payment(ZohoModel):
     currency_code: Text = None
     invoices: tuple[AppliedInvoice, ...] = ()
     autotransaction: Annotated[AutoTransaction | None, BeforeValidator(none_if_nothing)] = None
+    created_time: Time = None
     updated_time: Time = None
 
 

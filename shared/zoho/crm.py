@@ -20,7 +20,8 @@ MAX_ROWS: Final = 100
 MAX_TAGGED: Final = 500
 """Contacts of one tag action."""
 
-CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", settle_s=30, rows=True)
+# One row: its error is the call's.
+CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", settle_s=30)
 _UPSERT: Final = Operation(
     "crm", "upsert_contacts", "POST", repeatable=True, rows=True, heavy_above=1
 )

@@ -14,6 +14,7 @@ number is compared and set, so a second one loses. Money acts again only on posi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
@@ -146,6 +147,13 @@ class Effects:
     async def knows(self, key: EffectKey) -> bool:
         """Whether it was ever begun: what Zoho tells of it is then our own doing."""
         return await self._journal.entry(key) is not None
+
+    async def intended_at(self, key: EffectKey) -> datetime | None:
+        """When the last act was intended: what Zoho shows from before is no evidence about it.
+
+        None when there was none. By PostgreSQL's clock.
+        """
+        return await self._journal.intended_at(key)
 
     async def any_open(self, org: str, product: str | None = None) -> bool:
         """Whether something of this organization may have been made that we do not know of yet."""

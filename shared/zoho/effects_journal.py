@@ -7,6 +7,7 @@ Times are PostgreSQL's, so that replicas with different clocks agree on who may 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 import asyncpg
@@ -96,7 +97,8 @@ class EffectsJournal:
             ON CONFLICT (org, operation, business_id) DO UPDATE
             SET state = 'intended', number = e.number + 1, updated_at = now(),
                 owner = coalesce(excluded.owner, e.owner),
-                write_until = excluded.write_until, look_after = excluded.look_after
+                write_until = excluded.write_until, look_after = excluded.look_after,
+                intended_at = excluded.intended_at
             WHERE e.number = $6 AND e.state IN ('clear', 'intended')
             RETURNING number
             """,
@@ -108,6 +110,16 @@ class EffectsJournal:
             look_s,
         )
         return number
+
+    async def intended_at(self, key: EffectKey) -> datetime | None:
+        found: datetime | None = await self._pool.fetchval(
+            """
+            SELECT intended_at FROM relay.effects
+            WHERE org = $1 AND operation = $2 AND business_id = $3
+            """,
+            *_columns(key),
+        )
+        return found
 
     async def done(self, key: EffectKey, number: int, result: bytes) -> bool:
         """Commit what was made. False: the row has moved on, and this is not its result."""

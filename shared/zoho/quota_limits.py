@@ -25,7 +25,7 @@ UNPACED: Mapping[Lane, float] = {
     Lane.URGENT: 1.0,
     Lane.COMMANDS: SHARES[Lane.READS],
     Lane.READS: 0.35,
-    Lane.BACKFILL: 0.0,
+    Lane.BACKFILL: 0.2,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.commands import InteractionRecorded
 from shared.crypto.envelope import User
-from shared.errors import NotYetKnown, Postponed, ZohoRejected
+from shared.errors import NotYetKnown, Postponed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.zoho.crm import CREATE_NOTE, ZohoCrm
 from shared.zoho.effects import EffectKey, Effects
@@ -38,14 +38,6 @@ async def note_interaction(
             content=f"{message.content}\n\n{ref}",
             permit=permit,
         )
-        if not row.ok:
-            raise ZohoRejected(
-                "CRM did not take the note",
-                product="crm",
-                operation=CREATE_NOTE.name,
-                status=200,
-                zoho_code=row.code,
-            )
         return {"note_id": row.id}
 
     async def find() -> dict[str, Any] | None:

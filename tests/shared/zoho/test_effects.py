@@ -374,6 +374,23 @@ async def test_money_is_moved_again_when_the_first_try_surely_failed(world: Worl
     assert world.zoho.made_of(key_of()) == [made["id"]]
 
 
+async def test_evidence_is_dated_from_the_last_intent_not_the_first(world: World) -> None:
+    async def refused(_permit: Permit) -> dict[str, Any]:
+        raise Unavailable("no")
+
+    effects = world.replica()
+    assert await effects.intended_at(key_of()) is None
+    with pytest.raises(Unavailable):
+        await world.make(key_of(), refused)
+    first = await effects.intended_at(key_of())
+    await world.make(key_of())
+    second = await effects.intended_at(key_of())
+
+    assert first is not None
+    assert second is not None
+    assert first < second
+
+
 FATES = (
     "answered",
     "killed before the request",

@@ -250,7 +250,9 @@ async def test_heavy_calls_have_a_smaller_limit_of_their_own(ledger_pool: asyncp
     assert await quota.take("default", "billing", Lane.READS, 10, 60, 10, heavy=True)
 
 
-PACED = replace(OPEN, credits=96_000, shares=SHARES, unpaced=UNPACED, zone=None)
+PACED = replace(
+    OPEN, credits=96_000, shares=SHARES, unpaced={**UNPACED, Lane.BACKFILL: 0.0}, zone=None
+)
 QUARTER = 600  # of backfill's 57,600 credits in 24 hours
 
 
@@ -268,6 +270,13 @@ async def test_a_morning_of_backfill_leaves_the_evening_its_credits(
         assert await take(quota, lane)
     await later(ledger_pool, "15 minutes")
     assert await take(quota, Lane.BACKFILL)
+
+
+async def test_a_small_backfill_is_not_drawn_out(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(PACED, unpaced=UNPACED))
+    await take(quota, Lane.BACKFILL, weight=19_200)  # a fifth of the day
+    await take(quota, Lane.BACKFILL, weight=400)  # and this quarter's part of two more fifths
+    assert (await refused(quota, Lane.BACKFILL)).limit == "pace"
 
 
 async def test_a_quarter_of_an_hour_that_is_not_used_is_spread_over_the_later_ones(

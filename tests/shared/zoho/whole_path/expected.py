@@ -124,6 +124,15 @@ CRM: Final[dict[Key, Case]] = {
     },
 }
 
+# The same under `data`, where CRM says what became of each row sent; `key` has the row's code.
+CRM_ROWS: Final[dict[Key, Case]] = {
+    (202, "RECORD_LOCKED", "row"): Case(202, "retry", "not_yet"),
+    (207, "DUPLICATE_DATA", "row"): rejected(207, "zoho_duplicate"),
+    (400, "INVALID_DATA", "row"): rejected(400),
+    (200, "INTERNAL_ERROR", "row"): Case(200, "look", "outage"),
+    (403, "NO_PERMISSION", "row"): misconfigured(403, "permission"),
+}
+
 DESK: Final[dict[Key, Case]] = {
     (429, "THRESHOLD_EXCEEDED", ""): limited("day"),
     (429, "TOO_MANY_REQUESTS", ""): BUSY,
@@ -175,6 +184,8 @@ def order_of(product: str, key: Key, case: Case) -> dict[str, Any]:
         body = {"code": int(code) if code.isdigit() else code, "message": text}
     elif product == "crm":
         body = {"code": code, "details": {}, "message": text, "status": "error"}
+        if quotes == "row":
+            body = {"data": [body]}
     else:
         body = {"errorCode": code or "NO_CODE_WE_KNOW", "message": text}
     return {

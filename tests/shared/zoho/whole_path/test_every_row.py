@@ -22,6 +22,7 @@ from tests.shared.zoho.whole_path.expected import (
     BOOKS,
     BY_STATUS,
     CRM,
+    CRM_ROWS,
     DESK,
     IN_NO_TABLE,
     Case,
@@ -175,7 +176,9 @@ async def test_answers_of_crm_and_desk(database_url: str, amqp_url: str) -> None
             desk_poll_every_s=3600.0,
         ) as desk,
     ):
-        await _contacts(crm, [f"crm-{n}{end}" for n in range(len(CRM)) for end in ("", "-after")])
+        all_of_crm = {**CRM, **CRM_ROWS}
+        numbers = range(len(all_of_crm))
+        await _contacts(crm, [f"crm-{n}{end}" for n in numbers for end in ("", "-after")])
 
         async def note(name: str) -> None:
             body = {"user_id": name, "interaction_id": name, "title": "Asked", "content": "Why?"}
@@ -196,8 +199,10 @@ async def test_answers_of_crm_and_desk(database_url: str, amqp_url: str) -> None
             desk, "desk", "create_ticket", "create_ticket", "desk-worker.commands", escalate
         )
         all_of_desk = {**DESK, **BY_STATUS, **IN_NO_TABLE}
-        noted, opened = await asyncio.gather(notes.outcomes(CRM), tickets.outcomes(all_of_desk))
-    assert _named(noted) == _named(CRM)
+        noted, opened = await asyncio.gather(
+            notes.outcomes(all_of_crm), tickets.outcomes(all_of_desk)
+        )
+    assert _named(noted) == _named(all_of_crm)
     assert _named(opened) == _named(all_of_desk)
 
 
