@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import asyncpg
 
+from shared.errors import IntegrationError
+
 _HERE = Path(__file__).parent
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _LOCK = 0x7A6F686F  # one for all services: they share the library's schema
@@ -25,8 +27,10 @@ _LOCK = 0x7A6F686F  # one for all services: they share the library's schema
 _PATIENCE_S = 600.0
 
 
-class MigrationChanged(Exception):
+class MigrationChanged(IntegrationError):
     """A file that was applied is not what it was: its change would reach no existing database."""
+
+    code = "migration_changed"
 
 
 class _Migration(NamedTuple):
