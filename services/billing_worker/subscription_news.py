@@ -48,6 +48,7 @@ class SubscriptionNews:
         *,
         origin: Origin,
         read_at: datetime,
+        requested_plan: str | None = None,
     ) -> None:
         """A subscription that was not known until now."""
         nothing = StoredSubscription(
@@ -62,6 +63,7 @@ class SubscriptionNews:
             term_ends_at=None,
             zoho_updated_at=None,
             read_at=None,
+            requested_plan=requested_plan,
         )
         await self.compare(work, user, nothing, now, origin=origin, read_at=read_at)
 

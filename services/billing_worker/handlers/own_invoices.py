@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.billing_worker.books_contacts import BooksContacts
 from services.billing_worker.invoice_news import InvoiceNews, issued
+from services.billing_worker.named_once import lines_text, must_be_this_invoice
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import Users
 from shared.contracts.commands import (
@@ -34,8 +35,11 @@ class OwnInvoiceHandlers:
         if user is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
         known = await self.invoices.get(work.org, message.invoice_id)
-        if known is not None and known.user_id != message.user_id:
-            raise PermanentError("this invoice_id is another user's", code="id_taken")
+        if known is not None:
+            lines = await self.invoices.lines(work.org, message.invoice_id)
+            must_be_this_invoice(message, known, lines)
+            if lines is not None:
+                return  # what staff has made of it since stays
         if not self.invoice_field:
             raise Misconfigured(
                 "ZOHO_BOOKS_INVOICE_FIELD is not set", product="books", cause="invoice_field"
@@ -56,6 +60,9 @@ class OwnInvoiceHandlers:
         )
         await self.invoices.record(
             work, message.invoice_id, user.user_id, invoice, origin="application"
+        )
+        await self.invoices.record_lines(
+            work, message.invoice_id, user.user_id, lines_text(message.lines)
         )
         if known is None:
             work.publish(

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.billing_worker.customers import Customers
+from services.billing_worker.named_once import (
+    must_be_this_payment,
+    must_be_this_refund,
+    must_be_this_wish,
+    plain,
+)
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.payments import Payments, StoredPayment
 from services.billing_worker.repositories.users import User, Users
@@ -39,7 +45,9 @@ class PaymentHandlers:
 
     async def record(self, message: PaymentRecordRequested, work: UnitOfWork) -> None:
         """An offline payment: written down at Zoho, no card is charged."""
-        if await self.payments.get(work.org, message.payment_id) is not None:
+        known = await self.payments.get(work.org, message.payment_id)
+        if known is not None:
+            must_be_this_payment(message, known)
             return
         user = await self.users.get(work.org, message.user_id)
         if user is None:
@@ -49,6 +57,11 @@ class PaymentHandlers:
         if invoice is None:
             customer = await self.zoho.customer(customer_id)
             _must_be_in(message.currency, customer.currency_code)
+        wish = {
+            "amount": plain(message.amount),
+            "currency": message.currency,
+            "invoice_id": message.invoice_id,
+        }
 
         async def act(permit: Permit) -> Result:
             made = await self.zoho.create_payment(
@@ -60,12 +73,13 @@ class PaymentHandlers:
                 invoice_id=invoice.billing_id if invoice else None,
                 permit=permit,
             )
-            return {"payment_id": made.payment_id}
+            return {"payment_id": made.payment_id, **wish}
 
         async def find() -> Result | None:
             for one in await self.zoho.payments_of(customer_id):
                 if one.reference_number == message.payment_id:
-                    return {"payment_id": one.payment_id}
+                    told = {"amount": plain(one.amount)} if one.amount is not None else {}
+                    return {"payment_id": one.payment_id, **told}
             return None
 
         result = await self.effects.perform(
@@ -77,6 +91,7 @@ class PaymentHandlers:
             settle_s=CREATE_PAYMENT.settle_s,
             owner=KeyOfUser(work.org, user.user_id),
         )
+        must_be_this_wish(wish, result, "payment_id")
         await self._tell(
             work,
             user,
@@ -141,10 +156,12 @@ class PaymentHandlers:
         stored = await self.payments.get(work.org, message.payment_id)
         if stored is None:
             raise PermanentError("no payment has this id", code="unknown_payment")
-        refunds = await self.payments.refunds_of(work.org, stored.payment_id)
-        if message.refund_id in refunds:
+        known = await self.payments.refund(work.org, message.refund_id)
+        if known is not None:
+            must_be_this_refund(message, known)
             return
-        before = sum(refunds.values(), Decimal(0))
+        before = await self.payments.refunded(work.org, stored.payment_id)
+        wish = {"of_payment": stored.payment_id, "amount": plain(message.amount)}
         if (await self.zoho.payment(stored.zoho_id)).autotransaction is None:
             raise PermanentError("only card payments can be refunded", code="refund_not_possible")
 
@@ -155,18 +172,18 @@ class PaymentHandlers:
                 description=f"{message.reason}\nref {message.refund_id}",
                 permit=permit,
             )
-            return {"refund_id": made.refund_id}
+            return {"refund_id": made.refund_id, **wish}
 
         async def find() -> Result | Absence | None:
             given_back = (await self.zoho.payment(stored.zoho_id)).amount_refunded or Decimal(0)
             if given_back == before + message.amount:
-                return {}
+                return wish
             # As much as our earlier refunds and no more: this one did not happen. Anything else is
             # the doing of others too, and a person has to look.
             return Absence.PROVEN if given_back == before else None
 
         key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
-        await self.effects.perform(
+        result = await self.effects.perform(
             key,
             product="billing",
             lane=self.zoho.lane,
@@ -176,6 +193,7 @@ class PaymentHandlers:
             owner=KeyOfUser(work.org, stored.user_id),
             money=True,
         )
+        must_be_this_wish(wish, result, "refund_id")
         self.payments.record_refund(work, stored.payment_id, message.refund_id, message.amount)
 
     async def _tell_collected(

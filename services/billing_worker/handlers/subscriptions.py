@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.billing_worker.customers import Customers
+from services.billing_worker.named_once import must_be_this_subscription, must_be_this_wish
 from services.billing_worker.person import person_fields
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
@@ -43,7 +44,7 @@ class SubscriptionHandlers:
     async def subscribe(self, message: SubscriptionRequested, work: UnitOfWork) -> None:
         known = await self.subscriptions.get(work.org, message.subscription_id)
         if known is not None:
-            _must_be_the_same(message, known)
+            must_be_this_subscription(message, known)
             return
         user = await self._user_of(message, work)
         customer_id = await self.customers.ensure(user, work)
@@ -56,6 +57,7 @@ class SubscriptionHandlers:
             subscription,
             origin="application",
             read_at=began,
+            requested_plan=message.plan_code,
         )
 
     async def change(self, message: SubscriptionChangeRequested, work: UnitOfWork) -> None:
@@ -107,6 +109,7 @@ class SubscriptionHandlers:
     ) -> Subscription:
         card_id = await self.customers.card(customer_id) if message.use_stored_card else None
         made: list[Subscription] = []
+        wish = {"plan_code": message.plan_code}
 
         async def act(permit: Permit) -> Result:
             subscription = await self.zoho.create_subscription(
@@ -121,7 +124,7 @@ class SubscriptionHandlers:
                 permit=permit,
             )
             made.append(subscription)
-            return {"subscription_id": subscription.subscription_id}
+            return {"subscription_id": subscription.subscription_id, **wish}
 
         async def find() -> Result | None:
             found = await self.zoho.subscription_with_reference(
@@ -142,6 +145,7 @@ class SubscriptionHandlers:
         except ZohoRejected as refused:
             await self._must_have_plan(message.plan_code, refused)
             raise
+        must_be_this_wish(wish, result, "subscription_id")
         return made[0] if made else await self.zoho.subscription(result["subscription_id"])
 
     async def _must_have_plan(self, plan_code: str, refused: ZohoRejected) -> None:
@@ -178,8 +182,3 @@ class SubscriptionHandlers:
 
 def _is_on(now: Subscription, message: SubscriptionChangeRequested) -> bool:
     return now.plan_code == message.plan_code and message.quantity in (None, now.quantity)
-
-
-def _must_be_the_same(message: SubscriptionRequested, known: StoredSubscription) -> None:
-    if known.user_id != message.user_id:
-        raise PermanentError("this subscription_id is already another user's", code="id_taken")

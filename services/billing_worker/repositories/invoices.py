@@ -45,6 +45,10 @@ _PUT = """
         announced_at = coalesce(i.announced_at, excluded.announced_at)
 """
 
+_LINES = """
+    UPDATE billing.invoices SET lines_sealed = $3 WHERE org = $1 AND invoice_id = $2
+"""
+
 # Later commands about this invoice stand in its user's line.
 _NAME = """
     INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'invoice', $2, $3)
@@ -156,6 +160,23 @@ class Invoices:
             origin,
         )
         work.record(_NAME, work.org, invoice_id, f"user:{user_id}")
+
+    async def lines(self, org: str, invoice_id: str) -> str | None:
+        """The lines a command asked for, as they were recorded; None: no command's, or older."""
+        sealed = await self._pool.fetchval(
+            "SELECT lines_sealed FROM billing.invoices WHERE org = $1 AND invoice_id = $2",
+            org,
+            invoice_id,
+        )
+        return sealed and await self._vault.open(sealed, _place("lines", org, invoice_id))
+
+    async def record_lines(
+        self, work: UnitOfWork, invoice_id: str, user_id: str, lines: str
+    ) -> None:
+        """What the command asked for; after `record`. Sealed: descriptions may tell of people."""
+        place = _place("lines", work.org, invoice_id)
+        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), lines, place)
+        work.record(_LINES, work.org, invoice_id, sealed)
 
     async def lease(self, *, limit: int, lease_s: float) -> list[StoredInvoice]:
         """Invoices that are to be looked for now; nobody else gets them for `lease_s` seconds."""

@@ -53,6 +53,13 @@ class StoredPayment:
     invoice_id: str | None
 
 
+@dataclass(frozen=True)
+class StoredRefund:
+    refund_id: str
+    payment_id: str
+    amount: Decimal
+
+
 class Payments:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
@@ -112,14 +119,28 @@ class Payments:
             work.record(_INDEX, one.org, entry.index, entry.key_id, one.payment_id)
         work.record(_NAME, one.org, one.payment_id, f"user:{one.user_id}")
 
-    async def refunds_of(self, org: str, payment_id: str) -> dict[str, Decimal]:
-        """What our own refunds have given back of a payment, by their ids."""
-        rows = await self._pool.fetch(
-            "SELECT refund_id, amount FROM billing.refunds WHERE org = $1 AND payment_id = $2",
+    async def refunded(self, org: str, payment_id: str) -> Decimal:
+        """What our own refunds have given back of a payment."""
+        given_back: Decimal = await self._pool.fetchval(
+            """
+            SELECT coalesce(sum(amount), 0) FROM billing.refunds
+            WHERE org = $1 AND payment_id = $2
+            """,
             org,
             payment_id,
         )
-        return {row["refund_id"]: row["amount"] for row in rows}
+        return given_back
+
+    async def refund(self, org: str, refund_id: str) -> StoredRefund | None:
+        row = await self._pool.fetchrow(
+            """
+            SELECT refund_id, payment_id, amount FROM billing.refunds
+            WHERE org = $1 AND refund_id = $2
+            """,
+            org,
+            refund_id,
+        )
+        return StoredRefund(**row) if row else None
 
     def record_refund(
         self, work: UnitOfWork, payment_id: str, refund_id: str, amount: Decimal

@@ -18,13 +18,13 @@ from shared.messaging.unit_of_work import UnitOfWork
 Origin = Literal["application", "zoho"]
 
 _COLUMNS = """org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
-    term_ends_at, zoho_updated_at, read_at"""
+    term_ends_at, zoho_updated_at, read_at, requested_plan"""
 
 _PUT = """
     INSERT INTO billing.subscriptions
         (org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
-         term_ends_at, zoho_updated_at, read_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         term_ends_at, zoho_updated_at, read_at, requested_plan)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT (org, subscription_id) DO UPDATE
     SET status = excluded.status, plan_code = excluded.plan_code, quantity = excluded.quantity,
         term_ends_at = excluded.term_ends_at, zoho_updated_at = excluded.zoho_updated_at,
@@ -55,6 +55,7 @@ class StoredSubscription:
     term_ends_at: date | None
     zoho_updated_at: datetime | None
     read_at: datetime | None
+    requested_plan: str | None = None  # what the command asked for that made it
 
 
 class Subscriptions:
@@ -115,6 +116,7 @@ class Subscriptions:
             one.term_ends_at,
             one.zoho_updated_at,
             one.read_at,
+            one.requested_plan,
         )
         for entry in self._index.of(one.org, "subscription", one.zoho_id):
             work.record(_INDEX, one.org, entry.index, entry.key_id, one.subscription_id)
