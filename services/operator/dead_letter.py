@@ -15,6 +15,7 @@ from shared.messaging.letter import (
     CODE,
     FIRST_EXCHANGE,
     FIRST_ROUTING_KEY,
+    GIVEN_UP_AT,
     REASON,
     REPLAY,
     SEALED,
@@ -23,7 +24,7 @@ from shared.messaging.retries import carried_on
 from shared.messaging.routes import COMMANDS
 from shared.messaging.topology import UNROUTED_QUEUE
 
-_ABOUT_THE_END = (REASON, CODE, ATTEMPTS)
+_ABOUT_THE_END = (REASON, CODE, ATTEMPTS, GIVEN_UP_AT)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class DeadLetter:
     reason: str
     attempts: int
     sent_at: datetime | None
+    given_up_at: datetime | None
     correlation_id: str | None
     reply_to: str | None
     body: bytes
@@ -62,6 +64,7 @@ class DeadLetter:
             reason=str(headers.get(REASON, "dead-lettered by RabbitMQ")),
             attempts=int(cast("int", headers.get(ATTEMPTS, 0))),
             sent_at=message.timestamp,
+            given_up_at=_moment(headers.get(GIVEN_UP_AT)),
             correlation_id=message.correlation_id,
             reply_to=message.reply_to,
             body=message.body,
@@ -104,6 +107,10 @@ def _death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     """The broker's own note of how it came here, for what it dead-lettered by itself."""
     deaths = headers.get("x-death")
     return deaths[0] if isinstance(deaths, list) and deaths else {}
+
+
+def _moment(header: object) -> datetime | None:
+    return datetime.fromisoformat(header) if isinstance(header, str) else None
 
 
 def _first_key(death: Mapping[str, Any]) -> str:

@@ -147,6 +147,7 @@ def _described(letter: DeadLetter) -> Row:
         "code": letter.code,
         "attempts": letter.attempts,
         "sent_at": moment(letter.sent_at),
+        "given_up_at": moment(letter.given_up_at),
         "reason": letter.reason,
     }
 
@@ -160,8 +161,12 @@ def _grouped(letters: list[DeadLetter]) -> list[Row]:
             "queue": queue,
             "code": code,
             "messages": len(group),
-            "oldest": moment(min((one.sent_at for one in group if one.sent_at), default=None)),
-            "newest": moment(max((one.sent_at for one in group if one.sent_at), default=None)),
+            "oldest": moment(
+                min((one.given_up_at for one in group if one.given_up_at), default=None)
+            ),
+            "newest": moment(
+                max((one.given_up_at for one in group if one.given_up_at), default=None)
+            ),
             "for_example": group[0].reason,
         }
         for (queue, code), group in sorted(groups.items(), key=lambda item: -len(item[1]))

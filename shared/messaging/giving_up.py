@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from shared.messaging.letter import (
     CODE,
     FIRST_EXCHANGE,
     FIRST_ROUTING_KEY,
+    GIVEN_UP_AT,
     REASON,
     REPLAY,
     SEALED,
@@ -81,6 +83,7 @@ class GivingUp:
             REASON: reason[:_MAX_REASON],
             CODE: code,
             ATTEMPTS: attempt.claim.attempt if attempt.claim else 0,
+            GIVEN_UP_AT: datetime.now(UTC).isoformat(timespec="seconds"),
             FIRST_EXCHANGE: delivery.exchange,
             FIRST_ROUTING_KEY: delivery.routing_key,
         }

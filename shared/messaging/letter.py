@@ -15,6 +15,7 @@ REPLAY = "x-relay-replay"
 REASON = "x-reason"
 CODE = "x-code"
 ATTEMPTS = "x-attempts"
+GIVEN_UP_AT = "x-given-up-at"  # ISO 8601, UTC
 
 
 @dataclass(frozen=True, slots=True)

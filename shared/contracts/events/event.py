@@ -28,7 +28,7 @@ class Event(Outgoing, ABC):
     event_id: Id | None = None
     occurred_at: Instant | None = None
     org: Id | None = None
-    version: Annotated[int, Field(ge=1)] | None = None
+    version: Annotated[int, Field(ge=1, lt=2**63)] | None = None
 
     @abstractmethod
     def subject(self) -> str:
