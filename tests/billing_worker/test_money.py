@@ -119,6 +119,46 @@ async def test_a_charge_that_may_have_happened_ends_as_unknown(upstream: Upstrea
     assert await charges(upstream) == []
 
 
+async def test_a_decline_whose_answer_was_lost_is_proof_enough_to_charge_again(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await upstream.sandbox.decline_next(await with_card(upstream))
+    await upstream.sandbox.fault("billing", "reset_after", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    await upstream.event("payment.succeeded.v1", user_id="u1")
+    assert len(await charges(upstream)) == 1
+
+
+async def test_an_earlier_decline_proves_nothing_of_a_charge_without_an_answer(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    customer_id = await with_card(upstream)
+    (invoice,) = await upstream.held("billing", "invoices")
+    declined = {
+        "payment_id": "460000000099999999",
+        "payment_mode": "autotransaction",
+        "status": "failure",
+        "customer_id": customer_id,
+        "amount": invoice["balance"],
+        "invoices": [{"invoice_id": invoice["invoice_id"], "amount_applied": 0}],
+        "date": "2020-01-01",
+        "created_time": "2020-01-01T09:00:00-0800",
+    }
+    await upstream.sandbox.load({"billing": {"payments": [declined]}})
+    await upstream.sandbox.fault("billing", "hold_reset", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    await upstream.sandbox.wait_until_held("billing", "collect_charge")
+    await upstream.sandbox.clear_faults()
+
+    await upstream.event("command.failed.v1", code="outcome_unknown")
+    assert await charges(upstream) == []
+
+
 async def test_only_card_payments_are_given_back(upstream: Upstream) -> None:
     await an_unpaid_invoice(upstream)
     await upstream.send(

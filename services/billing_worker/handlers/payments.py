@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from services.billing_worker.customers import Customers
@@ -30,6 +31,7 @@ from shared.zoho.billing import (
     REFUND_PAYMENT,
     ZohoBilling,
 )
+from shared.zoho.billing_models import Payment
 from shared.zoho.effects import Absence, EffectKey, Effects, Result
 from shared.zoho.http import Permit
 
@@ -124,9 +126,11 @@ class PaymentHandlers:
             now = await self.zoho.invoice(billing_id)
             if not now.balance:
                 return {}
-            # Only a decline that Zoho shows proves that nobody was charged.
+            # Only a decline that Zoho shows proves that nobody was charged; not an earlier one,
+            # for which the invoice may be collected now.
+            intended_at = await self.effects.intended_at(key)
             refused = any(
-                one.status == "failure" and billing_id in [i.invoice_id for i in one.invoices]
+                _was_declined(one, billing_id, since=intended_at)
                 for one in await self.zoho.payments_of(customer_id)
             )
             return Absence.PROVEN if refused else None
@@ -249,6 +253,14 @@ class PaymentHandlers:
         invoice = await self._known_invoice(org, invoice_id)
         _must_be_in(currency, invoice.currency)
         return invoice
+
+
+def _was_declined(payment: Payment, billing_id: str, *, since: datetime | None) -> bool:
+    """Whether it is a charge for this invoice that failed since then; Zoho's times have seconds."""
+    if since is None or payment.created_time is None or payment.status != "failure":
+        return False
+    is_new = payment.created_time >= since.replace(microsecond=0)
+    return is_new and billing_id in [one.invoice_id for one in payment.invoices]
 
 
 def _must_be_in(wanted: str, currency: str | None) -> None:
