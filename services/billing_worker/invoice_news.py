@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.subscriptions import Origin
 from shared.contracts.events import InvoiceChanged, InvoiceIssued
+from shared.contracts.money import as_money
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.zoho.books import ZohoBooks
 from shared.zoho.books_models import Invoice
@@ -30,6 +31,7 @@ class InvoiceNews:
     ) -> None:
         if (stored.status, stored.balance) == (now.status, now.balance):
             return
+        currency = now.currency_code or stored.currency or ""
         self._invoices.expect(work, stored)
         await self._invoices.record(work, stored.invoice_id, stored.user_id, now)
         work.publish(
@@ -38,9 +40,9 @@ class InvoiceNews:
                 invoice_id=stored.invoice_id,
                 number=now.invoice_number,
                 status=now.status,
-                total=now.total,
-                balance=now.balance,
-                currency=now.currency_code or stored.currency or "",
+                total=as_money(now.total, currency),
+                balance=as_money(now.balance, currency),
+                currency=currency,
                 date=now.date or stored.dated or datetime.now(UTC).date(),
                 due_date=now.due_date,
                 subscription_id=stored.subscription_id,
@@ -58,8 +60,8 @@ def issued(
         invoice_id=invoice_id,
         number=now.invoice_number,
         status=now.status,
-        total=now.total,
-        balance=now.balance,
+        total=as_money(now.total, now.currency_code),
+        balance=as_money(now.balance, now.currency_code),
         currency=now.currency_code or "",
         date=now.date or datetime.now(UTC).date(),
         due_date=now.due_date,

@@ -15,6 +15,7 @@ from shared.contracts.events import (
     PaymentFailedNotice,
     PaymentSucceeded,
 )
+from shared.contracts.money import as_money
 from shared.contracts.zoho_payloads import BillingWebhook, PaymentHint
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.zoho.billing import ZohoBilling
@@ -106,7 +107,7 @@ class PaymentNews:
             invoice = read.invoices[0].invoice_id if read.invoices else None
         told = _Told(
             payment_id=self._payments.id_of(work.org, zoho_id),
-            amount=amount,
+            amount=as_money(amount, currency) if amount is not None else None,
             currency=currency,
             invoice_id=await self._invoice_id(work.org, invoice),
         )

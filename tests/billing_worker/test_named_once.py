@@ -67,7 +67,9 @@ async def test_the_same_payment_written_differently_is_done_already(upstream: Up
     await upstream.send(cash())
     await upstream.event("payment.succeeded.v1", payment_id="p1")
 
-    await upstream.send(cash(amount=Decimal("1.00")))
+    same = cash().model_dump(mode="json", exclude_unset=True)
+    await upstream.publish(PaymentRecordRequested.routing_key, {**same, "amount": "1.00"})
+    await upstream.publish(PaymentRecordRequested.routing_key, {**same, "amount": 1.0})
     await upstream.send(cash(payment_id="p2"))
 
     await upstream.event("payment.succeeded.v1", payment_id="p2")

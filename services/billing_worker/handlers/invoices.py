@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from services.billing_worker.books_contacts import BooksContacts
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.commands import InvoiceListRequested, InvoiceRequested
+from shared.contracts.money import as_money
 from shared.contracts.replies import (
     InvoiceList,
     InvoicePdf,
@@ -93,24 +95,28 @@ def _summary(invoice_id: str, subscription_id: str | None, invoice: Invoice) -> 
         "date": invoice.date,
         "due_date": invoice.due_date,
         "currency": invoice.currency_code,
-        "total": invoice.total,
-        "balance": invoice.balance,
+        "total": as_money(invoice.total, invoice.currency_code),
+        "balance": as_money(invoice.balance, invoice.currency_code),
         "subscription_id": subscription_id,
     }
 
 
 def _result(stored: StoredInvoice, invoice: Invoice) -> InvoiceResult:
+    currency = invoice.currency_code
     return InvoiceResult(
         **_summary(stored.invoice_id, stored.subscription_id, invoice),
         user_id=stored.user_id,
-        tax_total=invoice.tax_total,
-        lines=tuple(_line(one) for one in invoice.line_items),
+        tax_total=as_money(invoice.tax_total, currency) if invoice.tax_total is not None else None,
+        lines=tuple(_line(one, currency) for one in invoice.line_items),
     )
 
 
-def _line(line: InvoiceLine) -> InvoiceResultLine:
-    quantity, rate = line.quantity or 0, line.rate or 0
+def _line(line: InvoiceLine, currency: str | None) -> InvoiceResultLine:
+    quantity, rate = line.quantity or Decimal(0), line.rate or Decimal(0)
     total = line.item_total if line.item_total is not None else quantity * rate
     return InvoiceResultLine(
-        description=line.description or line.name or "", quantity=quantity, rate=rate, total=total
+        description=line.description or line.name or "",
+        quantity=quantity,
+        rate=as_money(rate, currency),
+        total=as_money(total, currency),
     )

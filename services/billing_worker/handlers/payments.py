@@ -22,8 +22,9 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
 )
 from shared.contracts.events import PaymentSucceeded
+from shared.contracts.money import as_money, decimals_of, is_too_fine
 from shared.crypto.envelope import User as KeyOfUser
-from shared.errors import NotYetKnown, PermanentError, ZohoRejected
+from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.zoho.billing import (
     COLLECT_INVOICE,
@@ -160,6 +161,11 @@ class PaymentHandlers:
         stored = await self.payments.get(work.org, message.payment_id)
         if stored is None:
             raise PermanentError("no payment has this id", code="unknown_payment")
+        if is_too_fine(message.amount, stored.currency):
+            raise InvalidMessage(
+                f"amount must have at most {decimals_of(stored.currency)} digits after the point"
+                " in the payment's currency"
+            )
         known = await self.payments.refund(work.org, message.refund_id)
         if known is not None:
             must_be_this_refund(message, known)
@@ -232,7 +238,7 @@ class PaymentHandlers:
                 PaymentSucceeded(
                     user_id=user.user_id,
                     payment_id=payment.payment_id,
-                    amount=payment.amount,
+                    amount=as_money(payment.amount, payment.currency),
                     currency=payment.currency,
                     invoice_id=payment.invoice_id,
                     origin="application",

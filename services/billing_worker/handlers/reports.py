@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from shared.contracts.commands import (
     ReportRevenueRequested,
     ReportSummaryRequested,
 )
+from shared.contracts.money import as_money
 from shared.contracts.replies import (
     OwedInCurrency,
     ReceivablesReport,
@@ -54,9 +55,9 @@ class ReportHandlers:
                 revenue=tuple(
                     RevenueInCurrency(
                         currency=currency,
-                        total=total,
+                        total=as_money(total, currency),
                         periods=tuple(
-                            RevenuePeriod(period=period, amount=amount)
+                            RevenuePeriod(period=period, amount=as_money(amount, currency))
                             for period, amount in revenue.of(currency)
                         ),
                     )
@@ -72,7 +73,10 @@ class ReportHandlers:
             ReceivablesReport(
                 as_of=as_of,
                 receivables=tuple(
-                    OwedInCurrency(currency=currency, total=sum(ages.values(), Decimal(0)), **ages)
+                    OwedInCurrency(
+                        currency=currency,
+                        **_told({**ages, "total": sum(ages.values(), Decimal(0))}, currency),
+                    )
                     for currency, ages in sorted(owed.items())
                 ),
             ).wire()
@@ -101,7 +105,7 @@ class ReportHandlers:
                 start_date=first,
                 end_date=last,
                 summary=tuple(
-                    SummaryInCurrency(currency=currency, **of_currency)
+                    SummaryInCurrency(currency=currency, **_told(of_currency, currency))
                     for currency, of_currency in sorted(sums.items())
                 ),
             ).wire()
@@ -160,3 +164,7 @@ class ReportHandlers:
         except (ZoneInfoNotFoundError, ValueError):
             zone = ZoneInfo("UTC")
         return datetime.now(zone).date()
+
+
+def _told(sums: Mapping[str, Decimal], currency: str) -> dict[str, Decimal]:
+    return {name: as_money(amount, currency) for name, amount in sums.items()}

@@ -15,6 +15,7 @@ from shared.contracts.commands import (
     UserUpdated,
     parse_command,
 )
+from shared.contracts.money import as_money
 from shared.errors import InvalidMessage
 from tests.shared.contracts import samples
 
@@ -73,7 +74,11 @@ def test_an_unknown_field_is_refused_by_name(key):
         ("user.updated.v1", {"email": None}, "email cannot be emptied"),
         ("payment.record_requested.v1", {"amount": 0}, "amount: must be more than 0"),
         ("payment.record_requested.v1", {"amount": "-1"}, "amount: must be more than 0"),
-        ("payment.record_requested.v1", {"amount": "NaN"}, "amount: must be a finite number"),
+        (
+            "payment.record_requested.v1",
+            {"amount": "NaN"},
+            "amount: must be a plain decimal number",
+        ),
         ("payment.record_requested.v1", {"amount": True}, "amount: must be a decimal number"),
         ("payment.record_requested.v1", {"amount": "1.2345"}, "at most 3 digits after the point"),
         ("payment.record_requested.v1", {"currency": "eur"}, "currency: must be a currency code"),
@@ -134,6 +139,67 @@ def test_money_is_exact_as_a_string_and_as_a_number():
     # Rounded to a double, this would be accepted as 0.1.
     error = refusal(key, body.replace('"19.90"', "0.1000000000000000055").encode())
     assert "amount: must have at most" in error.reason
+
+
+@pytest.mark.parametrize(
+    "amount", ["1_0", " 10", "10 ", "10\n", "١٠", "１０", "1e2", "+5", ".5", "5."]
+)
+def test_an_amount_is_written_in_plain_digits(amount):
+    plainly = "must be a plain decimal number"
+    line = {"description": "Help", "quantity": amount, "rate": amount}
+
+    recorded = refusal("payment.record_requested.v1", {**samples.RECORDED, "amount": amount})
+    invoiced = refusal(
+        "invoice.create_requested.v1", {"user_id": "u1", "invoice_id": "i1", "lines": [line]}
+    )
+
+    assert f"amount: {plainly}" in recorded.reason
+    assert f"lines[0].quantity: {plainly}" in invoiced.reason
+    assert f"lines[0].rate: {plainly}" in invoiced.reason
+
+
+@pytest.mark.parametrize(("amount", "fits"), [("19.90", True), (19.9, True), ("1_0", False)])
+def test_the_published_schema_tells_how_amounts_are_written(amount, fits):
+    schema = Draft202012Validator(schema_of_command(PaymentRecordRequested))
+
+    assert schema.is_valid({**samples.RECORDED, "amount": amount}) is fits
+
+
+@pytest.mark.parametrize(
+    ("currency", "good", "too_fine"),
+    [
+        ("USD", ["19", "19.9", "19.90", 19, 19.9, 19.0], ["19.900", 19.905]),
+        ("JPY", ["100", 100, 100.0], ["100.0", 100.5]),
+        ("KWD", ["1.125", 1.125], ["1.1250"]),
+    ],
+)
+def test_an_amount_has_no_more_decimals_than_its_currency(currency, good, too_fine):
+    key = "payment.record_requested.v1"
+
+    for amount in good:
+        accepted = parsed(key, amount=amount, currency=currency).amount
+        assert accepted == Decimal(str(amount))
+    for amount in too_fine:
+        error = refusal(key, {**samples.RECORDED, "amount": amount, "currency": currency})
+        assert "amount must have at most" in error.reason
+        assert "digits after the point in its currency" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "told"),
+    [
+        ("19", "USD", "19.00"),
+        ("19.0", "EUR", "19.00"),
+        ("-1E+2", "USD", "-100.00"),
+        ("1E+2", "JPY", "100"),
+        ("2.5", "KWD", "2.500"),
+        ("0", "USD", "0.00"),
+        ("0.0050", "USD", "0.005"),
+        ("7", None, "7.00"),
+    ],
+)
+def test_money_is_told_with_its_currencys_decimals_and_never_rounded(amount, currency, told):
+    assert str(as_money(Decimal(amount), currency)) == told
 
 
 def test_money_goes_out_as_a_string():
