@@ -115,8 +115,8 @@ def everything(scene: Scene, count: int, **but: int) -> dict[str, int]:
 async def each_is_made_once(scene: Scene, killed: dict[str, int], **but: str) -> None:
     """And its command done; `but` names what ends otherwise, and is then not made."""
     outcomes = await scene.outcomes(killed)
-    assert outcomes == {one.name: but.get(one.name, "done") for one in scene.creates}
     assert await scene.made() == everything(scene, 1, **dict.fromkeys(but, 0))
+    assert outcomes == {one.name: but.get(one.name, "done") for one in scene.creates}
 
 
 @pytest.mark.chaos
