@@ -11,7 +11,9 @@ from services.crm_worker.flusher import Flusher, Pace
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
 from services.crm_worker.handlers.webhooks import acknowledge
+from services.crm_worker.refusals import Refusals
 from services.crm_worker.repositories.contacts import Contacts
+from services.crm_worker.repositories.emails import Emails
 from services.crm_worker.settings import Settings
 from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
@@ -32,12 +34,22 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     ) as parts:
         contacts = Contacts(parts.pool, parts.vault, parts.index)
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)
+        emails = Emails(parts.pool, parts.index)
+
+        async def refused() -> None:
+            count = await contacts.refused(crm.org)
+            parts.metrics.contacts_refused.labels(org=crm.org).set(count)
+
+        parts.health.before_scrape("refused contacts", refused)
         async with parts.messaging(
             lanes(parts, contacts, crm), behind=[contacts.lag_s]
         ) as messaging:
+            committer = messaging.committer
             flusher = Flusher(
                 contacts=contacts,
-                committer=messaging.committer,
+                emails=emails,
+                refusals=Refusals(SERVICE, contacts, emails, committer, settings),
+                committer=committer,
                 crm=crm,
                 gate=parts.breakers.gate(crm.org, "crm"),
                 pace=Pace(every_s=settings.crm_flush_every_s),

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import structlog
 
 from services.crm_worker.person import to_send
+from services.crm_worker.refusals import MAY_PASS, Refusals, without_optional
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
+from services.crm_worker.repositories.emails import Emails
 from shared.contracts.events import ContactSynced
 from shared.errors import IntegrationError, Misconfigured, Postponed, Unavailable
 from shared.messaging.committer import Committer
 from shared.messaging.gate import Gate
 from shared.zoho.crm import ZohoCrm
-from shared.zoho.crm_models import Row
+from shared.zoho.crm_models import ContactToSend, Row
 
 log = structlog.get_logger(__name__)
 
@@ -29,10 +31,6 @@ TIER_TAGS = ("Free Tier", "Paid Tier", "Trial", "Churned")
 # Up to 10 rows cost one credit and stay clear of CRM's limit on concurrent larger batches.
 # https://www.zoho.com/crm/developer/docs/api/v8/api-limits.html
 LIVE_BATCH = 10
-
-# Refusals of a row that another time may not meet.
-# https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html
-MAY_PASS = {"RECORD_LOCKED", "INTERNAL_ERROR", "ALREADY_MODIFIED"}
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,16 @@ class Flusher:
         self,
         *,
         contacts: Contacts,
+        emails: Emails,
+        refusals: Refusals,
         committer: Committer,
         crm: ZohoCrm,
         gate: Gate,
         pace: Pace | None = None,
     ) -> None:
         self._contacts = contacts
+        self._emails = emails
+        self._refusals = refusals
         self._committer = committer
         self._crm = crm
         self._gate = gate
@@ -93,15 +95,12 @@ class Flusher:
         leased = await self._contacts.lease(
             self._crm.org, limit=LIVE_BATCH, lease_s=self._pace.lease_s
         )
-        batch, later = _one_per_email(leased)
-        if later:
-            await self._contacts.give_back(later, after_s=0)
-        if batch:
+        if leased:
             try:
-                await self._send(batch)
+                await self._send(leased)
             except IntegrationError as error:
-                log.warning("contacts not sent", code=error.code, contacts=len(batch))
-                await self._contacts.give_back(batch, after_s=self._wait_s(error, batch))
+                log.warning("contacts not sent", code=error.code, contacts=len(leased))
+                await self._contacts.give_back(leased, after_s=self._wait_s(error, leased))
         return len(leased)
 
     def _wait_s(self, error: IntegrationError, batch: Sequence[WantedContact]) -> float:
@@ -115,17 +114,35 @@ class Flusher:
             case _:
                 return self._pace.retry_s(max(contact.failures for contact in batch))
 
-    async def _send(self, batch: Sequence[WantedContact]) -> None:
-        rows = await self._write(batch)
+    async def _send(self, leased: Sequence[WantedContact]) -> None:
+        not_theirs = await self._emails.claim(leased)
+        # CRM would find the other user's contact by the email. Who has a contact goes by its id.
+        shut_out = [c for c in leased if c.user_id in not_theirs and c.zoho_id is None]
+        batch = [c for c in leased if c not in shut_out]
+        rows = await self._write(batch, not_theirs) if batch else []
         sent: list[Sent] = []
+        taken_over: list[tuple[WantedContact, str]] = []
+        not_taken: list[tuple[WantedContact, Row]] = []
         for contact, row in zip(batch, rows, strict=True):
-            if row.ok and row.id:
-                sent.append(Sent(contact, row.id, was_there=row.action == "update"))
+            if not (row.ok and row.id):
+                not_taken.append((contact, row))
+            elif (owner := await self._other_owner(contact, row.id)) is not None:
+                taken_over.append((contact, owner))
             else:
-                await self._not_taken(contact, row)
+                sent.append(Sent(contact, row.id, was_there=row.action == "update"))
+        for contact, owner in taken_over:
+            await self._refusals.for_email(contact, mend=owner)
         await self._tag(sent)
+        await self._record(sent)
+        for contact, row in not_taken:
+            await self._not_taken(contact, row)
+        for contact in shut_out:
+            await self._refusals.for_email(contact)
+
+    async def _record(self, sent: Sequence[Sent]) -> None:
         async with self._committer.begin(self._crm.org) as work:
             for one in sent:
+                self._emails.keep_only_present(work, one.contact)
                 await self._contacts.record_sent(work, one.contact, one.zoho_id)
                 work.publish(
                     ContactSynced(
@@ -135,26 +152,58 @@ class Flusher:
                     )
                 )
 
-    async def _write(self, batch: Sequence[WantedContact]) -> list[Row]:
-        if self._crm.finds_by_user_id:
-            return await self._crm.upsert_contacts([to_send(contact) for contact in batch])
-        # By email alone a changed email would make a second contact: who is known goes by id.
-        new = [contact for contact in batch if contact.zoho_id is None]
-        upserted = await self._crm.upsert_contacts([to_send(c) for c in new]) if new else []
-        rows = iter(upserted)
+    async def _other_owner(self, contact: WantedContact, zoho_id: str) -> str | None:
+        """The other user whose contact CRM has found by the email, if it did."""
+        if zoho_id == contact.zoho_id:
+            return None
+        owner = await self._contacts.owner_of(contact.org, zoho_id)
+        return None if owner == contact.user_id else owner
+
+    async def _write(self, batch: Sequence[WantedContact], not_theirs: set[str]) -> list[Row]:
+        """Write all; those of which CRM refuses what is optional, once more without it."""
+        wanted = [to_send(contact) for contact in batch]
+        by_id = [self._id_to_go_by(contact, not_theirs) for contact in batch]
+        rows = await self._write_once(wanted, by_id)
+        reduced = {
+            at: less
+            for at, row in enumerate(rows)
+            if row.code not in MAY_PASS and (less := without_optional(wanted[at], row))
+        }
+        if reduced:
+            log.warning("contacts sent without what CRM refuses", contacts=len(reduced))
+            again = await self._write_once([*reduced.values()], [by_id[at] for at in reduced])
+            for at, row in zip(reduced, again, strict=True):
+                rows[at] = row
+        return rows
+
+    def _id_to_go_by(self, contact: WantedContact, not_theirs: set[str]) -> str | None:
+        """Its id, where an upsert could find, or make, another contact than this user's.
+
+        By email alone a changed email would make a second contact.
+        """
+        upsert_is_safe = (
+            self._crm.finds_by_user_id
+            and not contact.go_by_id
+            and contact.user_id not in not_theirs
+        )
+        return None if upsert_is_safe else contact.zoho_id
+
+    async def _write_once(
+        self, wanted: Sequence[ContactToSend], by_id: Sequence[str | None]
+    ) -> list[Row]:
+        found = [one for one, zoho_id in zip(wanted, by_id, strict=True) if zoho_id is None]
+        upserted = iter(await self._crm.upsert_contacts(found) if found else [])
         return [
-            next(rows)
-            if contact.zoho_id is None
-            else await self._crm.update_contact(contact.zoho_id, to_send(contact))
-            for contact in batch
+            next(upserted) if zoho_id is None else await self._crm.update_contact(zoho_id, one)
+            for one, zoho_id in zip(wanted, by_id, strict=True)
         ]
 
     async def _not_taken(self, contact: WantedContact, row: Row) -> None:
-        log.warning("contact not taken", code=row.code)
         if row.code in MAY_PASS:
+            log.warning("contact not taken", code=row.code)
             await self._contacts.give_back([contact], after_s=self._pace.retry_s(contact.failures))
         else:
-            await self._contacts.refuse(contact, row.code)
+            await self._refusals.by_crm(contact, row)
 
     async def _tag(self, sent: Sequence[Sent]) -> None:
         """Add first, then remove: in between a contact has both tags, never none.
@@ -172,18 +221,6 @@ class Flusher:
             await self._crm.add_tags(ids, [*ALWAYS_TAGGED, tier])
         for tier, ids in moved.items():
             await self._crm.remove_tags(ids, [other for other in TIER_TAGS if other != tier])
-
-
-def _one_per_email(
-    contacts: Sequence[WantedContact],
-) -> tuple[list[WantedContact], list[WantedContact]]:
-    """Split off contacts whose email stands in the batch already.
-
-    What CRM makes of one email twice in a batch is not defined.
-    """
-    batch: dict[str, WantedContact] = {}
-    later = [c for c in contacts if batch.setdefault(c.email.casefold(), c) is not c]
-    return list(batch.values()), later
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

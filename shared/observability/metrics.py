@@ -118,6 +118,9 @@ class Metrics:
             "Age of the oldest change not yet at its destination.",
             *("service", "org"),
         )
+        self.contacts_refused = self._gauge(
+            "contacts_refused", "Contacts that CRM refuses as they should be.", "org"
+        )
         self.effects_reconciled = self._counter(
             "effects_reconciled_total",
             "Writes without an answer, by what the look found.",

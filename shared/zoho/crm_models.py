@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,7 +87,7 @@ class Row:
     """The result of the request's row at the same position.
 
     `id` is what was written, or, for `DUPLICATE_DATA`, the record that stands in the way.
-    `field` names the field Zoho refused.
+    `field` names the field Zoho refused; `fields` all of them, when it refused several.
     """
 
     ok: bool
@@ -95,6 +95,7 @@ class Row:
     id: str | None = None
     action: str | None = None
     field: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 def rows_of(body: Mapping[str, Any]) -> list[Row]:
@@ -114,7 +115,15 @@ def _row(one: Mapping[str, Any]) -> Row:
         id=str(found) if found is not None else None,
         action=one.get("action"),
         field=details.get("api_name"),
+        fields=tuple(_at_fault(details)),
     )
+
+
+def _at_fault(details: Mapping[str, Any]) -> Iterator[str]:
+    """Also the fields of `MULTIPLE_OR_MULTI_ERRORS`, which are one level deeper."""
+    for one in (details, *(error.get("details") or {} for error in details.get("errors") or ())):
+        if name := one.get("api_name"):
+            yield str(name)
 
 
 class Note(ZohoModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 import asyncpg
@@ -23,10 +24,13 @@ _WANT_FIELD = """
 """
 
 _WANT_CONTACT = """
-    INSERT INTO crm.contacts AS c (org, user_id, has_email, wanted_version)
-    VALUES ($1, $2, $3, 1)
+    INSERT INTO crm.contacts AS c
+        (org, user_id, has_email, wanted_version, changed_by_key, changed_by_id)
+    VALUES ($1, $2, $3, 1, $4, $5)
     ON CONFLICT (org, user_id) DO UPDATE
     SET has_email = c.has_email OR excluded.has_email,
+        changed_by_key = excluded.changed_by_key,
+        changed_by_id = excluded.changed_by_id,
         wanted_version = c.wanted_version + 1,
         wanted_since = CASE WHEN c.sent_version < c.wanted_version
                             THEN c.wanted_since ELSE now() END
@@ -34,10 +38,13 @@ _WANT_CONTACT = """
 
 # A tier may be told before the sign-up: the row then waits for its email.
 _WANT_TIER = """
-    INSERT INTO crm.contacts AS c (org, user_id, tier, tier_version, wanted_version)
-    VALUES ($1, $2, $3, $4, 1)
+    INSERT INTO crm.contacts AS c
+        (org, user_id, tier, tier_version, wanted_version, changed_by_key, changed_by_id)
+    VALUES ($1, $2, $3, $4, 1, $5, $6)
     ON CONFLICT (org, user_id) DO UPDATE
     SET tier = excluded.tier,
+        changed_by_key = excluded.changed_by_key,
+        changed_by_id = excluded.changed_by_id,
         tier_version = excluded.tier_version,
         wanted_version = c.wanted_version + (c.tier <> excluded.tier)::int,
         wanted_since = CASE WHEN c.sent_version < c.wanted_version
@@ -49,9 +56,29 @@ _WANT_TIER = """
 _SENT = """
     UPDATE crm.contacts
     SET sent_version = $4, sent_tier = $5, zoho_id_sealed = $6,
-        leased_until = '-infinity', failures = 0, refused_code = NULL,
+        leased_until = '-infinity', failures = 0,
+        refused_code = NULL, refused_email = NULL,
+        go_by_id = go_by_id AND wanted_version > $4,
         wanted_since = CASE WHEN wanted_version > $4 THEN wanted_since ELSE now() END
     WHERE org = $1 AND user_id = $2 AND lease = $3
+"""
+
+_HOLD = "SELECT crm.hold_contact($1, $2, $3)"
+_HOLD_EMAIL = "SELECT crm.hold_email($1, $2)"
+
+_REFUSED = """
+    UPDATE crm.contacts
+    SET refused_version = $3, refused_code = $4, refused_email = $5, refused_at = now(),
+        failures = 0, leased_until = '-infinity'
+    WHERE org = $1 AND user_id = $2
+"""
+
+# Whatever is under way for it now may have been sent before the contact changed hands.
+_MEND = """
+    UPDATE crm.contacts
+    SET go_by_id = true, wanted_version = wanted_version + 1,
+        wanted_since = CASE WHEN sent_version < wanted_version THEN wanted_since ELSE now() END
+    WHERE org = $1 AND user_id = $2
 """
 
 _FIND = """
@@ -65,7 +92,8 @@ _FIND = """
 class WantedContact:
     """What to send for one user, leased to this process.
 
-    `zoho_id` is None and `sent_tier` too when CRM was never told of this user.
+    `zoho_id` is None and `sent_tier` too when CRM was never told of this user. `go_by_id`: CRM's
+    contact carries another's user id. `changed_by_key`, `changed_by_id`: of the last message.
     """
 
     org: str
@@ -77,6 +105,9 @@ class WantedContact:
     sent_tier: str | None
     zoho_id: str | None
     failures: int
+    go_by_id: bool
+    changed_by_key: str
+    changed_by_id: str | None
 
     @property
     def email(self) -> str:
@@ -104,11 +135,11 @@ class Contacts:
             place = _field_place(work.org, user_id, field)
             sealed = await self._vault.seal(User(work.org, user_id), value, place)
             work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
-        work.record(_WANT_CONTACT, work.org, user_id, "email" in fields)
+        work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
 
     def want_tier(self, work: UnitOfWork, user_id: str, tier: str, *, version: int) -> None:
         """Record the tier that the event of this version told; an older one changes nothing."""
-        work.record(_WANT_TIER, work.org, user_id, tier, version)
+        work.record(_WANT_TIER, work.org, user_id, tier, version, *_changed_by(work))
 
     async def lease(self, org: str, *, limit: int, lease_s: float) -> list[WantedContact]:
         """Take up to `limit` contacts that CRM is behind on, those longest behind first.
@@ -129,7 +160,8 @@ class Contacts:
             SET lease = c.lease + 1, leased_until = now() + make_interval(secs => $3)
             FROM behind WHERE c.org = behind.org AND c.user_id = behind.user_id
             RETURNING c.org, c.user_id, c.lease, c.wanted_version, c.tier, c.sent_tier,
-                c.zoho_id_sealed, c.failures, (
+                c.zoho_id_sealed, c.failures, c.go_by_id, c.changed_by_key, c.changed_by_id,
+                c.wanted_since, (
                     SELECT jsonb_object_agg(field, encode(value_sealed, 'hex'))
                     FROM crm.contact_fields f WHERE f.org = c.org AND f.user_id = c.user_id
                 ) AS fields
@@ -138,6 +170,7 @@ class Contacts:
             limit,
             lease_s,
         )
+        rows.sort(key=itemgetter("wanted_since"))
         return [await self._wanted(row) for row in rows]
 
     async def _wanted(self, row: asyncpg.Record) -> WantedContact:
@@ -157,6 +190,9 @@ class Contacts:
             sent_tier=row["sent_tier"],
             zoho_id=zoho_id and await self._vault.open(zoho_id, _zoho_id_place(org, user_id)),
             failures=row["failures"],
+            go_by_id=row["go_by_id"],
+            changed_by_key=row["changed_by_key"],
+            changed_by_id=row["changed_by_id"],
         )
 
     async def record_sent(self, work: UnitOfWork, contact: WantedContact, zoho_id: str) -> None:
@@ -183,20 +219,35 @@ class Contacts:
             after_s,
         )
 
-    async def refuse(self, contact: WantedContact, code: str) -> None:
-        """CRM said no to this version for good: leave it until something newer is wanted."""
-        await self._pool.execute(
+    def record_refused(
+        self, work: UnitOfWork, contact: WantedContact, code: str, email: bytes | None = None
+    ) -> None:
+        """This version is refused for good: leave it until something newer is wanted.
+
+        `email`: blind index of the email that another user has; once it is free, it is tried again.
+        `Overtaken`, and nothing committed, when the lease was lost or the email is free by now.
+        """
+        work.record(_HOLD, contact.org, contact.user_id, contact.lease)
+        if email is not None:
+            work.record(_HOLD_EMAIL, contact.org, email)
+        work.record(_REFUSED, contact.org, contact.user_id, contact.version, code, email)
+
+    def mend(self, work: UnitOfWork, user_id: str) -> None:
+        """Send this user's contact again, by its id: CRM gave it to another user."""
+        work.record(_MEND, work.org, user_id)
+
+    async def owner_of(self, org: str, zoho_id: str) -> str | None:
+        """The user whose contact this is, if we know of one."""
+        entries = self._index.of(org, "zoho_contact", zoho_id)
+        owner: str | None = await self._pool.fetchval(
             """
-            UPDATE crm.contacts
-            SET refused_version = $4, refused_code = $5, leased_until = '-infinity'
-            WHERE org = $1 AND user_id = $2 AND lease = $3
+            SELECT row FROM crm.blind_index
+            WHERE org = $1 AND kind = 'zoho_contact' AND index = ANY ($2::bytea[]) LIMIT 1
             """,
-            contact.org,
-            contact.user_id,
-            contact.lease,
-            contact.version,
-            code,
+            org,
+            [entry.index for entry in entries],
         )
+        return owner
 
     async def zoho_id(self, org: str, user_id: str) -> str | None:
         """The contact's id in CRM; None while CRM has none."""
@@ -204,6 +255,17 @@ class Contacts:
             "SELECT zoho_id_sealed FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
         )
         return sealed and await self._vault.open(sealed, _zoho_id_place(org, user_id))
+
+    async def refused(self, org: str) -> int:
+        """How many contacts CRM does not have as they should be, and nobody tries any more."""
+        count = await self._pool.fetchval(
+            """
+            SELECT count(*) FROM crm.contacts
+            WHERE org = $1 AND sent_version < refused_version AND refused_version = wanted_version
+            """,
+            org,
+        )
+        return int(count)
 
     async def lag_s(self, org: str) -> float:
         """Age in seconds of the oldest change that CRM does not have yet; 0 when it has all."""
@@ -216,6 +278,12 @@ class Contacts:
             org,
         )
         return age or 0.0
+
+
+def _changed_by(work: UnitOfWork) -> tuple[str, str | None]:
+    if work.delivery is None:
+        raise ValueError("a contact changes by messages only")
+    return work.delivery.routing_key, work.delivery.message_id or None
 
 
 def _field_place(org: str, user_id: str, field: str) -> str:

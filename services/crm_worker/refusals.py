@@ -1,0 +1,105 @@
+"""What becomes of a contact that CRM must not, or does not, take: told once, and kept in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import structlog
+
+from services.crm_worker.repositories.contacts import Contacts, WantedContact
+from services.crm_worker.repositories.emails import Emails
+from shared.contracts.events import CommandFailed
+from shared.errors import Postponed
+from shared.messaging.committer import Committer
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.settings import CrmFields
+from shared.zoho.crm_models import ContactToSend, Row
+
+log = structlog.get_logger(__name__)
+
+CONTACT_REFUSED: Final = "contact_refused"
+EMAIL_OF_ANOTHER_USER: Final = "email_of_another_user"
+
+# Refusals of a row that another time may not meet.
+# https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html
+MAY_PASS: Final = frozenset({"RECORD_LOCKED", "INTERNAL_ERROR", "ALREADY_MODIFIED"})
+
+# A contact without them is better than none.
+_OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
+
+
+def without_optional(contact: ContactToSend, row: Row) -> ContactToSend | None:
+    """The contact without the fields CRM refused, if it can do without them."""
+    if row.ok or not row.fields or not _OPTIONAL.keys() >= set(row.fields):
+        return None
+    dropped: dict[str, Any] = {_OPTIONAL[field]: None for field in row.fields}
+    return replace(contact, **dropped)
+
+
+class Refusals:
+    def __init__(
+        self, service: str, contacts: Contacts, emails: Emails, committer: Committer, crm: CrmFields
+    ) -> None:
+        self._service = service
+        self._contacts = contacts
+        self._emails = emails
+        self._committer = committer
+        self._ours: Mapping[str | None, str] = {
+            "Email": "email",
+            "Last_Name": "last_name",
+            "Phone": "phone",
+            "First_Name": "first_name",
+            crm.zoho_crm_user_field: "user_id",
+            crm.zoho_crm_tier_field: "tier",
+        }
+
+    async def by_crm(self, contact: WantedContact, row: Row) -> None:
+        """CRM says no to this version for good."""
+        fields = ", ".join(self._ours.get(field, field) for field in row.fields)
+        reason = f"CRM does not take the contact: {row.code}" + (f" in {fields}" if fields else "")
+        try:
+            async with self._committer.begin(contact.org) as work:
+                self._contacts.record_refused(work, contact, row.code)
+                if contact.zoho_id is None:
+                    self._emails.free_all(work, contact)
+                self._tell(work, contact, CONTACT_REFUSED, reason)
+        except Postponed:
+            log.info("another replica has the contact")
+        else:
+            log.warning("contact refused", code=CONTACT_REFUSED, zoho_code=row.code)
+
+    async def for_email(self, contact: WantedContact, *, mend: str | None = None) -> None:
+        """The contact with this email is another user's, who keeps it.
+
+        `mend`: the user whose contact CRM has just given to this one; it is sent again.
+        """
+        try:
+            async with self._committer.begin(contact.org) as work:
+                if mend is not None:
+                    self._emails.hand_over(work, contact, mend)
+                    self._contacts.mend(work, mend)
+                email = self._emails.entries(contact)[0].index
+                self._contacts.record_refused(work, contact, EMAIL_OF_ANOTHER_USER, email)
+                self._tell(
+                    work,
+                    contact,
+                    EMAIL_OF_ANOTHER_USER,
+                    "the email is that of another user, who has a contact in CRM already",
+                )
+        except Postponed:  # the owner has just let go of it, or another replica has the contact
+            await self._contacts.give_back([contact], after_s=0)
+        else:
+            log.warning("contact refused", code=EMAIL_OF_ANOTHER_USER, mended=mend is not None)
+
+    def _tell(self, work: UnitOfWork, contact: WantedContact, code: str, reason: str) -> None:
+        work.publish(
+            CommandFailed(
+                service=self._service,
+                failed_routing_key=contact.changed_by_key,
+                message_id=contact.changed_by_id,
+                code=code,
+                reason=reason,
+            )
+        )

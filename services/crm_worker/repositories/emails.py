@@ -1,0 +1,100 @@
+"""All SQL of who owns an email: one user at a time may find a contact of CRM's by it.
+
+CRM finds contacts by email too, and would hand the contact of one user to the next who comes with
+the same email (https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from services.crm_worker.repositories.contacts import WantedContact
+from shared.crypto.blind_index import BlindIndex, Entry
+from shared.messaging.unit_of_work import UnitOfWork
+
+_CLAIM = """
+    INSERT INTO crm.blind_index (org, kind, index, key_id, row)
+    VALUES ($1, 'email', $2, $3, $4)
+    ON CONFLICT DO NOTHING
+"""
+
+_KEEP_ONLY = """
+    DELETE FROM crm.blind_index
+    WHERE org = $1 AND kind = 'email' AND row = $2 AND NOT index = ANY ($3::bytea[])
+      AND EXISTS (SELECT FROM crm.contacts WHERE org = $1 AND user_id = $2 AND lease = $4)
+"""
+
+# Whoever waited for an email that is free now is tried again. A statement of its own: it sees who
+# was refused while the deletion waited.
+_TRY_AGAIN = """
+    UPDATE crm.contacts c
+    SET refused_version = 0, refused_code = NULL, refused_email = NULL
+    WHERE c.org = $1 AND c.refused_email IS NOT NULL AND c.sent_version < c.refused_version
+      AND NOT EXISTS (
+          SELECT FROM crm.blind_index b
+          WHERE b.org = c.org AND b.kind = 'email' AND b.index = c.refused_email)
+"""
+
+_HAND_OVER = """
+    UPDATE crm.blind_index SET row = $3
+    WHERE org = $1 AND kind = 'email' AND row = $2 AND index = ANY ($4::bytea[])
+"""
+
+
+class Emails:
+    def __init__(self, pool: asyncpg.Pool, index: BlindIndex) -> None:
+        self._pool = pool
+        self._index = index
+
+    async def claim(self, contacts: Sequence[WantedContact]) -> set[str]:
+        """Take the emails of these contacts for their users; the first one given gets it.
+
+        Returns the users whose email belongs to another. Two replicas never both get one: the
+        second waits for the first one's commit.
+        """
+        entries = [(contact, entry) for contact in contacts for entry in self.entries(contact)]
+        entries.sort(key=lambda pair: pair[1].index)  # replicas lock in the same order
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.executemany(
+                _CLAIM, [(c.org, entry.index, entry.key_id, c.user_id) for c, entry in entries]
+            )
+            rows = await connection.fetch(
+                """
+                SELECT b.org, b.index, b.row FROM crm.blind_index b
+                JOIN unnest($1::text[], $2::bytea[]) AS asked (org, index)
+                  ON b.org = asked.org AND b.index = asked.index
+                WHERE b.kind = 'email'
+                """,
+                [contact.org for contact, _ in entries],
+                [entry.index for _, entry in entries],
+            )
+        owners = {(row["org"], row["index"]): row["row"] for row in rows}
+        return {
+            contact.user_id
+            for contact, entry in entries
+            if owners.get((contact.org, entry.index)) != contact.user_id
+        }
+
+    def keep_only_present(self, work: UnitOfWork, contact: WantedContact) -> None:
+        """CRM has the contact's present email: its former ones are free."""
+        self._keep(work, contact, self._indexes(contact))
+
+    def free_all(self, work: UnitOfWork, contact: WantedContact) -> None:
+        """CRM has no contact of this user: its email is free."""
+        self._keep(work, contact, [])
+
+    def hand_over(self, work: UnitOfWork, contact: WantedContact, owner: str) -> None:
+        """The email turned out to be that of the owner's contact."""
+        work.record(_HAND_OVER, contact.org, contact.user_id, owner, self._indexes(contact))
+
+    def entries(self, contact: WantedContact) -> list[Entry]:
+        return self._index.of(contact.org, "email", contact.email)
+
+    def _keep(self, work: UnitOfWork, contact: WantedContact, indexes: list[bytes]) -> None:
+        work.record(_KEEP_ONLY, contact.org, contact.user_id, indexes, contact.lease)
+        work.record(_TRY_AGAIN, contact.org)
+
+    def _indexes(self, contact: WantedContact) -> list[bytes]:
+        return [entry.index for entry in self.entries(contact)]

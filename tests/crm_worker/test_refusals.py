@@ -1,0 +1,181 @@
+"""Contacts that CRM refuses, and emails that two users have."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import aiohttp
+import asyncpg
+import pytest
+
+from deploy.demo.stage import Json, Stage
+from services.crm_worker import app
+from tests.crm_worker.conftest import settings
+from tests.crm_worker.test_contacts import ADA, contact
+from tests.surroundings import Surroundings
+
+NOT_AN_EMAIL = "ada@localhost"
+EVE: Json = {"user_id": "u2", "email": "ADA@example.com", "full_name": "Eve Other"}
+
+
+def failures(stage: Stage) -> list[Json]:
+    return [body for key, body in stage.events if key == "command.failed.v1"]
+
+
+async def test_a_refused_contact_is_told_once_with_the_field_and_the_message(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "email": NOT_AN_EMAIL}, message_id="m1")
+
+    failed = await crm.event("command.failed.v1", code="contact_refused")
+
+    assert (failed["service"], failed["message_id"]) == ("crm-worker", "m1")
+    assert failed["routing_key"] == "user.signed_up.v1"
+    assert failed["reason"] == "CRM does not take the contact: INVALID_DATA in email"
+    await crm.publish("user.signed_up.v1", {**ADA, "user_id": "u3", "email": "x@example.com"})
+    await crm.event("contact.synced.v1", user_id="u3")  # the flusher has been round again
+    assert len(failures(crm)) == 1
+
+
+async def test_an_update_that_mends_a_refused_contact_is_sent(
+    crm: Stage, database_url: str
+) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "email": NOT_AN_EMAIL})
+    await crm.event("command.failed.v1", code="contact_refused")
+    assert await refused(database_url) == 1
+
+    await crm.publish("user.updated.v1", {"user_id": "u1", "email": "ada@example.com"})
+
+    await crm.event("contact.synced.v1", user_id="u1")
+    assert (await contact(crm, App_User_Id="u1"))["Email"] == "ada@example.com"
+    assert await refused(database_url) == 0
+
+
+async def test_an_optional_field_that_crm_refuses_does_not_cost_the_contact(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": "030_123"})
+
+    await crm.event("contact.synced.v1", user_id="u1")
+
+    held = await contact(crm, App_User_Id="u1")
+    assert (held["Phone"], held["Last_Name"]) == (None, "Lace")
+    assert failures(crm) == []
+
+
+@pytest.mark.parametrize("by_our_field", ["App_User_Id", None])
+async def test_a_second_user_with_the_same_email_does_not_take_the_contact(
+    around: Surroundings, by_our_field: str | None
+) -> None:
+    chosen = settings(around, zoho_crm_user_field=by_our_field)
+    async with around.running(app.main, chosen, queue="crm-worker.events") as crm:
+        await crm.publish("user.signed_up.v1", ADA)
+        await crm.event("contact.synced.v1", user_id="u1")
+
+        await crm.publish("user.signed_up.v1", EVE, message_id="m2")
+
+        failed = await crm.event("command.failed.v1", code="email_of_another_user")
+        assert failed["message_id"] == "m2"
+        [held] = await crm.sandbox.records("crm", "contacts")
+        assert (held["App_User_Id"], held["Last_Name"]) == (by_our_field and "u1", "Lace")
+
+
+async def test_the_second_user_gets_a_contact_once_the_first_has_another_email(
+    crm: Stage,
+) -> None:
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.event("contact.synced.v1", user_id="u1")
+    await crm.publish("user.signed_up.v1", {**EVE, "email": ADA["email"]})
+    await crm.event("command.failed.v1", code="email_of_another_user")
+
+    await crm.publish("user.updated.v1", {"user_id": "u1", "email": "lace@example.com"})
+
+    await crm.event("contact.synced.v1", user_id="u2")
+    held = {c["App_User_Id"]: c["Email"] for c in await crm.sandbox.records("crm", "contacts")}
+    assert held == {"u1": "lace@example.com", "u2": "ada@example.com"}
+
+
+async def test_a_user_who_changes_to_anothers_email_keeps_the_own_contact(crm: Stage) -> None:
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.publish("user.signed_up.v1", {**EVE, "email": "eve@example.com"})
+    await crm.event("contact.synced.v1", user_id="u1")
+    await crm.event("contact.synced.v1", user_id="u2")
+    mine = (await contact(crm, App_User_Id="u1"))["id"]
+
+    await crm.publish("user.updated.v1", {"user_id": "u2", "email": ADA["email"]})
+
+    await contact(crm, "Eve's contact with Ada's email", App_User_Id="u2", Email=ADA["email"])
+    assert (await contact(crm, App_User_Id="u1"))["id"] == mine
+    assert len(await crm.sandbox.records("crm", "contacts")) == 2
+
+
+async def test_a_contact_that_crm_gave_to_another_user_is_given_back(crm: Stage) -> None:
+    """Staff put Eve's email on Ada's contact: CRM finds that one for Eve."""
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.event("contact.synced.v1", user_id="u1")
+    mine = await contact(crm, App_User_Id="u1")
+    await crm.sandbox.contact(mine["id"], "edit", Email="eve@example.com")
+
+    await crm.publish("user.signed_up.v1", {**EVE, "email": "eve@example.com"})
+
+    await crm.event("command.failed.v1", code="email_of_another_user")
+    await crm.event("contact.synced.v1", user_id="u2")
+    held = {c["App_User_Id"]: c for c in await crm.sandbox.records("crm", "contacts")}
+    assert (held["u1"]["id"], held["u1"]["Email"]) == (mine["id"], "ada@example.com")
+    assert (held["u1"]["Last_Name"], held["u2"]["Last_Name"]) == ("Lace", "Other")
+
+
+async def test_two_replicas_do_not_both_send_one_email(around: Surroundings) -> None:
+    replica = settings(around)
+    async with (
+        around.running(app.main, replica, queue="crm-worker.events") as crm,
+        around.running(app.main, replica, queue="crm-worker.events"),
+    ):
+        both = range(6)
+        await asyncio.gather(
+            *(
+                crm.publish("user.signed_up.v1", {"user_id": f"{who}{n}", "email": f"u{n}@x.com"})
+                for n in both
+                for who in ("a", "b")
+            )
+        )
+        for n in both:
+            await contact(crm, Email=f"u{n}@x.com")
+        async with asyncio.timeout(20):
+            while len(failures(crm)) < len(both):  # noqa: ASYNC110 - the stage tells of no number
+                await asyncio.sleep(0.05)
+
+        held = await crm.sandbox.records("crm", "contacts")
+        synced = {b["user_id"] for k, b in crm.events if k == "contact.synced.v1"}
+        assert len(held) == len(both)
+        assert {c["App_User_Id"] for c in held} >= synced
+        assert all(f["code"] == "email_of_another_user" for f in failures(crm))
+
+
+async def test_refused_contacts_are_counted_in_the_metrics(around: Surroundings) -> None:
+    port = free_port()
+    chosen = settings(around, metrics_port=port)
+    async with around.running(app.main, chosen, queue="crm-worker.events") as crm:
+        await crm.publish("user.signed_up.v1", {**ADA, "email": NOT_AN_EMAIL})
+        await crm.event("command.failed.v1", code="contact_refused")
+
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+        ):
+            assert 'contacts_refused{org="default"} 1.0' in await answer.text()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+async def refused(database_url: str) -> int:
+    connection = await asyncpg.connect(database_url)
+    try:
+        count: int = await connection.fetchval(
+            "SELECT count(*) FROM crm.contacts"
+            " WHERE sent_version < refused_version AND refused_version = wanted_version"
+        )
+        return count
+    finally:
+        await connection.close()
