@@ -15,7 +15,7 @@ from tests.crm_worker.conftest import settings
 from tests.crm_worker.test_contacts import ADA, contact
 from tests.surroundings import Surroundings
 
-NOT_AN_EMAIL = "ada@localhost"
+REFUSED_BY_CRM = "ada@example.c0m"  # no top-level domain of letters
 EVE: Json = {"user_id": "u2", "email": "ADA@example.com", "full_name": "Eve Other"}
 
 
@@ -24,7 +24,7 @@ def failures(stage: Stage) -> list[Json]:
 
 
 async def test_a_refused_contact_is_told_once_with_the_field_and_the_message(crm: Stage) -> None:
-    await crm.publish("user.signed_up.v1", {**ADA, "email": NOT_AN_EMAIL}, message_id="m1")
+    await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM}, message_id="m1")
 
     failed = await crm.event("command.failed.v1", code="contact_refused")
 
@@ -39,7 +39,7 @@ async def test_a_refused_contact_is_told_once_with_the_field_and_the_message(crm
 async def test_an_update_that_mends_a_refused_contact_is_sent(
     crm: Stage, database_url: str
 ) -> None:
-    await crm.publish("user.signed_up.v1", {**ADA, "email": NOT_AN_EMAIL})
+    await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
     await crm.event("command.failed.v1", code="contact_refused")
     assert await refused(database_url) == 1
 
@@ -153,7 +153,7 @@ async def test_refused_contacts_are_counted_in_the_metrics(around: Surroundings)
     port = free_port()
     chosen = settings(around, metrics_port=port)
     async with around.running(app.main, chosen, queue="crm-worker.events") as crm:
-        await crm.publish("user.signed_up.v1", {**ADA, "email": NOT_AN_EMAIL})
+        await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
         await crm.event("command.failed.v1", code="contact_refused")
 
         async with (
