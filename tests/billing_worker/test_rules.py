@@ -9,6 +9,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.annotations import Link
 from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
+from services.billing_worker.named_once import must_be_this_wish
 from services.billing_worker.pdf_links import without_links
 from services.billing_worker.person import display_name
 from services.billing_worker.repositories.subscriptions import StoredSubscription
@@ -98,6 +99,24 @@ def test_what_is_owed_has_an_age(due: date, bucket: str) -> None:
     ages = aged([invoice], date(2026, 6, 30))["USD"]
 
     assert {name: amount for name, amount in ages.items() if amount} == {bucket: Decimal(7)}
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        {"payment_id": "z", "amount": "5", "currency": "USD", "invoice_id": "i1"},
+        {"payment_id": "z", "amount": "5"},  # as it was found at Zoho
+        {"payment_id": "z"},  # as it was remembered before wishes were
+    ],
+)
+def test_what_was_done_for_the_same_wish_is_taken_as_done(done: dict[str, str]) -> None:
+    must_be_this_wish({"amount": "5", "currency": "USD", "invoice_id": None}, done, "payment_id")
+
+
+def test_what_was_done_for_another_wish_under_the_id_is_not_taken_for_this_one() -> None:
+    with pytest.raises(PermanentError) as refused:
+        must_be_this_wish({"amount": "6"}, {"payment_id": "z", "amount": "5"}, "payment_id")
+    assert refused.value.code == "id_taken"
 
 
 def test_a_pdfs_links_and_drawn_addresses_are_taken_out() -> None:
