@@ -16,6 +16,7 @@ from services.operator.dead_letters import AsJson
 from services.operator.repositories.inboxes import Inboxes
 from services.operator.repositories.open_effects import OpenEffects
 from services.operator.repositories.outboxes import Outboxes
+from services.operator.repositories.refused_contacts import RefusedContacts
 from services.operator.settings import BrokerSettings, DatabaseSettings
 from shared.storage import pool as storage
 
@@ -25,6 +26,7 @@ effects = typer.Typer(
     no_args_is_help=True,
     help="Creates and charges at Zoho that have no answer yet (the effects journal).",
 )
+contacts = typer.Typer(no_args_is_help=True, help="What CRM has, or has not, of the users.")
 
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Rows shown, at most.")]
 
@@ -83,6 +85,27 @@ def outbox_pending(as_json: AsJson = False) -> None:
             ]
 
     show(asyncio.run(read()), as_json=as_json, empty="Everything is published.")
+
+
+@contacts.command("refused")
+def contacts_refused(limit: Rows = 100, as_json: AsJson = False) -> None:
+    """Contacts that CRM does not take as they are; the next change of the user is tried again."""
+
+    async def read() -> list[Row]:
+        async with _database() as pool:
+            return [
+                {
+                    "org": one.org,
+                    "user_id": one.user_id,
+                    "code": one.code,
+                    "routing_key": one.changed_by_key,
+                    "message_id": one.changed_by_id or "",
+                    "age": duration(one.age_s),
+                }
+                for one in await RefusedContacts(pool).all(limit)
+            ]
+
+    show(asyncio.run(read()), as_json=as_json, empty="CRM refuses no contact.")
 
 
 @effects.command("list")

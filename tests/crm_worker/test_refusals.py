@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 
 import aiohttp
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
 from deploy.demo.stage import Json, Stage
 from services.crm_worker import app
+from services.operator.__main__ import app as zoho_relay
 from tests.crm_worker.conftest import settings
 from tests.crm_worker.test_contacts import ADA, contact
 from tests.surroundings import Surroundings
@@ -167,6 +170,21 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+async def test_the_operator_sees_which_contacts_are_refused(crm: Stage, database_url: str) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM}, message_id="m1")
+    await crm.event("command.failed.v1", code="contact_refused")
+
+    said = await asyncio.to_thread(
+        CliRunner().invoke,
+        zoho_relay,
+        ["contacts", "refused", "--json"],
+        env={"DATABASE_URL": database_url, "OPERATOR_DATABASE_URL": database_url},
+    )
+
+    [row] = json.loads(said.stdout)
+    assert (row["user_id"], row["code"], row["message_id"]) == ("u1", "INVALID_DATA", "m1")
 
 
 async def refused(database_url: str) -> int:
