@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -51,7 +51,7 @@ def problems(error: ValidationError) -> str:
 def _exact(body: bytes) -> Any:
     try:
         return json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, InvalidOperation):  # the last: an exponent beyond all
         raise InvalidMessage("body: is not JSON") from None
 
 
