@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aio_pika
 import pytest
 
 from deploy.local.plan import SERVICES
@@ -47,7 +48,18 @@ class Measured:
 def stack() -> Iterator[Stack]:
     gateway = {"webhook-gateway": SERVICES["webhook-gateway"]}
     with Stack(ROOT / ".run" / "bench-webhooks", services=gateway, durable=True) as running:
+        asyncio.run(_bind_a_queue(running.env["AMQP_URL"]))
         yield running
+
+
+async def _bind_a_queue(amqp_url: str) -> None:
+    """Where a worker would take them from; without one they would be published in vain."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(
+            "bench", durable=True, arguments={"x-queue-type": "quorum"}
+        )
+        await queue.bind("zoho.webhooks", "#")
 
 
 @pytest.fixture
