@@ -316,6 +316,8 @@ class Consumer(Environment):
     max_attempts: Count = 12
     request_timeout_s: Seconds = 20.0
     drain_timeout_s: Seconds = 30.0
+    # RabbitMQ counts in 32 bits of milliseconds: 49 days are the most.
+    dead_letter_days: Annotated[int, Field(ge=1, le=49)] = 30
     unknown_user_wait: Annotated[float, Field(ge=0)] = 900.0  # seconds
 
 

@@ -34,11 +34,16 @@ _MAX_REASON: Final = 1000
 class GivingUp:
     """Writes `given_up`, the dead letter, `command.failed.v1` and the refusal of a reply.
 
+    RabbitMQ drops a dead letter that was not replayed within `kept_s` seconds.
+
     Their ids are derived from the message, so that a crash in between makes no second one.
     """
 
-    def __init__(self, service: str, committer: Committer, digest: BlindIndex) -> None:
+    def __init__(
+        self, service: str, committer: Committer, digest: BlindIndex, *, kept_s: float
+    ) -> None:
         self._service = service
+        self._kept_s = kept_s
         self._committer = committer
         self._digest = digest
 
@@ -98,6 +103,7 @@ class GivingUp:
             reply_to=delivery.reply_to,
             timestamp=delivery.timestamp,
             headers=headers,
+            expires_ms=round(self._kept_s * 1000),
         )
         sealed = delivery.headers.get(SEALED) == 1
         return LetterToSend(

@@ -58,6 +58,7 @@ class MessagingPolicy:
     unknown_user_wait_s: float = 900.0
     drain_timeout_s: float = 30.0
     relay_poll_s: float = 1.0
+    dead_letters_kept_s: float = 30 * 86_400.0
     known_orgs: frozenset[str] = frozenset({"default"})
 
     @classmethod
@@ -68,4 +69,5 @@ class MessagingPolicy:
             lease_s=settings.lease_s,
             unknown_user_wait_s=settings.unknown_user_wait,
             drain_timeout_s=settings.drain_timeout_s,
+            dead_letters_kept_s=settings.dead_letter_days * 86_400.0,
         )

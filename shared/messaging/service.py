@@ -149,7 +149,9 @@ class Messaging:
         settler = Settler(
             inbox=self._inbox,
             retries=self._retries,
-            giving_up=GivingUp(self._service, self.committer, digest),
+            giving_up=GivingUp(
+                self._service, self.committer, digest, kept_s=self._policy.dead_letters_kept_s
+            ),
             outgoing=self._outgoing,
             turns=turns,
             policy=self._policy.retry,

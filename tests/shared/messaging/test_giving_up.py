@@ -42,6 +42,7 @@ async def test_a_refused_command_is_kept_sealed_and_answered(bench: Bench) -> No
     assert letter.headers["x-code"] == "plan_unknown"
     assert letter.headers["x-reason"] == "the plan is not sold any more"
     assert letter.headers["x-attempts"] == 1
+    assert letter.properties.expiration == str(30 * 24 * 60 * 60 * 1000)
     assert letter.headers["x-first-exchange"] == "zoho.commands"
     assert letter.headers["x-first-routing-key"] == "user.updated.v1"
     assert letter.headers["traceparent"] == "00-1-2-01"
