@@ -20,7 +20,7 @@ demo: ## the whole story against the sandbox, told in the terminal
 
 test: ## all tests, on a real RabbitMQ, PostgreSQL and the sandbox
 	@$(BOOTSTRAP) --servers --tests
-	@$(PY) -m pytest -m "not bench and not chaos" $(ARGS)
+	@$(PY) -m tests.shards $(ARGS)
 
 check: ## format, lint, types, import rules
 	@$(BOOTSTRAP)
