@@ -23,8 +23,14 @@ PYTEST = (sys.executable, "-m", "pytest", "-m", "not bench and not chaos")
 
 # Whole systems; what the services share; the last takes everything that no other names.
 SHARDS = (
-    ("tests/chaos", "tests/end_to_end"),
-    ("tests/shared", "tests/crm_worker", "tests/desk_worker", "tests/containers"),
+    (
+        "tests/chaos",
+        "tests/end_to_end",
+        "tests/crm_worker",
+        "tests/desk_worker",
+        "tests/containers",
+    ),
+    ("tests/shared",),
 )
 _COUNTED = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
 
