@@ -80,11 +80,11 @@ async def test_a_connection_lost_before_the_ack_does_not_repeat_the_work(bench: 
     events = await bench.listen()
     await bench.send(named("Ada"))
 
-    assert await bench.next_settlement() == Ack()  # committed, but the ack had nowhere to go
-    again = await bench.next_settled()
+    # The first was committed, but its ack had nowhere to go; which of the two is done first is open.
+    settled = [await bench.next_settled() for _ in range(2)]
 
-    assert again.settlement == Ack()
-    assert again.delivery.redelivered
+    assert [each.settlement for each in settled] == [Ack(), Ack()]
+    assert sorted(each.delivery.redelivered for each in settled) == [False, True]
     assert calls == [1]
     assert await bench.handled() == ["Ada"]
     assert (await events.next_body())["version"] == 1
