@@ -1,7 +1,8 @@
 """Zoho Desk, one typed method per operation (https://desk.zoho.com/DeskAPIDocument).
 
-Lists and searches cost 3 credits of the day, everything else 1; nothing found is 204 without a
-body. Lists count `from` from 1, searches from 0, and only the first 5,000 rows can be reached.
+Lists and searches cost 3 credits of the day, 5 beyond row 2,000, everything else 1; nothing found
+is 204 without a body. Lists count `from` from 1, searches from 0, and only the first 5,000 rows can
+be reached.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ MAX_DESCRIPTION: Final = 65_535
 MAX_COMMENT: Final = 32_000
 _PAGE: Final = 100
 _REACHABLE: Final = 4_999
+# Credits of a page that begins up to this row, and of a later one (desk 2.5).
+_CHEAP_UP_TO: Final = 2_000
+_NEAR: Final = 3
+_FAR: Final = 5
 
 CREATE_TICKET: Final = Operation("desk", "create_ticket", "POST", settle_s=60)
 CREATE_COMMENT: Final = Operation("desk", "create_comment", "POST", settle_s=5)
 _GET: Final = Operation("desk", "get_ticket", "GET", repeatable=True)
 _UPDATE: Final = Operation("desk", "update_ticket", "PATCH", repeatable=True)
 _CLOSE: Final = Operation("desk", "close_tickets", "POST", repeatable=True)
-_SEARCH: Final = Operation("desk", "search_tickets", "GET", repeatable=True, weight=3)
-_LIST_COMMENTS: Final = Operation("desk", "list_comments", "GET", repeatable=True, weight=3)
-_HISTORY: Final = Operation("desk", "get_ticket_history", "GET", repeatable=True, weight=3)
-_SEARCH_CONTACTS: Final = Operation("desk", "search_contacts", "GET", repeatable=True, weight=3)
+_SEARCH: Final = Operation("desk", "search_tickets", "GET", repeatable=True, weight=_NEAR)
+_LIST_COMMENTS: Final = Operation("desk", "list_comments", "GET", repeatable=True, weight=_NEAR)
+_HISTORY: Final = Operation("desk", "get_ticket_history", "GET", repeatable=True, weight=_NEAR)
+_SEARCH_CONTACTS: Final = Operation("desk", "search_contacts", "GET", repeatable=True, weight=_NEAR)
 
 
 class ZohoDesk:
@@ -127,10 +132,8 @@ class ZohoDesk:
         comments: list[Comment] = []
         start = 1
         while start <= _REACHABLE:
-            params = {"from": start, "limit": _PAGE}
-            reply = await self._call(
-                _LIST_COMMENTS, f"/tickets/{ticket_id}/comments", params=params
-            )
+            params: dict[str, str | int] = {"from": start, "limit": _PAGE}
+            reply = await self._page(_LIST_COMMENTS, f"/tickets/{ticket_id}/comments", params)
             rows = reply.body.get("data") or []
             comments += [Comment.model_validate(row) for row in rows]
             if len(rows) < _PAGE:
@@ -162,13 +165,20 @@ class ZohoDesk:
                 "from": start,
                 "limit": _PAGE,
             }
-            reply = await self._call(_SEARCH, "/tickets/search", params=params)
+            reply = await self._page(_SEARCH, "/tickets/search", params)
             rows = reply.body.get("data") or []
             for row in rows:
                 yield Ticket.model_validate(row)
             if len(rows) < _PAGE:
                 return
             start += _PAGE
+
+    async def _page(
+        self, operation: Operation, path: str, params: Mapping[str, str | int]
+    ) -> Reply:
+        """One page of a list or a search, at what its place (`from`) costs."""
+        weight = _NEAR if int(params["from"]) <= _CHEAP_UP_TO else _FAR
+        return await self._call(operation, path, params=params, weight=weight)
 
     async def _call(
         self,
@@ -177,10 +187,18 @@ class ZohoDesk:
         *,
         params: Mapping[str, str | int] | None = None,
         json: Any = None,
+        weight: int | None = None,
         permit: Permit | None = None,
     ) -> Reply:
         return await self._http.call(
-            operation, path, org=self.org, lane=self.lane, params=params, json=json, permit=permit
+            operation,
+            path,
+            org=self.org,
+            lane=self.lane,
+            params=params,
+            json=json,
+            weight=weight,
+            permit=permit,
         )
 
 
