@@ -51,17 +51,22 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 refusals=Refusals(SERVICE, contacts, emails, committer, settings),
                 committer=committer,
                 crm=crm,
-                gate=parts.breakers.gate(crm.org, "crm"),
+                gate=parts.breakers.gate(crm.org, "crm", lane=crm.lane),
                 pace=Pace(every_s=settings.crm_flush_every_s),
             )
             await flusher.run(stop)
 
 
 def lanes(parts: Parts, contacts: Contacts, crm: ZohoCrm) -> list[Lane]:
-    """What crm-worker listens to. Only notes call CRM from a handler; the flusher does the rest."""
+    """What crm-worker listens to.
+
+    Commands pause while CRM is out of reach: notes need it, and what the others want could not be
+    sent. Tiers and webhooks only record, and never call.
+    """
     prefetch = parts.settings.prefetch
+    gate = parts.breakers.gate(crm.org, "crm", lane=crm.lane)
     return [
-        Lane("commands", commands(contacts, crm, parts.effects), prefetch=prefetch),
+        Lane("commands", commands(contacts, crm, parts.effects), prefetch=prefetch, gate=gate),
         Lane("events", events(contacts), prefetch=prefetch),
         Lane("webhooks", webhooks(parts.metrics), prefetch=prefetch),
     ]

@@ -82,8 +82,8 @@ class Flusher:
         while not stop.is_set():
             sent = 0
             try:
-                await self._gate.opened()
-                sent = await self.flush_once()
+                if self._gate.is_open():  # not waited for: a stop must not wait for Zoho's day
+                    sent = await self.flush_once()
             except Exception:
                 # Whatever it was, the contacts stay behind and are leased again.
                 log.exception("flush failed")

@@ -85,7 +85,7 @@ def desks(parts: Parts, settings: Settings, lane: zoho_lanes.Lane | None = None)
 
 def lanes(parts: Parts, shared: Desks) -> list[Lane]:
     """What desk-worker listens to. Everything asks Desk: all pauses while Desk is out of reach."""
-    gate = parts.breakers.gate(shared.desk.org, "desk")
+    gate = parts.breakers.gate(shared.desk.org, "desk", lane=shared.desk.lane)
     prefetch = parts.settings.prefetch
     return [
         Lane("commands", commands(shared), prefetch=prefetch, gate=gate),
@@ -133,7 +133,7 @@ def poller(parts: Parts, settings: Settings, shared: Desks, committer: Committer
         effects=parts.effects,
         committer=committer,
         desk=slow.desk,
-        gate=parts.breakers.gate(slow.desk.org, "desk"),
+        gate=parts.breakers.gate(slow.desk.org, "desk", lane=slow.desk.lane),
         metrics=parts.metrics,
         pace=Pace(every_s=settings.desk_poll_every_s, overlap_s=settings.desk_poll_overlap_s),
     )

@@ -48,11 +48,7 @@ def test_no_status_is_without_a_case() -> None:
 
 @dataclass(frozen=True)
 class Path:
-    """One way through a worker: the message that is sent, and the call whose answer is at stake.
-
-    `pauses`: the queue pauses while calls are held back. One that does not, because most of its
-    messages need no call, may bring the next message too early.
-    """
+    """One way through a worker: the message that is sent, and the call whose answer is at stake."""
 
     worker: Watched
     product: str
@@ -60,7 +56,6 @@ class Path:
     called: str
     queue: str
     send: Send
-    pauses: bool = True
 
     async def outcomes(self, cases: Mapping[Key, Case]) -> dict[Key, Case]:
         """What each case really came to, in a `Case` again."""
@@ -97,7 +92,6 @@ class Path:
         await self.worker.until(
             lambda seen: "ack" in self._settled(before, seen) and not self._open(seen),
             f"recovery of {self.product}",
-            meanwhile=None if self.pauses else lambda: self.worker.hurry("1m"),
         )
 
     def _settled(self, before: Seen, after: Seen) -> list[str]:
@@ -200,15 +194,7 @@ async def test_answers_of_crm_and_desk(database_url: str, amqp_url: str) -> None
             }
             await desk.stage.publish("support.escalated.v1", body)
 
-        notes = Path(
-            crm,
-            "crm",
-            "create_notes",
-            "create_notes",
-            "crm-worker.commands",
-            note,
-            pauses=False,
-        )
+        notes = Path(crm, "crm", "create_notes", "create_notes", "crm-worker.commands", note)
         tickets = Path(
             desk, "desk", "create_ticket", "create_ticket", "desk-worker.commands", escalate
         )

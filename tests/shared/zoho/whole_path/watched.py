@@ -57,21 +57,13 @@ class Watched:
             }
         )
 
-    async def until(
-        self,
-        came_true: Callable[[Seen], bool],
-        what: str,
-        *,
-        meanwhile: Callable[[], Awaitable[None]] | None = None,
-    ) -> Seen:
+    async def until(self, came_true: Callable[[Seen], bool], what: str) -> Seen:
         """The first scrape of which this is true."""
         try:
             async with asyncio.timeout(self.stage.patience_s):
                 while True:
                     if came_true(seen := await self.look()):
                         return seen
-                    if meanwhile:
-                        await meanwhile()
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"{what} did not come true") from None

@@ -1,0 +1,146 @@
+"""While a product is out of reach, the queues that need it pause, and say so; then they go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy.demo.stage import Json
+from services.crm_worker import app as crm_worker
+from services.crm_worker.settings import Settings as CrmSettings
+from services.desk_worker import app as desk_worker
+from services.desk_worker.settings import Settings as DeskSettings
+from tests.shared.zoho.whole_path.watched import Watched, watched
+from tests.surroundings import Surroundings
+
+NOTES = "crm-worker.commands"
+TICKETS = "desk-worker.commands"
+USERS = [f"u{n}" for n in range(6)]
+
+
+@pytest.fixture
+async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings]:
+    async with Surroundings(database_url, amqp_url) as surroundings:
+        yield surroundings
+
+
+async def sign_up(worker: Watched, user: str) -> None:
+    body = {"user_id": user, "email": f"{user}@example.com", "full_name": f"Ada {user}"}
+    await worker.stage.publish("user.signed_up.v1", body)
+
+
+async def note(worker: Watched, user: str) -> None:
+    body = {"user_id": user, "interaction_id": user, "title": "Asked", "content": "Why?"}
+    await worker.stage.publish("interaction.recorded.v1", body)
+
+
+def of(user: str) -> Callable[[Json], bool]:
+    return lambda held: str(held["Note_Content"]).endswith(f"ref {user}")
+
+
+async def escalate(worker: Watched, escalation: str) -> None:
+    body: dict[str, Any] = {
+        "escalation_id": escalation,
+        "email": "ada@example.com",
+        "subject": "Charged twice",
+        "description": "The customer insists on a person.",
+        "transcript": "user: I want a person.",
+    }
+    await worker.stage.publish("support.escalated.v1", body)
+
+
+async def paused(worker: Watched, queue: str, product: str, cause: str) -> None:
+    await worker.until(
+        lambda seen: bool(
+            seen.value("zoho_breaker_open", product=product, cause=cause)
+            and seen.value("consumer_paused", queue=queue)
+        ),
+        f"a pause of {queue}",
+    )
+
+
+async def test_notes_wait_for_crm_in_a_queue_that_pauses(
+    around: Surroundings, database_url: str
+) -> None:
+    async with watched(
+        around,
+        "crm-worker",
+        crm_worker.main,
+        CrmSettings,
+        queue="crm-worker.events",
+        crm_flush_every_s=0.1,
+        zoho_crm_user_field="App_User_Id",
+        prefetch=1,  # so that one finds out, and the others stay in the queue
+    ) as worker:
+        for user in USERS:
+            await sign_up(worker, user)
+        for user in USERS:
+            await worker.stage.event("contact.synced.v1", user_id=user)
+        await worker.stage.sandbox.fault("crm", "user_disabled")
+
+        for user in USERS:
+            await note(worker, user)
+        await paused(worker, NOTES, "crm", "token")
+        await worker.stage.sandbox.clear_faults()
+        await worker.hurry("1m")
+
+        for user in USERS:
+            await worker.stage.zoho("crm", "notes", "note", of(user))
+        seen = await worker.look()
+        assert seen.value("consumer_paused", queue=NOTES) == 0
+        assert seen.value("dead_letters_total") == 0
+    assert await attempts(database_url, "crm") == {1}
+
+
+async def test_a_day_that_the_flusher_finds_used_up_pauses_the_queue_and_holds_up_no_stop(
+    around: Surroundings,
+) -> None:
+    async with (
+        asyncio.timeout(45),
+        watched(
+            around,
+            "crm-worker",
+            crm_worker.main,
+            CrmSettings,
+            queue="crm-worker.events",
+            crm_flush_every_s=0.1,
+            zoho_crm_credits_a_day=1,
+        ) as worker,
+    ):
+        await sign_up(worker, "u1")
+
+        await paused(worker, NOTES, "crm", "day")
+
+        assert await worker.stage.sandbox.requests(product="crm") == []
+
+
+async def test_a_day_that_the_ledger_knows_to_be_used_up_pauses_the_queue_of_tickets(
+    around: Surroundings,
+) -> None:
+    async with watched(
+        around,
+        "desk-worker",
+        desk_worker.main,
+        DeskSettings,
+        queue="desk-worker.webhooks",
+        desk_poll_every_s=3600.0,
+        zoho_desk_credits_a_day=1,
+    ) as worker:
+        await escalate(worker, "e1")
+
+        await paused(worker, TICKETS, "desk", "day")
+
+        assert await worker.stage.sandbox.requests(product="desk") == []
+
+
+async def attempts(database_url: str, schema: str) -> set[int]:
+    connection = await asyncpg.connect(database_url)
+    try:
+        rows = await connection.fetch(f"SELECT attempts FROM {schema}.inbox")  # noqa: S608
+    finally:
+        await connection.close()
+    return {row["attempts"] for row in rows}
