@@ -26,8 +26,9 @@ from pydantic import SecretStr
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
 
-# Requests of our clients are recorded in every run, and compared with Zoho's own files at its end.
-pytest_plugins = ("tests.contract.plugin",)
+# In every run the requests of our clients are recorded, and compared with Zoho's own files at its
+# end; and all log lines are kept, and searched for what must not be in them. The latter comes last.
+pytest_plugins = ("tests.contract.plugin", "tests.logs.plugin")
 
 ROOT = Path(__file__).parent.parent
 TEST_STACK = ROOT / ".run" / "test"

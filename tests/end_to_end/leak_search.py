@@ -43,8 +43,12 @@ class Finding:
         return f"{self.kind} as {self.encoding} in {self.path}"
 
 
-def search(folders: Sequence[Path], needles: Iterable[Needle]) -> list[Finding]:
+def search(
+    folders: Sequence[Path], needles: Iterable[Needle], *, integers: bool = True
+) -> list[Finding]:
     """All findings in all files below the folders, one for each (kind, encoding, file).
+
+    `integers=False` leaves the 8-byte ones out: in text there are none, and thousands take long.
 
     Raises ValueError on a needle too short to tell from chance, FileNotFoundError on a folder that
     is not there: a search of nothing finds nothing, which proves nothing.
@@ -56,7 +60,9 @@ def search(folders: Sequence[Path], needles: Iterable[Needle]) -> list[Finding]:
     paths = [path for folder in folders for path in _files(folder)]
     if not paths:
         raise FileNotFoundError(f"no files below {', '.join(map(str, folders))}")
-    found = {*_search_texts(paths, wanted), *_search_integers(paths, wanted)}
+    found = {*_search_texts(paths, wanted)}
+    if integers:
+        found |= {*_search_integers(paths, wanted)}
     return sorted(found, key=lambda finding: (str(finding.path), finding.kind, finding.encoding))
 
 

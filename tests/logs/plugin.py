@@ -1,0 +1,77 @@
+"""Every log line of a run of the tests is read at its end, and must hold nothing of anybody.
+
+Loaded by tests/conftest.py. The reading is the last test of the run, whatever was selected.
+Measurements (`-m bench`) are not read. Each run proves that its reader sees: the last test plants
+a made-up value of every kind in every source, and must find it there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.logs.run import Run
+
+_run: pytest.StashKey[Run] = pytest.StashKey()
+
+
+class MustNotBeLogged(Exception):
+    """A log line holds what it must not, or the lines could not be read."""
+
+
+class EveryLogLine(pytest.Item):
+    def runtest(self) -> None:
+        if problems := self.config.stash[_run].problems():
+            raise MustNotBeLogged("\n".join(problems))
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
+    ) -> str:
+        if isinstance(excinfo.value, MustNotBeLogged):
+            return f"in log lines of this run:\n{excinfo.value}"
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, self.name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not items or config.option.collectonly:
+        return
+    if all(item.get_closest_marker("bench") for item in items):
+        return
+    from tests.logs.run import Run  # only here: every run of any test loads this module
+
+    # Outside the checkout, as the record of the requests: it may hold what must lie nowhere.
+    config.stash[_run] = run = Run(Path(tempfile.mkdtemp(prefix="zoho-relay-logs-")))
+    run.start()
+    # The very last: it stops the systems that tests have left running, to hear their last words.
+    items.append(EveryLogLine.from_parent(session, name="no log line holds anything of anybody"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    if run := item.config.stash.get(_run, None):
+        run.begin(item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):  # type: ignore[no-untyped-def]
+    report = yield
+    if run := item.config.stash.get(_run, None):
+        run.ended(report)
+    return report
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if run := config.stash.get(_run, None):
+        run.stop()
+        shutil.rmtree(run.folder, ignore_errors=True)
