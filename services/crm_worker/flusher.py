@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.crm_worker.person import to_send
-from services.crm_worker.refusals import MAY_PASS, Refusals, without_optional
+from services.crm_worker.refusals import Refusals, without_optional
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
 from services.crm_worker.repositories.emails import Emails
 from shared.contracts.events import ContactSynced
@@ -132,8 +132,11 @@ class Flusher:
                 sent.append(Sent(contact, row.id, was_there=row.action == "update"))
         for contact, owner in taken_over:
             await self._refusals.for_email(contact, mend=owner)
-        await self._tag(sent)
-        await self._record(sent)
+        later = await self._tag(sent)
+        await self._record([one for one in sent if one.zoho_id not in later])
+        for one in sent:
+            if one.zoho_id in later:
+                await self._later(one.contact, later[one.zoho_id])
         for contact, row in not_taken:
             await self._not_taken(contact, row)
         for contact in shut_out:
@@ -167,7 +170,7 @@ class Flusher:
         reduced = {
             at: less
             for at, row in enumerate(rows)
-            if row.code not in MAY_PASS and (less := without_optional(wanted[at], row))
+            if not row.may_pass and (less := without_optional(wanted[at], row))
         }
         if reduced:
             log.warning("contacts sent without what CRM refuses", contacts=len(reduced))
@@ -199,16 +202,21 @@ class Flusher:
         ]
 
     async def _not_taken(self, contact: WantedContact, row: Row) -> None:
-        if row.code in MAY_PASS:
-            log.warning("contact not taken", code=row.code)
-            await self._contacts.give_back([contact], after_s=self._pace.retry_s(contact.failures))
+        if row.may_pass:
+            await self._later(contact, row)
         else:
             await self._refusals.by_crm(contact, row)
 
-    async def _tag(self, sent: Sequence[Sent]) -> None:
+    async def _later(self, contact: WantedContact, row: Row) -> None:
+        log.warning("contact not taken", code=row.code)
+        wait_s = max(row.wait_s, self._pace.retry_s(contact.failures))
+        await self._contacts.give_back([contact], after_s=wait_s)
+
+    async def _tag(self, sent: Sequence[Sent]) -> dict[str, Row]:
         """Add first, then remove: in between a contact has both tags, never none.
 
-        Tags that staff set stay: only the other tiers' are removed.
+        Tags that staff set stay: only the other tiers' are removed. Returns, by Zoho's id, what
+        CRM did not do this time; what it never will (a contact with ten tags) is only logged.
         """
         gained: dict[str, list[str]] = defaultdict(list)
         moved: dict[str, list[str]] = defaultdict(list)
@@ -217,10 +225,22 @@ class Flusher:
                 gained[one.contact.tier].append(one.zoho_id)
                 if one.was_there:
                     moved[one.contact.tier].append(one.zoho_id)
+        later: dict[str, Row] = {}
         for tier, ids in gained.items():
-            await self._crm.add_tags(ids, [*ALWAYS_TAGGED, tier])
+            rows = await self._crm.add_tags(ids, [*ALWAYS_TAGGED, tier])
+            later |= _not_tagged(ids, rows)
         for tier, ids in moved.items():
-            await self._crm.remove_tags(ids, [other for other in TIER_TAGS if other != tier])
+            others = [other for other in TIER_TAGS if other != tier]
+            rows = await self._crm.remove_tags(ids, others)
+            later |= _not_tagged(ids, rows)
+        return later
+
+
+def _not_tagged(ids: Sequence[str], rows: Sequence[Row]) -> dict[str, Row]:
+    for row in rows:
+        if not row.ok:
+            log.warning("contact not tagged", code=row.code)
+    return {zoho_id: row for zoho_id, row in zip(ids, rows, strict=False) if row.may_pass}
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

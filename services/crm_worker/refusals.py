@@ -22,10 +22,6 @@ log = structlog.get_logger(__name__)
 CONTACT_REFUSED: Final = "contact_refused"
 EMAIL_OF_ANOTHER_USER: Final = "email_of_another_user"
 
-# Refusals of a row that another time may not meet.
-# https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html
-MAY_PASS: Final = frozenset({"RECORD_LOCKED", "INTERNAL_ERROR", "ALREADY_MODIFIED"})
-
 # A contact without them is better than none.
 _OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
 

@@ -41,6 +41,12 @@ class Answer:
         """One result per row sent, in order; none when the answer is not of that kind."""
         return _rows(self.body)
 
+    @property
+    def failed_rows(self) -> list[str]:
+        """The codes of the rows that failed; none when the answer failed as a whole."""
+        codes = [row_code(row) for row in self.rows]
+        return [code for code in codes if code]
+
 
 def read(product: str, accept: str, status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
     """Decide from the body, not from the status alone: errors come under 200, pages under 401."""
@@ -82,8 +88,7 @@ def _code(product: str, body: Mapping[str, Any]) -> str:
         case "crm":
             if body.get("status") == "error" and "code" in body:
                 return _safe(body["code"])
-            failed = [row_code(row) for row in _rows(body)]
-            return next((code for code in failed if code), "")
+            return next((code for row in _rows(body) if (code := row_code(row))), "")
         case _:
             return _safe(body.get("errorCode", ""))
 

@@ -18,7 +18,8 @@ class Operation:
     flight too (CRM's for upserts of more than 10 rows: 1; for COQL, which always does: 0).
     `settle_s`: how long after a lost answer a search surely shows what was done.
     `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
-    their place instead of raising, whatever the HTTP status.
+    their place instead of raising, whatever the HTTP status, unless all failed for a reason that
+    concerns the whole call.
     """
 
     product: Literal["billing", "books", "crm", "desk"]

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from shared.zoho import error_tables
+from shared.zoho.error_tables_crm import CRM
 from shared.zoho.models import Text, Time, ZohoId, ZohoModel
 
 # An optional +, then groups of letters and digits split by one space, dot or hyphen, perhaps in
@@ -96,6 +98,20 @@ class Row:
     action: str | None = None
     field: str | None = None
     fields: tuple[str, ...] = ()
+
+    @property
+    def may_pass(self) -> bool:
+        """It failed, and another time may go well."""
+        return not self.ok and self._known.meaning is not error_tables.Meaning.REJECTED
+
+    @property
+    def wait_s(self) -> float:
+        """How long to stay away, where CRM's table says so; else 0."""
+        return self._known.wait_s or 0.0
+
+    @property
+    def _known(self) -> error_tables.Row:
+        return error_tables.row_for_code(CRM, self.code)
 
 
 def rows_of(body: Mapping[str, Any]) -> list[Row]:

@@ -43,6 +43,8 @@ MISCONFIGURED: Final = frozenset(
         Meaning.SETUP,
     }
 )
+# What one of several results may say of itself alone; everything else concerns the whole call.
+OF_ONE_ROW: Final = frozenset({Meaning.REJECTED, Meaning.NOT_YET})
 LIMITS: Final = frozenset({Meaning.MINUTE_LIMIT, Meaning.DAY_LIMIT, Meaning.CONCURRENCY_LIMIT})
 
 
@@ -80,6 +82,14 @@ BY_STATUS: Final = (
     Row(408, None, Meaning.OUTAGE, "ours: the edge gave up waiting"),
     Row(429, None, Meaning.MINUTE_LIMIT, "finance 2.3", wait_s=60.0),
 )
+
+
+def row_for_code(table: Sequence[Row], zoho_code: str) -> Row:
+    """What one result of several means (CRM's `data`): it has a code, and no status of its own."""
+    for row in table:
+        if row.zoho_code == zoho_code:
+            return row
+    return Row(None, zoho_code, Meaning.REJECTED, "crm 1.3")
 
 
 def row_for(table: Sequence[Row], status: int, zoho_code: str, message: str = "") -> Row:

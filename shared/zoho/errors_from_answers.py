@@ -17,7 +17,15 @@ from shared.errors import (
     ZohoRejected,
 )
 from shared.zoho.answers import Answer
-from shared.zoho.error_tables import LIMITS, MISCONFIGURED, Meaning, Row, row_for
+from shared.zoho.error_tables import (
+    LIMITS,
+    MISCONFIGURED,
+    OF_ONE_ROW,
+    Meaning,
+    Row,
+    row_for,
+    row_for_code,
+)
 from shared.zoho.error_tables_crm import CRM
 from shared.zoho.error_tables_desk import DESK
 from shared.zoho.error_tables_finance import FINANCE
@@ -35,7 +43,20 @@ _LONGEST_WAIT_S = 86_400.0
 
 def meaning_of(product: str, answer: Answer) -> Row:
     """The row of the product's table that this answer, which is not ok, matches."""
+    if answer.failed_rows and answer.status < 500:
+        return row_for_code(TABLES[product], answer.zoho_code)
     return row_for(TABLES[product], answer.status, answer.zoho_code, answer.message)
+
+
+def is_told_by_rows(product: str, answer: Answer) -> bool:
+    """Whether each row has its own result.
+
+    Not when none went well for a reason that is no row's own (a right that is missing, a limit).
+    """
+    failed = answer.failed_rows
+    return len(failed) < len(answer.rows) or any(
+        row_for_code(TABLES[product], code).meaning in OF_ONE_ROW for code in failed
+    )
 
 
 def told_by(row: Row | None, headers: Mapping[str, str]) -> Told:

@@ -19,7 +19,7 @@ from shared.zoho.breakers import Breakers
 from shared.zoho.calls import Called, Operation, Reply
 from shared.zoho.data_centers import Endpoints
 from shared.zoho.error_tables import Meaning, Row
-from shared.zoho.errors_from_answers import meaning_of, told_by
+from shared.zoho.errors_from_answers import is_told_by_rows, meaning_of, told_by
 from shared.zoho.exchange import AnswerLost, Exchange, NotWritten, Raw, Wire
 from shared.zoho.lanes import Lane
 from shared.zoho.outcomes import Observer, Outcomes, Params, Request, TryAgain
@@ -205,7 +205,7 @@ class ZohoHttp:
         row = None if answer.ok else self._meaning(request, token, answer)
         told = await self._quota.release(permit, told_by(row, raw.headers))
         self._outcomes.answered(request, row, answer, told, time.monotonic() - began)
-        if row is None or (operation.rows and answer.rows):
+        if row is None or (operation.rows and is_told_by_rows(operation.product, answer)):
             self._outcomes.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)
         if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token):

@@ -45,7 +45,7 @@ async def subscription_changed(stage: Stage, user_id: str, tier: str, version: i
     channel = stage.channel
     exchange = await channel.get_exchange("zoho.events")
     await exchange.publish(
-        aio_pika.Message(json.dumps(event).encode(), message_id=event["event_id"]),
+        aio_pika.Message(json.dumps(event).encode(), message_id=str(event["event_id"])),
         "subscription.changed.v1",
     )
 
