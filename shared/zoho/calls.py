@@ -16,6 +16,8 @@ class Operation:
     `weight` is what it costs of the day's credits; `call()` may say another.
     `heavy_above`: calls of a greater weight count against the product's smaller limit of calls in
     flight too (CRM's for upserts of more than 10 rows: 1; for COQL, which always does: 0).
+    `at`: where it is reached, when that is not the product's own prefix; quota, errors and headers
+    stay the product's.
     `settle_s`: how long after a lost answer a search surely shows what was done.
     `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
     their place instead of raising, whatever the HTTP status, unless all failed for a reason that
@@ -28,6 +30,7 @@ class Operation:
     repeatable: bool = False
     weight: int = 1
     heavy_above: int | None = None
+    at: Literal["crm_bulk", "crm_upload"] | None = None
     timeout_s: float = 20.0
     settle_s: float = 120.0
     accept: Literal["json", "pdf"] = "json"

@@ -150,7 +150,7 @@ class Endpoints:
         )
 
     def url(self, product: str, path: str, *, api_domain: str = "") -> str:
-        """The URL of `path` in `product`.
+        """The URL of `path` in `product`, or where CRM takes bulk jobs: `crm_bulk`, `crm_upload`.
 
         `api_domain` comes with the token and names the right host whatever was configured, except
         for Desk, which it never serves, and except where a prefix is overridden.
@@ -176,8 +176,9 @@ class Endpoints:
         hosts = DATA_CENTERS[self.data_center]
         match product:
             case "crm":
-                prefix = override or f"{_api(api_domain, hosts)}{_PREFIXES['crm']}"
-                return f"{prefix}/{self.crm_version}"
+                return f"{self._crm(api_domain)}/{self.crm_version}"
+            case "crm_bulk":
+                return f"{self._crm(api_domain)}/bulk/{self.crm_version}"
             case "crm_upload":
                 prefix = override or f"https://{hosts.crm_upload}/crm"
                 return f"{prefix}/{self.crm_version}"
@@ -185,6 +186,10 @@ class Endpoints:
                 return override or f"https://{hosts.desk}/api/v1"
             case _:
                 return override or f"{_api(api_domain, hosts)}{_PREFIXES[product]}"
+
+    def _crm(self, api_domain: str) -> str:
+        override = self.overrides.get("crm", "").rstrip("/")
+        return override or f"{_api(api_domain, DATA_CENTERS[self.data_center])}{_PREFIXES['crm']}"
 
 
 def _api(api_domain: str, hosts: DataCenter) -> str:

@@ -251,7 +251,9 @@ class ZohoHttp:
         return await self._wire.send(
             exchange,
             operation.method,
-            endpoints.url(operation.product, request.path, api_domain=token.api_domain),
+            endpoints.url(
+                operation.at or operation.product, request.path, api_domain=token.api_domain
+            ),
             params=params,
             json=request.json,
             headers=headers,

@@ -42,6 +42,7 @@ class CountingQuota:
     """Grants everything, and remembers what became of each permit."""
 
     taken: int = 0
+    weights: list[int] = field(default_factory=list)
     released: list[Told] = field(default_factory=list)
     given_back: int = 0
 
@@ -57,6 +58,7 @@ class CountingQuota:
         heavy: bool = False,
     ) -> Permit:
         self.taken += 1
+        self.weights.append(weight)
         return Permit(self.taken, product, org, lane, weight, 9e9, 9e9)
 
     async def release(self, permit: Permit, told: Told) -> Told:

@@ -37,6 +37,13 @@ def test_uploads_have_hosts_of_their_own() -> None:
     assert Endpoints("sa").url("crm_upload", "/upload") == "https://files.zoho.sa/crm/v8/upload"
 
 
+def test_bulk_jobs_stand_before_the_version() -> None:
+    eu = "https://www.zohoapis.eu"
+    assert Endpoints("us").url("crm_bulk", "/write", api_domain=eu) == f"{eu}/crm/bulk/v8/write"
+    own = Endpoints(crm_version="v7", overrides={"crm": "http://127.0.0.1:1/crm"})
+    assert own.url("crm_bulk", "/write", api_domain=eu) == "http://127.0.0.1:1/crm/bulk/v7/write"
+
+
 def test_there_are_ten() -> None:
     assert len(DATA_CENTERS) == 10
 
