@@ -87,10 +87,14 @@ class Table:
 
     def load(self, records: Iterable[Record]) -> None:
         """Put records in as they are, known to searches at once."""
+        loaded: dict[str, Record] = {}
         for record in records:
             record_id = str(record.setdefault(self.key, self._new_id()))
-            self._rows[record_id] = record
-            self._index[record_id] = copy.deepcopy(record)
+            loaded[record_id] = record
+        # What searches were still to learn of them is older than what was loaded.
+        self._pending = deque(change for change in self._pending if change[1] not in loaded)
+        self._rows |= loaded
+        self._index |= copy.deepcopy(loaded)
         self._changed()
 
     def searched(self) -> list[Record]:

@@ -134,13 +134,19 @@ class World:
 
     async def keep(self, path: Path) -> None:
         """Write the state file whenever something changed, until cancelled, and then once more."""
+        writing: asyncio.Future[None] | None = None
         try:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                await asyncio.to_thread(_write, path, self._kept())
+                writing = asyncio.ensure_future(asyncio.to_thread(_write, path, self._kept()))
+                await asyncio.shield(writing)
                 await asyncio.sleep(_SAVE_AFTER_S)
         finally:
+            if writing is not None:
+                # A thread cannot be cancelled: it would write into the same file, or win with
+                # an older state.
+                await asyncio.wait([writing])
             _write(path, self._kept())
 
     def _kept(self) -> bytes:
