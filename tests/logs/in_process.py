@@ -58,6 +58,8 @@ class InProcess:
 
     def _write(self, line: str) -> None:
         with self._lock:
+            if self._out.closed:
+                return  # said when pytest is already at its end
             self._out.write(line + "\n")
             self._out.flush()
             self.lines += line.count("\n") + 1

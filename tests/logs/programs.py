@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -37,7 +38,11 @@ class Held:
 
 
 class Programs:
-    """Keeps what programs say in `folder`, and the stacks that were started; until `stop`."""
+    """Keeps what programs say in `folder`, a file for each stream, until `stop`.
+
+    `newest` is the last program's name there, `tests` says by name which `test` was running when a
+    program started; `started` are the stacks, and `secrets` theirs.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -48,6 +53,8 @@ class Programs:
         self._copying: list[threading.Thread] = []
         self._count = 0
         self.newest = ""
+        self.test = ""
+        self.tests: dict[str, str] = {}
         self.started: set[Path] = set()
         self.secrets: set[Needle] = set()
 
@@ -112,16 +119,18 @@ class Programs:
             self.watch(Path(stack))
             self.started.add(Path(stack))
         self._count += 1
-        self.newest = f"{_name(args)}.{self._count}.log"
-        kept = self._folder / self.newest
-        with kept.open("ab") as file:
-            for stream in _STREAMS:
-                if given.get(stream) == subprocess.DEVNULL:
-                    given[stream] = file
+        self.newest = f"{_name(args)}.{self._count}"
+        self.tests[self.newest] = self.test
+        # A file for each: two streams in one would cut each other's lines.
+        kept = {name: self._folder / f"{self.newest}.{name}" for name in _STREAMS}
+        with ExitStack() as files:
+            for name in _STREAMS:
+                if given.get(name) == subprocess.DEVNULL:
+                    given[name] = files.enter_context(kept[name].open("ab"))
             begin(process, args, *more, **given)
-        for stream in _STREAMS:
-            if given.get(stream) == subprocess.PIPE:
-                self._pass_on(getattr(process, stream).fileno(), kept)
+        for name in _STREAMS:
+            if given.get(name) == subprocess.PIPE:
+                self._pass_on(getattr(process, name).fileno(), kept[name])
 
     def _pass_on(self, pipe: int, kept: Path) -> None:
         """Put ourselves between the program and whoever reads its pipe, who notices nothing."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from tests.end_to_end.leak_search import SHORTEST, Needle, search, texts
+from tests.end_to_end.leak_search import SHORTEST, Finding, Needle, search, texts
 from tests.logs.shapes import Match, shapes_in
 
 _WORD = re.compile(r"\w+")
@@ -40,7 +41,6 @@ class Place:
 @dataclass
 class Reading:
     lines: int = 0
-    files: Counter[str] = field(default_factory=Counter)
     places: list[Place] = field(default_factory=list)
 
     def told(self, most: int = 40) -> Iterator[str]:
@@ -60,58 +60,96 @@ def read(
     *,
     test_of: Callable[[str, int], str] = lambda _file, _line: "",
 ) -> Reading:
-    """Search all files below `folder`, which must hold some.
+    """Search all files below `folder`.
 
     `test_of` names the test that was running when a line of a file was written, if it is known.
     """
-    wanted = set(needles)
-    names = _by_first_word(needle.value for needle in wanted if needle.kind == "name")
-    reading = Reading()
-    found: dict[tuple[str, str, str, int], Place] = {}
-
-    def add(kind: str, form: str, file: str, number: int, line: str) -> None:
-        event, where = _described(line, names, kind)
-        place = Place(kind, form, file, number, event, where, test_of(file, number))
-        found.setdefault((kind, form, file, number), place)
-
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        file = str(path.relative_to(folder))
-        for number, line in enumerate(_lines(path), 1):
-            reading.files[file] += 1
-            for match in _matches(line, names):
-                add(match.kind, "text", file, number, line)
-    for kind, form, path, number, line in _exact(folder, wanted):
-        add(kind, form, str(path.relative_to(folder)), number, line)
-    reading.lines = reading.files.total()
-    reading.places = sorted(found.values(), key=lambda place: (place.file, place.line, place.kind))
-    return reading
+    return _Reader(folder, set(needles), test_of).read()
 
 
-def _exact(folder: Path, needles: set[Needle]) -> Iterator[tuple[str, str, Path, int, str]]:
-    """Values in every form in which a program may leave them: text, hexadecimal, base64, …"""
-    # An id is told by its look as text; the names are matched between borders of words.
-    long = {needle for needle in _escaped(needles) if len(needle.value) >= SHORTEST}
-    if not long or not any(path.stat().st_size for path in folder.rglob("*") if path.is_file()):
-        return
-    for finding in search([folder], long, integers=False):
+class _Reader:
+    def __init__(
+        self, folder: Path, needles: set[Needle], test_of: Callable[[str, int], str]
+    ) -> None:
+        self._folder, self._test_of = folder, test_of
+        self._names = _by_first_word(one.value for one in needles if one.kind == "name")
+        self._needles = {one for one in _escaped(needles) if _can_be_searched(one.value)}
+        self._found: dict[tuple[str, str, str, int], Place] = {}
+
+    def read(self) -> Reading:
+        paths = sorted(path for path in self._folder.rglob("*") if path.is_file())
+        lines = sum(map(self._read, paths))
+        if lines and self._needles:
+            for finding in search([self._folder], self._needles, integers=False):
+                self._locate(finding)
+        places = sorted(self._found.values(), key=lambda one: (one.file, one.line, one.kind))
+        return Reading(lines, places)
+
+    def _read(self, path: Path) -> int:
+        """Look at each line by itself; returns how many there are."""
+        lines = _lines(path)
+        for number, line in enumerate(lines, 1):
+            for match in self._matches(line):
+                self._add(match.kind, "text", path, number, line)
+        return len(lines)
+
+    def _matches(self, line: str) -> Iterator[Match]:
+        yield from shapes_in(line)
+        for word in _WORD.finditer(line):
+            for name in self._names.get(word[0], ()):
+                end = word.start() + len(name)
+                if line.startswith(name, word.start()) and not _WORD.match(line, end):
+                    yield Match("name", word.start(), end)
+
+    def _locate(self, finding: Finding) -> None:
+        """The lines of what was found in a file, in whatever form a program may leave it."""
         if (finding.kind, finding.encoding) == ("name", "text"):
-            continue
-        forms = {
-            form
-            for needle in long
-            if needle.kind == finding.kind
-            for encoding, form in texts(needle.value)
-            if encoding == finding.encoding
-        }
+            return  # found line by line, between borders of words
+        forms = self._forms[finding.kind, finding.encoding]
         for number, line in enumerate(_lines(finding.path), 1):
-            if any(form in line.encode(errors="surrogateescape") for form in forms):
-                yield finding.kind, finding.encoding, finding.path, number, line
+            raw = line.encode(errors="surrogateescape")
+            if any(form in raw for form in forms):
+                self._add(finding.kind, finding.encoding, finding.path, number, line)
 
+    @cached_property
+    def _forms(self) -> dict[tuple[str, str], set[bytes]]:
+        forms: dict[tuple[str, str], set[bytes]] = defaultdict(set)
+        for needle in self._needles:
+            for encoding, form in texts(needle.value):
+                forms[needle.kind, encoding].add(form)
+        return forms
 
-def _lines(path: Path) -> list[str]:
-    # Not splitlines(): it also splits at characters that are no ends of lines in a log.
-    lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
-    return lines if lines[-1] else lines[:-1]
+    def _add(self, kind: str, form: str, path: Path, number: int, line: str) -> None:
+        file = str(path.relative_to(self._folder))
+        if (kind, form, file, number) not in self._found:
+            event, where = self._described(line)
+            place = Place(kind, form, file, number, event, where, self._test_of(file, number))
+            self._found[kind, form, file, number] = place
+
+    def _described(self, line: str) -> tuple[str, str]:
+        """The event of a line of ours and the fields in which something lies, if they may be
+        told."""
+        try:
+            logged = json.loads(line)
+        except ValueError:
+            return "", ""
+        if not isinstance(logged, dict):
+            return "", ""
+        # The event has a place of its own, of which more is said when it is not told.
+        values = {key: value for key, value in logged.items() if key != "event"}
+        where = [
+            _NOT_TOLD if self._holds(key) else key
+            for key, value in values.items()
+            if self._holds(key) or self._holds(json.dumps(value, ensure_ascii=False))
+        ]
+        event = str(logged.get("event", ""))
+        return _NOT_TOLD if self._holds(event) else event, " ".join(where)
+
+    def _holds(self, text: str) -> bool:
+        if any(True for _ in self._matches(text)):
+            return True
+        raw = text.encode(errors="surrogateescape")
+        return any(form in raw for forms in self._forms.values() for form in forms)
 
 
 def _escaped(needles: set[Needle]) -> set[Needle]:
@@ -131,29 +169,12 @@ def _by_first_word(names: Iterable[str]) -> Names:
     return found
 
 
-def _matches(line: str, names: Names) -> Iterator[Match]:
-    yield from shapes_in(line)
-    for word in _WORD.finditer(line):
-        for name in names.get(word[0], ()):
-            end = word.start() + len(name)
-            if line.startswith(name, word.start()) and not _WORD.match(line, end):
-                yield Match("name", word.start(), end)
+def _can_be_searched(value: str) -> bool:
+    # Some letters have the byte of a line break in UTF-16, which the search takes no pattern with.
+    return len(value) >= SHORTEST and not any(b"\n" in form for _, form in texts(value))
 
 
-def _described(line: str, names: Names, kind: str) -> tuple[str, str]:
-    """The event of a line of ours and the fields in which it lies, if they can be told."""
-    try:
-        logged = json.loads(line)
-    except ValueError:
-        return "", ""
-    if not isinstance(logged, dict):
-        return "", ""
-    where = [
-        str(name)
-        for name, value in logged.items()
-        if any(match.kind == kind for match in _matches(json.dumps(value), names))
-    ]
-    event = str(logged.get("event", ""))
-    told = _NOT_TOLD if any(True for _ in _matches(event, names)) else event
-    keys = [_NOT_TOLD if any(True for _ in _matches(key, names)) else key for key in where]
-    return told, " ".join(keys)
+def _lines(path: Path) -> list[str]:
+    # Not splitlines(): it also splits at characters that are no ends of lines in a log.
+    lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
+    return lines if lines[-1] else lines[:-1]

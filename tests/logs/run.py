@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from bisect import bisect_right
@@ -15,7 +16,6 @@ import pytest
 import structlog
 
 from deploy.local.stack import Stack
-from services.zoho_sandbox.settings import SandboxSettings
 from tests.contract.plugin import VARIABLE
 from tests.end_to_end.leak_search import Needle
 from tests.logs import values
@@ -29,17 +29,22 @@ TEST_STACK: Final = ROOT / ".run" / "test"
 
 IN_PROCESS, PROGRAMS, CAPTURED, STACKS = "in-process.log", "programs", "captured", "stacks"
 
-PLANTED: Final = {
-    "email": "planted.person@example.org",
-    "token": "1000.b0b5c0ffeeb0b5c0ffee.0123456789abcdef",
-    "Zoho id": "4600000000099999973",
-    "name": "Planta Personova",
-    "secret": "planted-s3cret-0f-nobody",
-}
 # Redaction takes out the others.
 REDACTED_NOT: Final = frozenset({"name", "secret"})
 Planted = tuple[Callable[[Place], bool], Set[str]]
 _PROGRAM = "import sys; print(sys.stdin.read())"
+
+
+def made_up() -> dict[str, str]:
+    """A value of every kind that nobody has, another one each time: runs may read each other."""
+    number = 10**16 + secrets.randbelow(10**16)
+    return {
+        "email": f"planted.{number}@example.org",
+        "token": f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}",
+        "Zoho id": f"46{number}",
+        "name": f"Planta P{secrets.token_hex(4)}",
+        "secret": f"planted-{secrets.token_hex(16)}",
+    }
 
 
 class Run:
@@ -50,6 +55,7 @@ class Run:
         self._in_process = InProcess(self._kept / IN_PROCESS)
         self._programs = Programs(self._kept / PROGRAMS)
         self._patch = pytest.MonkeyPatch()
+        self._planted = made_up()
         self._secrets: set[str] = set()
         self._tests: list[tuple[int, str]] = []
 
@@ -68,6 +74,7 @@ class Run:
     def begin(self, test: str) -> None:
         self._in_process.between_tests()
         self._tests.append((self._in_process.lines, test))
+        self._programs.test = test
 
     def ended(self, report: pytest.TestReport) -> None:
         """Keep what pytest caught in one phase of a test, from this process and its children.
@@ -112,27 +119,26 @@ class Run:
 
         In a line of this process only what redaction cannot know: the rest it takes out.
         """
-        values_of_all = " ".join(PLANTED.values())
-        pydantic.SecretStr(PLANTED["secret"])
-        structlog.get_logger().info("planted by the last test", sample=values_of_all)
+        line = " ".join(self._planted.values())
+        structlog.get_logger().info("planted by the last test", sample=line)
         number = self._in_process.lines
 
         stack = self.folder / "planted"
         (stack / "logs").mkdir(parents=True)
         self._programs.watch(stack)
-        (stack / "logs" / "service.1.log").write_text(values_of_all + "\n")
+        (stack / "logs" / "service.1.log").write_text(line + "\n")
 
         subprocess.run(
             [sys.executable, "-ISc", _PROGRAM],
-            input=values_of_all.encode(),
+            input=line.encode(),
             capture_output=True,
             check=True,
         )
-        program = f"{PROGRAMS}/{self._programs.newest}"
+        program = f"{PROGRAMS}/{self._programs.newest}."
         return {
             IN_PROCESS: (lambda one: (one.file, one.line) == (IN_PROCESS, number), REDACTED_NOT),
-            PROGRAMS: (lambda one: one.file == program, PLANTED.keys()),
-            STACKS: (lambda one: one.file.startswith(f"{STACKS}/planted."), PLANTED.keys()),
+            PROGRAMS: (lambda one: one.file.startswith(program), self._planted.keys()),
+            STACKS: (lambda one: one.file.startswith(f"{STACKS}/planted."), self._planted.keys()),
         }
 
     def _gather(self) -> list[str]:
@@ -154,18 +160,19 @@ class Run:
         if record.exists():
             with record.open("rb") as lines:
                 yield from values.recorded(lines)
-        for text in self._secrets | _of_the_sandbox():
+        for text in self._secrets:
             yield from values.secret(text)
+        yield from values.of_the_sandbox()
         yield from self._programs.secrets
         yield from values.given_in((ROOT / "tests").rglob("*.py"))
-        yield from (Needle(kind, value) for kind, value in PLANTED.items())
+        yield from (Needle(kind, value) for kind, value in self._planted.items())
 
     def _collect_secrets(self) -> None:
-        init, secrets = pydantic.SecretStr.__init__, self._secrets
+        init, heard = pydantic.SecretStr.__init__, self._secrets
 
         def made(secret: pydantic.SecretStr, value: str) -> None:
             init(secret, value)
-            secrets.add(value)
+            heard.add(value)
 
         self._patch.setattr(pydantic.SecretStr, "__init__", made)
 
@@ -175,13 +182,6 @@ class Run:
             return self._tests[at][1] if at >= 0 else ""
         if file.startswith(f"{CAPTURED}/"):
             return self._tests[int(Path(file).name.split(".")[0]) - 1][1]
+        if file.startswith(f"{PROGRAMS}/"):
+            return self._programs.tests.get(Path(file).stem, "")
         return ""
-
-
-def _of_the_sandbox() -> set[str]:
-    """Its defaults, which are made before anybody listens."""
-    settings = SandboxSettings()
-    return {
-        settings.client_secret.get_secret_value(),
-        settings.refresh_token.get_secret_value(),
-    }

@@ -4,7 +4,8 @@
   them, with ids, emails, names, phone numbers and texts. Tokens are not recorded; their shape is
   enough.
 - Every `SecretStr` that was made in this process: settings, passwords, client secrets.
-- The settings of every stack that was started.
+- The secrets and settings of every stack that was started, and what a sandbox has by default,
+  its organizations included: they are the only ids told by their value and not by their length.
 - Names that the tests' own sources give to people: `full_name="…"`, `"last_name": "…"`.
 
 Rules on what is telling: an id has 15 digits or more; an email, phone number or secret at least
@@ -23,6 +24,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deploy.local.stack import Stack
+from services.zoho_sandbox.settings import SandboxSettings
 from tests.end_to_end.leak_search import SHORTEST, Needle
 from tests.end_to_end.secrets_of import SECRET_SETTINGS
 from tests.end_to_end.secrets_of import secrets as secrets_of_settings
@@ -43,6 +45,7 @@ _EMAIL: Final = re.compile(r"[^\s@<>\"'(),:;]{1,64}@[^\s@<>\"'(),:;]{1,255}\.[a-
 _GIVEN: Final = re.compile(
     rf"[\"']?\b({'|'.join(sorted(_NAMES))})[\"']?\s*[:=]\s*[\"']([^\"'{{}}\n]+)[\"']", re.IGNORECASE
 )
+_TELLING: Final = 80  # characters of a text; a transcript has ten thousands
 _PLAIN_WORD: Final = re.compile(r"[a-z]+")
 
 
@@ -76,14 +79,13 @@ def _of_text(key: str, text: str) -> Iterator[Needle]:
     yield from (Needle("Zoho id", found) for found in _ID.findall(text))
     if "@" in text:
         yield from (Needle("email", found) for found in _EMAIL.findall(text))
-    if key in _NAMES:
-        yield from name(text)
-    elif key in _PHONES and len(text) >= SHORTEST:
-        yield Needle("phone", text)
-    elif key in _TEXTS:
-        for line in text.splitlines():
-            if len(line.strip()) >= 12 and " " in line.strip():
-                yield Needle("text", line.strip())
+    for line in map(str.strip, text.splitlines()):
+        if key in _NAMES:
+            yield from name(line)
+        elif key in _PHONES and len(line) >= SHORTEST:
+            yield Needle("phone", line)
+        elif key in _TEXTS and len(line) >= 12 and " " in line:
+            yield Needle("text", line[:_TELLING].rstrip())
 
 
 def name(text: str) -> Iterator[Needle]:
@@ -104,7 +106,7 @@ def secret(text: str) -> Iterator[Needle]:
     """Of a URL its password, of a key ring its keys, of a list each entry, else the text itself."""
     if "://" in text:
         text = urlsplit(text).password or ""
-    for entry in text.split(","):
+    for entry in re.split(r"[,\n]", text):
         for part in {entry, entry.partition(":")[2]}:
             if len(part) >= SHORTEST and not _PLAIN_WORD.fullmatch(part):
                 yield Needle("secret", part)
@@ -124,3 +126,12 @@ def of_stack(folder: Path) -> Iterator[Needle]:
     for value in stack.env.values():
         if "://" in value:
             yield from secret(value)
+
+
+def of_the_sandbox() -> Iterator[Needle]:
+    """What a sandbox has by default; made before anybody listens."""
+    settings = SandboxSettings()
+    for text in (settings.client_secret, settings.refresh_token):
+        yield from secret(text.get_secret_value())
+    for number in (settings.organization_id, settings.desk_org_id, settings.desk_department_id):
+        yield Needle("Zoho id", number)
