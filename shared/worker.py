@@ -149,6 +149,7 @@ async def worker_parts(
         endpoints = Endpoints.of(settings, organization_ids)
         limits = limits_from(settings, endpoints.zone)
         quota = Quota(pool, limits, observe=seen.decided)
+        await quota.warm_up(2)
         forecast = QuotaForecast(pool, limits, called=quota.called, observe=seen.forecast)
         health.before_scrape("forecast", forecast.refresh)
         http = ZohoHttp(

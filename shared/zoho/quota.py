@@ -15,8 +15,12 @@ import asyncpg
 
 from shared.errors import RateLimited
 from shared.storage.pool import is_down, unavailable_when_down
+from shared.zoho import quota_ledger as ledger
 from shared.zoho.lanes import Lane
+from shared.zoho.quota_ledger import Told, Wanted
 from shared.zoho.quota_limits import Limits
+
+__all__ = ["Decision", "Permit", "Quota", "Told"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,21 +56,6 @@ class Permit:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What an answer of Zoho's said about its quota.
-
-    `limit`: the limit that refused the call (minute, day, concurrency), with the `wait_s` that
-    Zoho named or its table says. `credits_*`: of the day, from headers, and when they come back.
-    """
-
-    limit: str | None = None
-    wait_s: float = 0.0
-    credits_limit: int | None = None
-    credits_left: int | None = None
-    resets_in_s: float | None = None
-
-
-@dataclass(frozen=True)
 class Decision:
     """One decision of the ledger, for metrics. `waited_s` since the caller asked."""
 
@@ -77,18 +66,6 @@ class Decision:
     waited_s: float
     calls_left: int | None
     credits_left: int | None
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A call that wants a permit, as its caller described it."""
-
-    org: str
-    product: str
-    lane: Lane
-    weight: int
-    heavy: bool
-    deadline_s: float
 
 
 class Quota:
@@ -114,6 +91,12 @@ class Quota:
         # One waiter a lane asks for all in this process: the others would only ask in vain.
         self._turns: defaultdict[tuple[str, str, Lane], asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    async def warm_up(self, connections: int) -> None:
+        """Let the first decisions be as fast as later ones. Raises Unavailable as `take` does."""
+        product, limits = next(iter(self._limits.items()))
+        with unavailable_when_down():
+            await ledger.warm_up(self._pool, connections, product, limits)
+
     async def take(
         self,
         org: str,
@@ -137,16 +120,17 @@ class Quota:
         self.called.add((org, product))
         turn = self._turns[org, product, lane]
         try:
-            await asyncio.wait_for(turn.acquire(), max(self._patience_s, 1.0))
+            async with asyncio.timeout(max(self._patience_s, 1.0)):
+                await turn.acquire()
         except TimeoutError:
             raise self._refused(product, "concurrency", self._patience_s) from None
         try:
-            wanted = _Wanted(org, product, lane, weight, heavy, deadline_s)
+            wanted = Wanted(org, product, lane, weight, heavy, deadline_s)
             return await self._take(wanted, timeout_s, began)
         finally:
             turn.release()
 
-    async def _take(self, wanted: _Wanted, timeout_s: float, began: float) -> Permit:
+    async def _take(self, wanted: Wanted, timeout_s: float, began: float) -> Permit:
         org, product, lane = wanted.org, wanted.product, wanted.lane
         while True:
             # Before asking, so that ours runs out before PostgreSQL's does.
@@ -180,29 +164,9 @@ class Quota:
             # A little late and uneven, so that replicas do not ask in step.
             await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
 
-    async def _decide(self, wanted: _Wanted) -> Any:
-        limits = self._limits[wanted.product]
+    async def _decide(self, wanted: Wanted) -> Any:
         with unavailable_when_down():
-            return await self._pool.fetchrow(
-                """
-                SELECT permit, wait_s, used_up, calls_left, credits_left FROM relay.take_permit(
-                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-                """,
-                wanted.org,
-                wanted.product,
-                wanted.lane.value,
-                limits.shares[wanted.lane],
-                limits.unpaced[wanted.lane],
-                wanted.weight,
-                wanted.heavy,
-                limits.calls,
-                limits.window_s,
-                limits.in_flight,
-                limits.heavy_in_flight,
-                limits.credits,
-                limits.zone,
-                wanted.deadline_s,
-            )
+            return await ledger.decide(self._pool, wanted, self._limits[wanted.product])
 
     async def release(self, permit: Permit, told: Told) -> Told:
         """The request was written: it counts for one window from now, answered or not.
@@ -214,21 +178,15 @@ class Quota:
         permit.spent = True
         try:
             async with asyncio.timeout(_RELEASE_WITHIN_S), self._pool.acquire() as connection:
-                await connection.execute(
-                    "SELECT relay.permit_answered($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                    permit.id,
-                    limits.window_s,
-                    permit.org,
-                    permit.product,
-                    told.limit is None,
-                    limits.credits,
-                    told.credits_limit,
-                    told.credits_left,
-                    told.resets_in_s,
-                    limits.zone,
+                await ledger.note_answer(
+                    connection, permit.id, permit.org, permit.product, told, limits
                 )
-                if told.limit is not None:
-                    return await self._refuse(connection, permit, told, limits)
+                if told.limit is None:
+                    return told
+                row = await ledger.note_refusal(
+                    connection, permit.org, permit.product, told, limits
+                )
+                return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
         except Exception as error:
             self._not_noted(error)
         return told
@@ -240,21 +198,9 @@ class Quota:
         permit.spent = True
         try:
             async with asyncio.timeout(_RELEASE_WITHIN_S):
-                await self._pool.execute("SELECT relay.return_permit($1)", permit.id)
+                await ledger.note_nothing_written(self._pool, permit.id)
         except Exception as error:
             self._not_noted(error)
-
-    async def _refuse(self, connection: Any, permit: Permit, told: Told, limits: Limits) -> Told:
-        row = await connection.fetchrow(
-            "SELECT used_up, wait_s FROM relay.quota_refused($1, $2, $3, $4, $5, $6)",
-            permit.org,
-            permit.product,
-            told.limit,
-            told.wait_s,
-            limits.refusal_patience_s,
-            1800.0,
-        )
-        return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
 
     def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
         return RateLimited(

@@ -59,6 +59,17 @@ async def test_no_more_calls_than_the_window_allows(ledger_pool: asyncpg.Pool) -
     assert 55 < error.retry_after_s <= 60
 
 
+async def test_what_warms_the_ledger_up_counts_for_nothing(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, calls=1, credits=1))
+
+    await quota.warm_up(100)
+
+    assert ledger_pool.get_idle_size() == ledger_pool.get_max_size()
+    assert await ledger_pool.fetchval("SELECT count(*) FROM relay.permits") == 0
+    assert await ledger_pool.fetchval("SELECT count(*) FROM relay.quota_spent") == 0
+    await take(quota)
+
+
 async def test_replicas_share_one_count(ledger_pool: asyncpg.Pool) -> None:
     limits = replace(OPEN, calls=10)
     replicas = [quota_of(ledger_pool, limits) for _ in range(4)]
