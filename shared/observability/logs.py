@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
-import orjson
 import structlog
 
 from shared.errors import IntegrationError
-from shared.observability.redaction import masked, redacted
+from shared.observability.redaction import masked, rendered
 
+_LEVELS = {"warn": "warning", "exception": "error"}
 _FRAMES = 12  # of a traceback, the innermost
 _FOREIGN_TEXT = 200  # characters kept of a library's own message
 _OURS = ("shared", "services")
@@ -33,20 +34,8 @@ def configure(service: str, level: str = "INFO", *, stream: TextIO | None = None
     out = stream or sys.stdout
     floor = logging.getLevelNamesMapping()[level]
 
-    def add_service(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        event["service"] = service
-        return event
-
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            add_service,
-            _describe_error,
-            _redact,
-            _render,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, _Line(service)],
         wrapper_class=structlog.make_filtering_bound_logger(floor),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,  # tests configure again
@@ -99,23 +88,29 @@ def _places(traceback: TracebackType | None) -> list[str]:
     return places[-_FRAMES:]
 
 
-def _describe_error(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    raised = event.pop("exc_info", None)
+class _Line:
+    """The last step of every line, in one function: there is one line for each message."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __call__(self, _: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        if "exc_info" in event:
+            _describe_error(event)
+        event["level"] = _LEVELS.get(method, method)
+        event["time"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        event["service"] = self._service
+        return rendered(event).decode()
+
+
+def _describe_error(event: MutableMapping[str, Any]) -> None:
+    raised = event.pop("exc_info")
     if raised is True:
         raised = sys.exc_info()[1]
     elif isinstance(raised, tuple):
         raised = raised[1]
     if isinstance(raised, BaseException):
         event.update(describe(raised))
-    return event
-
-
-def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {key: redacted(key, value) for key, value in event.items()}
-
-
-def _render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=lambda value: type(value).__name__).decode()
 
 
 class _Standard(logging.Handler):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 REDACTED = "[redacted]"
 
@@ -25,7 +28,44 @@ _MASKS = re.compile(
     r"|(?P<id>(?<!\d)\d{15,19}(?!\d))"  # how Zoho's ids look
 )
 _DIGITS = re.compile(r"\d{15}|1000\.")
+_EVERY_DIGIT_0 = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(
+    range(128, 256)
+)
 _ZOHO_ID_FLOOR = 10**14
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def rendered(event: Mapping[str, Any]) -> bytes:
+    """The event as JSON, with what a line must not hold taken out."""
+    # Most lines hold nothing to take out, and one look over the whole line tells so.
+    if _are_harmless(tuple(event)) and _PLAIN.issuperset(map(type, event.values())):
+        try:
+            line = orjson.dumps(event)
+        except TypeError:  # a number too large for JSON here: taken out below
+            pass
+        else:
+            if _is_harmless(line):
+                return line
+    return orjson.dumps(
+        {key: redacted(key, value) for key, value in event.items()},
+        default=lambda value: type(value).__name__,
+    )
+
+
+def _is_harmless(line: bytes) -> bool:
+    return (
+        b"@" not in line
+        and b"//" not in line
+        and b"1000." not in line
+        and line.isascii()
+        # Fifteen digits in a row; a regular expression takes ten times as long to look for them.
+        and b"000000000000000" not in line.translate(_EVERY_DIGIT_0)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _are_harmless(keys: tuple[str, ...]) -> bool:
+    return not any(map(_is_secret, keys))
 
 
 def masked(text: str) -> str:
