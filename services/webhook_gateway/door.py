@@ -47,6 +47,15 @@ class Told(NamedTuple):
     webhook_id: str = ""
 
 
+class Outcome(NamedTuple):
+    """How one request ended; `org` is one of ours, or empty."""
+
+    org: str
+    told: list[Told]
+    duration_s: float
+    status: int
+
+
 class _Series(dict[Key, Metric]):
     """Time series by labels, looked up once: prometheus_client takes its time over it."""
 
@@ -82,6 +91,7 @@ class Door:
             )
         )
         self._orgs = orgs
+        self._untold: list[Outcome] = []
         self._log = structlog.get_logger().bind(product=source.product)
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -101,7 +111,7 @@ class Door:
             self._log.exception("webhook failed")
             told = [Told("internal_error")]
             response = web.Response(status=500)
-        self._tell(org, told, time.perf_counter() - started, response.status)
+        self._tell_soon(Outcome(org, told, time.perf_counter() - started, response.status))
         return response
 
     async def greet(self, request: web.Request) -> web.Response:
@@ -116,10 +126,22 @@ class Door:
         if not events:
             return [Told("no_event")]
         # All are begun before the first is waited for: they are stored together.
-        begun = [await self._acceptance.begin(org, self.product, event) for event in events]
+        begun = [self._acceptance.begin(org, self.product, event) for event in events]
         return [_told(event, await accepted) for event, accepted in zip(events, begun, strict=True)]
 
-    def _tell(self, org: str, told: list[Told], duration_s: float, status: int) -> None:
+    def _tell_soon(self, outcome: Outcome) -> None:
+        """What is stored together is answered first, and then told together, in half the time."""
+        self._untold.append(outcome)
+        if len(self._untold) == 1:
+            asyncio.get_running_loop().call_soon(self._tell_all)
+
+    def _tell_all(self) -> None:
+        outcomes, self._untold = self._untold, []
+        for outcome in outcomes:
+            self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        org, told, duration_s, status = outcome
         self._durations[org].observe(duration_s)
         for one in told:
             self._counts[one.outcome, org].inc()

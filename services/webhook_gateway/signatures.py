@@ -35,6 +35,8 @@ def signed_text(pairs: Pairs, body: bytes) -> bytes:
 
 
 def _signed_texts(query: str, form: Pairs | None, body: bytes) -> list[bytes]:
+    if form is None and not query:
+        return [body]
     raw = b"" if form is not None else body
     decoded = signed_text(parse_pairs(query) + (form or []), raw)
     if form is not None or not ("%" in query or "+" in query):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -17,9 +16,23 @@ from shared.messaging.grouper import Grouper
 from shared.messaging.letter import SEALED, Letter, place_of
 from shared.storage.pool import unavailable_when_down
 
+# With the types in which a group of them is given as arrays.
+COLUMNS: Final[Mapping[str, str]] = {
+    "id": "uuid",
+    "org": "text",
+    "exchange": "text",
+    "routing_key": "text",
+    "message_id": "text",
+    "body": "bytea",
+    "sealed": "boolean",
+    "mandatory": "boolean",
+    "properties": "text",
+}
+_ARRAYS: Final = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(COLUMNS.values(), 1))
+_GIVEN: Final = f"unnest({_ARRAYS}) AS r ({', '.join(COLUMNS)})"
 
-@dataclass(frozen=True, slots=True)
-class Row:
+
+class Row(NamedTuple):
     """An outbox row: the letter as it goes out, and the body as it is stored."""
 
     id: UUID
@@ -42,17 +55,7 @@ class Outbox:
         self._vault = vault
         self._lease_s = lease_s
         self._marks: Grouper[UUID, None] = Grouper("mark published", self._mark, gather_s=0.02)
-        self._insert_sql = f"""
-            INSERT INTO {schema}.outbox (id, org, exchange, routing_key, message_id, body, sealed,
-                                         mandatory, properties, leased_until)
-            SELECT r.id, r.org, r.exchange, r.routing_key, r.message_id, r.body, r.sealed,
-                   r.mandatory, r.properties::jsonb, clock_timestamp() + make_interval(secs => $10)
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[],
-                        $7::boolean[], $8::boolean[], $9::text[])
-                 AS r (id, org, exchange, routing_key, message_id, body, sealed, mandatory,
-                       properties)
-            ON CONFLICT (id) DO NOTHING
-            """  # noqa: S608
+        self._insert_sql = insert_sql(schema, _GIVEN, lease="$10")
         self._mark_sql = f"""
             UPDATE {schema}.outbox SET published_at = clock_timestamp() WHERE id = ANY ($1::uuid[])
             """  # noqa: S608
@@ -78,20 +81,11 @@ class Outbox:
         self, connection: asyncpg.pool.PoolConnectionProxy, rows: Sequence[Row], *, keep: bool
     ) -> None:
         """Write rows inside the caller's transaction. `keep`: this process publishes them."""
-        letters = [row.letter for row in rows]
-        await connection.execute(
-            self._insert_sql,
-            [row.id for row in rows],
-            [row.org for row in rows],
-            [letter.exchange for letter in letters],
-            [letter.routing_key for letter in letters],
-            [letter.message_id for letter in letters],
-            [row.stored for row in rows],
-            [row.sealed for row in rows],
-            [letter.mandatory for letter in letters],
-            [_properties(letter) for letter in letters],
-            self._lease_s if keep else 0.0,
-        )
+        await connection.execute(self._insert_sql, *columns(rows), self.lease_s(keep=keep))
+
+    def lease_s(self, *, keep: bool) -> float:
+        """How long the relay leaves new rows alone: their own process publishes those it keeps."""
+        return self._lease_s if keep else 0.0
 
     def mark(self, row_id: UUID) -> asyncio.Future[None]:
         """The broker has it. Fails as `Unavailable`; then it may be published once more."""
@@ -131,6 +125,37 @@ class Outbox:
             **_from_properties(record["properties"]),
         )
         return Row(record["id"], record["org"], letter, stored, sealed)
+
+
+def insert_sql(schema: str, source: str, *, lease: str) -> str:
+    """`INSERT` of what `source` holds: rows called `r` with the columns of `COLUMNS`.
+
+    Args:
+        lease: the parameter (`$10`) with `Outbox.lease_s`.
+    """
+    return f"""
+        INSERT INTO {schema}.outbox ({", ".join(COLUMNS)}, leased_until)
+        SELECT r.id, r.org, r.exchange, r.routing_key, r.message_id, r.body, r.sealed, r.mandatory,
+               r.properties::jsonb, clock_timestamp() + make_interval(secs => {lease})
+        FROM {source}
+        ON CONFLICT (id) DO NOTHING
+        """  # noqa: S608
+
+
+def columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+    """The rows, column by column, in the order of `COLUMNS`."""
+    letters = [row.letter for row in rows]
+    return (
+        [row.id for row in rows],
+        [row.org for row in rows],
+        [letter.exchange for letter in letters],
+        [letter.routing_key for letter in letters],
+        [letter.message_id for letter in letters],
+        [row.stored for row in rows],
+        [row.sealed for row in rows],
+        [letter.mandatory for letter in letters],
+        [_properties(letter) for letter in letters],
+    )
 
 
 def sealed_header(letter: Letter) -> dict[str, Any]:

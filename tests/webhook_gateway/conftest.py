@@ -128,11 +128,11 @@ class Gateway:
         opened = [await self.vault.open(row["body"], place_of(row["message_id"])) for row in rows]
         return [WebhookReceived.model_validate_json(body) for body in opened]
 
-    async def stored_bodies(self) -> list[str]:
+    async def stored_payloads(self) -> list[dict[str, Any]]:
+        """What is kept of the webhooks themselves."""
         rows = await self.pool.fetch("SELECT id, body FROM gateway.webhooks ORDER BY received_at")
-        return [
-            await self.vault.open(row["body"], f"gateway.webhooks.body:{row['id']}") for row in rows
-        ]
+        opened = [await self.vault.open(row["body"], place_of(str(row["id"]))) for row in rows]
+        return [WebhookReceived.model_validate_json(body).payload for body in opened]
 
     def count(self, product: str, outcome: str, org: str = "default") -> float:
         return (

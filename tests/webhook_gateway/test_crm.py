@@ -30,7 +30,7 @@ async def test_secrets_are_not_kept(gateway: Gateway) -> None:
     await gateway.post("crm", json.dumps(NOTICE))
 
     [received] = await gateway.passed_on()
-    kept = json.dumps(received.payload) + "".join(await gateway.stored_bodies())
+    kept = json.dumps([received.payload, await gateway.stored_payloads()])
     assert CHANNEL_TOKEN not in kept
     assert "in-the-url" not in kept
 

@@ -28,7 +28,7 @@ async def test_an_event_is_stored_sealed_and_passed_on(gateway: Gateway) -> None
     assert received.event_time is not None
     assert received.event_time.isoformat() == "2026-01-31T10:00:00-07:00"
     assert received.payload == RENEWED
-    assert [json.loads(body) for body in await gateway.stored_bodies()] == [RENEWED]
+    assert await gateway.stored_payloads() == [RENEWED]
     [row] = await gateway.pool.fetch(
         """
         SELECT o.message_id, o.properties, w.*, o.body AS sent

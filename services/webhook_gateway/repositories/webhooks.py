@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.messaging.outbox import Outbox, Row
+from shared.messaging.outbox import COLUMNS, Outbox, Row, columns, insert_sql
 from shared.storage.retention import Rule
 
 SCHEMA: Final = "gateway"
@@ -17,22 +17,69 @@ SCHEMA: Final = "gateway"
 _DAY_S: Final = 86_400.0
 
 
+_LEASE: Final = f"${len(COLUMNS) + 1}"
+_OWN_COLUMNS: Final = {
+    "product": "text",
+    "event": "text",
+    "by_body": "boolean",
+    "mac": "bytea",
+    "received_at": "timestamptz",
+}
+
+
+def _store_sql() -> str:
+    own = enumerate(_OWN_COLUMNS.values(), len(COLUMNS) + 2)
+    arrays = [
+        *(f"${n}::{type_}[]" for n, type_ in enumerate(COLUMNS.values(), 1)),
+        *(f"${n}::{type_}[]" for n, type_ in own),
+    ]
+    send = insert_sql(SCHEMA, "item r JOIN stored USING (id)", lease=_LEASE)
+    return f"""
+        WITH item AS (
+            SELECT * FROM unnest({", ".join(arrays)}) AS i ({", ".join([*COLUMNS, *_OWN_COLUMNS])})
+        ), opened AS (
+            INSERT INTO relay.open_webhooks (org, product, body_mac, webhook_id)
+            SELECT org, product, mac, id FROM item WHERE by_body
+            ON CONFLICT DO NOTHING
+            RETURNING webhook_id
+        ), stored AS (
+            INSERT INTO gateway.webhooks (id, org, product, event, event_mac, body, received_at)
+            SELECT id, org, product, event, CASE WHEN NOT by_body THEN mac END, body, received_at
+            FROM item
+            WHERE NOT by_body OR id IN (SELECT webhook_id FROM opened)
+            ON CONFLICT DO NOTHING
+            RETURNING id
+        ), sent AS (
+            {send}
+        )
+        SELECT id FROM stored
+        """  # noqa: S608
+
+
+_STORE: Final = _store_sql()
+
+
 class NewWebhook(NamedTuple):
-    """A webhook about to be stored, and the outbox row that passes it on.
+    """A webhook about to be stored, and the outbox row that passes it on, whose body is kept.
 
     `macs`, one per key in use, the writing one first, are of the event's id or, where Zoho gave
     none (`by_body`), of the body.
     """
 
-    id: UUID
-    org: str
+    outbox: Row
     product: str
     event: str
     by_body: bool
     macs: list[bytes]
-    body: bytes
     received_at: datetime
-    outbox: Row
+
+    @property
+    def id(self) -> UUID:
+        return self.outbox.id
+
+    @property
+    def org(self) -> str:
+        return self.outbox.org
 
 
 def retention(*, bodies_s: float = 7 * _DAY_S, ids_s: float = 190 * _DAY_S) -> list[Rule]:
@@ -63,62 +110,33 @@ class Webhooks:
         self._outbox = outbox
 
     async def store(self, webhooks: Sequence[NewWebhook], *, keep: bool) -> list[bool]:
-        """Store those that are new, each with its outbox row, in one transaction.
+        """Store those that are new, each with its outbox row, in one statement.
 
         Returns which were new, in order. `keep`: this process publishes them; else the relay does.
         """
         # In the order of their keys, so that replicas that store the same ones wait for each other
         # instead of blocking each other.
         ordered = sorted(webhooks, key=lambda webhook: (webhook.by_body, webhook.macs[0]))
-        async with self._pool.acquire() as connection, connection.transaction():
-            if any(len(webhook.macs) > 1 for webhook in ordered):
-                known = await self._known_by_older_keys(connection, ordered)
-                ordered = [webhook for webhook in ordered if webhook.id not in known]
-            new = await self._insert(connection, ordered)
-            rows = [webhook.outbox for webhook in ordered if webhook.id in new]
-            if rows:
-                await self._outbox.insert(connection, rows, keep=keep)
+        if any(len(webhook.macs) > 1 for webhook in ordered):
+            known = await self._known_by_older_keys(ordered)
+            ordered = [webhook for webhook in ordered if webhook.id not in known]
+        found = await self._pool.fetch(
+            _STORE,
+            *columns([webhook.outbox for webhook in ordered]),
+            self._outbox.lease_s(keep=keep),
+            [webhook.product for webhook in ordered],
+            [webhook.event for webhook in ordered],
+            [webhook.by_body for webhook in ordered],
+            [webhook.macs[0] for webhook in ordered],
+            [webhook.received_at for webhook in ordered],
+        )
+        new = {row[0] for row in found}
         return [webhook.id in new for webhook in webhooks]
 
-    async def _insert(
-        self, connection: asyncpg.pool.PoolConnectionProxy, webhooks: Sequence[NewWebhook]
-    ) -> set[UUID]:
-        found = await connection.fetch(
-            """
-            WITH item AS (
-                SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[],
-                                     $6::bytea[], $7::bytea[], $8::timestamptz[])
-                    AS i (id, org, product, event, by_body, mac, body, received_at)
-            ), opened AS (
-                INSERT INTO relay.open_webhooks (org, product, body_mac, webhook_id)
-                SELECT org, product, mac, id FROM item WHERE by_body
-                ON CONFLICT DO NOTHING
-                RETURNING webhook_id
-            )
-            INSERT INTO gateway.webhooks (id, org, product, event, event_mac, body, received_at)
-            SELECT id, org, product, event, CASE WHEN NOT by_body THEN mac END, body, received_at
-            FROM item
-            WHERE NOT by_body OR id IN (SELECT webhook_id FROM opened)
-            ON CONFLICT DO NOTHING
-            RETURNING id
-            """,
-            [webhook.id for webhook in webhooks],
-            [webhook.org for webhook in webhooks],
-            [webhook.product for webhook in webhooks],
-            [webhook.event for webhook in webhooks],
-            [webhook.by_body for webhook in webhooks],
-            [webhook.macs[0] for webhook in webhooks],
-            [webhook.body for webhook in webhooks],
-            [webhook.received_at for webhook in webhooks],
-        )
-        return {row["id"] for row in found}
-
-    async def _known_by_older_keys(
-        self, connection: asyncpg.pool.PoolConnectionProxy, webhooks: Sequence[NewWebhook]
-    ) -> set[UUID]:
+    async def _known_by_older_keys(self, webhooks: Sequence[NewWebhook]) -> set[UUID]:
         """Those that were stored under a key that is being replaced."""
         older = [(webhook, mac) for webhook in webhooks for mac in webhook.macs[1:]]
-        found = await connection.fetch(
+        found = await self._pool.fetch(
             """
             SELECT i.id
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
