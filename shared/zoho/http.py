@@ -143,8 +143,11 @@ class ZohoHttp:
         except BaseException:
             self._breakers.undecided(org, product, operation)
             raise
-        permit.trial = trial
         try:
+            if not trial:
+                # Another call may have found out while this one waited for its turn.
+                trial = self._breakers.check(org, product, operation)
+            permit.trial = trial
             yield permit
         finally:
             if not permit.spent:

@@ -1,9 +1,10 @@
-"""What one process learned of Zoho's limits and credentials holds back the next one, too."""
+"""What one call has learned of Zoho holds back all others, in the next process too."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings
 
 
 @asynccontextmanager
-async def a_worker(around: Surroundings) -> AsyncIterator[Watched]:
+async def a_worker(around: Surroundings, **settings: Any) -> AsyncIterator[Watched]:
     """One that remembers nothing: its breakers live in its memory."""
     async with watched(
         around,
@@ -30,8 +31,7 @@ async def a_worker(around: Surroundings) -> AsyncIterator[Watched]:
         app.main,
         Settings,
         queue="billing-worker.webhooks",
-        zoho_minute_calls=100_000,
-        prefetch=1,
+        **{"zoho_minute_calls": 100_000, "prefetch": 1, **settings},
     ) as worker:
         yield worker
 
@@ -90,3 +90,23 @@ async def test_a_restart_asks_for_no_token_while_the_refresh_token_is_dead(
         )
         assert len(asked) == 1
         assert await restarted.stage.sandbox.requests(product="billing") == []
+
+
+async def test_one_refusal_is_enough_for_all_who_wait_for_their_turn(
+    around: Surroundings,
+) -> None:
+    one_at_a_time: dict[str, Any] = {"prefetch": 20, "zoho_billing_in_flight": 1}
+    async with a_worker(around, **one_at_a_time, breaker_pause_s=600.0) as worker:
+        await worker.order("billing", "list_customers", kind="hold", times=1)
+        for number in range(20):
+            await sign_up(worker, f"u{number}")
+        await worker.stage.sandbox.wait_until_held("billing", "list_customers")
+        await worker.stage.sandbox.clear_faults()
+        await worker.stage.sandbox.fault("billing", "user_disabled")
+
+        await worker.until(
+            lambda seen: seen.value("messages_settled_total", queue=QUEUE) >= 20, "20 settlements"
+        )
+
+        refused = {"product": "billing", "outcome": "disabled_user"}
+        assert (await worker.look()).value("zoho_api_requests_total", **refused) == 1
