@@ -16,6 +16,7 @@ import pytest
 
 from tests.contract.plugin import VARIABLE
 from tests.logs import planting
+from tests.logs.programs import NOT_LOGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,3 +111,10 @@ def test_a_reader_that_sees_nothing_fails(tmp_path: Path) -> None:
     assert ended.code == 1
     assert ended.tells("a planted name was not found in in-process.log")
     assert ended.tells("nothing was read of the stack silent, which this run has started")
+
+
+@pytest.mark.parametrize("test", sorted(NOT_LOGS))
+def test_what_is_not_read_is_there(test: str) -> None:
+    file, name = test.split("::")
+
+    assert f"def {name}(" in (ROOT / file).read_text()
