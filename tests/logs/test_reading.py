@@ -141,6 +141,7 @@ def test_what_a_sandbox_recorded_is_what_to_look_for() -> None:
     [
         ("amqp://relay:pa55word@127.0.0.1/", {"pa55word"}),
         ("postgresql://127.0.0.1/relay", set()),
+        ("amqp://[not-an-address", set()),
         ("one-secret,two-secret", {"one-secret", "two-secret"}),
         ("k1:YWJjZGVmZ2g=", {"k1:YWJjZGVmZ2g=", "YWJjZGVmZ2g="}),
         ("secret", set()),
