@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aio_pika
+import asyncpg
 import pytest
 
 from deploy.local.plan import SERVICES
@@ -76,10 +77,15 @@ def test_the_gateway_takes_twice_the_webhooks_of_one_insert_each(
     stack: Stack, one_insert_each: str
 ) -> None:
     secret = stack.settings["ZOHO_WEBHOOK_SECRET"].split(",")[0]
-    servers = {"gateway": stack.env["GATEWAY_URL"], "one INSERT each": one_insert_each}
+    servers = {
+        "gateway": f"{stack.env['GATEWAY_URL']}/webhooks/billing",
+        "one INSERT each": f"{one_insert_each}/webhooks/billing",
+        "without an outbox": f"{one_insert_each}/bare",
+    }
     found: dict[str, list[Measured]] = {name: [] for name in servers}
     for _ in range(RUNS):
         for name, url in servers.items():
+            asyncio.run(_until_nothing_waits(stack.env["DATABASE_URL"]))
             found[name].append(load(url, secret, connections=CONNECTIONS, seconds=SECONDS))
 
     print(f"\n{'':18}{'requests/s':>12}{'p50 ms':>10}{'p99 ms':>10}")
@@ -95,6 +101,17 @@ def test_the_gateway_takes_twice_the_webhooks_of_one_insert_each(
     )
     print(f"ratio {ratio:.2f} (at least {AT_LEAST})")
     assert ratio >= AT_LEAST
+
+
+async def _until_nothing_waits(database_url: str) -> None:
+    """The gateway publishes what a burst left behind; that is not to slow the next run down."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        waiting = "SELECT count(*) FROM gateway.outbox WHERE published_at IS NULL"
+        while await connection.fetchval(waiting):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.5)
+    finally:
+        await connection.close()
 
 
 def _wait_until_it_answers(url: str) -> None:
