@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Final
 
 import structlog
 from aiohttp import web
-from prometheus_client import Counter, Histogram
 
 from services.webhook_gateway.acceptance import Acceptance, Accepted
 from services.webhook_gateway.post import Incoming, Post, Source
@@ -20,11 +19,9 @@ from services.webhook_gateway.refusals import (
     Unauthentic,
     UnknownOrganization,
 )
+from services.webhook_gateway.telling import Ended, Telling, Told
 from shared.errors import IntegrationError, PermanentError
 from shared.observability.metrics import Metrics
-
-Key = TypeVar("Key")
-Metric = TypeVar("Metric")
 
 LARGEST_BODY_BYTES: Final = 1024 * 1024
 
@@ -36,36 +33,6 @@ _STATUS: Final[Mapping[type[PermanentError], int]] = {
 }
 _RETRY_AFTER_S: Final = 5.0
 _READ_WITHIN_S: Final = 10.0
-
-
-class Told(NamedTuple):
-    """What became of one event, or of a post that held none; `event` is ours, of a fixed set of
-    characters. Holds nothing of the body."""
-
-    outcome: str
-    event: str = ""
-    webhook_id: str = ""
-
-
-class Outcome(NamedTuple):
-    """How one request ended; `org` is one of ours, or empty."""
-
-    org: str
-    told: list[Told]
-    duration_s: float
-    status: int
-
-
-class _Series(dict[Key, Metric]):
-    """Time series by labels, looked up once: prometheus_client takes its time over it."""
-
-    def __init__(self, find: Callable[[Key], Metric]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, key: Key) -> Metric:
-        self[key] = series = self._find(key)
-        return series
 
 
 class Door:
@@ -82,16 +49,8 @@ class Door:
         self.product = source.product
         self._source = source
         self._acceptance = acceptance
-        self._durations: _Series[str, Histogram] = _Series(
-            lambda org: metrics.webhook_accept.labels(product=source.product, org=org)
-        )
-        self._counts: _Series[tuple[str, str], Counter] = _Series(
-            lambda outcome_org: metrics.webhooks_received.labels(
-                product=source.product, outcome=outcome_org[0], org=outcome_org[1]
-            )
-        )
+        self._telling = Telling(source.product, metrics)
         self._orgs = orgs
-        self._untold: list[Outcome] = []
         self._log = structlog.get_logger().bind(product=source.product)
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -111,7 +70,7 @@ class Door:
             self._log.exception("webhook failed")
             told = [Told("internal_error")]
             response = web.Response(status=500)
-        self._tell_soon(Outcome(org, told, time.perf_counter() - started, response.status))
+        self._telling.soon(Ended(org, told, time.perf_counter() - started, response.status))
         return response
 
     async def greet(self, request: web.Request) -> web.Response:
@@ -128,32 +87,6 @@ class Door:
         # All are begun before the first is waited for: they are stored together.
         begun = [self._acceptance.begin(org, self.product, event) for event in events]
         return [_told(event, await accepted) for event, accepted in zip(events, begun, strict=True)]
-
-    def _tell_soon(self, outcome: Outcome) -> None:
-        """What is stored together is answered first, and then told together, in half the time."""
-        self._untold.append(outcome)
-        if len(self._untold) == 1:
-            asyncio.get_running_loop().call_soon(self._tell_all)
-
-    def _tell_all(self) -> None:
-        outcomes, self._untold = self._untold, []
-        for outcome in outcomes:
-            self._tell(outcome)
-
-    def _tell(self, outcome: Outcome) -> None:
-        org, told, duration_s, status = outcome
-        self._durations[org].observe(duration_s)
-        for one in told:
-            self._counts[one.outcome, org].inc()
-            self._log.info(
-                "webhook received",
-                org=org,
-                outcome=one.outcome,
-                status=status,
-                event_name=one.event,
-                correlation_id=one.webhook_id,
-                duration_ms=round(duration_s * 1000, 1),
-            )
 
 
 def _told(event: Incoming, accepted: Accepted) -> Told:

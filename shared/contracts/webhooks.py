@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ _OUR_NAMES = {"payment_thankyou": "payment_succeeded", "payment_declined": "paym
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
+@lru_cache(maxsize=1024)  # Zoho has a few dozen
 def event_name(raw: str) -> str:
     """A name fit for a routing key: `Ticket_Update` → `ticket_update`; both spellings → one.
 
