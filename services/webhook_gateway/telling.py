@@ -1,0 +1,108 @@
+"""What is told about requests: metrics and log lines.
+
+What was stored together is told together, after all of it was answered: in a burst, one line tells
+of many webhooks and costs them a fraction of one each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from shared.contracts.webhooks import Product
+from shared.observability.metrics import Metrics
+
+Key = TypeVar("Key")
+Metric = TypeVar("Metric")
+
+
+class Told(NamedTuple):
+    """What became of one event, or of a post that held none; `event` is ours, of a fixed set of
+    characters. Holds nothing of the body."""
+
+    outcome: str
+    event: str = ""
+    webhook_id: str = ""
+
+
+class Ended(NamedTuple):
+    """How one request ended; `org` is one of ours, or empty."""
+
+    org: str
+    told: list[Told]
+    duration_s: float
+    status: int
+
+
+class _Alike(NamedTuple):
+    """What one log line has in common."""
+
+    org: str
+    outcome: str
+    status: int
+    event: str
+
+
+class _Series(dict[Key, Metric]):
+    """Time series by labels, looked up once: prometheus_client takes its time over it."""
+
+    def __init__(self, find: Callable[[Key], Metric]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, key: Key) -> Metric:
+        self[key] = series = self._find(key)
+        return series
+
+
+class Telling:
+    """Tells how the requests of one product ended."""
+
+    def __init__(self, product: Product, metrics: Metrics) -> None:
+        self._durations: _Series[str, Histogram] = _Series(
+            lambda org: metrics.webhook_accept.labels(product=product, org=org)
+        )
+        self._counts: _Series[tuple[str, str], Counter] = _Series(
+            lambda outcome_org: metrics.webhooks_received.labels(
+                product=product, outcome=outcome_org[0], org=outcome_org[1]
+            )
+        )
+        self._untold: list[Ended] = []
+        self._log = structlog.get_logger().bind(product=product)
+
+    def soon(self, ended: Ended) -> None:
+        """Tell it with all the others that end in this turn of the event loop."""
+        self._untold.append(ended)
+        if len(self._untold) == 1:
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, []
+        alike: defaultdict[_Alike, list[tuple[str, float]]] = defaultdict(list)
+        for org, told, duration_s, status in untold:
+            self._durations[org].observe(duration_s)
+            for outcome, event, webhook_id in told:
+                alike[_Alike(org, outcome, status, event)].append((webhook_id, duration_s))
+        for common, webhooks in alike.items():
+            self._counts[common.outcome, common.org].inc(len(webhooks))
+            self._write(common, webhooks)
+
+    def _write(self, common: _Alike, webhooks: list[tuple[str, float]]) -> None:
+        log = self._log.bind(
+            org=common.org, outcome=common.outcome, status=common.status, event_name=common.event
+        )
+        slowest_ms = round(max(duration_s for _, duration_s in webhooks) * 1000, 1)
+        if len(webhooks) == 1:
+            log.info("webhook received", correlation_id=webhooks[0][0], duration_ms=slowest_ms)
+        else:
+            log.info(
+                "webhooks received",
+                count=len(webhooks),
+                correlation_ids=[webhook_id for webhook_id, _ in webhooks if webhook_id],
+                slowest_ms=slowest_ms,
+            )
