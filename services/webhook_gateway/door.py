@@ -101,7 +101,10 @@ async def _body(request: web.Request) -> bytes:
         raise TooLarge("the body is over 1 MiB")
     try:
         if request.content.is_eof():  # it came with the headers, as most do
-            return await request.read()
+            body = request.content.read_nowait()
+            if len(body) > LARGEST_BODY_BYTES:  # once unpacked
+                raise TooLarge("the body is over 1 MiB")
+            return body
         async with asyncio.timeout(_READ_WITHIN_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:

@@ -22,9 +22,12 @@ def is_signed(
 ) -> bool:
     """Whether one of the secrets made the signature; compared in constant time."""
     given = signature.strip().lower().encode("utf-8", "replace")
-    texts = _signed_texts(query, form, body)
-    expected = [hmac.digest(secret, text, "sha256").hex() for secret in secrets for text in texts]
-    return any(hmac.compare_digest(each.encode(), given) for each in expected)
+    for text in _signed_texts(query, form, body):
+        for secret in secrets:
+            expected = hmac.digest(secret, text, "sha256").hex().encode()
+            if hmac.compare_digest(expected, given):
+                return True
+    return False
 
 
 def signed_text(pairs: Pairs, body: bytes) -> bytes:
