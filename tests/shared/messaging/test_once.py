@@ -80,7 +80,7 @@ async def test_a_connection_lost_before_the_ack_does_not_repeat_the_work(bench: 
     events = await bench.listen()
     await bench.send(named("Ada"))
 
-    # The first was committed, but its ack had nowhere to go; which of the two is done first is open.
+    # The first was committed, and its ack had nowhere to go; either may be done first.
     settled = [await bench.next_settled() for _ in range(2)]
 
     assert [each.settlement for each in settled] == [Ack(), Ack()]
