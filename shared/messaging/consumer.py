@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -57,6 +58,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._is_consuming = False
+        self._consuming_since = 0.0
         self._bytes = 0
         self._too_much = asyncio.Event()
         self._room = asyncio.Event()
@@ -132,7 +134,7 @@ class Consumer:
         channel.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
         acks = Acks(channel)
         take = partial(self._take, acks, gone, self._send_back)
-        self._is_consuming = True
+        self._is_consuming, self._consuming_since = True, time.monotonic()
         try:
             await channel.basic_qos(prefetch_count=self._lane.prefetch)
             while self._is_wanted() and not channel.is_closed:
@@ -190,7 +192,7 @@ class Consumer:
         message: DeliveredMessage,
     ) -> None:
         delivery = delivery_of(message, self._queue, self._lane.name, self._known_orgs)
-        attempt = Attempt(delivery, self._lane, send_back, gone)
+        attempt = Attempt(delivery, self._lane, send_back, gone, self._consuming_since)
         self._count(len(message.body))
         # A task of our own: those of the channel die with it, and a call to Zoho must not.
         task = asyncio.create_task(self._handle(acks, message, attempt))

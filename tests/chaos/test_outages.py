@@ -126,9 +126,10 @@ def _declines(stack: Stack, customer_id: str, *, per_s: float) -> Declines:
 async def _sign_ups(stage: Stage, *, per_s: float) -> AsyncIterator[list[str]]:
     """People sign up one after the other until the context is left; their user_ids."""
     people: list[str] = []
+    enough = asyncio.Event()
 
     async def keep_signing_up() -> None:
-        while True:
+        while not enough.is_set():
             user_id = f"u-{uuid.uuid4().hex[:12]}"
             await _sign_up(stage, user_id)
             people.append(user_id)
@@ -138,8 +139,8 @@ async def _sign_ups(stage: Stage, *, per_s: float) -> AsyncIterator[list[str]]:
     try:
         yield people
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        enough.set()  # not cancelled: one that is published already is to be counted
+        await task
 
 
 async def _sign_up(stage: Stage, user_id: str) -> None:

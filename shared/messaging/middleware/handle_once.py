@@ -76,7 +76,9 @@ class OnceAndInTurn:
         try:
             await handle(attempt)
         except NotYetKnown as error:
-            if claim.waited_s >= self._policy.unknown_user_wait_s:
+            # What it waits for may have been behind it in a queue that nobody read meanwhile.
+            consumed_s = time.monotonic() - attempt.consuming_since
+            if min(claim.waited_s, consumed_s) >= self._policy.unknown_user_wait_s:
                 raise PermanentError(error.reason, code=error.code) from error
             raise
         work = attempt.work

@@ -161,6 +161,24 @@ async def test_the_unknown_is_given_up_after_a_while_under_its_own_code(bench: B
     assert (await failed.next_body())["code"] == "unknown_user"
 
 
+async def test_the_unknown_is_not_given_up_for_the_time_in_which_nobody_read_its_queue(
+    bench: Bench,
+) -> None:
+    """What it waits for may stand behind it, in a queue that was paused for an hour."""
+
+    async def unknown(message: UserUpdated, work: UnitOfWork) -> None:
+        raise NotYetKnown("no such user")
+
+    await bench.start({"user.updated.v1": unknown}, policy=quicker(unknown_user_wait_s=600.0))
+    await bench.send(named("Ada"))
+    assert isinstance(await bench.next_settlement(), Postpone)
+
+    await bench.parts.pool.execute(
+        "UPDATE test.inbox SET first_seen_at = first_seen_at - make_interval(hours => 1)"
+    )
+    assert isinstance(await bench.next_settlement(), Postpone)
+
+
 async def test_a_subscription_is_in_the_line_of_the_user_who_asked_for_it(bench: Bench) -> None:
     order: list[str] = []
     started, go_on = asyncio.Event(), asyncio.Event()
