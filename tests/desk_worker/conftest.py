@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aio_pika
+import asyncpg
 import pytest
 
 from deploy.demo.stage import Json, Stage
@@ -41,7 +43,10 @@ def settings(around: Surroundings, **more: object) -> Settings:
 async def desk(around: Surroundings) -> AsyncIterator[Desk]:
     """A running desk-worker, seen from outside, with webhooks."""
     async with around.running(app.main, settings(around), queue=QUEUE) as stage:
-        yield Desk(stage)
+        yield Desk(stage, around.environment["database_url"])
+
+
+_UNSETTLED = "SELECT count(*) FROM desk.inbox WHERE state IN ('waiting', 'claimed')"
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Desk:
     """What a test does with a desk-worker: publish, let staff act, pass on what Desk would post."""
 
     stage: Stage
+    database_url: str
 
     async def escalate(self, **more: Any) -> Json:
         """Escalate, and return the ticket once it is announced."""
@@ -99,7 +105,18 @@ class Desk:
         await exchange.publish(message, f"desk.{event.lower()}.v1")
 
     async def settle(self) -> None:
-        """Everything published before this is handled: one more escalation came through."""
+        """Everything published before this is handled, and what it announced has come out."""
+        await self._one_more()  # taken after all that was published before
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            async with asyncio.timeout(20):
+                while await connection.fetchval(_UNSETTLED):  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.05)
+        finally:
+            await connection.close()
+        await self._one_more()  # announced after all that they announced
+
+    async def _one_more(self) -> None:
         marker = f"marker-{uuid.uuid4().hex[:8]}"
         await self.escalate(escalation_id=marker, user_id=marker, email=f"{marker}@example.com")
 

@@ -92,7 +92,7 @@ async def test_a_closing_that_only_its_webhook_saw_is_taken_from_the_history(des
 async def test_what_no_webhook_told_is_found_by_polling_and_told_once(around: Surroundings) -> None:
     often = settings(around, desk_poll_every_s=0.3)
     async with around.running(app.main, often, queue=QUEUE) as stage:
-        desk = Desk(stage)
+        desk = Desk(stage, around.environment["database_url"])
         ticket = await desk.escalate()
         await desk.staff(ticket, "close", resolution="Done.")
 
@@ -195,14 +195,14 @@ async def test_a_reply_of_an_agent_is_told_and_one_of_the_customer_is_not(desk: 
 
 async def test_closings_between_two_polls_are_taken_from_the_history(around: Surroundings) -> None:
     async with around.running(app.main, settings(around), queue=QUEUE) as stage:
-        ticket = await Desk(stage).escalate()
+        ticket = await Desk(stage, around.environment["database_url"]).escalate()
     async with SandboxDriver(around.sandbox_url) as staff:  # nobody watches
         await staff.ticket(ticket["id"], "close")
         await staff.ticket(ticket["id"], "reopen")
 
     often = settings(around, desk_poll_every_s=0.3)
     async with around.running(app.main, often, queue=QUEUE) as stage:
-        desk = Desk(stage)
+        desk = Desk(stage, around.environment["database_url"])
         await desk.settle()
         await stage.event("ticket.resolved.v1", escalation_id="e1")
         await stage.event("ticket.changed.v1", change="reopened")

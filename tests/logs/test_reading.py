@@ -42,6 +42,8 @@ CLEAN = [
     "connected to amqp://127.0.0.1:5672/, retried 3 times at 12:34:56",
     "grace sun Grace Sundowner, secret, does not work",
     "<0.2131.0> rabbit@host: 12345678901234",
+    "<0.9.0>        max => 288230376151711743,",
+    "<0.9.0>        [163419822885029098|196888601065583229]}},",
 ]
 
 
