@@ -18,6 +18,8 @@ from aiormq.channel import Channel
 from pydantic import SecretStr
 from yarl import URL
 
+from shared.ending import ended
+
 _log = structlog.get_logger(__name__)
 
 BROKER_ERRORS: Final = (aiormq.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
@@ -96,10 +98,7 @@ class Link:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _stay_connected(self) -> None:
         failures = 0
@@ -133,6 +132,8 @@ class Link:
         try:
             if self._prepare is not None:
                 await self._prepare(connection)
+            if is_cancelled():  # swallowed on the way here; nothing below would end by itself
+                raise asyncio.CancelledError
             if connection.transport is None:
                 return
             self._connection = connection

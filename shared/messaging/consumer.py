@@ -14,6 +14,7 @@ import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
+from shared.ending import ended
 from shared.messaging.acks import Acks
 from shared.messaging.arrival import delivery_of
 from shared.messaging.attempt import Abandoned, Attempt
@@ -76,10 +77,7 @@ class Consumer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing more; finish what is in flight within `timeout_s`, then let go of it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
 
+from shared.ending import ended
 from shared.errors import Unavailable
-from shared.messaging.connection import BROKER_ERRORS, Link
+from shared.messaging.connection import BROKER_ERRORS, Link, is_cancelled
 from shared.messaging.outbox import Outbox
 from shared.observability.metrics import Metrics
 
@@ -41,10 +41,7 @@ class Gauges:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:
@@ -56,6 +53,8 @@ class Gauges:
                 pass  # what is away says so elsewhere
             except Exception:
                 _log.exception("measuring failed")
+            if is_cancelled():
+                return
             await asyncio.sleep(_EVERY_S)
 
     async def _measure_outbox(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from shared.ending import ended
 from shared.errors import Unavailable
 from shared.messaging.inbox import Claim, Inbox, Key
 
@@ -40,10 +40,7 @@ class Leases:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _renew(self) -> None:
         while True:

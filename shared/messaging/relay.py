@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
 
+from shared.ending import ended
 from shared.errors import IntegrationError, Unavailable
+from shared.messaging.connection import is_cancelled
 from shared.messaging.outbox import Outbox, Row
 from shared.messaging.publisher import Publisher
 
@@ -45,10 +46,7 @@ class Relay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:
@@ -59,6 +57,8 @@ class Relay:
                 _log.warning("the outbox is not relayed", code=error.code)
             except Exception:
                 _log.exception("relaying the outbox failed")
+            if is_cancelled():
+                return
             await asyncio.sleep(self._poll_s)
 
     async def _publish_group(self) -> bool:

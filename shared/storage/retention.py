@@ -4,12 +4,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import asyncpg
+
+from shared.ending import ended
 
 _log = logging.getLogger(__name__)
 
@@ -92,9 +93,7 @@ class Pruner:
         trace: TracebackType | None,
     ) -> None:
         assert self._task is not None  # noqa: S101  (entered)
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:
