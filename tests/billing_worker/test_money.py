@@ -36,6 +36,20 @@ async def charges(upstream: Upstream) -> list[dict[str, Any]]:
     return [one for one in payments if one["status"] == "success"]
 
 
+async def answers(upstream: Upstream, operation: str, status: int, body: dict[str, Any]) -> None:
+    """Zoho answers this, to the letter, until the faults are cleared."""
+    await upstream.sandbox.happen(
+        "faults", product="billing", operation=operation, kind="answer", status=status, body=body
+    )
+
+
+async def a_card_payment(upstream: Upstream) -> str:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    return str((await upstream.event("payment.succeeded.v1", user_id="u1"))["payment_id"])
+
+
 async def test_a_recorded_payment_pays_its_invoice(upstream: Upstream) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     wish = PaymentRecordRequested(
@@ -157,6 +171,24 @@ async def test_an_earlier_decline_proves_nothing_of_a_charge_without_an_answer(
 
     await upstream.event("command.failed.v1", code="outcome_unknown")
     assert await charges(upstream) == []
+
+
+async def test_a_refund_of_which_zoho_shows_nothing_is_not_repeated(upstream: Upstream) -> None:
+    payment_id = await a_card_payment(upstream)
+    (payment,) = await charges(upstream)
+    del payment["amount_refunded"]  # a field that Zoho may leave out
+    await answers(upstream, "retrieve_payment", 200, {"code": 0, "payment": payment})
+    await upstream.sandbox.fault("billing", "reset_after", operation="refund_payment", times=1)
+
+    await upstream.send(
+        PaymentRefundRequested(
+            payment_id=payment_id, refund_id="r1", amount=Decimal(4), reason="sorry"
+        )
+    )
+
+    failed = await upstream.event("command.failed.v1")
+    assert failed["code"] == "outcome_unknown"
+    assert len(await upstream.held("billing", "refunds")) == 1
 
 
 async def test_only_card_payments_are_given_back(upstream: Upstream) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from services.billing_worker.customers import Customers
 from services.billing_worker.named_once import (
@@ -185,7 +184,9 @@ class PaymentHandlers:
             return {"refund_id": made.refund_id, **wish}
 
         async def find() -> Result | Absence | None:
-            given_back = (await self.zoho.payment(stored.zoho_id)).amount_refunded or Decimal(0)
+            given_back = (await self.zoho.payment(stored.zoho_id)).amount_refunded
+            if given_back is None:
+                return None  # a field that Zoho may leave out: it says nothing of what happened
             if given_back == before + message.amount:
                 return wish
             # As much as our earlier refunds and no more: this one did not happen. Anything else is
