@@ -1,5 +1,7 @@
 """Breakers: while a cause holds that no call can get past, none is made and queues pause.
 
+A cause of one operation refuses that operation's calls only: its messages wait, the queues go on.
+
 One per organization, product and cause, in this process's memory: each process finds out with a
 call of its own, and again after every pause. What all must know (Zoho's limits) is in the ledger.
 """
@@ -141,13 +143,17 @@ class Breakers:
         return BreakerGate(self, org, (*products, ACCOUNTS), lane)
 
     def held_for(self, org: str, products: tuple[str, ...], lane: Lane | None) -> float | None:
-        """Seconds until something may be tried; None when nothing holds them back."""
+        """Seconds until something may be tried; None when nothing holds them back.
+
+        What one operation lacks holds up no queue: others in it, payments among them, call others.
+        """
         now = self._clock()
         waits = [
             max(max(breaker.until, breaker.trying_until) - now, 0.05)
             for breaker in self._breakers.values()
             if breaker.org == org
             and breaker.product in products
+            and not breaker.operation
             and breaker.lane in (None, lane)
             and breaker.holds(now)
         ]

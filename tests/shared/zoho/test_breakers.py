@@ -72,6 +72,22 @@ def test_a_missing_scope_stops_its_operation_only(breakers: Breakers) -> None:
     assert not is_refused(breakers, operation="get_plan")
 
 
+@pytest.mark.parametrize("cause", ["scope", "permission", "licence"])
+def test_what_one_operation_lacks_holds_up_no_queue(
+    breakers: Breakers, seen: list[tuple[str, str, str, bool]], cause: str
+) -> None:
+    fail(breakers, misconfigured(cause))
+    assert is_refused(breakers, operation="create_customer")
+    assert breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+    assert seen == [("default", "billing", cause, True)]  # the operator is told all the same
+
+
+def test_what_all_operations_lack_holds_up_the_queue_beside_it(breakers: Breakers) -> None:
+    fail(breakers, misconfigured("scope"))
+    fail(breakers, misconfigured("organization"))
+    assert not breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+
+
 def test_a_pause_over_lets_one_through_to_see(breakers: Breakers, clock: Clock) -> None:
     fail(breakers, misconfigured())
     clock.now += 16

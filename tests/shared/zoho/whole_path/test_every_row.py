@@ -89,10 +89,19 @@ class Path:
         await self.worker.forget_retries()
         before = await self.worker.look()
         await self.send(f"{name}-after")
+        while "ack" not in await self._next_settlement(before):
+            # What one operation lacks closes no queue: it came too soon, and waits for a later try.
+            before = await self.worker.look()
+            await self.worker.hurry("1m")
         await self.worker.until(
-            lambda seen: "ack" in self._settled(before, seen) and not self._open(seen),
-            f"recovery of {self.product}",
+            lambda seen: not self._open(seen), f"recovery of {self.product} from {name}"
         )
+
+    async def _next_settlement(self, before: Seen) -> list[str]:
+        after = await self.worker.until(
+            lambda seen: bool(self._settled(before, seen)), f"another settlement of {self.product}"
+        )
+        return self._settled(before, after)
 
     def _settled(self, before: Seen, after: Seen) -> list[str]:
         return self._new(before, after, "messages_settled_total", "settlement", queue=self.queue)

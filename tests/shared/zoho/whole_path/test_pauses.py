@@ -10,6 +10,8 @@ import asyncpg
 import pytest
 
 from deploy.demo.stage import Json
+from services.billing_worker import app as billing_worker
+from services.billing_worker.settings import Settings as BillingSettings
 from services.crm_worker import app as crm_worker
 from services.crm_worker.settings import Settings as CrmSettings
 from services.desk_worker import app as desk_worker
@@ -94,6 +96,50 @@ async def test_notes_wait_for_crm_in_a_queue_that_pauses(
         assert seen.value("consumer_paused", queue=NOTES) == 0
         assert seen.value("dead_letters_total") == 0
     assert await attempts(database_url, "crm") == {1}
+
+
+async def test_what_one_operation_lacks_holds_up_its_own_messages_only(
+    around: Surroundings, database_url: str
+) -> None:
+    async with watched(
+        around,
+        "billing-worker",
+        billing_worker.main,
+        BillingSettings,
+        queue="billing-worker.webhooks",
+        breaker_pause_s=600.0,  # longer than anybody waits here
+    ) as worker:
+        for user in ("u1", "u2"):
+            await sign_up(worker, user)
+            await worker.stage.event("customer.created.v1", user_id=user)
+        lacks = {"code": 57, "message": "You are not authorized to perform this operation"}
+        await worker.order("billing", "create_subscription", kind="answer", status=200, body=lacks)
+
+        for number in range(2):
+            wanted = {"subscription_id": f"s{number}", "plan_code": "basic-monthly"}
+            await worker.stage.publish("subscription.requested.v1", {"user_id": "u1", **wanted})
+        told = await worker.until(
+            lambda seen: bool(
+                seen.value("zoho_breaker_open", product="billing", cause="scope")
+                and seen.by("messages_settled_total", "settlement").get("pause")
+            ),
+            "a breaker that is open",
+        )
+        assert told.value("consumer_paused") == 0
+
+        paid = {"payment_id": "p2", "amount": "9.90", "currency": "USD", "mode": "cash"}
+        await worker.stage.publish("payment.record_requested.v1", {"user_id": "u2", **paid})
+        await worker.stage.event("payment.succeeded.v1", user_id="u2")
+        await sign_up(worker, "u3")
+        await worker.stage.event("customer.created.v1", user_id="u3")
+
+        seen = await worker.look()
+        assert seen.value("consumer_paused") == 0
+        assert seen.value("zoho_breaker_open", product="billing", cause="scope") == 1
+        assert seen.value("dead_letters_total") == 0
+        refused = {"product": "billing", "operation": "create_subscription"}
+        assert seen.value("zoho_api_requests_total", **refused) <= 2  # the second is a new token's
+    assert await attempts(database_url, "billing") <= {0, 1}
 
 
 async def test_a_day_that_the_flusher_finds_used_up_pauses_the_queue_and_holds_up_no_stop(
