@@ -106,7 +106,8 @@ class Effects:
         Raises:
             OutcomeUnknown: it may have been done; come back after `settle_s` and look.
             PermanentError(code="id_taken"): it was, or may have been, done for another user.
-            PermanentError(code="outcome_unknown"): money that may have moved; never done again.
+            PermanentError(code="outcome_unknown"): money that may have moved, of which `find` could
+                show nothing, or was refused; never done again.
             and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
             that it was surely not done, and close the intent.
         """
@@ -178,7 +179,12 @@ class Effects:
     async def _look(
         self, key: EffectKey, entry: Entry, find: Find, owner: User | Day, *, money: bool
     ) -> Result | None:
-        found = await find()
+        try:
+            found = await find()
+        except PermanentError:
+            if not money:
+                raise
+            found = None  # that we may not look says nothing of what happened
         if isinstance(found, dict):
             self._count(key, "yes")
             return await self._remember(key, entry.number, found, owner)

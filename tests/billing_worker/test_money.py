@@ -43,6 +43,11 @@ async def answers(upstream: Upstream, operation: str, status: int, body: dict[st
     )
 
 
+async def lift(upstream: Upstream, operation: str) -> None:
+    """Let go what is held of this operation; other faults stay."""
+    await upstream.sandbox.fault("billing", "none", operation=operation)
+
+
 async def a_card_payment(upstream: Upstream) -> str:
     invoice_id = await an_unpaid_invoice(upstream)
     await with_card(upstream)
@@ -146,6 +151,40 @@ async def test_a_decline_whose_answer_was_lost_is_proof_enough_to_charge_again(
     assert len(await charges(upstream)) == 1
 
 
+async def test_a_charge_that_zoho_does_not_let_us_look_for_is_not_told_as_declined(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    await answers(upstream, "list_payments", 405, {"code": 37, "message": "Not allowed."})
+    await upstream.sandbox.fault("billing", "reset_before", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    first = await upstream.event("command.failed.v1")
+    await upstream.sandbox.clear_faults()
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id), message_id="again")
+    again = await upstream.event("command.failed.v1", message_id="again")
+
+    assert [first["code"], again["code"]] == ["outcome_unknown", "outcome_unknown"]
+    assert await charges(upstream) == []
+
+
+async def test_a_charge_whose_card_was_taken_away_is_not_told_as_one_without_a_card(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    await upstream.sandbox.fault("billing", "hold_reset", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    await upstream.sandbox.wait_until_held("billing", "collect_charge")
+    await answers(upstream, "list_cards", 200, {"code": 0, "cards": []})
+    await lift(upstream, "collect_charge")
+
+    failed = await upstream.event("command.failed.v1")
+    assert failed["code"] == "outcome_unknown"
+
+
 async def test_an_earlier_decline_proves_nothing_of_a_charge_without_an_answer(
     upstream: Upstream,
 ) -> None:
@@ -188,6 +227,28 @@ async def test_a_refund_of_which_zoho_shows_nothing_is_not_repeated(upstream: Up
 
     failed = await upstream.event("command.failed.v1")
     assert failed["code"] == "outcome_unknown"
+    assert len(await upstream.held("billing", "refunds")) == 1
+
+
+async def test_a_refund_that_zoho_does_not_let_us_look_for_is_not_repeated(
+    upstream: Upstream,
+) -> None:
+    payment_id = await a_card_payment(upstream)
+    await upstream.sandbox.fault("billing", "timeout_after", operation="refund_payment", times=1)
+    refund = PaymentRefundRequested(
+        payment_id=payment_id, refund_id="r1", amount=Decimal(4), reason="sorry"
+    )
+
+    await upstream.send(refund)
+    await upstream.sandbox.wait_until_held("billing", "refund_payment")
+    await answers(upstream, "retrieve_payment", 405, {"code": 37, "message": "Not allowed."})
+    await lift(upstream, "refund_payment")
+    first = await upstream.event("command.failed.v1")
+    await upstream.sandbox.clear_faults()
+    await upstream.send(refund, message_id="again")
+    again = await upstream.event("command.failed.v1", message_id="again")
+
+    assert [first["code"], again["code"]] == ["outcome_unknown", "outcome_unknown"]
     assert len(await upstream.held("billing", "refunds")) == 1
 
 

@@ -118,8 +118,18 @@ class PaymentHandlers:
             raise PermanentError("the invoice cannot be collected", code="unknown_invoice")
         billing_id, customer_id = invoice.billing_id, user.customer_id
 
+        card_id = ""
+
+        async def choose_card() -> None:
+            # Not before it is right to charge: that a card is gone says nothing of a charge before.
+            nonlocal card_id
+            card_id = await self.customers.card(customer_id)
+
         async def act(permit: Permit) -> Result:
-            await self.zoho.collect_invoice(billing_id, card_id=card_id, permit=permit)
+            try:
+                await self.zoho.collect_invoice(billing_id, card_id=card_id, permit=permit)
+            except ZohoRejected as error:
+                raise PermanentError("the card was declined", code="payment_declined") from error
             return {}
 
         async def find() -> Result | Absence | None:
@@ -135,24 +145,20 @@ class PaymentHandlers:
             )
             return Absence.PROVEN if refused else None
 
-        owed = (await self.zoho.invoice(billing_id)).balance
         key = EffectKey(work.org, COLLECT_INVOICE.name, message.invoice_id)
-        if not owed and not await self.effects.knows(key):
+        if not await self.effects.knows(key) and not (await self.zoho.invoice(billing_id)).balance:
             return  # it was paid already, by whatever way
-        card_id = await self.customers.card(customer_id) if owed else ""
-        try:
-            await self.effects.perform(
-                key,
-                product="billing",
-                lane=self.zoho.lane,
-                act=act,
-                find=find,
-                settle_s=COLLECT_INVOICE.settle_s,
-                owner=KeyOfUser(work.org, user.user_id),
-                money=True,
-            )
-        except ZohoRejected as error:
-            raise PermanentError("the card was declined", code="payment_declined") from error
+        await self.effects.perform(
+            key,
+            product="billing",
+            lane=self.zoho.lane,
+            act=act,
+            find=find,
+            settle_s=COLLECT_INVOICE.settle_s,
+            owner=KeyOfUser(work.org, user.user_id),
+            adopt=choose_card,
+            money=True,
+        )
         await self._tell_collected(work, user, invoice, billing_id)
 
     async def refund(self, message: PaymentRefundRequested, work: UnitOfWork) -> None:
@@ -171,8 +177,9 @@ class PaymentHandlers:
             return
         before = await self.payments.refunded(work.org, stored.payment_id)
         wish = {"of_payment": stored.payment_id, "amount": plain(message.amount)}
-        if (await self.zoho.payment(stored.zoho_id)).autotransaction is None:
-            raise PermanentError("only card payments can be refunded", code="refund_not_possible")
+        key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
+        if not await self.effects.knows(key):
+            await self._must_be_by_card(stored.zoho_id)
 
         async def act(permit: Permit) -> Result:
             made = await self.zoho.refund_payment(
@@ -193,7 +200,6 @@ class PaymentHandlers:
             # the doing of others too, and a person has to look.
             return Absence.PROVEN if given_back == before else None
 
-        key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
         result = await self.effects.perform(
             key,
             product="billing",
@@ -206,6 +212,10 @@ class PaymentHandlers:
         )
         must_be_this_wish(wish, result, "refund_id")
         self.payments.record_refund(work, stored.payment_id, message.refund_id, message.amount)
+
+    async def _must_be_by_card(self, zoho_id: str) -> None:
+        if (await self.zoho.payment(zoho_id)).autotransaction is None:
+            raise PermanentError("only card payments can be refunded", code="refund_not_possible")
 
     async def _tell_collected(
         self, work: UnitOfWork, user: User, invoice: StoredInvoice, billing_id: str

@@ -360,6 +360,25 @@ async def test_money_that_may_have_moved_is_not_moved_again(world: World) -> Non
     assert world.reconciled("unknown") == 1
 
 
+async def test_money_that_we_are_not_let_look_for_is_not_moved_again(world: World) -> None:
+    async def lost(permit: Permit) -> dict[str, Any]:
+        raise OutcomeUnknown("no answer", settle_s=0)
+
+    async def not_let() -> None:
+        raise ZohoRejected("no", product="billing", operation="list_payments", status=405)
+
+    with pytest.raises(OutcomeUnknown):
+        await world.make(key_of(), lost, money=True)
+    with pytest.raises(PermanentError) as given_up:
+        await world.make_at_last(key_of(), find=not_let, money=True)
+    with pytest.raises(PermanentError) as replayed:
+        await world.make_at_last(key_of(), money=True)
+
+    assert given_up.value.code == replayed.value.code == "outcome_unknown"
+    assert world.zoho.made_of(key_of()) == []
+    assert world.reconciled("unknown") == 1
+
+
 async def test_money_is_moved_again_when_the_first_try_surely_failed(world: World) -> None:
     async def lost(permit: Permit) -> dict[str, Any]:
         raise OutcomeUnknown("no answer", settle_s=0)
