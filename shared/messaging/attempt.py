@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import reduce
@@ -29,14 +28,12 @@ class Attempt:
 
     `send_back` is set when the queue pauses or the service stops: what merely waits goes back.
     `gone` is set when the channel that delivered it is lost: it will come again by another.
-    `consuming_since`: when its queue was opened or went on, by `time.monotonic()`.
     """
 
     delivery: Delivery
     lane: Lane
     send_back: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    consuming_since: float = field(default_factory=time.monotonic)
     body: bytes = b""
     route: Route | None = None
     message: BaseModel | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -20,6 +19,7 @@ from shared.messaging.arrival import delivery_of
 from shared.messaging.attempt import Abandoned, Attempt
 from shared.messaging.connection import BROKER_ERRORS, Link, is_cancelled
 from shared.messaging.middleware.settle import Settle
+from shared.messaging.reading import Reading
 from shared.messaging.retries import Retries
 from shared.messaging.routes import Lane
 
@@ -45,6 +45,7 @@ class Consumer:
         link: Link,
         settle: Settle,
         retries: Retries,
+        reading: Reading,
         *,
         known_orgs: frozenset[str],
         on_pause: Callable[[str, bool], None] = lambda _queue, _paused: None,
@@ -54,12 +55,12 @@ class Consumer:
         self._link = link
         self._settle = settle
         self._retries = retries
+        self._reading = reading
         self._known_orgs = known_orgs
         self._on_pause = on_pause
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._is_consuming = False
-        self._consuming_since = 0.0
         self._bytes = 0
         self._too_much = asyncio.Event()
         self._room = asyncio.Event()
@@ -132,7 +133,8 @@ class Consumer:
         channel.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
         acks = Acks(channel)
         take = partial(self._take, acks, gone, self._send_back)
-        self._is_consuming, self._consuming_since = True, time.monotonic()
+        self._is_consuming = True
+        self._reading.begins(self._queue)
         try:
             await channel.basic_qos(prefetch_count=self._lane.prefetch)
             while self._is_wanted() and not channel.is_closed:
@@ -149,6 +151,7 @@ class Consumer:
                     await self._first_of(channel, self._stopping, self._room)
             await self._finish(channel)
         finally:
+            self._reading.ends(self._queue)
             gone.set()
             with suppress(*BROKER_ERRORS):
                 async with asyncio.timeout(_CLOSE_S):
@@ -190,7 +193,7 @@ class Consumer:
         message: DeliveredMessage,
     ) -> None:
         delivery = delivery_of(message, self._queue, self._lane.name, self._known_orgs)
-        attempt = Attempt(delivery, self._lane, send_back, gone, self._consuming_since)
+        attempt = Attempt(delivery, self._lane, send_back, gone)
         self._count(len(message.body))
         # A task of our own: those of the channel die with it, and a call to Zoho must not.
         task = asyncio.create_task(self._handle(acks, message, attempt))

@@ -33,6 +33,7 @@ from shared.messaging.outgoing import Outgoing
 from shared.messaging.patience import Turns
 from shared.messaging.policy import MessagingPolicy
 from shared.messaging.publisher import Publisher
+from shared.messaging.reading import Reading
 from shared.messaging.relay import Relay
 from shared.messaging.retention import rules
 from shared.messaging.retries import Retries
@@ -86,6 +87,7 @@ class Messaging:
         self._retries = Retries(self._publisher, service, policy.retry)
         self._pruner = Pruner(pool, rules(schema))
         self._gauges = Gauges(metrics, self._outbox, self._publish_link, self._retry_queues())
+        self._reading = Reading(lane.queue(service) for lane in self._lanes)
         settle = self._chain(vault, digest, [log_settled, *observers])
         self._consumers = [self._consumer(lane, settle) for lane in self._lanes]
         self._stack = AsyncExitStack()
@@ -144,6 +146,7 @@ class Messaging:
             outgoing=self._outgoing,
             turns=turns,
             digest=digest,
+            reading=self._reading,
             policy=self._policy,
         )
         settler = Settler(
@@ -169,6 +172,7 @@ class Messaging:
             self._consume_link,
             settle,
             self._retries,
+            self._reading,
             known_orgs=self._policy.known_orgs,
             on_pause=lambda queue, paused: self._metrics.consumer_paused.labels(queue).set(paused),
         )

@@ -14,6 +14,7 @@ from shared.messaging.leases import Leases
 from shared.messaging.outgoing import Outgoing
 from shared.messaging.patience import Seat, Turns, WaitingRoom, through_outage
 from shared.messaging.policy import MessagingPolicy
+from shared.messaging.reading import Reading
 from shared.messaging.unit_of_work import Settling, UnitOfWork
 
 _FIRST_PAUSE_S = 0.05
@@ -32,6 +33,7 @@ class OnceAndInTurn:
         outgoing: Outgoing,
         turns: Turns,
         digest: BlindIndex,
+        reading: Reading,
         policy: MessagingPolicy,
     ) -> None:
         self._inbox = inbox
@@ -40,6 +42,7 @@ class OnceAndInTurn:
         self._outgoing = outgoing
         self._turns = turns
         self._digest = digest
+        self._reading = reading
         self._policy = policy
         self._rooms: dict[str, WaitingRoom] = {}
 
@@ -76,9 +79,8 @@ class OnceAndInTurn:
         try:
             await handle(attempt)
         except NotYetKnown as error:
-            # What it waits for may have been behind it in a queue that nobody read meanwhile.
-            consumed_s = time.monotonic() - attempt.consuming_since
-            if min(claim.waited_s, consumed_s) >= self._policy.unknown_user_wait_s:
+            waited_s = min(claim.waited_s, self._reading.all_for_s())
+            if waited_s >= self._policy.unknown_user_wait_s:
                 raise PermanentError(error.reason, code=error.code) from error
             raise
         work = attempt.work

@@ -14,6 +14,8 @@ from shared.contracts.commands import (
     UserUpdated,
 )
 from shared.errors import NotYetKnown, Postponed, Unavailable
+from shared.messaging.gate import SimpleGate
+from shared.messaging.routes import Lane, Route
 from shared.messaging.settlement import Ack, DeadLetter, Postpone, Retry
 from shared.messaging.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import RECORD, Bench, named, note, quicker
@@ -161,22 +163,30 @@ async def test_the_unknown_is_given_up_after_a_while_under_its_own_code(bench: B
     assert (await failed.next_body())["code"] == "unknown_user"
 
 
-async def test_the_unknown_is_not_given_up_for_the_time_in_which_nobody_read_its_queue(
+async def test_the_unknown_is_not_given_up_while_a_queue_of_its_service_is_not_read(
     bench: Bench,
 ) -> None:
-    """What it waits for may stand behind it, in a queue that was paused for an hour."""
+    """What it waits for may stand in there."""
 
     async def unknown(message: UserUpdated, work: UnitOfWork) -> None:
         raise NotYetKnown("no such user")
 
-    await bench.start({"user.updated.v1": unknown}, policy=quicker(unknown_user_wait_s=600.0))
+    gate = SimpleGate()
+    gate.close()
+    lanes = [
+        Lane("urgent", {"user.updated.v1": Route(UserUpdated, unknown)}),
+        Lane("commands", {}, gate=gate),
+    ]
+    await bench.start(lanes=lanes, policy=quicker(unknown_user_wait_s=0.3))
     await bench.send(named("Ada"))
-    assert isinstance(await bench.next_settlement(), Postpone)
 
-    await bench.parts.pool.execute(
-        "UPDATE test.inbox SET first_seen_at = first_seen_at - make_interval(hours => 1)"
-    )
-    assert isinstance(await bench.next_settlement(), Postpone)
+    for _ in range(4):  # each waits for longer than the patience
+        assert isinstance(await bench.next_settlement(), Postpone)
+    gate.open()
+    settlement = await bench.next_settlement()
+    while not isinstance(settlement, DeadLetter):
+        settlement = await bench.next_settlement()
+    assert settlement.code == "unknown_user"
 
 
 async def test_a_subscription_is_in_the_line_of_the_user_who_asked_for_it(bench: Bench) -> None:
