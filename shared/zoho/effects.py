@@ -149,6 +149,11 @@ class Effects:
         """Whether it was ever begun: what Zoho tells of it is then our own doing."""
         return await self._journal.entry(key) is not None
 
+    async def may_be_done(self, key: EffectKey) -> bool:
+        """Whether it was done or may have been; not when every try of it was surely refused."""
+        entry = await self._journal.entry(key)
+        return entry is not None and entry.state is not State.CLEAR
+
     async def intended_at(self, key: EffectKey) -> datetime | None:
         """When the last act was intended: what Zoho shows from before is no evidence about it.
 

@@ -109,6 +109,36 @@ async def test_a_declined_card_is_told(upstream: Upstream) -> None:
     assert failed["code"] == "payment_declined"
 
 
+async def test_an_invoice_paid_otherwise_after_a_decline_is_not_told_as_declined(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await upstream.sandbox.decline_next(await with_card(upstream))
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    await upstream.event("command.failed.v1", code="payment_declined")
+    (invoice,) = await upstream.held("billing", "invoices")
+    await upstream.send(
+        PaymentRecordRequested(
+            user_id="u1",
+            payment_id="p1",
+            amount=Decimal(str(invoice["balance"])),
+            currency="USD",
+            mode="cash",
+            invoice_id=invoice_id,
+        )
+    )
+    await upstream.event("payment.succeeded.v1", payment_id="p1")
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+    await upstream.send(  # the last of this user, and of this queue
+        PaymentRefundRequested(payment_id="p1", refund_id="r1", amount=Decimal(1), reason="x")
+    )
+
+    await upstream.event("command.failed.v1", code="refund_not_possible")
+    assert len(upstream.told("command.failed.v1", code="payment_declined")) == 1
+    assert len(await charges(upstream)) == 1
+
+
 async def test_a_charge_whose_answer_was_lost_is_found_and_not_repeated(
     upstream: Upstream,
 ) -> None:

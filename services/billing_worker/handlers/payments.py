@@ -146,7 +146,8 @@ class PaymentHandlers:
             return Absence.PROVEN if refused else None
 
         key = EffectKey(work.org, COLLECT_INVOICE.name, message.invoice_id)
-        if not await self.effects.knows(key) and not (await self.zoho.invoice(billing_id)).balance:
+        begun = await self.effects.may_be_done(key)
+        if not begun and not (await self.zoho.invoice(billing_id)).balance:
             return  # it was paid already, by whatever way
         await self.effects.perform(
             key,
@@ -178,7 +179,7 @@ class PaymentHandlers:
         before = await self.payments.refunded(work.org, stored.payment_id)
         wish = {"of_payment": stored.payment_id, "amount": plain(message.amount)}
         key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
-        if not await self.effects.knows(key):
+        if not await self.effects.may_be_done(key):
             await self._must_be_by_card(stored.zoho_id)
 
         async def act(permit: Permit) -> Result:

@@ -393,6 +393,28 @@ async def test_money_is_moved_again_when_the_first_try_surely_failed(world: Worl
     assert world.zoho.made_of(key_of()) == [made["id"]]
 
 
+async def test_what_was_refused_is_known_and_not_done(world: World) -> None:
+    async def refused(_permit: Permit) -> dict[str, Any]:
+        raise Unavailable("no")
+
+    async def lost(_permit: Permit) -> dict[str, Any]:
+        raise OutcomeUnknown("no answer", settle_s=0)
+
+    effects = world.replica()
+    told = [await effects.may_be_done(key_of())]
+    with pytest.raises(Unavailable):
+        await world.make(key_of(), refused)
+    told.append(await effects.may_be_done(key_of()))
+    with pytest.raises(OutcomeUnknown):
+        await world.make(key_of(), lost)
+    told.append(await effects.may_be_done(key_of()))
+    await world.make_at_last(key_of())
+    told.append(await effects.may_be_done(key_of()))
+
+    assert told == [False, False, True, True]
+    assert await effects.knows(key_of())
+
+
 async def test_evidence_is_dated_from_the_last_intent_not_the_first(world: World) -> None:
     async def refused(_permit: Permit) -> dict[str, Any]:
         raise Unavailable("no")
