@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from services.webhook_gateway.post import Incoming
+from services.webhook_gateway.refusals import Malformed
 from services.webhook_gateway.repositories.webhooks import NewWebhook, Webhooks
 from services.webhook_gateway.sending import Pressure
 from shared.contracts.webhooks import Product
@@ -127,18 +128,20 @@ def _passed_on(
     """The message to the worker. What Zoho does not document waits for no queue to take it."""
     # A WebhookReceived. The model itself would validate what was just made here, in three times
     # the time.
-    body = orjson.dumps(
-        {
-            "webhook_id": webhook_id,
-            "org": org,
-            "product": product,
-            "event": incoming.event,
-            "event_id": incoming.event_id,
-            "event_time": incoming.event_time,
-            "received_at": now,
-            "payload": incoming.payload,
-        }
-    )
+    message = {
+        "webhook_id": webhook_id,
+        "org": org,
+        "product": product,
+        "event": incoming.event,
+        "event_id": incoming.event_id,
+        "event_time": incoming.event_time,
+        "received_at": now,
+        "payload": incoming.payload,
+    }
+    try:
+        body = orjson.dumps(message)
+    except orjson.JSONEncodeError:  # it reads what it does not write: 254 levels and more
+        raise Malformed("the body is nested too deeply") from None
     return Letter(
         WEBHOOKS,
         f"{product}.{incoming.event}.v1",

@@ -25,8 +25,8 @@ class Incoming(NamedTuple):
     Attributes:
         event: our name of it, fit for a routing key.
         known: whether that name is one that Zoho documents. Others are stored and passed on too.
-        raw: what is kept of it, as it came.
-        payload: the same, as an object.
+        raw: as it came; digested, not kept.
+        payload: the same, as an object: what is passed on and kept.
         identity: what only this event has, where there is such a thing. Without one, the event is
             told from others by `raw`.
         event_id, event_time: Zoho's, where it gave them.

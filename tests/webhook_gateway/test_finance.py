@@ -221,3 +221,17 @@ async def test_a_name_that_zoho_cut_inside_an_emoji_is_no_reason_to_lose_an_even
 
     [received] = await gateway.passed_on()
     assert received.payload["name"] == "Ann ?"
+
+
+async def test_a_body_that_is_nested_too_deeply_is_refused_and_harms_no_other(
+    gateway: Gateway,
+) -> None:
+    deep = '{"event_id": "1", "a":' + "[" * 300 + "]" * 300 + "}"
+
+    answers = await asyncio.gather(
+        *(gateway.post_signed("billing", deep) for _ in range(3)),
+        gateway.post_signed("billing", RENEWED),
+    )
+
+    assert answers == [400, 400, 400, 200]
+    assert len(await gateway.passed_on()) == 1
