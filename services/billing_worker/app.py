@@ -51,10 +51,17 @@ from shared.messaging.routes import Route
 from shared.worker import Parts, worker_parts
 from shared.zoho.billing import ZohoBilling
 from shared.zoho.books import ZohoBooks
+from shared.zoho.http import Operation
 from shared.zoho.lanes import Lane
 
 SERVICE, SCHEMA = "billing-worker", "billing"
 MIGRATIONS = Path(__file__).parent / "migrations"
+# Asked first after a pause, so that no write has to find out. Of the organization: Books'
+# `/organizations` answers even while the user is disabled (code 6018).
+PROBES = {
+    "billing": (Operation("billing", "list_plans", "GET", repeatable=True), "/plans?per_page=1"),
+    "books": (Operation("books", "list_invoices", "GET", repeatable=True), "/invoices?per_page=1"),
+}
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -64,7 +71,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         "books": settings.books_organization_id,
     }
     async with worker_parts(
-        SERVICE, SCHEMA, settings, migrations=MIGRATIONS, organization_ids=organizations
+        SERVICE,
+        SCHEMA,
+        settings,
+        migrations=MIGRATIONS,
+        organization_ids=organizations,
+        probes=PROBES,
     ) as parts:
         worker = Worker.of(parts, settings)
         async with parts.messaging(worker.queues(), behind=[worker.invoices.lag_s]) as messaging:

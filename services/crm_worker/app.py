@@ -23,14 +23,22 @@ from shared.observability.metrics import Metrics
 from shared.worker import Parts, worker_parts
 from shared.zoho.crm import ZohoCrm
 from shared.zoho.effects import Effects
+from shared.zoho.http import Operation
 
 SERVICE, SCHEMA = "crm-worker", "crm"
 MIGRATIONS = Path(__file__).parent / "migrations"
+# Asked first after a pause, so that no write has to find out.
+PROBE = (Operation("crm", "get_org", "GET", repeatable=True), "/org")
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     async with worker_parts(
-        SERVICE, SCHEMA, settings, migrations=MIGRATIONS, organization_ids={}
+        SERVICE,
+        SCHEMA,
+        settings,
+        migrations=MIGRATIONS,
+        organization_ids={},
+        probes={"crm": PROBE},
     ) as parts:
         contacts = Contacts(parts.pool, parts.vault, parts.index)
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)

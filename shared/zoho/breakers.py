@@ -107,9 +107,13 @@ class Breakers:
         """A call failed, or the token or permit for it; `lane` when only that lane is refused."""
         self.undecided(org, product, operation)
         match error:
+            case Misconfigured(product=named, cause=cause) if cause in _OF_ONE_OPERATION:
+                # Zoho knew the caller, and said no to this: what held back all is over. Without
+                # this a probe that lacks a right of its own would keep the product closed.
+                self._answered(org, product, operation, lane)
+                self._open(org, named, cause, error, None, operation)
             case Misconfigured(product=named, cause=cause):
-                only = operation if cause in _OF_ONE_OPERATION else ""
-                self._open(org, named, cause, error, None, only)
+                self._open(org, named, cause, error, None)
             case RateLimited(limit="token", retry_after_s=wait_s):
                 self._open(org, ACCOUNTS, "token", error, wait_s)
             case RateLimited(limit="day" | "minute" | "pace" as cause, retry_after_s=wait_s):
@@ -127,10 +131,7 @@ class Breakers:
 
     def succeeded(self, org: str, product: str, operation: str, *, lane: Lane) -> None:
         """Zoho answered, with a yes or a no of its own: what was wrong here is mended."""
-        self._lost.pop((org, product), None)
-        for breaker in list(self._of(org, product, operation)):
-            if breaker.lane in (None, lane):
-                self._close(breaker)
+        self._answered(org, product, operation, lane, also_its_own=True)
 
     def undecided(self, org: str, product: str, operation: str) -> None:
         """The trial, if this was one, said nothing: let another call be it."""
@@ -173,6 +174,20 @@ class Breakers:
                 and breaker.operation in ("", operation)
             ):
                 yield breaker
+
+    def _answered(
+        self,
+        org: str,
+        product: str,
+        operation: str,
+        lane: Lane | None,
+        *,
+        also_its_own: bool = False,
+    ) -> None:
+        self._lost.pop((org, product), None)
+        for breaker in list(self._of(org, product, operation)):
+            if breaker.lane in (None, lane) and (also_its_own or not breaker.operation):
+                self._close(breaker)
 
     def _lose(self, org: str, product: str, error: IntegrationError) -> None:
         lost = self._lost.get((org, product), 0) + 1

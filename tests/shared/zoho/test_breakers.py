@@ -155,6 +155,19 @@ def test_a_trial_that_says_nothing_leaves_the_next_one_to_see(
     assert breakers.check("default", "billing", "any")
 
 
+def test_a_trial_that_lacks_a_right_of_its_own_ends_what_held_back_all(
+    breakers: Breakers, clock: Clock
+) -> None:
+    fail(breakers, misconfigured())
+    clock.now += 16
+    breakers.check("default", "billing", "any")
+
+    breakers.failed("default", "billing", "list_plans", misconfigured("permission"))
+
+    assert not is_refused(breakers)
+    assert is_refused(breakers, operation="list_plans")
+
+
 def test_a_few_lost_answers_are_no_outage(breakers: Breakers) -> None:
     for _ in range(4):
         breakers.lost("default", "billing", "create_customer")
