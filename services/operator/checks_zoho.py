@@ -61,7 +61,8 @@ class ZohoChecks:
             self._findings.not_checked(area, "Billing, Books", "ZOHO_ORGANIZATION_ID is not set")
         else:
             await self._billing(read.finance.zoho_free_plan_codes)
-            await self._books(read.finance.books_organization_id)
+            plan = read.zoho.zoho_books_plan if read.zoho else None
+            await self._books(read.finance.books_organization_id, plan)
         await self._crm(read)
         await self._desk(read)
 
@@ -79,7 +80,7 @@ class ZohoChecks:
                 "Correct the code: until then, users of the free plan are Paid Tier.",
             )
 
-    async def _books(self, organization_id: str) -> None:
+    async def _books(self, organization_id: str, configured: str | None) -> None:
         area, check = "organizations", "Books"
         rows = await self.ask("books", area, check, self._zoho.books_organizations())
         if rows is None:
@@ -91,6 +92,7 @@ class ZohoChecks:
             return
         plan = str(mine[0].get("plan_name") or "").lower()
         self._findings.ok(area, check, f"answers, plan {plan}" if plan else "answers")
+        self._compare("books", "ZOHO_BOOKS_PLAN", configured, plan)
 
     async def _crm(self, read: Read) -> None:
         area, check = "organizations", "CRM"
@@ -99,13 +101,16 @@ class ZohoChecks:
             return
         self._findings.ok(area, check, f"answers, edition {edition}" if edition else "answers")
         configured = read.zoho.zoho_crm_edition if read.zoho else None
-        plans = PLANS["crm"]
-        # Two names of one set of limits are no difference, and a name that is new to us says none.
-        if configured and edition in plans and plans[edition] != plans[configured]:
+        self._compare("crm", "ZOHO_CRM_EDITION", configured, edition)
+
+    def _compare(self, product: str, variable: str, configured: str | None, plan: str) -> None:
+        """Two names of one set of limits are no difference; a name that is new to us says none."""
+        plans = PLANS[product]
+        if configured and plan in plans and plans[plan] != plans[configured]:
             self._findings.wrong(
-                area,
-                "ZOHO_CRM_EDITION",
-                f"is {configured}, and CRM says {edition}",
+                "organizations",
+                variable,
+                f"is {configured}, and {_name(product)} says {plan}",
                 "Correct it: quotas are counted by it.",
             )
 
@@ -151,6 +156,10 @@ async def _found(call: Awaitable[_T]) -> _T:
         raise
 
 
+def _name(product: str) -> str:
+    return {"crm": "CRM"}.get(product, product.capitalize())
+
+
 _PLAN: Final = {
     "billing": "ZOHO_BILLING_PLAN",
     "books": "ZOHO_BOOKS_PLAN",
@@ -170,7 +179,7 @@ def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
             )
             if count is not None
         ]
-        name = {"crm": "CRM"}.get(product, product.capitalize())
+        name = _name(product)
         if seen.credits_left.get(product) == 0:
             findings.wrong(
                 "quotas",

@@ -134,6 +134,7 @@ async def test_a_wrong_key_of_token_service_is_named(home: House) -> None:
         {
             ("ZOHO_DESK_DEPARTMENT_ID", "1"): ("organizations", "Desk's department"),
             ("ZOHO_FREE_PLAN_CODES", "fre"): ("organizations", "ZOHO_FREE_PLAN_CODES"),
+            ("ZOHO_BOOKS_PLAN", "free"): ("organizations", "ZOHO_BOOKS_PLAN"),
             ("ZOHO_CRM_EDITION", "free"): ("organizations", "ZOHO_CRM_EDITION"),
             ("ZOHO_CRM_USER_FIELD", "No_Such"): ("custom fields", "ZOHO_CRM_USER_FIELD"),
             ("ZOHO_CRM_TIER_FIELD", "Nor_This"): ("custom fields", "ZOHO_CRM_TIER_FIELD"),
@@ -154,6 +155,14 @@ async def test_what_is_set_wrongly_is_found(
     for line in found_by.values():
         assert line in diagnosis.wrong
         assert diagnosis.line(*line)["todo"]
+
+
+@pytest.mark.parametrize("plan", ["premium", "ultimate", ""], ids=["same", "same limits", "none"])
+async def test_a_plan_of_books_that_means_the_same_limits_is_no_finding(
+    home: House, plan: str
+) -> None:
+    diagnosis = await home.doctor(ZOHO_BOOKS_PLAN=plan)
+    assert diagnosis.wrong == set()
 
 
 async def test_an_organization_that_is_not_the_users_is_not_taken_for_a_missing_scope(
