@@ -14,7 +14,7 @@ from services.operator import broker as rabbitmq
 from services.operator.console import Row, complain, duration, show, tell
 from services.operator.dead_letters import AsJson
 from services.operator.repositories.inboxes import Inboxes
-from services.operator.repositories.open_effects import OpenEffects
+from services.operator.repositories.open_effects import OpenEffect, OpenEffects
 from services.operator.repositories.outboxes import Outboxes
 from services.operator.repositories.refused_contacts import RefusedContacts
 from services.operator.settings import BrokerSettings, DatabaseSettings
@@ -110,7 +110,7 @@ def contacts_refused(limit: Rows = 100, as_json: AsJson = False) -> None:
 
 @effects.command("list")
 def effects_list(limit: Rows = 100, as_json: AsJson = False) -> None:
-    """Those without an answer; `unknown` ones wait for a person."""
+    """Those without an answer; `unknown` ones wait for a person, overdue ones for a replay."""
 
     async def read() -> list[Row]:
         async with _database() as pool:
@@ -122,7 +122,7 @@ def effects_list(limit: Rows = 100, as_json: AsJson = False) -> None:
                     "business_id": one.business_id,
                     "state": one.state,
                     "age": duration(one.age_s),
-                    "looked_for_in": duration(one.look_in_s) if one.state == "intended" else "",
+                    "looked_for_in": _looked_for_in(one),
                 }
                 for one in await OpenEffects(pool).all(limit)
             ]
@@ -144,7 +144,10 @@ def effects_resolve(
     ] = False,
     org: Annotated[str, typer.Option("--org")] = "default",
 ) -> None:
-    """Decide about one that is `unknown`. Then replay its message with --i-know-what-happened."""
+    """Decide about one that is `unknown`, or `intended` and overdue, its message given up.
+
+    Then replay its message, with --i-know-what-happened if it was given up as outcome_unknown.
+    """
     if did_not_happen == look_again:
         complain("Say one of --did-not-happen and --look-again.")
         raise typer.Exit(2)
@@ -156,9 +159,18 @@ def effects_resolve(
             return await act(org, operation, business_id)
 
     if not asyncio.run(resolve()):
-        complain("There is no such effect in the state unknown; see `zoho-relay effects list`.")
+        complain(
+            "There is no such effect that is unknown, or intended and overdue;"
+            " see `zoho-relay effects list`."
+        )
         raise typer.Exit(1)
     tell("Resolved. Replay its message now.")
+
+
+def _looked_for_in(effect: OpenEffect) -> str:
+    if effect.state != "intended":
+        return ""
+    return duration(effect.look_in_s) if effect.look_in_s > 0 else "overdue"
 
 
 async def _queues() -> list[Row]:

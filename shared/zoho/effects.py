@@ -162,7 +162,11 @@ class Effects:
         return await self._journal.intended_at(key)
 
     async def any_open(self, org: str, product: str | None = None) -> bool:
-        """Whether something of this organization may have been made that we do not know of yet."""
+        """Whether something of this organization may have been made that we do not know of yet.
+
+        What nobody has looked for within an hour of when it was allowed was given up, and does not
+        count: others would wait for it without end.
+        """
         return await self._journal.any_open(org, product)
 
     async def _settled(

@@ -9,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import asyncpg
+
+# So long after looking was allowed an intent still counts as open. What is being made is looked for
+# well before; what is not has no message any more that would look, and would be open for ever.
+_OPEN_FOR_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,12 @@ class EffectsJournal:
             """
             SELECT EXISTS (SELECT FROM relay.effects
                            WHERE org = $1 AND state = 'intended'
-                             AND product = coalesce($2, product))
+                             AND product = coalesce($2, product)
+                             AND look_after > clock_timestamp() - make_interval(secs => $3))
             """,
             org,
             product,
+            _OPEN_FOR_S,
         )
         return found
 

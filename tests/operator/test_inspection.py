@@ -7,8 +7,10 @@ from tests.operator.conftest import until
 
 EFFECT = """
     INSERT INTO relay.effects (org, operation, business_id, product, state, write_until, look_after)
-    VALUES ('default', $1, $2, 'billing', $3, now(), now())
+    VALUES ('default', $1, $2, 'billing', $3, now(), now() + make_interval(secs => $4))
     """
+# Looking is allowed so many seconds from now.
+NOT_YET_S, OVERDUE_S = 300, -300
 
 
 @pytest.fixture
@@ -101,23 +103,28 @@ async def test_queues_are_shown_with_consumers_and_dead_letters(desk, held):
 
 
 async def test_effects_that_wait_for_a_person_come_first(desk):
-    await desk.pool.execute(EFFECT, "create_customer", "u1", "intended")
-    await desk.pool.execute(EFFECT, "collect", "i1", "unknown")
-    await desk.pool.execute(EFFECT, "create_customer", "u2", "clear")
+    await desk.pool.execute(EFFECT, "create_customer", "u1", "intended", NOT_YET_S)
+    await desk.pool.execute(EFFECT, "create_customer", "u2", "intended", OVERDUE_S)
+    await desk.pool.execute(EFFECT, "collect", "i1", "unknown", OVERDUE_S)
+    await desk.pool.execute(EFFECT, "create_customer", "u3", "clear", OVERDUE_S)
 
     rows = (await desk.ask("effects", "list", "--json")).rows
 
     assert [(row["operation"], row["business_id"], row["state"]) for row in rows] == [
         ("collect", "i1", "unknown"),
+        ("create_customer", "u2", "intended"),
         ("create_customer", "u1", "intended"),
     ]
+    assert rows[1]["looked_for_in"] == "overdue"
+    assert rows[2]["looked_for_in"] != "overdue"
 
 
+@pytest.mark.parametrize("before", ["unknown", "intended"])
 @pytest.mark.parametrize(
     ("decision", "state"), [("--did-not-happen", "clear"), ("--look-again", "intended")]
 )
-async def test_a_person_decides_about_an_unknown_effect(desk, decision, state):
-    await desk.pool.execute(EFFECT, "collect", "i1", "unknown")
+async def test_a_person_decides_about_an_effect_without_an_end(desk, decision, state, before):
+    await desk.pool.execute(EFFECT, "collect", "i1", before, OVERDUE_S)
 
     said = await desk.ask("effects", "resolve", "collect", "i1", decision)
 
@@ -126,8 +133,8 @@ async def test_a_person_decides_about_an_unknown_effect(desk, decision, state):
     assert tuple(effect) == (state, 2)
 
 
-async def test_nothing_is_decided_about_an_effect_that_is_still_open(desk):
-    await desk.pool.execute(EFFECT, "collect", "i1", "intended")
+async def test_nothing_is_decided_about_an_effect_that_may_still_be_done(desk):
+    await desk.pool.execute(EFFECT, "collect", "i1", "intended", NOT_YET_S)
 
     said = await desk.ask("effects", "resolve", "collect", "i1", "--did-not-happen")
 

@@ -9,7 +9,11 @@ import asyncpg
 
 @dataclass(frozen=True)
 class OpenEffect:
-    """`state`: intended (being done, or to be looked for) or unknown (a person decides)."""
+    """`state`: intended (being done, or to be looked for) or unknown (a person decides).
+
+    One that is intended and may be looked for (`look_in_s` is 0) waits for its message to come
+    back; if that was given up, a person decides too.
+    """
 
     org: str
     product: str
@@ -33,14 +37,18 @@ class OpenEffects:
                    greatest(0, extract(epoch FROM look_after - clock_timestamp()))::float8
                        AS look_in_s
             FROM relay.effects WHERE state IN ('intended', 'unknown')
-            ORDER BY state = 'unknown' DESC, updated_at LIMIT $1
+            ORDER BY state = 'unknown' DESC, look_after <= clock_timestamp() DESC, updated_at
+            LIMIT $1
             """,
             limit,
         )
         return [OpenEffect(**dict(row)) for row in rows]
 
     async def did_not_happen(self, org: str, operation: str, business_id: str) -> bool:
-        """A person has seen that it was not done: the next attempt does it. False: not unknown."""
+        """A person has seen that it was not done: the next attempt does it.
+
+        False: it is neither unknown, nor intended and overdue.
+        """
         return await self._resolve("clear", org, operation, business_id)
 
     async def look_again(self, org: str, operation: str, business_id: str) -> bool:
@@ -48,13 +56,14 @@ class OpenEffects:
         return await self._resolve("intended", org, operation, business_id)
 
     async def _resolve(self, state: str, org: str, operation: str, business_id: str) -> bool:
-        # Only what is unknown, and under a new number: an act that still hopes for its answer
-        # writes nothing over it.
+        # Only what cannot be written any more, and under a new number: who still hopes for its
+        # answer, or looks for it just now, writes nothing over it.
         tag: str = await self._pool.execute(
             """
             UPDATE relay.effects
             SET state = $4, number = number + 1, updated_at = now(), look_after = now()
-            WHERE org = $1 AND operation = $2 AND business_id = $3 AND state = 'unknown'
+            WHERE org = $1 AND operation = $2 AND business_id = $3
+              AND (state = 'unknown' OR state = 'intended' AND look_after <= clock_timestamp())
             """,
             org,
             operation,

@@ -262,6 +262,25 @@ async def test_a_lost_answer_is_looked_for_before_acting_again(world: World) -> 
     assert world.reconciled("yes") == 1
 
 
+async def test_what_nobody_comes_back_for_stops_others_for_an_hour_only(world: World) -> None:
+    async def lost(_permit: Permit) -> dict[str, Any]:
+        raise OutcomeUnknown("no answer", settle_s=0)
+
+    async def look_was_allowed(ago: str) -> None:
+        sql = "UPDATE relay.effects SET look_after = clock_timestamp() - $1::text::interval"
+        await world.pool.execute(sql, ago)
+
+    with pytest.raises(OutcomeUnknown):
+        await world.make(key_of(), lost)
+    await look_was_allowed("59 minutes")
+    assert await world.replica().any_open("default", "billing")
+    await look_was_allowed("61 minutes")
+    assert not await world.replica().any_open("default", "billing")
+
+    await world.make(key_of())  # replayed, it is looked for all the same
+    assert world.reconciled("no") == 1
+
+
 async def test_what_is_surely_absent_is_made_again(world: World) -> None:
     async def never_arrived(_permit: Permit) -> dict[str, Any]:
         raise OutcomeUnknown("no answer", settle_s=0)
