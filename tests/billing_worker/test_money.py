@@ -199,6 +199,22 @@ async def test_a_charge_that_zoho_does_not_let_us_look_for_is_not_told_as_declin
     assert await charges(upstream) == []
 
 
+async def test_an_invoice_whose_balance_zoho_leaves_out_is_not_taken_as_collected(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    (invoice,) = await upstream.held("billing", "invoices")
+    del invoice["balance"]
+    await answers(upstream, "retrieve_invoice", 200, {"code": 0, "invoice": invoice})
+    await upstream.sandbox.fault("billing", "reset_before", operation="collect_charge", times=1)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    failed = await upstream.event("command.failed.v1")
+    assert failed["code"] == "outcome_unknown"
+
+
 async def test_a_charge_whose_card_was_taken_away_is_not_told_as_one_without_a_card(
     upstream: Upstream,
 ) -> None:

@@ -31,7 +31,7 @@ from shared.zoho.billing import (
     REFUND_PAYMENT,
     ZohoBilling,
 )
-from shared.zoho.billing_models import Payment
+from shared.zoho.billing_models import BillingInvoice, Payment
 from shared.zoho.effects import Absence, EffectKey, Effects, Result
 from shared.zoho.http import Permit
 
@@ -117,7 +117,6 @@ class PaymentHandlers:
         if user is None or user.customer_id is None or invoice.billing_id is None:
             raise PermanentError("the invoice cannot be collected", code="unknown_invoice")
         billing_id, customer_id = invoice.billing_id, user.customer_id
-
         card_id = ""
 
         async def choose_card() -> None:
@@ -134,7 +133,7 @@ class PaymentHandlers:
 
         async def find() -> Result | Absence | None:
             now = await self.zoho.invoice(billing_id)
-            if not now.balance:
+            if _is_paid(now):
                 return {}
             # Only a decline that Zoho shows proves that nobody was charged; not an earlier one,
             # for which the invoice may be collected now.
@@ -147,7 +146,7 @@ class PaymentHandlers:
 
         key = EffectKey(work.org, COLLECT_INVOICE.name, message.invoice_id)
         begun = await self.effects.may_be_done(key)
-        if not begun and not (await self.zoho.invoice(billing_id)).balance:
+        if not begun and _is_paid(await self.zoho.invoice(billing_id)):
             return  # it was paid already, by whatever way
         await self.effects.perform(
             key,
@@ -271,6 +270,11 @@ class PaymentHandlers:
         invoice = await self._known_invoice(org, invoice_id)
         _must_be_in(currency, invoice.currency)
         return invoice
+
+
+def _is_paid(invoice: BillingInvoice) -> bool:
+    """Whether nothing is owed. A balance left out says nothing; the status then does."""
+    return invoice.status == "paid" if invoice.balance is None else not invoice.balance
 
 
 def _was_declined(payment: Payment, billing_id: str, *, since: datetime | None) -> bool:
