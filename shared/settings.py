@@ -314,7 +314,6 @@ class Consumer(Environment):
     prefetch: Annotated[int, Field(ge=1, le=1000)] = 32
     lease_s: Seconds = 30.0
     max_attempts: Count = 12
-    request_timeout_s: Seconds = 20.0
     drain_timeout_s: Seconds = 30.0
     # RabbitMQ counts in 32 bits of milliseconds: 49 days are the most.
     dead_letter_days: Annotated[int, Field(ge=1, le=49)] = 30

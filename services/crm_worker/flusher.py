@@ -91,7 +91,8 @@ class Flusher:
                 await _sleep(self._pace.every_s, stop)
 
     async def flush_once(self) -> int:
-        """Send one batch; returns how many contacts were leased for it."""
+        """Send one batch; returns how many contacts were leased for it, 0 when going on at once is
+        of no use."""
         leased = await self._contacts.lease(
             self._crm.org, limit=LIVE_BATCH, lease_s=self._pace.lease_s
         )
@@ -101,6 +102,8 @@ class Flusher:
             except IntegrationError as error:
                 log.warning("contacts not sent", code=error.code, contacts=len(leased))
                 await self._contacts.give_back(leased, after_s=self._wait_s(error, leased))
+                if isinstance(error, Misconfigured):
+                    return 0  # the next batch would be refused as this one was
         return len(leased)
 
     def _wait_s(self, error: IntegrationError, batch: Sequence[WantedContact]) -> float:
@@ -110,7 +113,7 @@ class Flusher:
             case Unavailable(retry_after_s=float(wait_s)):
                 return wait_s
             case Misconfigured():
-                return self._pace.first_retry_s  # the gate waits for the rest
+                return self._pace.first_retry_s
             case _:
                 return self._pace.retry_s(max(contact.failures for contact in batch))
 

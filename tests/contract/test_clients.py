@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from services.desk_worker.app import PROBE
+from services.billing_worker import app as billing_worker
+from services.crm_worker import app as crm_worker
+from services.desk_worker import app as desk_worker
 from shared.zoho.lanes import Lane
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
@@ -14,7 +16,7 @@ from tests.contract.openapi import OpenApi
 from tests.contract.operations import IN_ZOHOS_FILES, declared
 from tests.contract.report import Operation, Report, compare
 
-_PROBES = {"desk": PROBE}
+_PROBES = {"desk": desk_worker.PROBE, "crm": crm_worker.PROBE, **billing_worker.PROBES}
 
 
 @pytest.fixture(scope="module")
