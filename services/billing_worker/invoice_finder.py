@@ -8,7 +8,6 @@ is looked for on and on, ever less often.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Self
 
@@ -17,6 +16,7 @@ import structlog
 from services.billing_worker.invoice_news import issued
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
+from shared.ending import ended
 from shared.errors import IntegrationError, Misconfigured, Postponed
 from shared.messaging.committer import Committer
 from shared.observability import logs
@@ -60,9 +60,7 @@ class InvoiceFinder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:
