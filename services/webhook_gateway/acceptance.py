@@ -40,7 +40,7 @@ class Accepted(NamedTuple):
     new: bool
 
 
-class _Waiting(NamedTuple):
+class Waiting(NamedTuple):
     org: str
     product: Product
     incoming: Incoming
@@ -70,7 +70,7 @@ class Acceptance:
         self._short_way = short_way
         self._pressure = pressure
         self._stored_within_s = stored_within_s
-        self._group: Grouper[_Waiting, Accepted] = Grouper("store webhooks", self._store, limit=200)
+        self._group: Grouper[Waiting, Accepted] = Grouper("store webhooks", self._store, limit=200)
 
     def begin(self, org: str, product: Product, incoming: Incoming) -> asyncio.Future[Accepted]:
         """Put it in line. The result is there once it is stored durably, or is known to have been.
@@ -79,13 +79,13 @@ class Acceptance:
             Unavailable: the database is away, or the keys that seal; it may be stored all the same.
         """
         self._pressure.count()
-        return self._group.run(_Waiting(org, product, incoming))
+        return self._group.run(Waiting(org, product, incoming))
 
     async def idle(self) -> None:
         """Return once nothing is being stored."""
         await self._group.idle()
 
-    async def _store(self, group: list[_Waiting]) -> list[Accepted]:
+    async def _store(self, group: list[Waiting]) -> list[Accepted]:
         keep = self._short_way.keeps_up and not self._pressure.is_high
         with unavailable_when_down():
             async with asyncio.timeout(self._stored_within_s):
@@ -96,13 +96,13 @@ class Acceptance:
             self._short_way.send_soon([webhook.outbox for webhook, is_new in found if is_new])
         return [Accepted(webhook.id, is_new) for webhook, is_new in found]
 
-    async def _sealed(self, group: list[_Waiting]) -> list[NewWebhook]:
+    async def _sealed(self, group: list[Waiting]) -> list[NewWebhook]:
         # All at once, and not each as it comes: that takes half the time.
         keys = {org: await self._vault.key_of(Day(org)) for org in {each.org for each in group}}
         now = datetime.now(UTC)
         return [self._new_webhook(each, keys[each.org], now) for each in group]
 
-    def _new_webhook(self, waiting: _Waiting, key: DataKey, now: datetime) -> NewWebhook:
+    def _new_webhook(self, waiting: Waiting, key: DataKey, now: datetime) -> NewWebhook:
         org, product, incoming = waiting
         row_id = uuid4()
         letter = _passed_on(str(row_id), org, product, incoming, now, key)
