@@ -27,5 +27,5 @@ class OneInsertEach(Acceptance):
 
 
 if __name__ == "__main__":
-    app.Acceptance = OneInsertEach  # type: ignore[attr-defined,misc]
+    app.Acceptance = OneInsertEach  # type: ignore[attr-defined]
     runtime.run("webhook-gateway", Settings.load, app.main)
