@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.leak_search import Needle, search
+from tests.end_to_end.leak_search import WINDOW, Needle, search, windows
 
 ZOHO_ID = "4600000000012345678"
 EMAIL = "zoë.quill@example.net"
@@ -33,6 +33,28 @@ def test_a_planted_id_is_found_in_every_form(tmp_path: Path, encoding: str, form
 
     assert encoding in {f.encoding for f in findings}
     assert {f.kind for f in findings} == {"customer id"}
+
+
+@pytest.mark.parametrize("within", range(9))
+def test_an_integer_is_found_across_the_parts_that_are_read(tmp_path: Path, within: int) -> None:
+    form = int(ZOHO_ID).to_bytes(8, "big")
+    (tmp_path / "segment").write_bytes(b"\xff" * (WINDOW - within) + form + b"\xff" * 20)
+
+    findings = search([tmp_path], [Needle("customer id", ZOHO_ID)])
+
+    assert [f.encoding for f in findings] == ["8-byte integer, big-endian"]
+
+
+def test_a_file_cut_off_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    segment = tmp_path / "segment"
+    segment.write_bytes(b"\xff" * (3 * WINDOW))
+
+    parts = windows(segment)
+    first = next(parts)
+    segment.write_bytes(b"")
+
+    assert len(first) == WINDOW
+    assert list(parts) == []
 
 
 def test_a_planted_email_is_found_among_many_values(tmp_path: Path) -> None:
