@@ -38,6 +38,7 @@ async def connect(
         command_timeout_s: a statement that takes longer counts as `TimeoutError`.
     Raises:
         Unavailable: `database_unavailable`, PostgreSQL did not answer in time.
+        Unavailable: `database_refused`, it answered and does not let this user in.
     """
     pool = await _open(dsn, size, application, command_timeout_s, time.monotonic() + patience_s)
     try:
@@ -72,6 +73,12 @@ def unavailable_when_down() -> _UnavailableWhenDown:
     return _UnavailableWhenDown()
 
 
+_NotLetIn = (
+    asyncpg.InvalidAuthorizationSpecificationError  # no such user, another password
+    | asyncpg.InvalidCatalogNameError  # no such database
+)
+
+
 def is_down(error: BaseException) -> bool:
     """Whether the same statement may succeed once PostgreSQL is back, or less busy."""
     if isinstance(error, asyncpg.InterfaceError):
@@ -85,6 +92,8 @@ def is_down(error: BaseException) -> bool:
         | asyncpg.InsufficientResourcesError  # too many connections, disk full
         | asyncpg.TransactionRollbackError  # deadlock, serialization: undone as a whole
         | asyncpg.ReadOnlySQLTransactionError  # a standby, in the middle of a fail-over
+        | asyncpg.ObjectNotInPrerequisiteStateError  # closed to connections for a while
+        | _NotLetIn  # what is asked now waits for the person who mends it
         # The server's last words reached an idle connection, the end of the stream not yet.
         | asyncpg.InternalClientError,
     )
@@ -108,7 +117,12 @@ async def _open(
                     # Our statements are small: compiling one costs more than running it.
                     server_settings={"application_name": application, "jit": "off"},
                 )
-        except Unavailable:
+        except Unavailable as error:
+            if isinstance(error.__cause__, _NotLetIn):
+                raise Unavailable(
+                    "PostgreSQL does not know this user, password or database: see DATABASE_URL",
+                    code="database_refused",
+                ) from error
             if time.monotonic() >= deadline:
                 raise
             if not told:

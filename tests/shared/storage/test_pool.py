@@ -65,6 +65,48 @@ async def test_a_database_that_does_not_answer_is_unavailable() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("change", [{"password": "wrong"}, {"user": "nobody"}, {"path": "/none"}])
+async def test_a_start_that_is_not_let_in_says_what_to_look_at(
+    database_url: str, change: dict[str, str]
+) -> None:
+    parts = urlsplit(database_url)
+    user, password = change.get("user", parts.username), change.get("password", parts.password)
+    host = f"{user}:{password}@{parts.hostname}:{parts.port}"
+    dsn = parts._replace(netloc=host, path=change.get("path", parts.path)).geturl()
+
+    with pytest.raises(Unavailable, match="see DATABASE_URL") as caught:
+        async with storage.connect(SecretStr(dsn)):
+            pass
+
+    assert caught.value.code == "database_refused"
+    assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.parametrize("away", ["WITH ALLOW_CONNECTIONS false", "RENAME TO {}_away"])
+async def test_a_service_that_is_no_longer_let_in_waits_for_it(
+    database_url: str, postgres_url: str, away: str
+) -> None:
+    name = urlsplit(database_url).path.lstrip("/")
+    admin = await asyncpg.connect(postgres_url)
+    async with storage.connect(SecretStr(database_url), size=1) as pool:
+        await admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        await admin.fetch(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        await admin.execute(f"ALTER DATABASE {name} {away.format(name)}")
+        try:
+            for _ in range(2):  # the first finds the broken connection, the second a closed door
+                with pytest.raises(Unavailable), unavailable_when_down():
+                    await pool.fetchval("SELECT 1")
+        finally:
+            if "RENAME" in away:
+                await admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+            await admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+            await admin.close()
+
+        assert await pool.fetchval("SELECT 1") == 1
+
+
 async def test_a_start_waits_for_a_database_that_comes_up_later(database_url: str) -> None:
     """The port is silent at first; then it leads to PostgreSQL."""
     target = urlsplit(database_url)
@@ -104,6 +146,7 @@ async def test_a_start_waits_for_a_database_that_comes_up_later(database_url: st
         asyncpg.CannotConnectNowError("starting up"),
         asyncpg.AdminShutdownError("terminating"),
         asyncpg.ConnectionDoesNotExistError("closed in the middle of operation"),
+        asyncpg.InvalidPasswordError("password authentication failed"),
         asyncpg.TooManyConnectionsError("sorry, too many clients already"),
         asyncpg.DeadlockDetectedError("deadlock"),
         asyncpg.InterfaceError("cannot call Connection.fetch(): connection is closed"),
