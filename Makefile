@@ -59,7 +59,7 @@ format: ## rewrite the code as `make check` wants it
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-LOCKED = $(PY) -m piptools compile -q --allow-unsafe --generate-hashes --no-emit-find-links \
+LOCKED = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile -q --allow-unsafe --generate-hashes --no-emit-find-links \
 	--no-emit-index-url --no-emit-trusted-host --strip-extras
 
 lock: ## write the locks anew from pyproject.toml
