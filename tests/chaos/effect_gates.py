@@ -18,7 +18,7 @@ from deploy.local.stack import Stack
 
 SCHEMAS: Final = ("billing", "crm", "desk")
 _LOCK: Final = 741_001
-_PATIENCE_S: Final = 30
+_PATIENCE_S: Final = 90
 
 _SET_UP: Final = f"""
     CREATE SCHEMA chaos;
@@ -73,7 +73,7 @@ class Gates:
         )
 
     async def until_waiting(self, count: int) -> None:
-        """Raises AssertionError when there are not as many within half a minute."""
+        """Raises AssertionError when there are not as many within 90 s."""
         waiting: Sequence[int] = ()
         for _ in range(_PATIENCE_S * 20):
             waiting = await self._waiting()

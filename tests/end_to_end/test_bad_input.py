@@ -31,11 +31,18 @@ async def test_a_command_that_breaks_its_contract_is_kept_and_answered(stage: St
 
 async def test_a_command_that_nobody_knows_is_kept_and_answered(stage: Stage) -> None:
     await stage.publish("user.signd_up.v1", {"user_id": "u-typo"}, message_id="bad-2")
+    await stage.publish("user.signed_up.v1", sign_up_of("u-after-unknown"))
 
     failed = await stage.event("command.failed.v1", message_id="bad-2")
     assert (failed["code"], failed["routing_key"]) == ("unknown_command", "user.signd_up.v1")
     letter = await _dead_letter(stage, "unrouted.dead", "bad-2")
     assert letter.headers["x-first-routing-key"] == "user.signd_up.v1"
+    await stage.event("customer.created.v1", user_id="u-after-unknown")
+    await stage.event("contact.synced.v1", user_id="u-after-unknown")
+    # The queue of the unknown ones too goes on.
+    await stage.publish("user.sgned_up.v1", {"user_id": "u-typo"}, message_id="bad-3")
+    failed = await stage.event("command.failed.v1", message_id="bad-3")
+    assert failed["code"] == "unknown_command"
 
 
 async def test_a_message_id_with_another_body_is_refused(stage: Stage) -> None:
