@@ -18,8 +18,9 @@ from typing import NoReturn, TypeVar
 import structlog
 import uvloop
 
+from shared.environment import SettingsError
 from shared.observability import logs
-from shared.settings import Observability, SettingsError
+from shared.settings import Observability
 
 S = TypeVar("S", bound=Observability)
 

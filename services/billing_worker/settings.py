@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.settings import BillingFields, Port, ZohoOrganization, for_service
+from shared.environment import Port, for_service
+from shared.settings import BillingFields, ZohoOrganization
 from shared.worker import WorkerSettings
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.settings import CrmFields, Port, Seconds, for_service
+from shared.environment import Port, Seconds, for_service
+from shared.settings import CrmFields
 from shared.worker import WorkerSettings
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shared.contracts.fields import Email
-from shared.settings import Desk, Port, Seconds, for_service
+from shared.environment import Port, Seconds, for_service
+from shared.settings import Desk
 from shared.worker import WorkerSettings
 
 

@@ -12,8 +12,8 @@ import typer
 from services.operator import dead_letters, inspection, oauth
 from services.operator.console import complain
 from services.operator.doctor import doctor
+from shared.environment import SettingsError
 from shared.errors import IntegrationError
-from shared.settings import SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -25,8 +25,8 @@ from services.operator.settings import (
 )
 from shared.crypto.data_keys import DataKeys
 from shared.crypto.keyring import KeyRing
+from shared.environment import Environment, SettingsError
 from shared.errors import IntegrationError
-from shared.settings import Environment, SettingsError
 from shared.storage import pool as storage
 
 _LOOKS: Final = 5

@@ -6,6 +6,7 @@ OPERATOR_AMQP_URL, OPERATOR_DATABASE_URL.
 
 from __future__ import annotations
 
+from shared.environment import Environment, HttpUrl, SecretWords, Words, for_service
 from shared.settings import (
     Amqp,
     BillingFields,
@@ -13,15 +14,10 @@ from shared.settings import (
     Crypto,
     Database,
     Desk,
-    Environment,
-    HttpUrl,
-    SecretWords,
     TokenService,
-    Words,
     ZohoCalls,
     ZohoEndpoints,
     ZohoOrganization,
-    for_service,
 )
 from shared.zoho.scopes import ALL_NEEDED
 

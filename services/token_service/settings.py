@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from shared.settings import (
-    Database,
-    HttpServer,
-    KeyRingText,
-    Observability,
-    Port,
-    TokenServiceKey,
-    ZohoEndpoints,
-    for_service,
-)
+from shared.environment import KeyRingText, Port, for_service
+from shared.settings import Database, HttpServer, Observability, TokenServiceKey, ZohoEndpoints
 
 
 class Settings(Database, TokenServiceKey, ZohoEndpoints, HttpServer, Observability):

@@ -7,19 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from shared.settings import (
-    Amqp,
-    Crypto,
-    Database,
-    DataCenter,
-    HttpServer,
-    HttpUrl,
-    Observability,
-    Port,
-    SecretWords,
-    Words,
-    for_service,
-)
+from shared.environment import HttpUrl, Port, SecretWords, Words, for_service
+from shared.settings import Amqp, Crypto, Database, DataCenter, HttpServer, Observability
 from shared.zoho.data_centers import DATA_CENTERS
 
 

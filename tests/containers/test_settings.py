@@ -7,7 +7,7 @@ import pytest
 
 from deploy.compose.settings import SERVICES
 from services.zoho_sandbox.settings import SandboxSettings
-from shared.settings import ENV_FILE_VARIABLE
+from shared.environment import ENV_FILE_VARIABLE
 from tests.containers.conftest import Installation
 
 REAL = {

@@ -8,7 +8,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from deploy.local.stack import ROOT
-from shared.settings import Environment
+from shared.environment import Environment
 
 DOCUMENTED = re.compile(r"^(?P<off># )?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$", re.MULTILINE)
 

@@ -10,7 +10,8 @@ import pytest
 PROGRAM = """
 import asyncio, sys
 from shared.runtime import run
-from shared.settings import Observability, Port, for_service
+from shared.environment import Port, for_service
+from shared.settings import Observability
 
 class Settings(Observability):
     model_config = for_service("billing-worker")

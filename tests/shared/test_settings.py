@@ -2,18 +2,15 @@ import base64
 
 import pytest
 
+from shared.environment import Port, SettingsError, Words, for_service
 from shared.settings import (
     Amqp,
     Consumer,
     Crypto,
     Database,
     Observability,
-    Port,
-    SettingsError,
     TokenService,
-    Words,
     ZohoOrganization,
-    for_service,
 )
 
 KEY = base64.b64encode(b"k" * 32).decode()

@@ -23,9 +23,9 @@ from services.webhook_gateway.settings import Settings
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
+from shared.environment import SettingsError
 from shared.messaging.letter import place_of
 from shared.observability import logs
-from shared.settings import SettingsError
 from shared.storage import pool as storage
 from tests.conftest import Management
 from tests.webhook_gateway.conftest import SECRET, signed

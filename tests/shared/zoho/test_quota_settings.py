@@ -4,14 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
-from shared.settings import (
-    CrmEdition,
-    DeskEdition,
-    FinancePlan,
-    SettingsError,
-    ZohoCalls,
-    for_service,
-)
+from shared.environment import SettingsError, for_service
+from shared.settings import CrmEdition, DeskEdition, FinancePlan, ZohoCalls
 from shared.worker import limits_from
 from shared.zoho.quota_limits import PLANS, Limits
 

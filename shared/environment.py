@@ -1,0 +1,178 @@
+"""How a service's settings are read from its environment, and the kinds of values in them.
+
+Every variable is named as its field, in capitals. `<SERVICE>_<VARIABLE>` (such as
+`BILLING_WORKER_AMQP_URL`) wins over `<VARIABLE>`, so that each service may have a role of its own.
+An empty value counts as not set. `.env` is read too, unless ZOHO_RELAY_ENV_FILE names another file
+or, being empty, none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_FILE_VARIABLE = "ZOHO_RELAY_ENV_FILE"
+
+
+class SettingsError(Exception):
+    """The environment is not complete or not right; one line per problem, values never shown."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _variables(service: str, field: str) -> AliasChoices:
+    name = field.upper()
+    own = f"{service.upper().replace('-', '_')}_{name}"
+    return AliasChoices(own, name) if service else AliasChoices(name)
+
+
+def for_service(service: str) -> SettingsConfigDict:
+    """The configuration of a service's settings class; `service` as in `billing-worker`."""
+    return SettingsConfigDict(
+        alias_generator=AliasGenerator(validation_alias=lambda field: _variables(service, field)),
+        validate_by_name=True,  # so that a test can say Settings(amqp_url=…)
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+
+class Environment(BaseSettings):
+    """What all groups share: how they are read and how they fail."""
+
+    model_config = for_service("")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            SettingsError: a variable is missing or bad; all of them are named at once.
+        """
+        name = os.environ.get(ENV_FILE_VARIABLE, ".env")
+        if name and ENV_FILE_VARIABLE in os.environ and not Path(name).is_file():
+            raise SettingsError([f"{ENV_FILE_VARIABLE}: there is no such file"])
+        try:
+            return cls(_env_file=name or None)
+        except ValidationError as error:
+            raise SettingsError(_problems(cls, error)) from None  # the cause quotes values
+
+
+def _problems(model: type[Environment], error: ValidationError) -> list[str]:
+    variables = {
+        str(alias).lower(): field.upper()
+        for field, info in model.model_fields.items()
+        if isinstance(info.validation_alias, AliasChoices)
+        for alias in (field, *info.validation_alias.choices)
+    }
+    return [
+        f"{variables.get(str(found['loc'][0]).lower(), 'settings') if found['loc'] else 'settings'}"
+        f": {_rule(found['type'], found.get('ctx', {}))}"
+        for found in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _rule(kind: str, context: dict[str, Any]) -> str:
+    match kind:
+        case "missing":
+            return "is not set"
+        case "value_error":
+            return str(context["error"])  # texts of our own validators, below
+        case "literal_error":
+            return f"must be one of {context['expected']}"
+        case "int_parsing" | "int_type":
+            return "must be a whole number"
+        case "float_parsing" | "float_type":
+            return "must be a number"
+        case "bool_parsing":
+            return "must be true or false"
+        case "greater_than":
+            return f"must be more than {context['gt']}"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "string_too_short" | "too_short":
+            return f"must have at least {context['min_length']} characters"
+        case _:
+            return f"is not valid ({kind})"
+
+
+# --- kinds of values -----------------------------------------------------------------------------
+
+
+def url_of(*schemes: str) -> AfterValidator:
+    """A rule for a secret URL: it starts with one of the schemes, and names a host."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        _check_url(secret.get_secret_value(), schemes)
+        return secret
+
+    return AfterValidator(check)
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text may quote the value
+        right = False
+    if not right:
+        raise ValueError(f"must be a URL that starts with {wanted}, and name a host")
+
+
+def _http_url(url: str) -> str:
+    _check_url(url, ("http", "https"))
+    return url.rstrip("/")
+
+
+def words(value: Any) -> Any:
+    """`a, b` → ("a", "b")."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _check_ring(ring: SecretStr) -> SecretStr:
+    ids = set()
+    for entry in words(ring.get_secret_value()):
+        key_id, _, encoded = entry.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            key = b""
+        if not key_id or len(key) != 32:
+            raise ValueError("must be id:base64 of 32 bytes, comma-separated (see `make keys`)")
+        if key_id in ids:
+            raise ValueError("must not name a key id twice")
+        ids.add(key_id)
+    if not ids:
+        raise ValueError("must hold at least one key (see `make keys`)")
+    return ring
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)]
+SecretWords = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(words)]
+KeyRingText = Annotated[SecretStr, AfterValidator(_check_ring)]
