@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.end_of_run import EndOfRun
 
 if TYPE_CHECKING:
     from tests.contract.report import Report
@@ -25,12 +28,10 @@ _folder = pytest.StashKey[Path]()
 _report: pytest.StashKey[Report] = pytest.StashKey()
 
 
-class RequestsDiffer(Exception):
-    """Some request, or some answer of the sandbox, is not as Zoho's files say."""
+class EveryRecordedRequest(EndOfRun):
+    heading = "not as Zoho's own files say"
 
-
-class EveryRecordedRequest(pytest.Item):
-    def runtest(self) -> None:
+    def problems(self) -> Iterable[str]:
         # Only here: every run of any test loads this module.
         from tests.contract.exchanges import ours
         from tests.contract.openapi import FOLDER, NOT_THERE, zohos_files
@@ -40,18 +41,7 @@ class EveryRecordedRequest(pytest.Item):
             pytest.skip(NOT_THERE)
         report = compare(ours(Path(os.environ[VARIABLE])), zohos_files())
         self.config.stash[_report] = report
-        if not report.holds:
-            raise RequestsDiffer("\n".join(report.problems()))
-
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
-    ) -> str:
-        if isinstance(excinfo.value, RequestsDiffer):
-            return f"not as Zoho's own files say:\n{excinfo.value}"
-        return str(super().repr_failure(excinfo))
-
-    def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, 0, self.name
+        return report.problems()
 
 
 @pytest.hookimpl(trylast=True)

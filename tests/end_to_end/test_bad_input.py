@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aio_pika.abc import AbstractIncomingMessage
 
 from deploy.demo.stage import Stage
@@ -60,5 +62,10 @@ async def test_a_message_id_with_another_body_is_refused(stage: Stage) -> None:
 
 
 async def _dead_letter(stage: Stage, queue_name: str, message_id: str) -> AbstractIncomingMessage:
-    letters = await stage.peek(queue_name)
-    return next(letter for letter in letters if letter.message_id == message_id)
+    """The letter, once it is there: it is published beside the event, not before it."""
+    async with asyncio.timeout(stage.patience_s):
+        while True:
+            for letter in await stage.peek(queue_name):
+                if letter.message_id == message_id:
+                    return letter
+            await asyncio.sleep(0.1)

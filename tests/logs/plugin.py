@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.end_of_run import EndOfRun
 
 if TYPE_CHECKING:
     from tests.logs.run import Run
@@ -21,24 +23,11 @@ if TYPE_CHECKING:
 _run: pytest.StashKey[Run] = pytest.StashKey()
 
 
-class MustNotBeLogged(Exception):
-    """A log line holds what it must not, or the lines could not be read."""
+class EveryLogLine(EndOfRun):
+    heading = "in log lines of this run"
 
-
-class EveryLogLine(pytest.Item):
-    def runtest(self) -> None:
-        if problems := self.config.stash[_run].problems():
-            raise MustNotBeLogged("\n".join(problems))
-
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
-    ) -> str:
-        if isinstance(excinfo.value, MustNotBeLogged):
-            return f"in log lines of this run:\n{excinfo.value}"
-        return str(super().repr_failure(excinfo))
-
-    def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, 0, self.name
+    def problems(self) -> Sequence[str]:
+        return self.config.stash[_run].problems()
 
 
 @pytest.hookimpl(trylast=True)
