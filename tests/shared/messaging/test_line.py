@@ -18,7 +18,7 @@ from shared.messaging.gate import SimpleGate
 from shared.messaging.routes import Lane, Route
 from shared.messaging.settlement import Ack, DeadLetter, Postpone, Retry
 from shared.messaging.unit_of_work import UnitOfWork
-from tests.shared.messaging.conftest import RECORD, Bench, named, note, quicker
+from tests.shared.messaging.conftest import POLICY, RECORD, Bench, named, note, quicker
 
 
 async def test_one_subject_is_done_one_by_one_across_replicas(bench: Bench) -> None:
@@ -78,6 +78,31 @@ async def test_a_later_command_waits_while_an_earlier_one_is_retried(bench: Benc
         settlement = await bench.next_settlement()
         assert settlement in (Ack(), Postpone(0.2))
         acked += settlement == Ack()
+    assert await bench.handled() == ["first", "second"]
+
+
+async def test_one_that_the_broker_lost_is_done_in_its_place_when_it_is_published_again(
+    bench: Bench,
+) -> None:
+    async def fail_first(message: UserUpdated, work: UnitOfWork) -> None:
+        if message.full_name == "first" and work.attempt == 1:
+            raise Unavailable("not now", retry_after_s=600)
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": fail_first}, policy=quicker(wait_in_line_s=0.1))
+    await bench.send(named("first"), message_id="lost")
+    assert isinstance(await bench.next_settlement(), Retry)
+    for name, _ in POLICY.retry.delays:
+        queue = await bench.channel.get_queue(f"billing-worker.retry.{name}", ensure=False)
+        await queue.purge()
+    await bench.send(named("second"))
+    assert await bench.next_settlement() == Postpone(0.2)
+
+    await bench.send(named("first"), message_id="lost")
+
+    acked = 0
+    while acked < 2:
+        acked += await bench.next_settlement() == Ack()
     assert await bench.handled() == ["first", "second"]
 
 
