@@ -49,7 +49,7 @@ async def replay(
 
     Killed in between, a message is in both places: it is handled once all the same.
     """
-    replay_id = uuid4().hex
+    replay_id = str(uuid4())
     done = []
     for queue in selection.queues:
         async for held in broker.dead_letters(queue, selection.limit):

@@ -39,7 +39,7 @@ def delivery_of(
         routing_key=routing_key,
         message_id=_text(properties.message_id),
         org=org if isinstance(org, str) and org in known_orgs else DEFAULT_ORG,
-        correlation_id=_text(properties.correlation_id) or uuid4().hex,
+        correlation_id=_text(properties.correlation_id) or str(uuid4()),
         body=message.body,
         traceparent=_text(headers.get("traceparent")) or None,
         reply_to=_text(properties.reply_to) or None,

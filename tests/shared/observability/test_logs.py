@@ -62,6 +62,7 @@ def test_what_is_bound_is_on_every_line_until_the_block_ends(lines):
         {"note": f"got {TOKEN}"},
         {"note": "of ada@example.org"},
         {"note": "customer 460000000026049 moved"},
+        {"note": "c06d460000000026049b000fb3ad81e"},  # no UUID: a digit less
         {"note": "see https://user:pw@books.zoho.com/x"},
         {"customer": 460000000026049},
         {"authorization": "Zoho-oauthtoken abc"},
@@ -154,7 +155,14 @@ def test_our_modules_may_use_the_standard_library_with_extra(lines):
 
 
 @pytest.mark.parametrize(
-    "text", ["user.signed_up.v1", "2026-01-31T10:00:00Z", "u1", "12345678901234"]
+    "text",
+    [
+        "user.signed_up.v1",
+        "2026-01-31T10:00:00Z",
+        "u1",
+        "12345678901234",
+        "c06d4600000000012345678fb3ad81e5",  # a UUID in hexadecimal
+    ],
 )
 def test_harmless_text_is_not_masked(text):
     assert masked(text) == text
