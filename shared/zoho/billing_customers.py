@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shared.zoho.billing_calls import BillingCalls
+from shared.settings import BillingFields
 from shared.zoho.billing_models import Customer
+from shared.zoho.client import Client
 from shared.zoho.http import Operation, Permit
 from shared.zoho.pages import all_rows
 
@@ -17,7 +18,7 @@ _MARK_INACTIVE: Final = Operation("billing", "mark_customer_inactive", "POST", r
 _MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repeatable=True)
 
 
-class BillingCustomers(BillingCalls):
+class BillingCustomers(Client[BillingFields]):
     async def create_customer(
         self,
         *,
@@ -116,6 +117,10 @@ class BillingCustomers(BillingCalls):
             return None
         named = "api_name" if self._user_field.startswith("cf_") else "label"
         return [{named: self._user_field, "value": user_id}]
+
+    @property
+    def _user_field(self) -> str | None:
+        return self._settings.zoho_billing_user_field
 
 
 def _same(one: str | None, other: str) -> bool:

@@ -10,8 +10,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from shared.zoho.billing_calls import BillingCalls
+from shared.settings import BillingFields
 from shared.zoho.billing_models import BillingEvent, BillingInvoice, Card, Payment, Refund
+from shared.zoho.client import Client
 from shared.zoho.http import Operation, Permit
 from shared.zoho.pages import all_rows, pages
 
@@ -29,7 +30,7 @@ _LIST_EVENTS: Final = Operation("billing", "list_events", "GET", repeatable=True
 _GET_EVENT: Final = Operation("billing", "get_event", "GET", repeatable=True)
 
 
-class BillingPayments(BillingCalls):
+class BillingPayments(Client[BillingFields]):
     async def invoices_of(
         self, *, customer_id: str | None = None, subscription_id: str | None = None
     ) -> list[BillingInvoice]:

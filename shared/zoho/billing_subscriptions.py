@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Final
 
-from shared.zoho.billing_calls import BillingCalls
+from shared.settings import BillingFields
 from shared.zoho.billing_models import Plan, Subscription
+from shared.zoho.client import Client
 from shared.zoho.http import Operation, Permit
 from shared.zoho.pages import all_rows
 
@@ -20,7 +21,7 @@ _CANCEL: Final = Operation("billing", "cancel_subscription", "POST", repeatable=
 _REACTIVATE: Final = Operation("billing", "reactivate_subscription", "POST", repeatable=True)
 
 
-class BillingSubscriptions(BillingCalls):
+class BillingSubscriptions(Client[BillingFields]):
     async def plan(self, plan_code: str) -> Plan:
         """Raises ZohoRejected (404) for a code that the organization does not have."""
         reply = await self._call(_GET_PLAN, f"/plans/{plan_code}")

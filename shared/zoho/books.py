@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import date
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from shared.settings import BillingFields
 from shared.zoho.books_models import (
@@ -15,10 +15,10 @@ from shared.zoho.books_models import (
     Organization,
     Refund,
 )
-from shared.zoho.http import Operation, Reply, ZohoHttp
-from shared.zoho.lanes import Lane
+from shared.zoho.client import Client
+from shared.zoho.http import Operation
 from shared.zoho.models import ZohoModel
-from shared.zoho.pages import Fetch, all_rows, pages
+from shared.zoho.pages import all_rows, pages
 
 M = TypeVar("M", bound=ZohoModel)
 
@@ -44,28 +44,11 @@ _GET_ORGANIZATION: Final = Operation("books", "get_organization", "GET", repeata
 _STABLE: Final = {"sort_column": "created_time", "sort_order": "A"}
 
 
-class ZohoBooks:
+class ZohoBooks(Client[BillingFields]):
     """Reads what the Billing–Books integration made, and the invoices made for the application.
 
     Every method raises what `ZohoHttp.call` raises; docstrings name only what an operation adds.
     """
-
-    def __init__(
-        self,
-        http: ZohoHttp,
-        settings: BillingFields,
-        *,
-        org: str = "default",
-        lane: Lane = Lane.COMMANDS,
-    ) -> None:
-        self._http = http
-        self._settings = settings
-        self.org = org
-        self.lane = lane
-
-    def on(self, lane: Lane) -> Self:
-        """The same client, its calls taking their place in another lane."""
-        return type(self)(self._http, self._settings, org=self.org, lane=lane)
 
     async def invoice(self, invoice_id: str) -> Invoice:
         """Raises ZohoRejected (404) for an invoice that Books does not have."""
@@ -187,31 +170,6 @@ class ZohoBooks:
     ) -> list[M]:
         rows = await all_rows(self._page(operation, path), params, key)
         return [model.model_validate(row) for row in rows]
-
-    def _page(self, operation: Operation, path: str) -> Fetch:
-        async def fetch(params: dict[str, str]) -> Mapping[str, Any]:
-            return (await self._call(operation, path, params=params)).body
-
-        return fetch
-
-    async def _call(
-        self,
-        operation: Operation,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        json: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        return await self._http.call(
-            operation,
-            path,
-            org=self.org,
-            lane=self.lane,
-            params=params,
-            json=json,
-            headers=headers,
-        )
 
 
 def _same(one: str | None, other: str | None) -> bool:

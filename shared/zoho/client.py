@@ -1,34 +1,35 @@
-"""What the parts of the Billing client have in common: whom they ask for, on which lane."""
+"""What the clients of all products have in common: for whom they ask, and on which lane."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from copy import copy
+from typing import Any, Generic, Self, TypeVar
 
-from shared.settings import BillingFields
+from shared.environment import Environment
 from shared.zoho.http import Operation, Permit, Reply, ZohoHttp
 from shared.zoho.lanes import Lane
 from shared.zoho.pages import Fetch
 
+S = TypeVar("S", bound=Environment)
 
-class BillingCalls:
+
+class Client(Generic[S]):
+    """A product's client for one organization; `settings` name the fields that carry our ids."""
+
     def __init__(
-        self,
-        http: ZohoHttp,
-        settings: BillingFields,
-        *,
-        org: str = "default",
-        lane: Lane = Lane.COMMANDS,
+        self, http: ZohoHttp, settings: S, *, org: str = "default", lane: Lane = Lane.COMMANDS
     ) -> None:
         self._http = http
         self._settings = settings
-        self._user_field = settings.zoho_billing_user_field
         self.org = org
         self.lane = lane
 
     def on(self, lane: Lane) -> Self:
         """The same client, its calls taking their place in another lane."""
-        return type(self)(self._http, self._settings, org=self.org, lane=lane)
+        other = copy(self)
+        other.lane = lane
+        return other
 
     async def _call(
         self,
@@ -37,10 +38,20 @@ class BillingCalls:
         *,
         params: Mapping[str, str | int] | None = None,
         json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        weight: int | None = None,
         permit: Permit | None = None,
     ) -> Reply:
         return await self._http.call(
-            operation, path, org=self.org, lane=self.lane, params=params, json=json, permit=permit
+            operation,
+            path,
+            org=self.org,
+            lane=self.lane,
+            params=params,
+            json=json,
+            headers=headers,
+            weight=weight,
+            permit=permit,
         )
 
     def _page(self, operation: Operation, path: str) -> Fetch:

@@ -7,11 +7,12 @@ two contacts. Answers hold one result per row sent, in order; nothing is decided
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from shared.settings import CrmFields
+from shared.zoho.client import Client
 from shared.zoho.crm_models import Contact, ContactToSend, Note, Row, rows_of
-from shared.zoho.http import Operation, Permit, Reply, ZohoHttp
+from shared.zoho.http import Operation, Permit, ZohoHttp
 from shared.zoho.lanes import Lane
 
 MAX_ROWS: Final = 100
@@ -33,7 +34,7 @@ _REMOVE_TAGS: Final = Operation("crm", "remove_tags", "POST", repeatable=True, r
 _LIST_NOTES: Final = Operation("crm", "list_notes", "GET", repeatable=True)
 
 
-class ZohoCrm:
+class ZohoCrm(Client[CrmFields]):
     """Every method raises what `ZohoHttp.call` raises; row errors come back as rows.
 
     `version` is the API's (`v8`); only tags and notes differ between v2 and v8 for us.
@@ -48,17 +49,8 @@ class ZohoCrm:
         lane: Lane = Lane.COMMANDS,
         version: str = "v8",
     ) -> None:
-        self._http = http
-        self._settings = settings
+        super().__init__(http, settings, org=org, lane=lane)
         self._version = version
-        self.org = org
-        self.lane = lane
-
-    def on(self, lane: Lane) -> Self:
-        """The same client, its calls taking their place in another lane."""
-        return type(self)(
-            self._http, self._settings, org=self.org, lane=lane, version=self._version
-        )
 
     @property
     def finds_by_user_id(self) -> bool:
@@ -156,27 +148,6 @@ class ZohoCrm:
             body = {"tags": [{"name": tag} for tag in tags], "ids": list(contact_ids)}
             reply = await self._call(operation, path, json=body, weight=weight)
         return rows_of(reply.body)
-
-    async def _call(
-        self,
-        operation: Operation,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        json: Any = None,
-        weight: int | None = None,
-        permit: Permit | None = None,
-    ) -> Reply:
-        return await self._http.call(
-            operation,
-            path,
-            org=self.org,
-            lane=self.lane,
-            params=params,
-            json=json,
-            weight=weight,
-            permit=permit,
-        )
 
 
 def _tens(contacts: Sequence[object]) -> int:

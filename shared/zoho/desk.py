@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from shared.settings import Desk
+from shared.zoho.client import Client
 from shared.zoho.desk_models import Comment, DeskContact, HistoryEntry, Ticket
-from shared.zoho.http import Operation, Permit, Reply, ZohoHttp
-from shared.zoho.lanes import Lane
+from shared.zoho.http import Operation, Permit, Reply
 
 MAX_DESCRIPTION: Final = 65_535
 MAX_COMMENT: Final = 32_000
@@ -36,25 +36,8 @@ _HISTORY: Final = Operation("desk", "get_ticket_history", "GET", repeatable=True
 _SEARCH_CONTACTS: Final = Operation("desk", "search_contacts", "GET", repeatable=True, weight=_NEAR)
 
 
-class ZohoDesk:
+class ZohoDesk(Client[Desk]):
     """Every method raises what `ZohoHttp.call` raises; docstrings name what an operation adds."""
-
-    def __init__(
-        self,
-        http: ZohoHttp,
-        settings: Desk,
-        *,
-        org: str = "default",
-        lane: Lane = Lane.COMMANDS,
-    ) -> None:
-        self._http = http
-        self._settings = settings
-        self.org = org
-        self.lane = lane
-
-    def on(self, lane: Lane) -> Self:
-        """The same client, its calls taking their place in another lane."""
-        return type(self)(self._http, self._settings, org=self.org, lane=lane)
 
     async def create_ticket(
         self,
@@ -133,7 +116,7 @@ class ZohoDesk:
         start = 1
         while start <= _REACHABLE:
             params: dict[str, str | int] = {"from": start, "limit": _PAGE}
-            reply = await self._page(_LIST_COMMENTS, f"/tickets/{ticket_id}/comments", params)
+            reply = await self._read_page(_LIST_COMMENTS, f"/tickets/{ticket_id}/comments", params)
             rows = reply.body.get("data") or []
             comments += [Comment.model_validate(row) for row in rows]
             if len(rows) < _PAGE:
@@ -165,7 +148,7 @@ class ZohoDesk:
                 "from": start,
                 "limit": _PAGE,
             }
-            reply = await self._page(_SEARCH, "/tickets/search", params)
+            reply = await self._read_page(_SEARCH, "/tickets/search", params)
             rows = reply.body.get("data") or []
             for row in rows:
                 yield Ticket.model_validate(row)
@@ -173,33 +156,12 @@ class ZohoDesk:
                 return
             start += _PAGE
 
-    async def _page(
+    async def _read_page(
         self, operation: Operation, path: str, params: Mapping[str, str | int]
     ) -> Reply:
         """One page of a list or a search, at what its place (`from`) costs."""
         weight = _NEAR if int(params["from"]) <= _CHEAP_UP_TO else _FAR
         return await self._call(operation, path, params=params, weight=weight)
-
-    async def _call(
-        self,
-        operation: Operation,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        json: Any = None,
-        weight: int | None = None,
-        permit: Permit | None = None,
-    ) -> Reply:
-        return await self._http.call(
-            operation,
-            path,
-            org=self.org,
-            lane=self.lane,
-            params=params,
-            json=json,
-            weight=weight,
-            permit=permit,
-        )
 
 
 def _desk_time(moment: datetime) -> str:
