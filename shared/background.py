@@ -1,12 +1,38 @@
-"""Ending tasks for good."""
+"""Tasks that run beside everything else, and end for good."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 _AGAIN_S: Final = 2.0
+
+
+class Background(ABC):
+    """Runs `_run` as a task for as long as its context is entered; leaving it cancels the task."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._task: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def _run(self) -> None:
+        """Until cancelled, or done. What it raises comes out where the context is left."""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name=self._name)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await ended(self._task)
 
 
 async def ended(task: asyncio.Task[Any] | None) -> None:

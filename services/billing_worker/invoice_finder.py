@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final
 
 import structlog
 
 from services.billing_worker.invoice_news import issued
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
-from shared.ending import ended
+from shared.background import Background
 from shared.errors import IntegrationError, Misconfigured, Postponed
 from shared.messaging.committer import Committer
 from shared.observability import logs
@@ -33,7 +33,7 @@ _SOONEST_S: Final = 2.0
 _LATEST_S: Final = 1800.0
 
 
-class InvoiceFinder:
+class InvoiceFinder(Background):
     """A background task of billing-worker; replicas share the work by leases."""
 
     def __init__(
@@ -47,6 +47,7 @@ class InvoiceFinder:
         metrics: Metrics,
         every_s: float = 0.5,
     ) -> None:
+        super().__init__("invoice finder")
         self._zoho = zoho
         self._books = books
         self._users = users
@@ -54,13 +55,6 @@ class InvoiceFinder:
         self._committer = committer
         self._metrics = metrics
         self._every_s = every_s
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="invoice finder")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import orjson
 
 from services.webhook_gateway.post import Incoming
+from services.webhook_gateway.pressure import Pressure
 from services.webhook_gateway.refusals import Malformed
 from services.webhook_gateway.repositories.webhooks import NewWebhook, Webhooks
-from services.webhook_gateway.sending import Pressure
 from shared.contracts.webhooks import Product
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKey, Day, Vault

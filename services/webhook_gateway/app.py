@@ -22,12 +22,15 @@ from services.webhook_gateway.handlers.crm import Crm
 from services.webhook_gateway.handlers.desk import Desk
 from services.webhook_gateway.handlers.finance import Finance
 from services.webhook_gateway.post import Source
+from services.webhook_gateway.pressure import PacedOutbox, Pressure
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
-from services.webhook_gateway.sending import Pressure, Sending
 from services.webhook_gateway.settings import Settings
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
+from shared.messaging.policy import MessagingPolicy
+from shared.messaging.sending import Sending
+from shared.messaging.topology import Topology
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
@@ -66,14 +69,21 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
     index_ring = KeyRing.parse(settings.index_keys.get_secret_value())
     pressure = Pressure()
+    policy = MessagingPolicy()
+    outbox = PacedOutbox(pool, vault, pressure, lease_s=policy.outbox_lease_s)
     sending = await stack.enter_async_context(
         Sending(
-            amqp_url=settings.amqp_url, pool=pool, vault=vault, metrics=metrics, pressure=pressure
+            service="webhook-gateway",
+            amqp_url=settings.amqp_url,
+            topology=Topology("webhook-gateway", [], policy.retry),
+            outbox=outbox,
+            metrics=metrics,
+            policy=policy,
         )
     )
     await stack.enter_async_context(Pruner(pool, retention()))
     acceptance = Acceptance(
-        Webhooks(pool, sending.outbox),
+        Webhooks(pool, outbox),
         vault,
         BlindIndex(index_ring, "gateway.webhooks"),
         sending.outgoing,

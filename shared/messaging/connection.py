@@ -6,8 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import aio_pika
 import aiormq
@@ -18,7 +17,7 @@ from aiormq.channel import Channel
 from pydantic import SecretStr
 from yarl import URL
 
-from shared.ending import ended
+from shared.background import Background
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +40,7 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-class Link:
+class Link(Background):
     """One connection, opened in the background and opened again whenever it is lost.
 
     `prepare` runs on each new connection before anybody gets it: here the topology is declared, so
@@ -50,11 +49,10 @@ class Link:
 
     def __init__(self, url: SecretStr, name: str, prepare: Prepare | None = None) -> None:
         self._url = url
-        self._name = name
+        super().__init__(name)
         self._prepare = prepare
         self._up = asyncio.Event()
         self._connection: AbstractConnection | None = None
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -88,19 +86,7 @@ class Link:
             ),
         )
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._stay_connected(), name=self._name)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await ended(self._task)
-
-    async def _stay_connected(self) -> None:
+    async def _run(self) -> None:
         failures = 0
         while True:
             try:

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
-from shared.ending import ended
+from shared.background import Background
 from shared.messaging.acks import Acks
 from shared.messaging.arrival import delivery_of
 from shared.messaging.attempt import Abandoned, Attempt
@@ -30,7 +29,7 @@ _CLOSE_S: Final = 5.0
 _BROKEN_S: Final = 60.0
 
 
-class Consumer:
+class Consumer(Background):
     """Consumes one lane on a channel of its own, for as long as its context is entered.
 
     It stops taking while the lane's gate is closed or too many bytes are in flight, and starts
@@ -52,6 +51,7 @@ class Consumer:
     ) -> None:
         self._lane = lane
         self._queue = lane.queue(service)
+        super().__init__(f"consume {self._queue}")
         self._link = link
         self._settle = settle
         self._retries = retries
@@ -66,19 +66,6 @@ class Consumer:
         self._room = asyncio.Event()
         self._room.set()
         self._send_back = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name=f"consume {self._queue}")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await ended(self._task)
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing more; finish what is in flight within `timeout_s`, then let go of it."""

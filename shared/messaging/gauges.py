@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
-from shared.ending import ended
+from shared.background import Background
 from shared.errors import Unavailable
 from shared.messaging.connection import BROKER_ERRORS, Link, is_cancelled
 from shared.messaging.outbox import Outbox
@@ -19,29 +19,17 @@ _log = structlog.get_logger(__name__)
 _EVERY_S: Final = 10.0
 
 
-class Gauges:
+class Gauges(Background):
     """Measures every ten seconds, for as long as its context is entered."""
 
     def __init__(
-        self, metrics: Metrics, outbox: Outbox, link: Link, retry_queues: list[str]
+        self, metrics: Metrics, outbox: Outbox, link: Link, retry_queues: Sequence[str]
     ) -> None:
+        super().__init__("messaging gauges")
         self._metrics = metrics
         self._outbox = outbox
         self._link = link
         self._retry_queues = retry_queues
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="messaging gauges")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Self
 
 import structlog
 
-from shared.ending import ended
+from shared.background import Background
 from shared.errors import Unavailable
 from shared.messaging.inbox import Claim, Inbox, Key
 
 _log = structlog.get_logger(__name__)
 
 
-class Leases:
+class Leases(Background):
     """Renews all claims in hand with one statement, every third of a lease."""
 
     def __init__(self, inbox: Inbox, lease_s: float) -> None:
+        super().__init__("renew leases")
         self._inbox = inbox
         self._every_s = lease_s / 3
         self._held: set[tuple[Key, int]] = set()
-        self._task: asyncio.Task[None] | None = None
 
     def hold(self, claim: Claim) -> None:
         self._held.add((claim.key, claim.number))
@@ -30,19 +28,7 @@ class Leases:
     def drop(self, claim: Claim) -> None:
         self._held.discard((claim.key, claim.number))
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._renew(), name="renew leases")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await ended(self._task)
-
-    async def _renew(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             if not self._held:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import structlog
 
-from shared.ending import ended
+from shared.background import Background
 from shared.errors import IntegrationError, Unavailable
 from shared.messaging.connection import is_cancelled
 from shared.messaging.outbox import Outbox, Row
@@ -19,34 +18,22 @@ _log = structlog.get_logger(__name__)
 _GROUP: Final = 100
 
 
-class Relay:
+class Relay(Background):
     """Takes rows in order, in groups, each group's publishes in flight together.
 
     Any number of replicas may relay one outbox: a row is leased by one of them at a time.
     """
 
     def __init__(self, outbox: Outbox, publisher: Publisher, *, poll_s: float) -> None:
+        super().__init__("outbox relay")
         self._outbox = outbox
         self._publisher = publisher
         self._poll_s = poll_s
-        self._task: asyncio.Task[None] | None = None
 
     async def flush(self) -> None:
         """Publish what is due, until there is none. Raises `Unavailable`."""
         while await self._publish_group():
             pass
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="outbox relay")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import asyncpg
-import structlog
 from pydantic import SecretStr
 
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import Vault
-from shared.errors import Unavailable
 from shared.messaging.attempt import compose
 from shared.messaging.committer import Committer
 from shared.messaging.connection import Link
 from shared.messaging.consumer import Consumer
-from shared.messaging.gauges import Gauges
 from shared.messaging.giving_up import GivingUp
 from shared.messaging.inbox import Inbox
 from shared.messaging.leases import Leases
@@ -29,22 +26,16 @@ from shared.messaging.middleware.open_and_parse import open_and_parse
 from shared.messaging.middleware.settle import Settle, Settler
 from shared.messaging.observers import Observer, count_settled, log_settled
 from shared.messaging.outbox import Outbox
-from shared.messaging.outgoing import Outgoing
 from shared.messaging.patience import Turns
 from shared.messaging.policy import MessagingPolicy
-from shared.messaging.publisher import Publisher
 from shared.messaging.reading import Reading
-from shared.messaging.relay import Relay
 from shared.messaging.retention import rules
 from shared.messaging.retries import Retries
 from shared.messaging.routes import Lane
-from shared.messaging.topology import Topology, retry_exchange
+from shared.messaging.sending import Sending
+from shared.messaging.topology import Topology
 from shared.observability.metrics import Metrics
 from shared.storage.retention import Pruner
-
-_log = structlog.get_logger(__name__)
-
-_FLUSH_S: Final = 5.0
 
 
 class Messaging:
@@ -53,7 +44,7 @@ class Messaging:
     consumers are cancelled, what is in flight is finished within `drain_timeout_s`, the outbox is
     flushed. A broker that is down at the start is waited for in the background.
 
-    `lanes` may be empty (the gateway): then it only sends. `schema` is migrated already.
+    `schema` is migrated already. A service that only sends enters `Sending` alone.
     """
 
     def __init__(
@@ -66,7 +57,7 @@ class Messaging:
         vault: Vault,
         digest: BlindIndex,
         metrics: Metrics,
-        lanes: Sequence[Lane] = (),
+        lanes: Sequence[Lane],
         policy: MessagingPolicy | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -76,17 +67,20 @@ class Messaging:
         self._metrics = metrics
         topology = Topology(service, lanes, policy.retry)
         self._consume_link = Link(amqp_url, f"{service} consume", topology.declare)
-        self._publish_link = Link(amqp_url, f"{service} publish", topology.declare)
-        self._publisher = Publisher(self._publish_link)
-        self._outbox = Outbox(pool, schema, vault, lease_s=policy.outbox_lease_s)
-        self._outgoing = Outgoing(self._publisher, self._outbox)
-        self.committer = Committer(pool, schema, vault, self._outbox, self._outgoing)
+        self._sending = Sending(
+            service=service,
+            amqp_url=amqp_url,
+            topology=topology,
+            outbox=Outbox(pool, schema, vault, lease_s=policy.outbox_lease_s),
+            metrics=metrics,
+            policy=policy,
+        )
+        self._outgoing = self._sending.outgoing
+        self.committer = Committer(pool, schema, vault, self._sending.outbox, self._outgoing)
         self._inbox = Inbox(pool, schema, lease_s=policy.lease_s)
         self._leases = Leases(self._inbox, policy.lease_s)
-        self._relay = Relay(self._outbox, self._publisher, poll_s=policy.relay_poll_s)
-        self._retries = Retries(self._publisher, service, policy.retry)
+        self._retries = Retries(self._sending.publisher, service, policy.retry)
         self._pruner = Pruner(pool, rules(schema))
-        self._gauges = Gauges(metrics, self._outbox, self._publish_link, self._retry_queues())
         self._reading = Reading(lane.queue(service) for lane in self._lanes)
         settle = self._chain(vault, digest, [log_settled, *observers])
         self._consumers = [self._consumer(lane, settle) for lane in self._lanes]
@@ -94,7 +88,7 @@ class Messaging:
 
     async def ready(self) -> bool:
         """True while the broker is connected both ways: a check for /readyz."""
-        return self._publish_link.is_up and (self._consume_link.is_up or not self._lanes)
+        return self._sending.publisher.is_up and self._consume_link.is_up
 
     async def oldest_command_s(self, org: str) -> float:
         """Seconds since the oldest command in line was first seen; 0 when none is."""
@@ -102,15 +96,9 @@ class Messaging:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._publish_link)
-            if self._lanes:
-                await stack.enter_async_context(self._consume_link)
-            await stack.enter_async_context(self._leases)
-            await stack.enter_async_context(self._pruner)
-            await stack.enter_async_context(self._gauges)
-            await stack.enter_async_context(self._relay)
-            for consumer in self._consumers:
-                await stack.enter_async_context(consumer)
+            await stack.enter_async_context(self._sending)
+            for part in (self._consume_link, self._leases, self._pruner, *self._consumers):
+                await stack.enter_async_context(part)
             self._stack = stack.pop_all()
         return self
 
@@ -123,19 +111,8 @@ class Messaging:
         try:
             timeout_s = self._policy.drain_timeout_s
             await asyncio.gather(*(consumer.drain(timeout_s) for consumer in self._consumers))
-            await self._flush()
         finally:
             await self._stack.aclose()
-
-    async def _flush(self) -> None:
-        """Publish what is committed; what does not go now, another replica or start relays."""
-        try:
-            async with asyncio.timeout(_FLUSH_S):
-                await self._outgoing.idle()
-                if self._publisher.is_up:
-                    await self._relay.flush()
-        except (TimeoutError, Unavailable):
-            _log.warning("stopped before the outbox was empty")
 
     def _chain(self, vault: Vault, digest: BlindIndex, observers: list[Observer]) -> Settle:
         turns = Turns()
@@ -176,8 +153,3 @@ class Messaging:
             known_orgs=self._policy.known_orgs,
             on_pause=lambda queue, paused: self._metrics.consumer_paused.labels(queue).set(paused),
         )
-
-    def _retry_queues(self) -> list[str]:
-        if not self._lanes:
-            return []
-        return [retry_exchange(self._service, name) for name, _ in self._policy.retry.delays]

@@ -30,14 +30,18 @@ class Topology:
     def __init__(self, service: str, lanes: Sequence[Lane], retry: RetryPolicy) -> None:
         self._service = service
         self._lanes = lanes
-        self._retry = retry
+        self.retry_queues = (
+            {retry_exchange(service, delay): seconds for delay, seconds in retry.delays}
+            if lanes
+            else {}
+        )
+        """By name, with how many seconds a message waits in each; none for who only sends."""
 
     async def declare(self, connection: AbstractConnection) -> None:
         """Declare everything; raises when the broker has a queue with other arguments."""
         async with asyncio.timeout(60), connection.channel() as channel:
             await self._exchanges(channel)
-            if self._lanes:
-                await self._retry_queues(channel)
+            await self._delays(channel)
             for lane in self._lanes:
                 await self._lane(channel, lane)
 
@@ -77,10 +81,9 @@ class Topology:
         for exchange, routing_key in bindings:
             await queue.bind(exchange, routing_key)
 
-    async def _retry_queues(self, channel: AbstractChannel) -> None:
+    async def _delays(self, channel: AbstractChannel) -> None:
         """Per service: one queue for all services would block all when one queue is missing."""
-        for delay, seconds in self._retry.delays:
-            name = retry_exchange(self._service, delay)
+        for name, seconds in self.retry_queues.items():
             exchange = await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
             queue = await channel.declare_queue(
                 name,

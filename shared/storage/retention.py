@@ -5,12 +5,10 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import asyncpg
 
-from shared.ending import ended
+from shared.background import Background
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ class Rule:
             """  # noqa: S608
 
 
-class Pruner:
+class Pruner(Background):
     """Applies the rules every `every_s`, for as long as its context is entered."""
 
     def __init__(
@@ -60,11 +58,11 @@ class Pruner:
         every_s: float = 60.0,
         observe: Callable[[Rule, int], None] | None = None,
     ) -> None:
+        super().__init__("pruner")
         self._pool = pool
         self._rules = rules
         self._every_s = every_s
         self._observe = observe
-        self._task: asyncio.Task[None] | None = None
 
     async def prune(self) -> int:
         """One pass over all rules; the number of rows deleted or cleared."""
@@ -81,19 +79,6 @@ class Pruner:
         if total and self._observe:
             self._observe(rule, total)
         return total
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="pruner")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._task is not None  # noqa: S101  (entered)
-        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

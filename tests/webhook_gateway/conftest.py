@@ -31,8 +31,8 @@ from services.webhook_gateway.handlers.crm import Crm
 from services.webhook_gateway.handlers.desk import Desk
 from services.webhook_gateway.handlers.finance import Finance
 from services.webhook_gateway.post import Source
+from services.webhook_gateway.pressure import Pressure
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks
-from services.webhook_gateway.sending import Pressure
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault

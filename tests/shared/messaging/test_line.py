@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 
 from shared.contracts.commands import (
     Command,
@@ -18,7 +19,7 @@ from shared.messaging.gate import SimpleGate
 from shared.messaging.routes import Lane, Route
 from shared.messaging.settlement import Ack, DeadLetter, Postpone, Retry
 from shared.messaging.unit_of_work import UnitOfWork
-from tests.shared.messaging.conftest import POLICY, RECORD, Bench, named, note, quicker
+from tests.shared.messaging.conftest import POLICY, RECORD, Bench, named, note, quicker, until
 
 
 async def test_one_subject_is_done_one_by_one_across_replicas(bench: Bench) -> None:
@@ -89,12 +90,17 @@ async def test_one_that_the_broker_lost_is_done_in_its_place_when_it_is_publishe
             raise Unavailable("not now", retry_after_s=600)
         await note(message, work)
 
-    await bench.start({"user.updated.v1": fail_first}, policy=quicker(wait_in_line_s=0.1))
+    retry = replace(POLICY.retry, delays=(("5s", 0.2), ("1m", 600)))
+    policy = quicker(wait_in_line_s=0.1, retry=retry)
+    await bench.start({"user.updated.v1": fail_first}, policy=policy)
     await bench.send(named("first"), message_id="lost")
-    assert isinstance(await bench.next_settlement(), Retry)
-    for name, _ in POLICY.retry.delays:
-        queue = await bench.channel.get_queue(f"billing-worker.retry.{name}", ensure=False)
-        await queue.purge()
+    assert await bench.next_settlement() == Retry(600)
+    waiting = await bench.channel.get_queue("billing-worker.retry.1m", ensure=False)
+
+    async def lost() -> bool:
+        return bool((await waiting.purge()).message_count)
+
+    await until(lost)
     await bench.send(named("second"))
     assert await bench.next_settlement() == Postpone(0.2)
 

@@ -306,7 +306,7 @@ async def _is_value(gauge: Gauge, value: float) -> bool:
 
 
 async def _exists(messaging: Messaging, queue: str) -> bool:
-    channel = await messaging._publish_link.channel(confirms=False)
+    channel = await messaging._consume_link.channel(confirms=False)
     try:
         declared = await channel.queue_declare(queue, passive=True)
     except ChannelNotFoundEntity:

@@ -136,8 +136,8 @@ async def test_bodies_lie_sealed_in_the_outbox(bench: Bench) -> None:
 async def test_a_crash_after_the_commit_loses_no_event(bench: Bench) -> None:
     """Another replica relays what the dead one had leased to itself."""
     replica = await bench.start()
-    replica._publisher.publish = _dies  # type: ignore[method-assign,assignment]
-    replica._relay._publisher = _Nobody()  # type: ignore[assignment]
+    replica._sending.publisher.publish = _dies  # type: ignore[method-assign,assignment]
+    replica._sending._relay._publisher = _Nobody()  # type: ignore[assignment]
     events = await bench.listen()
     await bench.send(named("Ada"))
     assert await bench.next_settlement() == Ack()
