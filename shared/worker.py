@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -45,7 +45,7 @@ from shared.zoho.http import Operation, ZohoHttp
 from shared.zoho.observers import ZohoMetrics, log_call
 from shared.zoho.quota import Quota
 from shared.zoho.quota_forecast import QuotaForecast
-from shared.zoho.quota_limits import Limits, limits_of
+from shared.zoho.quota_settings import limits_from
 from shared.zoho.tokens import Tokens
 
 # Seconds since the oldest change of an organization that is not where it belongs; 0 without one.
@@ -189,36 +189,3 @@ async def worker_parts(
             effects,
             org,
         )
-
-
-def limits_from(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
-    """The plans' limits, where the settings name no others."""
-    plans = {
-        "billing": (settings.zoho_billing_plan, 1),
-        "books": (settings.zoho_books_plan, 1),
-        "crm": (settings.zoho_crm_edition, settings.zoho_crm_users),
-        "desk": (settings.zoho_desk_edition, settings.zoho_desk_agents),
-    }
-    return {
-        product: _overridden(
-            product, limits_of(product, plan=plan, users=users, zone=zone), settings
-        )
-        for product, (plan, users) in plans.items()
-    }
-
-
-def _overridden(product: str, limits: Limits, settings: ZohoCalls) -> Limits:
-    def other(limit: str) -> int | None:
-        value: int | None = getattr(settings, f"zoho_{product}_{limit}")
-        return value
-
-    finance = product in ("billing", "books")
-    everywhere = settings.zoho_minute_calls if finance else None
-    calls = other("calls_a_minute") or everywhere or limits.calls
-    return replace(
-        limits,
-        calls=calls,
-        window_s=(settings.zoho_window_s or limits.window_s or 60.0) if calls else 0.0,
-        in_flight=other("in_flight") or limits.in_flight,
-        credits=other("credits_a_day") or limits.credits,
-    )

@@ -10,47 +10,20 @@ import base64
 import datetime as dt
 import html
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from deploy.demo.narrator import Narrator
-from deploy.demo.stage import DidNotHappen, Json, Stage
+from deploy.demo.people import ADA, BEN, CHLOE, EVERYONE
+from deploy.demo.stage import DidNotHappen, Json
+from deploy.demo.steps import Steps, mail_of, tags_of
 
 TRANSCRIPT = [
     {"role": "user", "text": "I was charged twice for November. <b>Twice!</b>"},
     {"role": "assistant", "text": "I see two entries; one may be a reservation."},
     {"role": "user", "text": "It is not. I want a person."},
 ]
-TIERS = {"Free Tier", "Trial", "Paid Tier", "Churned"}
 
 
-@dataclass(frozen=True)
-class Person:
-    user_id: str
-    first_name: str
-    last_name: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.first_name} {self.last_name}"
-
-    @property
-    def email(self) -> str:
-        return f"{self.first_name}.{self.last_name}@example.com".lower()
-
-
-ADA = Person("u-1001", "Ada", "Fairweather")
-BEN = Person("u-1002", "Ben", "Okonkwo")
-CHLOE = Person("u-1003", "Chloe", "Marchetti")
-EVERYONE = (ADA, BEN, CHLOE)
-
-
-class Story:
+class Story(Steps):
     """Plays on a stage, told by a narrator."""
-
-    def __init__(self, stage: Stage, narrator: Narrator) -> None:
-        self._stage = stage
-        self._tell = narrator
 
     async def play(self) -> None:
         await self.three_users_sign_up()
@@ -79,7 +52,7 @@ class Story:
                 )
             for person in EVERYONE:
                 await self._stage.zoho(
-                    "billing", "customers", f"customer {person.user_id}", _mail("email", person)
+                    "billing", "customers", f"customer {person.user_id}", mail_of("email", person)
                 )
                 self._tell.zoho_holds("Billing customer", person.name)
                 await self._contact_with_tags(person, {"App User", "Active", "Free Tier"})
@@ -98,7 +71,7 @@ class Story:
     async def one_pays_at_once(self) -> None:
         with self._tell.chapter("Ben has a card on file and subscribes to Basic at once"):
             customer = await self._stage.zoho(
-                "billing", "customers", "customer of Ben", _mail("email", BEN)
+                "billing", "customers", "customer of Ben", mail_of("email", BEN)
             )
             await self._stage.sandbox.add_card(customer["customer_id"])
             self._tell.zoho_did("stored a card", BEN.name)
@@ -247,7 +220,7 @@ class Story:
         state = await self._stage.sandbox.state()
         rows = []
         for person in EVERYONE:
-            contact = next(c for c in state["crm"]["contacts"] if _mail("Email", person)(c))
+            contact = next(c for c in state["crm"]["contacts"] if mail_of("Email", person)(c))
             subscriptions = [
                 f"{s['plan']['plan_code']} ({s['status']})"
                 for s in state["billing"]["subscriptions"]
@@ -262,7 +235,7 @@ class Story:
                 (
                     person.user_id,
                     person.name,
-                    ", ".join(sorted(_tags(contact))),
+                    ", ".join(sorted(tags_of(contact))),
                     ", ".join(subscriptions) or "–",
                     ", ".join(tickets) or "–",
                 )
@@ -271,63 +244,6 @@ class Story:
         calls = await self._stage.calls()
         self._tell.table("Calls spent at Zoho", ("product", "calls"), sorted(calls.items()))
         self._tell.the_end()
-
-    # -- steps that recur -------------------------------------------------------------------------
-
-    async def _publish(self, routing_key: str, body: Json, told: str) -> None:
-        await self._stage.publish(routing_key, body)
-        self._tell.published(routing_key, told)
-
-    async def _ask(self, routing_key: str, body: Json) -> Json:
-        self._tell.published(routing_key, ", ".join(f"{k} {v}" for k, v in body.items()))
-        answer = await self._stage.ask(routing_key, body)
-        if not answer.get("ok"):
-            raise DidNotHappen(f"{routing_key} was answered with {answer.get('code')}")
-        self._tell.came_back("a reply", "ok")
-        return dict(answer["result"])
-
-    async def _subscribe(
-        self, person: Person, subscription_id: str, plan_code: str, **more: int | bool
-    ) -> None:
-        body = {"user_id": person.user_id, "subscription_id": subscription_id}
-        await self._publish(
-            "subscription.requested.v1",
-            {**body, "plan_code": plan_code, **more},
-            f"{subscription_id}: {plan_code} for {person.name}",
-        )
-
-    async def _subscription(self, subscription_id: str, status: str) -> Json:
-        held = await self._stage.zoho(
-            "billing",
-            "subscriptions",
-            f"{status} subscription {subscription_id}",
-            lambda s: s.get("reference_id") == subscription_id and s["status"] == status,
-        )
-        self._tell.zoho_holds("Billing subscription", f"{subscription_id}: {status}")
-        return held
-
-    async def _changed(self, subscription_id: str, status: str, tier: str) -> None:
-        await self._stage.event(
-            "subscription.changed.v1", subscription_id=subscription_id, status=status, tier=tier
-        )
-        self._tell.came_back("subscription.changed.v1", f"{subscription_id}: {status}, {tier}")
-
-    async def _contact_with_tags(self, person: Person, tags: set[str]) -> None:
-        await self._stage.zoho(
-            "crm",
-            "contacts",
-            f"contact {person.user_id} with tags {', '.join(sorted(tags))}",
-            lambda c: _mail("Email", person)(c) and _tags(c) == tags,
-        )
-        self._tell.zoho_holds("CRM contact", f"{person.name}: {', '.join(sorted(tags))}")
-
-
-def _mail(field: str, person: Person) -> Callable[[Json], bool]:
-    return lambda thing: str(thing.get(field, "")).lower() == person.email
-
-
-def _tags(contact: Json) -> set[str]:
-    return {tag["name"] for tag in contact.get("Tag") or []}
 
 
 def _bens(subscription: Json) -> bool:

@@ -9,13 +9,13 @@ import aiohttp
 import asyncpg
 
 from services.operator.settings import TokenSettings, ZohoSettings
-from shared.worker import limits_from
 from shared.zoho.breakers import Breakers
 from shared.zoho.calls import Called
 from shared.zoho.data_centers import Endpoints
 from shared.zoho.exchange import open_wire
 from shared.zoho.http import ZohoHttp
 from shared.zoho.quota import Decision, Quota
+from shared.zoho.quota_settings import limits_from
 from shared.zoho.setup import ZohoSetup
 from shared.zoho.tokens import Tokens
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 import asyncpg
-import orjson
 
-from shared.crypto.data_key import DataKey
 from shared.crypto.envelope import Day, Vault
 from shared.errors import Postponed
 from shared.messaging.grouper import Grouper
 from shared.messaging.inbox import columns
-from shared.messaging.letter import Letter, place_of
-from shared.messaging.outbox import Outbox, Row, sealed_header
+from shared.messaging.outbox import Outbox, Row
+from shared.messaging.outbox_rows import Versions, rows_of
 from shared.messaging.outgoing import Outgoing
-from shared.messaging.routes import EVENTS, WEBHOOKS
-from shared.messaging.unit_of_work import EventToPublish, LetterToSend, OnTheWire, UnitOfWork
+from shared.messaging.routes import WEBHOOKS
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.pool import unavailable_when_down
 
 Connection = asyncpg.pool.PoolConnectionProxy
-Versions = dict[tuple[str, str], int]
 
 _ANEW_S: Final = 0.05
 _STALE: Final = ("40001", "ZR001")
@@ -131,7 +126,7 @@ class Committer:
                 await _close_webhooks(connection, winners)
                 await _run_changes(connection, winners)
                 versions = await self._raise_versions(connection, winners)
-                rows = {id(work): _rows_of(work, versions, keys[work.org]) for work in winners}
+                rows = {id(work): rows_of(work, versions, keys[work.org]) for work in winners}
                 all_rows = [row for work in winners for row in rows[id(work)]]
                 keep = self._outgoing.keeps_up
                 if all_rows:
@@ -236,54 +231,3 @@ async def _run_changes(connection: Connection, winners: Sequence[UnitOfWork]) ->
         else:
             await connection.executemany(sql, batch)
         queues = [queue for queue in queues if queue]
-
-
-def _rows_of(work: UnitOfWork, versions: Versions, key: DataKey) -> list[Row]:
-    rows = [_event_row(work, event, versions, key) for event in work.events]
-    rows += [_letter_row(work.org, letter, key) for letter in work.letters]
-    return rows
-
-
-def _event_row(work: UnitOfWork, pending: EventToPublish, versions: Versions, key: DataKey) -> Row:
-    at = (work.org, pending.subject)
-    versions[at] += 1
-    now = datetime.now(UTC)
-    body = orjson.dumps(
-        {
-            "occurred_at": now,
-            **pending.event.model_dump(mode="json", exclude_none=True),
-            "event_id": str(pending.event_id),
-            "org": work.org,
-            "subject": pending.subject,
-            "version": versions[at],
-        }
-    )
-    letter = Letter(
-        EVENTS,
-        pending.event.routing_key,
-        str(pending.event_id),
-        body,
-        mandatory=False,  # what nobody bound is dropped, on purpose
-        correlation_id=work.correlation_id,
-        timestamp=now,
-        headers={**work.trace(), "org": work.org},
-    )
-    return _row(pending.event_id, work.org, letter, key)
-
-
-def _letter_row(org: str, pending: LetterToSend, key: DataKey) -> Row:
-    letter = pending.letter
-    match pending.wire:
-        case OnTheWire.OPEN:
-            return _row(pending.id, org, letter, key)
-        case OnTheWire.SEALED:
-            sealed = key.seal(letter.body, place_of(letter.message_id))
-            letter = replace(letter, body=sealed, headers=sealed_header(letter))
-        case OnTheWire.SEALED_ALREADY:
-            letter = replace(letter, headers=sealed_header(letter))
-    return Row(pending.id, org, letter, letter.body, sealed=True)
-
-
-def _row(row_id: UUID, org: str, letter: Letter, key: DataKey) -> Row:
-    stored = key.seal(letter.body, place_of(letter.message_id))
-    return Row(row_id, org, letter, stored, sealed=False)

@@ -6,8 +6,8 @@ import pytest
 
 from shared.environment import SettingsError, for_service
 from shared.settings import CrmEdition, DeskEdition, FinancePlan, ZohoCalls
-from shared.worker import limits_from
 from shared.zoho.quota_limits import PLANS, Limits
+from shared.zoho.quota_settings import limits_from
 
 
 class Settings(ZohoCalls):
