@@ -6,7 +6,7 @@ import pytest
 
 from shared.environment import SettingsError, for_service
 from shared.settings import CrmEdition, DeskEdition, FinancePlan, ZohoCalls
-from shared.zoho.quota_limits import PLANS, Limits
+from shared.zoho.quota_limits import PLANS, Limits, limits_of
 from shared.zoho.quota_settings import limits_from
 
 
@@ -73,3 +73,29 @@ def test_a_misspelt_plan_stops_the_start_and_is_told(monkeypatch: pytest.MonkeyP
         Settings.load()
     assert "ZOHO_BOOKS_PLAN" in str(caught.value)
     assert "premium" in str(caught.value)
+
+
+def test_plans_are_named_when_one_is_misspelt() -> None:
+    with pytest.raises(ValueError, match=r"premium"):
+        limits_of("books", plan="premuim")
+
+
+@pytest.mark.parametrize(
+    ("product", "plan", "users", "a_day", "in_flight"),
+    [
+        ("books", "free", 1, 1_000, 5),
+        ("books", "premium", 9, 10_000, 10),
+        ("crm", "standard", 10, 52_500, 10),
+        ("crm", "standard", 1_000, 100_000, 10),
+        ("desk", "enterprise", 3, 103_000, 25),
+    ],
+)
+def test_plans_allow_what_zoho_says(
+    product: str,
+    plan: str,
+    users: int,
+    a_day: int,
+    in_flight: int,
+) -> None:
+    limits = limits_of(product, plan=plan, users=users)
+    assert (limits.credits, limits.in_flight) == (a_day, in_flight)

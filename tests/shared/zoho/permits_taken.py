@@ -1,0 +1,54 @@
+"""How tests take permits from the ledger."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from shared.errors import RateLimited
+from shared.zoho.lanes import Lane
+from shared.zoho.quota import Permit, Quota
+from shared.zoho.quota_limits import Limits
+
+ALL = dict.fromkeys(Lane, 1.0)
+OPEN = Limits(
+    calls=None,
+    window_s=60.0,
+    in_flight=None,
+    credits=None,
+    zone="UTC",
+    shares=ALL,
+    unpaced=ALL,
+)
+# Longer than any wait for a turn, a slot or a short window, on a slow machine too; not a minute.
+PATIENT_S = 30.0
+
+
+def quota_of(pool: asyncpg.Pool, limits: Limits, **options: object) -> Quota:
+    """One without patience, unless the options say otherwise."""
+    return Quota(pool, {"billing": limits}, **{"patience_s": 0.0, **options})  # type: ignore[arg-type]
+
+
+async def take(
+    quota: Quota,
+    lane: Lane = Lane.COMMANDS,
+    *,
+    org: str = "default",
+    weight: int = 1,
+    deadline_s: float = 60.0,
+) -> Permit:
+    return await quota.take(org, "billing", lane, weight, deadline_s, 10.0)
+
+
+async def refused(quota: Quota, lane: Lane = Lane.COMMANDS, *, weight: int = 1) -> RateLimited:
+    with pytest.raises(RateLimited) as caught:
+        await take(quota, lane, weight=weight)
+    return caught.value
+
+
+async def granted_or_not(quota: Quota, lane: Lane, *, weight: int) -> bool:
+    try:
+        await take(quota, lane, weight=weight)
+    except RateLimited:
+        return False
+    return True

@@ -1,0 +1,176 @@
+"""The credits of a day: how many are spent, when they come back, and at what pace they go."""
+
+from dataclasses import replace
+from math import inf
+
+import asyncpg
+import pytest
+
+from shared.zoho.lanes import Lane
+from shared.zoho.quota import Quota, Told
+from shared.zoho.quota_forecast import QuotaForecast
+from shared.zoho.quota_limits import SHARES, UNPACED
+from tests.shared.zoho.permits_taken import OPEN, granted_or_not, quota_of, refused, take
+
+pytestmark = pytest.mark.usefixtures("noted_before_going_on", "within_a_quarter_of_an_hour")
+
+PACED = replace(
+    OPEN, credits=96_000, shares=SHARES, unpaced={**UNPACED, Lane.BACKFILL: 0.0}, zone=None
+)
+QUARTER = 600  # of backfill's 57,600 credits in 24 hours
+
+
+async def test_credits_of_the_day_go_by_weight(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, credits=10))
+    await quota.release(await take(quota, weight=8), Told())
+
+    error = await refused(quota, weight=3)
+
+    assert error.limit == "day"
+    assert 0 < error.retry_after_s <= 86_400
+    assert await take(quota, weight=2)
+
+
+async def test_rolling_credits_come_back_after_24_hours(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, credits=1, zone=None))
+    await quota.release(await take(quota), Told())
+    assert (await refused(quota)).limit == "day"
+
+    await later(ledger_pool, "25 hours")
+
+    assert await take(quota)
+
+
+async def test_headers_tell_what_others_spent(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, OPEN)
+    await quota.release(await take(quota), Told(credits_limit=1000, credits_left=1))
+
+    await quota.release(await take(quota), Told(credits_limit=1000, credits_left=0))
+
+    assert (await refused(quota)).limit == "day"
+
+
+async def test_a_morning_of_backfill_leaves_the_evening_its_credits(
+    ledger_pool: asyncpg.Pool,
+) -> None:
+    quota = quota_of(ledger_pool, PACED)
+    await take(quota, Lane.BACKFILL, weight=QUARTER)
+
+    error = await refused(quota, Lane.BACKFILL)
+
+    assert error.limit == "pace"
+    assert 0 < error.retry_after_s <= 900
+    for lane in (Lane.READS, Lane.COMMANDS, Lane.URGENT):
+        assert await take(quota, lane)
+    await later(ledger_pool, "15 minutes")
+    assert await take(quota, Lane.BACKFILL)
+
+
+async def test_a_small_backfill_is_not_drawn_out(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(PACED, unpaced=UNPACED))
+    await take(quota, Lane.BACKFILL, weight=19_200)  # a fifth of the day
+    await take(quota, Lane.BACKFILL, weight=400)  # and this quarter's part of two more fifths
+    assert (await refused(quota, Lane.BACKFILL)).limit == "pace"
+
+
+async def test_a_quarter_of_an_hour_that_is_not_used_is_spread_over_the_later_ones(
+    ledger_pool: asyncpg.Pool,
+) -> None:
+    """A day that ends in half an hour: what backfill may have is left for two or three quarters."""
+    quota = quota_of(ledger_pool, replace(PACED, credits=1000))
+    await quota.release(await take(quota, Lane.URGENT), resets(in_s=1800.0, left=999))
+    granted = [await granted_or_not(quota, Lane.BACKFILL, weight=10) for _ in range(40)]
+    assert 190 <= 10 * sum(granted) <= 310
+
+
+async def test_a_call_of_great_weight_is_made_when_anything_is_left_to_the_quarter(
+    ledger_pool: asyncpg.Pool,
+) -> None:
+    quota = quota_of(ledger_pool, PACED)
+    assert await take(quota, Lane.BACKFILL, weight=5 * QUARTER)
+
+
+async def test_commands_are_paced_once_they_touch_what_is_kept_for_them_alone(
+    ledger_pool: asyncpg.Pool,
+) -> None:
+    quota = quota_of(ledger_pool, PACED)
+    await take(quota, Lane.URGENT, weight=67_199)
+    assert await take(quota, weight=1)
+    await take(quota, weight=200)
+
+    error = await refused(quota)
+
+    assert error.limit == "pace"
+    assert await take(quota, Lane.URGENT, weight=20_000)
+
+
+async def test_zohos_own_reset_begins_the_day(ledger_pool: asyncpg.Pool) -> None:
+    """Whatever our midnight is."""
+    quota = quota_of(ledger_pool, replace(OPEN, credits=3))
+    for left in (2, 1, 0):
+        await quota.release(await take(quota), resets(in_s=60.0, left=left, limit=3))
+    assert (await refused(quota)).retry_after_s <= 60.0
+
+    await later(ledger_pool, "1 minute")
+    for left in (2, 1, 0):
+        await quota.release(await take(quota), resets(in_s=86_400.0, left=left, limit=3))
+
+    assert 80_000 < (await refused(quota)).retry_after_s <= 86_400
+
+
+async def test_a_plan_that_is_set_too_high_is_corrected(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, credits=10_000))
+    await quota.release(await take(quota), resets(in_s=3600.0, left=0, limit=1000))
+    assert (await refused(quota)).limit == "day"
+
+
+async def test_it_is_forecast_when_the_day_will_be_used_up(ledger_pool: asyncpg.Pool) -> None:
+    limits = {"billing": replace(OPEN, credits=1000, zone=None)}
+    quota = Quota(ledger_pool, limits)
+    seen: dict[tuple[str, str], float] = {}
+    forecast = QuotaForecast(
+        ledger_pool,
+        limits,
+        called=quota.called,
+        observe=lambda org, product, gone_in_s: seen.update({(org, product): gone_in_s}),
+    )
+    await forecast.refresh()
+    assert seen == {}
+
+    await quota.release(await take(quota, weight=500), Told())
+    await forecast.refresh()
+    # As many again in as long as these took: 15 to 30 minutes, by the slot they fell into.
+    assert 890 < seen["default", "billing"] <= 1800
+
+    await quota.release(await take(quota, weight=500), Told("day", 60.0))
+    await forecast.refresh()
+    assert seen["default", "billing"] == 0
+
+
+async def test_a_day_that_lasts_is_forecast_to_last(ledger_pool: asyncpg.Pool) -> None:
+    limits = {"billing": replace(OPEN, credits=1_000_000)}
+    quota = Quota(ledger_pool, limits)
+    await quota.release(await take(quota), Told())
+    seen: list[float] = []
+    await QuotaForecast(
+        ledger_pool,
+        limits,
+        called=quota.called,
+        observe=lambda _org, _product, gone_in_s: seen.append(gone_in_s),
+    ).refresh()
+    assert seen == [inf]
+
+
+def resets(*, in_s: float, left: int, limit: int | None = None) -> Told:
+    """What Zoho's headers say on an answer."""
+    return Told(None, 0.0, limit, left, in_s)
+
+
+async def later(pool: asyncpg.Pool, how_much: str) -> None:
+    """What was spent so far was spent, and what was told was told, that much earlier."""
+    ago = f"interval '{how_much}'"
+    await pool.execute(f"UPDATE relay.quota_spent SET slot = slot - {ago}")  # noqa: S608
+    await pool.execute(
+        f"UPDATE relay.quota_told SET resets_at = resets_at - {ago},"  # noqa: S608
+        f" day_began = day_began - {ago}, credits_told_until = credits_told_until - {ago}"
+    )
