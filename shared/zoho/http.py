@@ -179,13 +179,20 @@ class ZohoHttp:
     async def _probe(self, product: str, org: str, lane: Lane) -> None:
         operation, path = self._probes[product]
         request = Request(operation, path, org, lane, {}, None, {}, attempt=1)
-        permit = await self._take(
-            product, org, lane, operation.weight, operation.name, operation.timeout_s
-        )
-        try:
-            await self._try(request, permit)
-        except TryAgain as error:
-            raise error.error from error.__cause__
+        while True:
+            permit = await self._take(
+                product, org, lane, operation.weight, operation.name, operation.timeout_s
+            )
+            permit.trial = True
+            replaced = request.token_replaced
+            try:
+                await self._try(request, permit)
+            except TryAgain as error:
+                if request.token_replaced == replaced:
+                    raise error.error from error.__cause__
+                request.attempt += 1  # the token was dead; that says nothing of the product
+            else:
+                return
 
     async def _try(self, request: Request, permit: Permit) -> Reply:
         operation = request.operation

@@ -109,7 +109,10 @@ async def test_a_disabled_user_for_long_loses_nothing(worker: Watched, database_
     )
     assert paused.value("zoho_breaker_open", product="billing", cause="disabled_user") == 1
     await worker.stage.sandbox.clear_faults()
-    await worker.hurry("1m")
+    done = {"queue": QUEUE, "settlement": "ack"}
+    await worker.hurry_until(
+        "1m", lambda seen: seen.value("messages_settled_total", **done) >= len(USERS), "sign-ups"
+    )
 
     await all_are_customers(worker)
     assert await attempts(database_url) == {1}

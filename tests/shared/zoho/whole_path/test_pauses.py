@@ -77,6 +77,7 @@ async def test_notes_wait_for_crm_in_a_queue_that_pauses(
         crm_flush_every_s=0.1,
         zoho_crm_user_field="App_User_Id",
         prefetch=1,  # so that one finds out, and the others stay in the queue
+        breaker_pause_s=3.0,  # time enough to see it
     ) as worker:
         for user in USERS:
             await sign_up(worker, user)
@@ -88,7 +89,12 @@ async def test_notes_wait_for_crm_in_a_queue_that_pauses(
             await note(worker, user)
         await paused(worker, NOTES, "crm", "token")
         await worker.stage.sandbox.clear_faults()
-        await worker.hurry("1m")
+        done = {"routing_key": "interaction.recorded.v1", "settlement": "ack"}
+        await worker.hurry_until(
+            "1m",
+            lambda seen: seen.value("messages_settled_total", **done) >= len(USERS),
+            "six notes",
+        )
 
         for user in USERS:
             await worker.stage.zoho("crm", "notes", "note", of(user))

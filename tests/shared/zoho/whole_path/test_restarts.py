@@ -75,13 +75,13 @@ async def test_a_restart_and_a_second_replica_make_no_call_while_zohos_day_is_us
 async def test_a_restart_asks_for_no_token_while_the_refresh_token_is_dead(
     around: Surroundings,
 ) -> None:
-    async with a_worker(around) as worker:
+    async with a_worker(around, breaker_pause_s=600.0) as worker:
         await worker.order("accounts", "generate_token", kind="answer", status=200,
                            body={"error": "invalid_code"})  # fmt: skip
         await sign_up(worker, "u1")
         await paused(worker, "accounts", "refresh_token_dead")
 
-    async with a_worker(around) as restarted:
+    async with a_worker(around, breaker_pause_s=600.0) as restarted:
         await sign_up(restarted, "u2")
         await paused(restarted, "accounts", "refresh_token_dead")
 

@@ -89,6 +89,16 @@ class Watched:
             await message.ack()
         await channel.close()
 
+    async def hurry_until(self, delay: str, came_true: Callable[[Seen], bool], what: str) -> None:
+        """As `hurry`, also for what was still on its way there."""
+        try:
+            async with asyncio.timeout(self.stage.patience_s):
+                while not came_true(await self.look()):
+                    await self.hurry(delay)
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"{what} did not come true") from None
+
     async def dead(self, queue: str) -> int:
         declared = await self.stage.channel.declare_queue(f"{queue}.dead", passive=True)
         return int(declared.declaration_result.message_count or 0)
