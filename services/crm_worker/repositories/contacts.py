@@ -212,6 +212,7 @@ class Contacts:
             SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1
             FROM unnest($1::text[], $2::text[], $3::bigint[]) AS held (org, user_id, lease)
             WHERE c.org = held.org AND c.user_id = held.user_id AND c.lease = held.lease
+              AND c.leased_until > '-infinity'  -- what was sent meanwhile is not held any more
             """,
             [contact.org for contact in contacts],
             [contact.user_id for contact in contacts],
