@@ -74,17 +74,19 @@ class Link(Background):
         await self._up.wait()
         if self._connection is None or self._connection.transport is None:
             raise ConnectionError("the connection was closed")
-        return cast(
-            "Channel",
-            await asyncio.wait_for(
-                # An unbounded buffer: prefetch bounds what is delivered, and a bounded one would
-                # make confirms of one channel wait for the deliveries of another.
-                self._connection.transport.connection.channel(
-                    publisher_confirms=confirms, frame_buffer_size=0
-                ),
-                _CONNECT_TIMEOUT_S,
-            ),
+        # An unbounded buffer: prefetch bounds what is delivered, and a bounded one would make
+        # confirms of one channel wait for the deliveries of another.
+        opened = self._connection.transport.connection.channel(
+            publisher_confirms=confirms, frame_buffer_size=0
         )
+        try:
+            return cast("Channel", await asyncio.wait_for(opened, _CONNECT_TIMEOUT_S))
+        except BROKER_ERRORS:
+            raise
+        except (Exception, asyncio.CancelledError) as error:  # of a connection that just ended
+            if is_cancelled():
+                raise
+            raise ConnectionError("the connection was lost meanwhile") from error
 
     async def _run(self) -> None:
         failures = 0

@@ -39,9 +39,12 @@ class Gauges(Background):
                     await self._measure_retries()
             except (Unavailable, *BROKER_ERRORS):
                 pass  # what is away says so elsewhere
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
             except Exception:
                 _log.exception("measuring failed")
-            if is_cancelled():
+            if is_cancelled():  # and it was swallowed
                 return
             await asyncio.sleep(_EVERY_S)
 

@@ -9,7 +9,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import DeliveryError, PublishError
 
 from shared.errors import Unavailable
-from shared.messaging.connection import BROKER_ERRORS, Link
+from shared.messaging.connection import BROKER_ERRORS, Link, is_cancelled
 from shared.messaging.frames import FrameWriter, publish_frames
 from shared.messaging.letter import Letter
 
@@ -71,6 +71,10 @@ class Publisher:
         except DeliveryError as error:
             raise Unavailable("the broker refused it", code="broker_refused") from error
         except BROKER_ERRORS as error:
+            raise Unavailable("not confirmed", code="broker_unavailable") from error
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
             raise Unavailable("not confirmed", code="broker_unavailable") from error
 
     async def _open(self) -> _Outlet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
@@ -41,7 +42,7 @@ RETRY = RetryPolicy(
     backoff=(0.2, 0.3),
 )
 POLICY = MessagingPolicy(
-    retry=RETRY, lease_s=30.0, outbox_lease_s=1.0, relay_poll_s=0.1, drain_timeout_s=10.0
+    retry=RETRY, lease_s=30.0, outbox_lease_s=30.0, relay_poll_s=0.1, drain_timeout_s=10.0
 )
 
 RECORD = "INSERT INTO test.handled (message_id, note) VALUES ($1, $2)"
@@ -190,8 +191,11 @@ class Proxy:
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
         self._server: asyncio.Server | None = None
+        self._held = socket.socket()  # bound, never listening: the port stays ours while down
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._held.bind(("127.0.0.1", 0))
         self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self.port: int = self._held.getsockname()[1]
 
     @property
     def url(self) -> str:
@@ -199,14 +203,19 @@ class Proxy:
         return self._parts._replace(netloc=f"{user}@127.0.0.1:{self.port}").geturl()
 
     async def up(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, reuse_port=True
+        )
 
     async def down(self) -> None:
         if self._server is not None:
             self._server.close()
         for writer in self._writers:
             writer.transport.abort()
+
+    async def end(self) -> None:
+        await self.down()
+        self._held.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(
@@ -276,8 +285,8 @@ async def parts(template: str, postgres_url: str, amqp_url: str) -> AsyncIterato
         vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
         digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
         yield Parts(pool, vault, digest, SecretStr(broker.url), broker, database)
-    await broker.down()
-    await database.down()
+    await broker.end()
+    await database.end()
     await _admin(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

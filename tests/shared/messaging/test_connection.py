@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
+import aiormq
+import pytest
 from pydantic import SecretStr
 
 from shared.messaging.connection import Link
 from shared.messaging.policy import MessagingPolicy
 from shared.messaging.topology import Topology
+
+
+@pytest.mark.parametrize("lost", [asyncio.CancelledError(), Exception("the stream ended")])
+async def test_a_channel_that_the_library_gives_up_is_a_lost_connection(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch, lost: BaseException
+) -> None:
+    """It cancels what waits on a connection without heartbeats; that must not end who asked."""
+    async with Link(SecretStr(amqp_url), "test") as link:
+        await link.wait_up()
+        monkeypatch.setattr(aiormq.Connection, "channel", AsyncMock(side_effect=lost))
+
+        with pytest.raises(ConnectionError):
+            await link.channel(confirms=True)
 
 
 async def test_it_can_be_left_at_any_moment_of_its_beginning(amqp_url: str) -> None:

@@ -144,13 +144,16 @@ async def test_what_a_failed_attempt_recorded_is_not_written(bench: Bench) -> No
         await note(message, work)
         if work.attempt == 1:
             raise Unavailable("not now")
+        await looked.wait()
 
+    looked = asyncio.Event()
     await bench.start({"user.updated.v1": fail_once})
     events = await bench.listen()
     await bench.send(named("Ada"))
 
     assert await bench.next_settlement() == Retry(0.2)
     assert await bench.handled() == []
+    looked.set()
     assert await bench.next_settlement() == Ack()
     assert await bench.handled() == ["Ada"]
     assert (await events.next_body())["version"] == 1

@@ -45,7 +45,7 @@ async def test_work_under_way_is_finished_while_the_broker_is_away(bench: Bench)
         await go_on.wait()
         await note(message, work)
 
-    await bench.start({"user.updated.v1": slow})
+    await bench.start({"user.updated.v1": slow}, policy=quicker(outbox_lease_s=1.0))
     events = await bench.listen()
     await bench.send(named("Ada"))
     await started.wait()
@@ -62,7 +62,8 @@ async def test_work_under_way_is_finished_while_the_broker_is_away(bench: Bench)
 
 
 async def test_what_is_committed_while_the_broker_is_away_is_published_later(bench: Bench) -> None:
-    gateway = await bench.start(lanes=[], service="webhook-gateway")
+    policy = quicker(outbox_lease_s=1.0)
+    gateway = await bench.start(lanes=[], service="webhook-gateway", policy=policy)
     events = await bench.listen()
     await bench.parts.broker.down()
     await until(lambda: _is(gateway.ready, False))
@@ -166,10 +167,11 @@ async def test_what_waits_in_line_goes_back_when_the_queue_pauses(bench: Bench) 
         await note(message, work)
 
     lanes = [Lane("commands", {"user.updated.v1": Route(UserUpdated, slow)}, gate=gate)]
-    await bench.start(lanes=lanes, policy=quicker(wait_in_line_s=0.5))
+    await bench.start(lanes=lanes)
     await bench.send(named("first"))
     await started.wait()
     await bench.send(named("second"))
+    await until(lambda: _claimed(bench, 2))
 
     gate.close()
     assert await bench.next_settlement() == Postpone(0.2)
@@ -295,6 +297,10 @@ async def test_a_retry_keeps_what_the_sender_wrote(bench: Bench) -> None:
     assert again.traceparent == "00-1-2-01"
     assert again.headers["mine"] == "kept"
     assert again.body == first.body
+
+
+async def _claimed(bench: Bench, count: int) -> bool:
+    return int(await bench.parts.pool.fetchval("SELECT count(*) FROM test.inbox")) == count
 
 
 async def _is(check: Callable[[], Awaitable[bool]], value: bool) -> bool:

@@ -13,7 +13,7 @@ from shared.errors import PermanentError, Unavailable
 from shared.messaging.routes import WEBHOOKS, Lane, Route
 from shared.messaging.settlement import Ack, DeadLetter
 from shared.messaging.unit_of_work import UnitOfWork
-from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, until
+from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, quicker, until
 
 REPORT = ReportRevenueRequested(
     start_date="2026-01-01",
@@ -135,7 +135,7 @@ async def test_bodies_lie_sealed_in_the_outbox(bench: Bench) -> None:
 
 async def test_a_crash_after_the_commit_loses_no_event(bench: Bench) -> None:
     """Another replica relays what the dead one had leased to itself."""
-    replica = await bench.start()
+    replica = await bench.start(policy=quicker(outbox_lease_s=1.0))
     replica._sending.publisher.publish = _dies  # type: ignore[method-assign,assignment]
     replica._sending._relay._publisher = _Nobody()  # type: ignore[assignment]
     events = await bench.listen()
@@ -197,7 +197,8 @@ async def test_what_no_queue_takes_yet_is_kept_until_one_does(bench: Bench) -> N
     async def hear(message: WebhookReceived, work: UnitOfWork) -> None:
         heard.set()
 
-    gateway = await bench.start(lanes=[], service="webhook-gateway")
+    policy = quicker(outbox_lease_s=1.0)
+    gateway = await bench.start(lanes=[], service="webhook-gateway", policy=policy)
     webhook = WebhookReceived(
         webhook_id="w1",
         product="desk",

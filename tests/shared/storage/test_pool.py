@@ -121,9 +121,9 @@ async def test_a_start_waits_for_a_database_that_comes_up_later(database_url: st
 
         await asyncio.gather(pump(reader, to_writer), pump(to_reader, writer))
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))  # and refuses until it listens
+    port = bound.getsockname()[1]
     netloc = f"{target.username}:{target.password}@127.0.0.1:{port}"
     dsn = SecretStr(target._replace(netloc=netloc).geturl())
 
@@ -134,7 +134,7 @@ async def test_a_start_waits_for_a_database_that_comes_up_later(database_url: st
     starting = asyncio.create_task(start())
     await asyncio.wait([starting], timeout=0.3)
     assert not starting.done()
-    async with await asyncio.start_server(forward, "127.0.0.1", port):
+    async with await asyncio.start_server(forward, sock=bound):
         assert await starting == 1
 
 
