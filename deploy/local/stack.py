@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -169,7 +169,7 @@ class Stack:
 
     def _run(self, plan: Plan, timeout_s: float) -> None:
         for marker in (*self.folder.glob("stopped/*"), *self.folder.glob("deaths/*")):
-            marker.unlink()
+            marker.unlink(missing_ok=True)  # a supervisor may be replacing it
         write_private(self.folder / "settings.env", _lines(plan.settings))
         write_private(self.folder / "stack.env", _lines(plan.env))
         content = write_plan(self.folder / "plan.json", plan.specs)
@@ -220,7 +220,8 @@ class Stack:
             self._until(lambda: self._supervisor() is None, 150)
         for how, within_s in ((signal.SIGTERM, 30), (signal.SIGKILL, 5)):  # none, if all went well
             for pid in self._leftovers():
-                os.kill(pid, how)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, how)
             self._until(lambda: not self._leftovers(), within_s)
         if self._lifeline is not None:
             self._lifeline.communicate()

@@ -19,7 +19,7 @@ from pathlib import Path
 from deploy.local.processes import SERVERS, ProcessSpec, read_plan
 
 TICK_S = 0.1
-LIVED_S = 5.0  # a process that lived this long did not fail at its start
+LIVED_S = 3.0  # a process that lived this long did not fail at its start
 LONGEST_DELAY_S = 10.0
 
 
@@ -94,13 +94,16 @@ class Child:
 
     def _clean_up(self) -> None:
         if self.spec.after_stop:
-            subprocess.run(  # noqa: S603
-                self.spec.after_stop,
-                env=self.spec.env,
-                capture_output=True,
-                check=False,
-                timeout=10,
-            )
+            try:
+                subprocess.run(  # noqa: S603
+                    self.spec.after_stop,
+                    env=self.spec.env,
+                    capture_output=True,
+                    check=False,
+                    timeout=10,
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                say(f"{self.spec.name}: cleaning up failed ({type(error).__name__})")
 
 
 class Supervisor:

@@ -29,8 +29,8 @@ def main() -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["METRICS_PORT"])), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", flush=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     stopping.wait()
     print("drained", flush=True)
 

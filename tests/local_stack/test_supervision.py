@@ -108,6 +108,8 @@ def test_services_outlive_a_killed_supervisor_only_until_the_next_start(stack_of
     supervisor, orphan = read_pid(stack.folder / "supervisor.pid"), stack.pid("dummy")
     assert supervisor is not None
     os.kill(supervisor, 9)
+    while _lives(supervisor):  # it is told to die, and dies when it is its turn
+        time.sleep(0.01)
 
     stack_of().start()
 
