@@ -16,6 +16,9 @@ from deploy.local.stack import Stack
 from tests.chaos.effect_creates import BILLING, CRM, DESK, Create, prepare
 from tests.chaos.effect_gates import Gates, gates_of
 
+# With the start of the whole system, and every wait of a test after it.
+pytestmark = pytest.mark.timeout(900)
+
 WORKERS = (BILLING, CRM, DESK)
 SETTLED_WITHIN_S = 120
 
@@ -82,7 +85,7 @@ class Scene:
     async def until_stored(self) -> None:
         """Every result is committed, and the invoice is at Zoho."""
         wanted = {"done": len(self.journalled)}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while await self.effects() != wanted or not all((await self.made()).values()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
@@ -149,9 +152,11 @@ async def test_killed_after_the_intent_before_the_call(scene: Scene) -> None:
 
     # Frozen, so that nobody hears that the intents are committed; no call can follow.
     for worker in WORKERS:
-        os.kill(scene.stack.pid(worker) or 0, signal.SIGSTOP)
+        pid = scene.stack.pid(worker)
+        assert pid is not None, f"{worker} is down"
+        os.kill(pid, signal.SIGSTOP)
     await scene.gates.open()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while await scene.effects() != {"intended": len(scene.journalled)}:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     killed = scene.kill()

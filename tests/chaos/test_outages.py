@@ -38,7 +38,7 @@ async def test_webhooks_are_taken_while_rabbitmq_is_away(
             await asyncio.to_thread(stack.start_process, "rabbitmq")
             await asyncio.sleep(1)
 
-        assert meanwhile > 20 * away_s * 0.8, "there was no load"
+        assert meanwhile > 20 * away_s * 0.4, "there was no load"
         assert declines.answers == {200: declines.sent}
         told = await failures.counts(retry_of, at_least=declines.expected)
         assert told == Counter(declines.expected)

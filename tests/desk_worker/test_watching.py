@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.demo.stage import Stage
 from services.desk_worker import app
 from services.zoho_sandbox.driver import SandboxDriver
 from tests.desk_worker.conftest import QUEUE, Desk, settings
@@ -201,7 +202,10 @@ async def test_closings_between_two_polls_are_taken_from_the_history(around: Sur
         await staff.ticket(ticket["id"], "reopen")
 
     often = settings(around, desk_poll_every_s=0.3)
-    async with around.running(app.main, often, queue=QUEUE) as stage:
+    async with (  # heard from before the worker starts: it tells at once what it finds
+        Stage(around.environment["amqp_url"], around.sandbox_url, patience_s=20.0) as stage,
+        around.running(app.main, often, queue=QUEUE),
+    ):
         desk = Desk(stage, around.environment["database_url"])
         await desk.settle()
         await stage.event("ticket.resolved.v1", escalation_id="e1")

@@ -126,12 +126,13 @@ async def test_while_the_database_is_away_zoho_is_asked_to_come_back(
 
 async def test_a_database_that_hangs_is_not_waited_for(pool: asyncpg.Pool, index_keys: str) -> None:
     async with running(pool, index_keys, stored_within_s=0.3) as gateway:
-        await gateway.post_signed("books", INVOICE)  # what is needed to seal is in memory now
+        # What is needed to seal is in memory then.
+        await _until_stored(gateway, INVOICE)
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE gateway.webhooks")
             assert await gateway.post_signed("books", {**INVOICE, "n": 2}) == 503
 
-        assert await gateway.post_signed("books", {**INVOICE, "n": 2}) == 200
+        await _until_stored(gateway, {**INVOICE, "n": 2})
 
 
 async def test_while_index_keys_rotate_what_came_before_is_still_known(
@@ -188,3 +189,9 @@ async def test_closing_what_is_not_open_changes_nothing(
     pool: asyncpg.Pool, message_id: str | UUID
 ) -> None:
     assert await pool.execute(CLOSE_WEBHOOKS, [message_id]) == "DELETE 0"
+
+
+async def _until_stored(gateway: Gateway, body: dict[str, object]) -> None:
+    """Post again, as Zoho does, for as long as it is too slow here."""
+    while await gateway.post_signed("books", body) != 200:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
