@@ -21,6 +21,7 @@ from urllib.request import Request, urlopen
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from pydantic import SecretStr
 
 from shared.storage.migrations import migrate
@@ -29,6 +30,12 @@ from shared.storage.pool import connect
 # In every run the requests of our clients are recorded, and compared with Zoho's own files at its
 # end; and all log lines are kept, and searched for what must not be in them. The latter comes last.
 pytest_plugins = ("tests.contract.plugin", "tests.logs.plugin")
+
+# A machine that stands still for a moment is no finding.
+settings.register_profile(
+    "any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
 TEST_STACK = ROOT / ".run" / "test"

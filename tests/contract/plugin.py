@@ -57,6 +57,7 @@ def pytest_collection_modifyitems(
     last = EveryRecordedRequest.from_parent(
         session, name="every recorded request is as Zoho's files say"
     )
+    last.add_marker(pytest.mark.timeout(600))
     items.append(last)
 
 
