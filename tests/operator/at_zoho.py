@@ -16,7 +16,7 @@ from services.token_service.settings import Settings
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.settings import SandboxSettings
 from services.zoho_sandbox.world import World
-from tests.operator.conftest import Desk, Said
+from tests.operator.conftest import Desk, Said, until
 
 KEY = "the-key-of-token-service"
 HANDLED_BY_NOBODY: dict[str, Any] = {}
@@ -85,7 +85,8 @@ async def house(desk: Desk, database_url: str, ring: str) -> AsyncIterator[House
     async with AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
         tokens = await build(stack, _token_settings(sandbox, url, database_url, ring))
-        await stack.enter_async_context(desk.worker(HANDLED_BY_NOBODY))
+        worker = await stack.enter_async_context(desk.worker(HANDLED_BY_NOBODY))
+        await until(worker.ready)
         environment = {
             **zoho_settings(url),
             "ZOHO_DESK_WEBHOOK_ID": "",

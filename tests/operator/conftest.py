@@ -35,7 +35,8 @@ from shared.storage import pool as pools
 from shared.storage.migrations import migrate
 
 KEY = base64.b64encode(bytes(range(32))).decode()
-POLICY = MessagingPolicy(retry=RetryPolicy(max_attempts=1), relay_poll_s=0.1)
+# A lease that a test sets to lapsed stays so: the next renewal is minutes away.
+POLICY = MessagingPolicy(retry=RetryPolicy(max_attempts=1), lease_s=600.0, relay_poll_s=0.1)
 
 Handle = Callable[[Any, UnitOfWork], Awaitable[None]]
 

@@ -95,9 +95,15 @@ async def test_pending_outbox_rows_are_shown_by_destination(desk):
 
 
 async def test_queues_are_shown_with_consumers_and_dead_letters(desk, held):
-    rows = {row["queue"]: row for row in (await desk.ask("queues", "--json")).rows}
+    rows = {}
 
-    assert rows["billing-worker.commands"]["consumers"] == 1
+    async def has_its_consumer():
+        # A quorum queue's count of consumers lags by seconds.
+        nonlocal rows
+        rows = {row["queue"]: row for row in (await desk.ask("queues", "--json")).rows}
+        return rows["billing-worker.commands"]["consumers"] == 1
+
+    await until(has_its_consumer)
     assert rows["billing-worker.retry.1m"]["messages"] == 0
     assert "crm-worker.commands" not in rows
 
