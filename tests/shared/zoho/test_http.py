@@ -229,9 +229,14 @@ async def test_nothing_is_written_after_its_last_moment(access: Access, zoho: Zo
 
 
 async def test_later_tries_keep_the_last_moment_of_the_first(access: Access, zoho: Zoho) -> None:
-    zoho.answers(says(429, '{"code":1070,"message":"in process"}'), says())
     async with access.http.permit("billing", org="default", lane=Lane.COMMANDS) as permit:
-        permit.write_within(0.5)  # shorter than the wait for a free slot
+        in_process = says(429, '{"code":1070,"message":"in process"}')
+
+        async def too_many_while_the_moment_passes(request: web.Request) -> web.StreamResponse:
+            permit.write_within(0.0)
+            return await in_process(request)
+
+        zoho.answers(too_many_while_the_moment_passes, says())
         with pytest.raises(Unavailable) as caught:
             await access.call(CREATE, json={}, permit=permit)
     assert caught.value.code == "too_late"
