@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from deploy.local.ports import Ports
 from shared.zoho.tokens import Tokens
 from tests.token_service.conftest import KEY, RING, AccountsServer
 
@@ -34,23 +35,24 @@ class Process:
 
 @pytest.fixture
 async def two_replicas(
-    database_url: str, accounts: AccountsServer, unused_tcp_port_factory: Callable[[], int]
+    database_url: str, accounts: AccountsServer, tmp_path: Path
 ) -> AsyncIterator[list[Process]]:
+    ports = Ports(tmp_path / "ports.json", in_use=False)
     async with AsyncExitStack() as stack:
-        start = _starter(stack, database_url, accounts, unused_tcp_port_factory)
-        yield list(await asyncio.gather(start(), start()))
+        start = _starter(stack, database_url, accounts, ports)
+        yield list(await asyncio.gather(start("a"), start("b")))
 
 
 def _starter(
     stack: AsyncExitStack,
     database_url: str,
     accounts: AccountsServer,
-    free_port: Callable[[], int],
-) -> Callable[[], Awaitable[Process]]:
+    ports: Ports,
+) -> Callable[[str], Awaitable[Process]]:
     sandbox = accounts.world.settings
 
-    async def start() -> Process:
-        http, metrics = free_port(), free_port()
+    async def start(name: str) -> Process:
+        http, metrics = ports.of(f"{name} http"), ports.of(f"{name} metrics")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.token_service"),
             cwd=ROOT,
