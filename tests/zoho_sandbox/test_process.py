@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,15 +12,10 @@ from pathlib import Path
 
 import aiohttp
 
+from deploy.local.ports import Ports
 from services.zoho_sandbox.driver import SandboxDriver
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -44,19 +38,19 @@ async def running(port: int, state: Path) -> AsyncIterator[SandboxDriver]:
 
 
 async def _until_it_answers(driver: SandboxDriver) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(500):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        while True:
             try:
                 async with session.get(f"{driver.url}/healthz") as answer:
                     assert answer.status == 200
                     return
             except aiohttp.ClientConnectionError:
                 await asyncio.sleep(0.02)
-    raise AssertionError("the sandbox did not start")
 
 
 async def test_records_and_targets_outlive_the_process(tmp_path: Path) -> None:
-    port, state = free_port(), tmp_path / "state.json"
+    port = Ports(tmp_path / "ports.json", in_use=False).of("sandbox")
+    state = tmp_path / "state.json"
     customer = {"customer_id": "460000000000000001", "display_name": "A", "email": "a@example.com"}
     async with running(port, state) as first:
         await first.load({"billing": {"customers": [customer]}})
