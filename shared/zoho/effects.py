@@ -122,8 +122,7 @@ class Effects:
             if remembered is not None:
                 return remembered
             adopted = await adopt() if adopt else None
-            if adopted is not None:
-                act = _nothing_but(adopted)
+            doing = act if adopted is None else _nothing_but(adopted)
             async with self._http.permit(
                 product,
                 org=key.org,
@@ -142,7 +141,7 @@ class Effects:
                     look_s=self._timeout_s + settle_s,
                 )
                 if number is not None:
-                    return await self._act(key, number, act, permit, settle_s, owner)
+                    return await self._act(key, number, doing, permit, settle_s, owner)
             # Another replica intends the same: see what it has come to.
 
     async def knows(self, key: EffectKey) -> bool:
