@@ -7,9 +7,10 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -21,6 +22,8 @@ from shared.zoho.quota_ledger import Told, Wanted
 from shared.zoho.quota_limits import Limits
 
 __all__ = ["Decision", "Permit", "Quota", "Told"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ class Quota:
         self._observe = observe
         self._patience_s = patience_s
         self.called: set[tuple[str, str]] = set()
+        self._noted_behind: set[asyncio.Task[Any]] = set()
         # One waiter a lane asks for all in this process: the others would only ask in vain.
         self._turns: defaultdict[tuple[str, str, Lane], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -174,10 +178,20 @@ class Quota:
         Returns what was told, corrected by what the ledger knows of earlier refusals. Never
         raises: an answer of Zoho's is worth more than our count of it.
         """
-        limits = self._limits[permit.product]
         permit.spent = True
-        try:
-            async with asyncio.timeout(_RELEASE_WITHIN_S), self._pool.acquire() as connection:
+        return await self._behind(self._note_answer(permit, told), otherwise=told)
+
+    async def give_back(self, permit: Permit) -> None:
+        """Nothing was written: it never counted. Never raises; the deadline frees it otherwise."""
+        if permit.spent:
+            return
+        permit.spent = True
+        await self._behind(self._note_nothing_written(permit), otherwise=None)
+
+    async def _note_answer(self, permit: Permit, told: Told) -> Told:
+        limits = self._limits[permit.product]
+        with self._noting():
+            async with self._pool.acquire() as connection:
                 await ledger.note_answer(
                     connection, permit.id, permit.org, permit.product, told, limits
                 )
@@ -187,20 +201,32 @@ class Quota:
                     connection, permit.org, permit.product, told, limits
                 )
                 return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
-        except Exception as error:
-            self._not_noted(error)
         return told
 
-    async def give_back(self, permit: Permit) -> None:
-        """Nothing was written: it never counted. Never raises; the deadline frees it otherwise."""
-        if permit.spent:
-            return
-        permit.spent = True
+    async def _note_nothing_written(self, permit: Permit) -> None:
+        with self._noting():
+            await ledger.note_nothing_written(self._pool, permit.id)
+
+    async def _behind(self, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
+        """What comes of it soon; else it goes on behind the answer.
+
+        A task of its own: what is late because this process stood still is noted all the same, and
+        so is what a caller that is cancelled leaves behind.
+        """
+        task = asyncio.create_task(noting, name="note quota")
+        self._noted_behind.add(task)
+        task.add_done_callback(self._noted_behind.discard)
+        await asyncio.wait({task}, timeout=_RELEASE_WITHIN_S)
+        return task.result() if task.done() else otherwise
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
         try:
-            async with asyncio.timeout(_RELEASE_WITHIN_S):
-                await ledger.note_nothing_written(self._pool, permit.id)
+            yield
         except Exception as error:
-            self._not_noted(error)
+            if not is_down(error):
+                raise
+            _log.warning("quota not noted", extra={"error": type(error).__name__})
 
     def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
         return RateLimited(
@@ -209,8 +235,3 @@ class Quota:
             product=product,
             limit=limit,
         )
-
-    def _not_noted(self, error: Exception) -> None:
-        if not is_down(error):
-            raise error
-        _log.warning("quota not noted", extra={"error": type(error).__name__})

@@ -1,0 +1,38 @@
+"""What is noted late is noted all the same."""
+
+import asyncio
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from shared.zoho.quota import Told
+from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, take
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a process that stands still just when the ledger answers."""
+    monkeypatch.setattr("shared.zoho.quota._RELEASE_WITHIN_S", 0.0)
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_the_place_of_a_call_is_free_again(ledger_pool: asyncpg.Pool, written: bool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
+    permit = await take(quota)
+
+    if written:
+        await quota.release(permit, Told())
+    else:
+        await quota.give_back(permit)
+
+    assert await take(quota)
+
+
+async def test_what_a_cancelled_caller_leaves_behind(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
+    releasing = asyncio.create_task(quota.release(await take(quota), Told()))
+    await asyncio.sleep(0)
+    releasing.cancel()
+
+    assert await take(quota)
