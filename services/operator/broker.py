@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from pydantic import SecretStr
 
 from services.operator.dead_letter import DeadLetter
+from services.operator.dead_queue import look_through
 from shared.errors import Unavailable
 from shared.messaging.policy import RetryPolicy
 from shared.messaging.publisher import Unroutable
@@ -65,20 +66,17 @@ class Broker:
 
         Until the iteration ends they are out of sight for others. Each look counts as a delivery,
         of which a dead-letter queue allows a million.
+
+        Raises:
+            Unavailable: the broker does not answer, or somebody else is looking.
         """
-        state = await self.state(f"{queue}.dead")
-        if state is None or state.messages == 0:
-            return
         channel = await self._connection.channel()
         try:
-            dead = await channel.get_queue(f"{queue}.dead", ensure=False)
-            for _ in range(min(limit, state.messages)):
-                message = await dead.get(no_ack=False, fail=False)
-                if message is None:
-                    return
-                yield Held(DeadLetter.of(message, queue), message)
+            async with aclosing(look_through(channel, f"{queue}.dead", limit)) as messages:
+                async for message in messages:
+                    yield Held(DeadLetter.of(message, queue), message)
         finally:
-            await channel.close()  # returns whatever was not acknowledged, in its old order
+            await channel.close()  # puts back whatever was not acknowledged
 
     async def send_again(self, letter: DeadLetter, replay_id: str) -> None:
         """Return once the broker has it safely in a queue.
