@@ -129,6 +129,16 @@ async def test_a_broker_too_busy_to_count_hides_no_letter(desk, plans, amqp_url)
     assert [row["message_id"] for row in said.rows] == ["m1", "m2"]
 
 
+async def test_a_count_of_none_is_asked_for_once_more(desk, plans, amqp_url):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+
+    async with busy_broker(amqp_url, times=1) as url:
+        rows = (await desk.ask("queues", "--json", AMQP_URL=url)).rows
+
+    assert {row["queue"]: row["dead"] for row in rows}["billing-worker.commands"] == 1
+
+
 async def test_a_table_is_shown_without_json(desk, plans):
     await subscribe(desk, 1)
     await dead(desk, expected=1)
