@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 LOWEST = 20_000
@@ -30,16 +31,18 @@ class Ports:
     def of(self, name: str) -> int:
         port = self._ports.get(name)
         if port is None or not (self._in_use or is_free(port)):
-            port = self._ports[name] = self._another()
+            port = self._ports[name] = free_port(but=self._ports.values())
             self._file.write_text(json.dumps(self._ports, indent=1))
         return port
 
-    def _another(self) -> int:
-        taken = set(self._ports.values())
-        for port in random.sample(range(LOWEST, _first_outgoing_port()), k=200):
-            if port not in taken and is_free(port):
-                return port
-        raise OSError("no free port found on 127.0.0.1")
+
+def free_port(*, but: Iterable[int] = ()) -> int:
+    """One that a server could listen on now, and that is in nobody's hands by chance soon after."""
+    taken = set(but)
+    for port in random.sample(range(LOWEST, _first_outgoing_port()), k=200):
+        if port not in taken and is_free(port):
+            return port
+    raise OSError("no free port found on 127.0.0.1")
 
 
 def is_free(port: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from pydantic import SecretStr
 
+from deploy.local.ports import free_port
 from services.webhook_gateway.app import build
 from services.webhook_gateway.settings import Settings
 from shared.contracts.webhooks import WebhookReceived
@@ -172,7 +172,7 @@ async def test_an_event_that_nobody_documents_does_not_wait_for_a_queue(settings
 async def test_the_gateway_tells_how_it_is_doing(settings: Settings) -> None:
     logged = io.StringIO()
     logs.configure("webhook-gateway", stream=logged)
-    free = settings.model_copy(update={"metrics_port": _free_port()})
+    free = settings.model_copy(update={"metrics_port": free_port()})
     async with gateway(free) as client:
         assert await post(client, "2222222222222222222") == 200
         body = b'{"event_id": "3333333333333333333", "email": "ann@example.com"}'
@@ -197,12 +197,6 @@ async def test_the_gateway_tells_how_it_is_doing(settings: Settings) -> None:
     assert told[0]["correlation_id"]
     assert "2222222222222222222" not in str(lines)
     assert "ann@example.com" not in str(lines)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_a_start_without_a_secret_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

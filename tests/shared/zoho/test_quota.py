@@ -178,20 +178,6 @@ async def test_every_decision_is_told_to_the_observer(ledger_pool: asyncpg.Pool)
     ]
 
 
-async def test_what_is_noted_late_is_noted_behind_the_answer(
-    ledger_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
-    permit = await take(quota)
-    monkeypatch.setattr("shared.zoho.quota._RELEASE_WITHIN_S", 0.05)
-
-    async with ledger_pool.acquire() as another, another.transaction():
-        await another.execute("LOCK TABLE relay.permits")
-        await quota.release(permit, Told())
-
-    assert await take(quota)  # else refused: the call would be in flight for a minute
-
-
 async def test_a_lost_connection_at_release_does_not_lose_the_answer(
     ledger_pool: asyncpg.Pool,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.stage import Stage
+from deploy.local.ports import free_port
 from tests.surroundings import Surroundings
 
 _RETRIES = ("5s", "1m", "15m", "3h")
@@ -115,16 +115,10 @@ async def watched(
     **settings: Any,
 ) -> AsyncIterator[Watched]:
     """Run the worker until the block is left."""
-    port = _free_port()
+    port = free_port()
     environment = {**around.environment, "breaker_pause_s": 0.1, **settings, "metrics_port": port}
     async with (
         around.running(main, make_settings(**environment), queue=queue) as stage,
         aiohttp.ClientSession() as session,
     ):
         yield Watched(stage, service, port, session)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
