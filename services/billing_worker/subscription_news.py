@@ -20,6 +20,7 @@ from shared.contracts.events import (
     SubscriptionExpiredNotice,
 )
 from shared.contracts.tier import Held, has_ended, is_active, tier
+from shared.messaging.committer import Overtaken
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.zoho.billing_models import Subscription
 
@@ -81,7 +82,11 @@ class SubscriptionNews:
 
         `origin` is who brought it about. `read_at` is when, by PostgreSQL's clock, the read began:
         hints that were received before it are answered by it.
+
+        Raises:
+            Overtaken: `stored` is not what is stored any more; decide anew.
         """
+        await self._must_be_current(stored)
         if now.child_invoice_id:
             await self._invoices.want(
                 work,
@@ -104,6 +109,15 @@ class SubscriptionNews:
         self._users.take_revision(work, user)
         await self._subscriptions.put(work, fresh)
         await self._tell(work, user, stored, fresh, origin)
+
+    async def _must_be_current(self, stored: StoredSubscription) -> None:
+        """Asked after the user was read: what changes from here on, the user's revision tells.
+
+        A change between the two reads it does not: the same news would be told twice.
+        """
+        current = await self._subscriptions.get(stored.org, stored.subscription_id)
+        if current != (stored if stored.status else None):
+            raise Overtaken
 
     async def _tell(
         self,
