@@ -59,8 +59,8 @@ format: ## rewrite the code as `make check` wants it
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-LOCKED = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile -q --allow-unsafe --generate-hashes --no-emit-find-links \
-	--no-emit-index-url --no-emit-trusted-host --strip-extras
+LOCKED = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile -q --allow-unsafe --generate-hashes \
+	--no-emit-options --strip-extras
 
 lock: ## write the locks anew from pyproject.toml
 	@$(BOOTSTRAP)
