@@ -20,9 +20,9 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.errors import Unavailable
-from shared.messaging.policy import MessagingPolicy
-from shared.messaging.routes import Lane
-from shared.messaging.service import Messaging
+from shared.messaging.handling.policy import MessagingPolicy
+from shared.messaging.handling.routes import Lane
+from shared.messaging.service.messaging import Messaging
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
 from shared.settings import (
@@ -37,16 +37,16 @@ from shared.settings import (
 )
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
-from shared.zoho.breakers import Breakers
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.effects import Effects
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import Operation, ZohoHttp
-from shared.zoho.observers import ZohoMetrics, log_call
-from shared.zoho.quota import Quota
-from shared.zoho.quota_forecast import QuotaForecast
-from shared.zoho.quota_settings import limits_from
-from shared.zoho.tokens import Tokens
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import Operation, ZohoHttp
+from shared.zoho.call.observers import ZohoMetrics, log_call
+from shared.zoho.call.tokens import Tokens
+from shared.zoho.call.transport import open_wire
+from shared.zoho.effects.effects import Effects
+from shared.zoho.quota.forecast import QuotaForecast
+from shared.zoho.quota.quota import Quota
+from shared.zoho.quota.settings import limits_from
 
 # Seconds since the oldest change of an organization that is not where it belongs; 0 without one.
 Lag = Callable[[str], Awaitable[float]]

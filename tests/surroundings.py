@@ -21,8 +21,8 @@ from deploy.demo.stage import Stage
 from services.token_service import app as token_service
 from services.token_service.settings import Settings as TokenServiceSettings
 from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 
 S = TypeVar("S")
 LOOPBACK = "127.0.0.1"

@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from services.billing_worker.books_contacts import BooksContacts
-from services.billing_worker.customers import Customers
+from services.billing_worker.customers.books_contacts import BooksContacts
+from services.billing_worker.customers.customers import Customers
+from services.billing_worker.handlers.application_invoices import OwnInvoiceHandlers
 from services.billing_worker.handlers.invoices import InvoiceHandlers
-from services.billing_worker.handlers.own_invoices import OwnInvoiceHandlers
 from services.billing_worker.handlers.payments import PaymentHandlers
 from services.billing_worker.handlers.reports import ReportHandlers
 from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
 from services.billing_worker.handlers.users import sign_up, update_user
 from services.billing_worker.handlers.webhooks import WebhookHandlers
-from services.billing_worker.invoice_finder import InvoiceFinder
-from services.billing_worker.invoice_news import InvoiceNews
-from services.billing_worker.payment_news import PaymentNews
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.payments import Payments
 from services.billing_worker.repositories.subscriptions import Subscriptions
 from services.billing_worker.repositories.users import Users
 from services.billing_worker.settings import Settings
-from services.billing_worker.subscription_news import SubscriptionNews
+from services.billing_worker.sync.invoice_finder import InvoiceFinder
+from services.billing_worker.sync.invoice_sync import InvoiceNews
+from services.billing_worker.sync.payment_sync import PaymentNews
+from services.billing_worker.sync.subscription_sync import SubscriptionNews
 from shared.contracts.commands import (
     InvoiceCreateRequested,
     InvoiceListRequested,
@@ -46,13 +46,13 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
-from shared.messaging.routes import Lane as Queue
-from shared.messaging.routes import Route
+from shared.messaging.handling.routes import Lane as Queue
+from shared.messaging.handling.routes import Route
 from shared.worker import Parts, worker_parts
-from shared.zoho.billing import ZohoBilling
-from shared.zoho.books import ZohoBooks
-from shared.zoho.http import Operation
-from shared.zoho.lanes import Lane
+from shared.zoho.call.http import Operation
+from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.quota.priority import Lane
 
 SERVICE, SCHEMA = "billing-worker", "billing"
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -18,12 +18,12 @@ from services.crm_worker.settings import Settings
 from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.routes import Lane, Route
+from shared.messaging.handling.routes import Lane, Route
 from shared.observability.metrics import Metrics
 from shared.worker import Parts, worker_parts
-from shared.zoho.crm import ZohoCrm
-from shared.zoho.effects import Effects
-from shared.zoho.http import Operation
+from shared.zoho.call.http import Operation
+from shared.zoho.effects.effects import Effects
+from shared.zoho.products.crm.client import ZohoCrm
 
 SERVICE, SCHEMA = "crm-worker", "crm"
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.crm_worker.person import to_send
 from services.crm_worker.refusals import Refusals, without_optional
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
 from services.crm_worker.repositories.emails import Emails
+from services.crm_worker.user_fields import to_send
 from shared.contracts.events import ContactSynced
 from shared.errors import IntegrationError, Misconfigured, Postponed, Unavailable
-from shared.messaging.committer import Committer
-from shared.messaging.gate import Gate
-from shared.zoho.crm import ZohoCrm
-from shared.zoho.crm_models import ContactToSend, Row
+from shared.messaging.handling.gate import Gate
+from shared.messaging.outbox.committer import Committer
+from shared.zoho.products.crm.client import ZohoCrm
+from shared.zoho.products.crm.models import ContactToSend, Row
 
 log = structlog.get_logger(__name__)
 

@@ -12,10 +12,10 @@ from services.crm_worker.repositories.contacts import Contacts, WantedContact
 from services.crm_worker.repositories.emails import Emails
 from shared.contracts.events import CommandFailed
 from shared.errors import Postponed
-from shared.messaging.committer import Committer
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.outbox.committer import Committer
 from shared.settings import CrmFields
-from shared.zoho.crm_models import ContactToSend, Row
+from shared.zoho.products.crm.models import ContactToSend, Row
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from services.desk_worker.adoption import Adoption
 from services.desk_worker.handlers.escalations import (
     add_message,
     close_ticket,
@@ -16,13 +15,14 @@ from services.desk_worker.handlers.escalations import (
     raise_priority,
 )
 from services.desk_worker.handlers.webhooks import notice_ticket
-from services.desk_worker.lookout import Lookout
-from services.desk_worker.poller import Pace, Poller
 from services.desk_worker.repositories.escalations import Escalations
 from services.desk_worker.repositories.polls import Polls
-from services.desk_worker.said import Said
 from services.desk_worker.settings import Settings
-from services.desk_worker.tickets import Tickets
+from services.desk_worker.tickets.tickets import Tickets
+from services.desk_worker.watching.adoption import Adoption
+from services.desk_worker.watching.poller import Pace, Poller
+from services.desk_worker.watching.staff_messages import Said
+from services.desk_worker.watching.ticket_watcher import Lookout
 from shared.contracts.commands import (
     SupportCloseRequested,
     SupportEscalated,
@@ -30,12 +30,12 @@ from shared.contracts.commands import (
     SupportPriorityRaised,
 )
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.committer import Committer
-from shared.messaging.routes import Lane, Route
+from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.outbox.committer import Committer
 from shared.worker import Parts, worker_parts
-from shared.zoho import lanes as zoho_lanes
-from shared.zoho.desk import ZohoDesk
-from shared.zoho.http import Operation
+from shared.zoho.call.http import Operation
+from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.quota import priority as zoho_lanes
 
 SERVICE, SCHEMA = "desk-worker", "desk"
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -9,9 +9,11 @@ import asyncpg
 import structlog
 import typer
 
-from services.operator import dead_letters, inspection, oauth
-from services.operator.console import complain
-from services.operator.doctor import doctor
+from services.operator.console.output import complain
+from services.operator.dead_letters import commands as dead_letters
+from services.operator.doctor.command import doctor
+from services.operator.inspection import commands as inspection
+from services.operator.oauth import commands as oauth
 from shared.environment import SettingsError
 from shared.errors import IntegrationError
 

@@ -19,7 +19,7 @@ from shared.settings import (
     ZohoEndpoints,
     ZohoOrganization,
 )
-from shared.zoho.scopes import ALL_NEEDED
+from shared.zoho.products.scopes import ALL_NEEDED
 
 
 class BrokerSettings(Amqp):

@@ -11,9 +11,9 @@ import asyncpg
 from aiohttp import web
 
 from services.token_service.accounts import PAUSE_S, Accounts, Client
-from services.token_service.exchange import Exchange
-from services.token_service.governor import TokenGovernor
+from services.token_service.grant_exchange import Exchange
 from services.token_service.handlers.tokens import TokenHandlers, only_with_key, refusals
+from services.token_service.minting import TokenGovernor
 from services.token_service.repositories.access_tokens import AccessTokens
 from services.token_service.repositories.mints import Mints
 from services.token_service.repositories.refresh_tokens import RefreshTokens
@@ -25,7 +25,7 @@ from shared.observability.health import Check, Health
 from shared.observability.metrics import Metrics
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
-from shared.zoho.data_centers import Endpoints
+from shared.zoho.call.endpoints import Endpoints
 
 _ORG = "default"
 _LARGEST_REQUEST = 4096

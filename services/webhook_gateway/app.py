@@ -14,23 +14,23 @@ import asyncpg
 from aiohttp import web
 from pydantic import SecretStr
 
-from services.webhook_gateway.acceptance import Acceptance
-from services.webhook_gateway.desk_jwt import DeskSignatures
-from services.webhook_gateway.desk_keys import DeskKeys
-from services.webhook_gateway.door import LARGEST_BODY_BYTES, Door
-from services.webhook_gateway.handlers.crm import Crm
-from services.webhook_gateway.handlers.desk import Desk
-from services.webhook_gateway.handlers.finance import Finance
-from services.webhook_gateway.post import Source
-from services.webhook_gateway.pressure import PacedOutbox, Pressure
+from services.webhook_gateway.endpoint import LARGEST_BODY_BYTES, Door
+from services.webhook_gateway.ingest import Acceptance
+from services.webhook_gateway.load_monitor import PacedOutbox, Pressure
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
+from services.webhook_gateway.requests.webhook_request import Source
 from services.webhook_gateway.settings import Settings
+from services.webhook_gateway.signatures.desk import DeskSignatures
+from services.webhook_gateway.signatures.desk_keys import DeskKeys
+from services.webhook_gateway.sources.crm import Crm
+from services.webhook_gateway.sources.desk import Desk
+from services.webhook_gateway.sources.finance import Finance
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
-from shared.messaging.policy import MessagingPolicy
-from shared.messaging.sending import Sending
-from shared.messaging.topology import Topology
+from shared.messaging.broker.topology import Topology
+from shared.messaging.handling.policy import MessagingPolicy
+from shared.messaging.service.sending import Sending
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage

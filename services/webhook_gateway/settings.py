@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.environment import HttpUrl, Port, SecretWords, Words, for_service
 from shared.settings import Amqp, Crypto, Database, DataCenter, HttpServer, Observability
-from shared.zoho.data_centers import DATA_CENTERS
+from shared.zoho.call.endpoints import DATA_CENTERS
 
 
 class Settings(Amqp, Database, Crypto, HttpServer, Observability):

@@ -9,8 +9,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 
 
 def main() -> int:

@@ -8,8 +8,14 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from services.zoho_sandbox import accounts, admin, billing, books, crm, desk, integration
-from services.zoho_sandbox.world import World
+from services.zoho_sandbox.accounts import routes as accounts
+from services.zoho_sandbox.billing import routes as billing
+from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.books import routes as books
+from services.zoho_sandbox.crm import routes as crm
+from services.zoho_sandbox.desk import routes as desk
+from services.zoho_sandbox.server import admin
+from services.zoho_sandbox.server.world import World
 
 _MAX_BODY = 64 * 1024 * 1024  # attachments and bulk files
 

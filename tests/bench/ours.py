@@ -12,10 +12,10 @@ from shared.contracts.commands import InteractionRecorded
 from shared.contracts.events import Event
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.keyring import KeyRing
-from shared.messaging.observers import Settled
-from shared.messaging.routes import COMMANDS, Lane, Route
-from shared.messaging.service import Messaging
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.observers import Settled
+from shared.messaging.handling.routes import COMMANDS, Lane, Route
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
 from shared.storage import pool as pools
 from tests.bench.workload import (

@@ -21,15 +21,15 @@ from pydantic import SecretStr
 
 from shared.errors import IntegrationError, RateLimited
 from shared.storage.pool import connect
-from shared.zoho.breakers import Breakers
-from shared.zoho.calls import Operation
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import ZohoHttp
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Decision, Quota
-from shared.zoho.quota_limits import Limits
-from shared.zoho.tokens import Token
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.operation import Operation
+from shared.zoho.call.tokens import Token
+from shared.zoho.call.transport import open_wire
+from shared.zoho.quota.limits import Limits
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Decision, Quota
 
 READ = Operation("billing", "list_plans", "GET", repeatable=True)
 

@@ -17,8 +17,8 @@ from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.driver import SandboxDriver
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 from tests.bench.quota_callers import Calling
 
 LANES = ("urgent", "commands", "reads", "backfill")

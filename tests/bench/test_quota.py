@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from deploy.local.stack import Stack
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Quota, Told
-from shared.zoho.quota_limits import SHARES, Limits
+from shared.zoho.quota.limits import SHARES, Limits
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Quota, Told
 from tests.bench.quota_crowd import LANES, Crowd, crowd, most_in_a_window
 from tests.conftest import SERVICES, TEST_STACK, new_database
 

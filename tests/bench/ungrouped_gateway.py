@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from services.webhook_gateway import app
-from services.webhook_gateway.acceptance import Acceptance, Accepted, Waiting
-from services.webhook_gateway.post import Incoming
+from services.webhook_gateway.ingest import Acceptance, Accepted, Waiting
+from services.webhook_gateway.requests.webhook_request import Incoming
 from services.webhook_gateway.settings import Settings
 from shared import runtime
 from shared.contracts.webhooks import Product

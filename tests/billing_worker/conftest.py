@@ -23,8 +23,8 @@ from services.billing_worker.settings import Settings
 from services.token_service.app import build as build_token_service
 from services.token_service.settings import Settings as TokenSettings
 from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 from shared.contracts.commands import Command
 from shared.contracts.webhooks import WebhookReceived, event_name
 from shared.crypto.keyring import fresh_key

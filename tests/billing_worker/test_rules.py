@@ -9,15 +9,15 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.annotations import Link
 from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
-from services.billing_worker.named_once import must_be_this_wish
-from services.billing_worker.pdf_links import without_links
-from services.billing_worker.person import display_name
+from services.billing_worker.customers.user_fields import display_name
+from services.billing_worker.id_conflicts import must_be_this_wish
+from services.billing_worker.invoices.pdf_links import without_links
+from services.billing_worker.reports.revenue import aged
 from services.billing_worker.repositories.subscriptions import StoredSubscription
-from services.billing_worker.revenue import aged
-from services.billing_worker.subscription_news import cause_of
-from services.zoho_sandbox.pdf import invoice_pdf
+from services.billing_worker.sync.subscription_sync import cause_of
+from services.zoho_sandbox.books.pdf import invoice_pdf
 from shared.errors import PermanentError
-from shared.zoho.books_models import Invoice
+from shared.zoho.products.books.models import Invoice
 
 
 def state(status: str, plan: str = "basic", ends: int = 1) -> StoredSubscription:

@@ -10,10 +10,10 @@ import pytest
 
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.repositories.users import User
-from services.billing_worker.subscription_news import SubscriptionNews
-from shared.messaging.committer import Overtaken
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.billing_models import Subscription
+from services.billing_worker.sync.subscription_sync import SubscriptionNews
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.outbox.committer import Overtaken
+from shared.zoho.products.billing.models import Subscription
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 LIVE = StoredSubscription(

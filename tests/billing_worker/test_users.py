@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from services.zoho_sandbox.billing_customers import new_customer
-from services.zoho_sandbox.world import World
+from services.zoho_sandbox.billing.customers import new_customer
+from services.zoho_sandbox.server.world import World
 from shared.contracts.commands import SubscriptionRequested, UserSignedUp, UserUpdated
 from tests.billing_worker.conftest import Upstream
 

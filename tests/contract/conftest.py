@@ -15,20 +15,20 @@ from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.driver import SandboxDriver
-from services.zoho_sandbox.request_log import RequestLog
+from services.zoho_sandbox.server.request_log import RequestLog
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 from shared.settings import BillingFields, CrmFields, Desk
-from shared.zoho.billing import ZohoBilling
-from shared.zoho.books import ZohoBooks
-from shared.zoho.breakers import Breakers
-from shared.zoho.crm import ZohoCrm
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.desk import ZohoDesk
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import ZohoHttp
-from shared.zoho.setup import ZohoSetup
-from shared.zoho.tokens import Token
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.tokens import Token
+from shared.zoho.call.transport import open_wire
+from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.crm.client import ZohoCrm
+from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.products.setup import ZohoSetup
 from tests.contract.exchanges import Exchange, ours, size
 from tests.contract.openapi import FOLDER, NOT_THERE, OpenApi, zohos_files
 from tests.contract.plugin import VARIABLE

@@ -9,7 +9,7 @@ import pytest
 from services.billing_worker import app as billing_worker
 from services.crm_worker import app as crm_worker
 from services.desk_worker import app as desk_worker
-from shared.zoho.lanes import Lane
+from shared.zoho.quota.priority import Lane
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
 from tests.contract.openapi import OpenApi

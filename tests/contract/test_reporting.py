@@ -16,9 +16,9 @@ import pytest
 
 from services.zoho_sandbox.settings import SandboxSettings
 from shared.errors import IntegrationError
-from shared.zoho.calls import Operation
-from shared.zoho.crm_models import ContactToSend
-from shared.zoho.lanes import Lane
+from shared.zoho.call.operation import Operation
+from shared.zoho.products.crm.models import ContactToSend
+from shared.zoho.quota.priority import Lane
 from tests.contract import calls, mending, patches
 from tests.contract.conftest import Clients, clients_beside
 from tests.contract.openapi import FOLDER, NOT_THERE, REFERENCE, ROOT, OpenApi

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.desk_worker.addresses import desk_takes
-from services.desk_worker.changes import TicketState, happenings
-from services.desk_worker.plain_text import plain_text
-from services.desk_worker.texts import comment_parts, ends_with_ref, ticket_texts, with_ref
+from services.desk_worker.tickets.addresses import desk_takes
+from services.desk_worker.tickets.plain_text import plain_text
+from services.desk_worker.tickets.texts import comment_parts, ends_with_ref, ticket_texts, with_ref
+from services.desk_worker.watching.changes import TicketState, happenings
 from shared.contracts.commands import SupportEscalated
-from shared.zoho.desk import MAX_COMMENT, MAX_DESCRIPTION
+from shared.zoho.products.desk.client import MAX_COMMENT, MAX_DESCRIPTION
 
 AT = datetime(2026, 11, 1, 10, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ from deploy.local.environment import DESK_ORG_ID, ORGANIZATION_ID, zoho_settings
 from services.token_service.app import build
 from services.token_service.settings import Settings
 from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 from tests.operator.conftest import Desk, Said, until
 
 KEY = "the-key-of-token-service"

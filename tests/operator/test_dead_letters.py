@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from shared.errors import PermanentError
-from shared.messaging.settlement import Ack, DeadLetter
+from shared.messaging.handling.settlement import Ack, DeadLetter
 from tests.operator.busy_broker import busy_broker
 from tests.operator.conftest import until
 

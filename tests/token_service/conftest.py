@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from services.token_service.app import build
 from services.token_service.settings import Settings
 from services.zoho_sandbox.app import create_app
-from services.zoho_sandbox.request_log import LoggedRequest
+from services.zoho_sandbox.server.request_log import LoggedRequest
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 
 KEY = "a-key-of-the-workers"
 RING = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.ports import Ports
-from shared.zoho.tokens import Tokens
+from shared.zoho.call.tokens import Tokens
 from tests.token_service.conftest import KEY, RING, AccountsServer
 
 ROOT = Path(__file__).parents[2]

@@ -9,15 +9,15 @@ from pydantic import SecretStr
 
 from shared.errors import Misconfigured, OutcomeUnknown, RateLimited
 from shared.storage import pool as storage
-from shared.zoho.breakers import Breakers
-from shared.zoho.calls import Called, Operation, Reply
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import ZohoHttp
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Quota
-from shared.zoho.quota_limits import limits_of
-from shared.zoho.tokens import Tokens
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.operation import Called, Operation, Reply
+from shared.zoho.call.tokens import Tokens
+from shared.zoho.call.transport import open_wire
+from shared.zoho.quota.limits import limits_of
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Quota
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
 CREATE = Operation("billing", "create_customer", "POST")
@@ -51,7 +51,7 @@ async def worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Worker]:
     # What one call is told, the next one knows, however slow the machine is.
-    monkeypatch.setattr("shared.zoho.quota._RELEASE_WITHIN_S", 60.0)
+    monkeypatch.setattr("shared.zoho.quota.quota._RELEASE_WITHIN_S", 60.0)
     base = accounts.url.removesuffix("/accounts")
     settings = accounts.world.settings
     endpoints = Endpoints(

@@ -9,16 +9,16 @@ from pydantic import SecretStr
 from shared.errors import Misconfigured
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
-from shared.zoho.breakers import Breakers
-from shared.zoho.calls import Operation
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import ZohoHttp
-from shared.zoho.lanes import Lane
-from shared.zoho.observers import ZohoMetrics
-from shared.zoho.quota import Quota
-from shared.zoho.quota_limits import limits_of
-from shared.zoho.tokens import Tokens
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.observers import ZohoMetrics
+from shared.zoho.call.operation import Operation
+from shared.zoho.call.tokens import Tokens
+from shared.zoho.call.transport import open_wire
+from shared.zoho.quota.limits import limits_of
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Quota
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
 LIST = Operation("billing", "list_customers", "GET")

@@ -14,7 +14,7 @@ from services.token_service.repositories.refresh_tokens import RefreshTokens
 from shared.crypto.data_keys import DataKeys
 from shared.crypto.envelope import Vault
 from shared.crypto.keyring import KeyRing
-from shared.zoho.tokens import Tokens
+from shared.zoho.call.tokens import Tokens
 from tests.token_service.conftest import KEY, RING, AccountsServer, Replica, Start
 
 

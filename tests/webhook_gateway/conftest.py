@@ -22,23 +22,23 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from pydantic import SecretStr
 
-from services.webhook_gateway.acceptance import Acceptance
 from services.webhook_gateway.app import MIGRATIONS, application
-from services.webhook_gateway.desk_jwt import DeskSignatures
-from services.webhook_gateway.desk_keys import DeskKeys
-from services.webhook_gateway.door import Door
-from services.webhook_gateway.handlers.crm import Crm
-from services.webhook_gateway.handlers.desk import Desk
-from services.webhook_gateway.handlers.finance import Finance
-from services.webhook_gateway.post import Source
-from services.webhook_gateway.pressure import Pressure
+from services.webhook_gateway.endpoint import Door
+from services.webhook_gateway.ingest import Acceptance
+from services.webhook_gateway.load_monitor import Pressure
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks
+from services.webhook_gateway.requests.webhook_request import Source
+from services.webhook_gateway.signatures.desk import DeskSignatures
+from services.webhook_gateway.signatures.desk_keys import DeskKeys
+from services.webhook_gateway.sources.crm import Crm
+from services.webhook_gateway.sources.desk import Desk
+from services.webhook_gateway.sources.finance import Finance
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
-from shared.messaging.letter import place_of
-from shared.messaging.outbox import Outbox, Row
+from shared.messaging.messages.outgoing_message import place_of
+from shared.messaging.outbox.outbox import Outbox, Row
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from services.webhook_gateway.desk_keys import DeskKeys
+from services.webhook_gateway.signatures.desk_keys import DeskKeys
 from shared.errors import Unavailable
 from tests.mocked_http import MockedHttp
 from tests.webhook_gateway.conftest import DeskSide

@@ -24,7 +24,7 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
 from shared.environment import SettingsError
-from shared.messaging.letter import place_of
+from shared.messaging.messages.outgoing_message import place_of
 from shared.observability import logs
 from shared.storage import pool as storage
 from tests.conftest import Management

@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from services.webhook_gateway.bodies import Pairs, form_of
-from services.webhook_gateway.refusals import Malformed
-from services.webhook_gateway.signatures import is_signed, signed_text
+from services.webhook_gateway.requests.bodies import Pairs, form_of
+from services.webhook_gateway.requests.refusals import Malformed
+from services.webhook_gateway.signatures.finance import is_signed, signed_text
 
 EVENT = b'{"created_date":"2019-03-06","event_id":"5675"}'
 NAMES = '{"event_id":"1","data":{"customer":{"display_name":"José Ñandú 株式会社"}}}'.encode()

@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.driver import SandboxDriver
-from services.zoho_sandbox.request_log import RequestLog
+from services.zoho_sandbox.server.request_log import RequestLog
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 
 
 class Answer(NamedTuple):

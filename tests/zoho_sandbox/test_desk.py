@@ -11,10 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.zoho_sandbox import accounts, admin
-from services.zoho_sandbox import desk as product
+from services.zoho_sandbox.accounts import routes as accounts
+from services.zoho_sandbox.desk import routes as product
+from services.zoho_sandbox.server import admin
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 
 Client = TestClient[web.Request, web.Application]
 

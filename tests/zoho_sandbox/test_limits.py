@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver
-from services.zoho_sandbox.limits import Limit, Meter, Refusal
+from services.zoho_sandbox.server.limits import Limit, Meter, Refusal
 from tests.zoho_sandbox.conftest import Zoho
 
 

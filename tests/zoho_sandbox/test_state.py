@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.zoho_sandbox.app import create_app
-from services.zoho_sandbox.request_log import RequestLog
+from services.zoho_sandbox.server.request_log import RequestLog
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 
 
 def a_world() -> World:

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.driver import SandboxDriver
-from services.zoho_sandbox.webhooks import signature
+from services.zoho_sandbox.server.webhook_delivery import signature
 from tests.zoho_sandbox.conftest import Zoho
 
 SECRET = "ZohoTestSecret123"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from services.billing_worker.books_contacts import BooksContacts
+from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.commands import InvoiceListRequested, InvoiceRequested
@@ -20,9 +20,9 @@ from shared.contracts.replies import (
     InvoiceSummary,
 )
 from shared.errors import NotYetKnown, PermanentError
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.books import ZohoBooks
-from shared.zoho.books_models import Invoice, InvoiceLine
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.books.models import Invoice, InvoiceLine
 
 _PAGE: Final = 50
 
@@ -40,7 +40,7 @@ class InvoiceHandlers:
             raise PermanentError("no invoice has this id", code="unknown_invoice")
         if message.format == "pdf":
             # Imported late: it is 7 MB of memory that a worker nobody asks for PDFs does without.
-            from services.billing_worker.pdf_links import without_links
+            from services.billing_worker.invoices.pdf_links import without_links
 
             pdf = without_links(await self.books.invoice_pdf(stored.books_id))
             work.reply(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.billing_worker.customers import Customers
-from services.billing_worker.named_once import (
+from services.billing_worker.customers.customers import Customers
+from services.billing_worker.id_conflicts import (
     must_be_this_payment,
     must_be_this_refund,
     must_be_this_wish,
@@ -24,16 +24,16 @@ from shared.contracts.events import PaymentSucceeded
 from shared.contracts.money import as_money, decimals_of, is_too_fine
 from shared.crypto.envelope import User as KeyOfUser
 from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.billing import (
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import Absence, EffectKey, Effects, Result
+from shared.zoho.products.billing.client import (
     COLLECT_INVOICE,
     CREATE_PAYMENT,
     REFUND_PAYMENT,
     ZohoBilling,
 )
-from shared.zoho.billing_models import BillingInvoice, Payment
-from shared.zoho.effects import Absence, EffectKey, Effects, Result
-from shared.zoho.http import Permit
+from shared.zoho.products.billing.models import BillingInvoice, Payment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.billing_worker.revenue import Entry, Revenue, aged, issued
+from services.billing_worker.reports.revenue import Entry, Revenue, aged, issued
 from shared.contracts.commands import (
     ReportReceivablesRequested,
     ReportRevenueRequested,
@@ -25,9 +25,9 @@ from shared.contracts.replies import (
     SummaryInCurrency,
     SummaryReport,
 )
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.books import ZohoBooks
-from shared.zoho.books_models import CustomerPayment, Refund
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.books.models import CustomerPayment, Refund
 
 _SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outstanding")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.billing_worker.customers import Customers
-from services.billing_worker.named_once import must_be_this_subscription, must_be_this_wish
-from services.billing_worker.person import person_fields
+from services.billing_worker.customers.customers import Customers
+from services.billing_worker.customers.user_fields import person_fields
+from services.billing_worker.id_conflicts import must_be_this_subscription, must_be_this_wish
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import BROUGHT_ALONG, User, Users
-from services.billing_worker.subscription_news import SubscriptionNews
+from services.billing_worker.sync.subscription_sync import SubscriptionNews
 from shared.contracts.commands import (
     SubscriptionCancelRequested,
     SubscriptionChangeRequested,
@@ -24,11 +24,11 @@ from shared.contracts.commands import (
 )
 from shared.crypto.envelope import User as KeyOfUser
 from shared.errors import NotYetKnown, PermanentError, ZohoRejected
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.billing import CREATE_SUBSCRIPTION, ZohoBilling
-from shared.zoho.billing_models import Subscription
-from shared.zoho.effects import EffectKey, Effects, Result
-from shared.zoho.http import Permit
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import EffectKey, Effects, Result
+from shared.zoho.products.billing.client import CREATE_SUBSCRIPTION, ZohoBilling
+from shared.zoho.products.billing.models import Subscription
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from services.billing_worker.customers import Customers
-from services.billing_worker.person import display_name, merged, person_fields
+from services.billing_worker.customers.customers import Customers
+from services.billing_worker.customers.user_fields import display_name, merged, person_fields
 from services.billing_worker.repositories.users import SIGN_UP, Users
 from shared.contracts.commands import UserSignedUp, UserUpdated
 from shared.errors import NotYetKnown
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.billing import ZohoBilling
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.billing.client import ZohoBilling
 
 
 async def sign_up(

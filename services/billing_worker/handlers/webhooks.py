@@ -13,22 +13,22 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from services.billing_worker.invoice_news import InvoiceNews
-from services.billing_worker.payment_news import PaymentNews
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import User, Users
-from services.billing_worker.subscription_news import SubscriptionNews
+from services.billing_worker.sync.invoice_sync import InvoiceNews
+from services.billing_worker.sync.payment_sync import PaymentNews
+from services.billing_worker.sync.subscription_sync import SubscriptionNews
 from shared.contracts.tier import has_ended
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import BillingWebhook
 from shared.errors import Postponed, ZohoRejected
-from shared.messaging.routes import Route
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.routes import Route
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from shared.zoho.billing import CREATE_PAYMENT, ZohoBilling
-from shared.zoho.billing_models import Subscription
-from shared.zoho.effects import EffectKey, Effects
+from shared.zoho.effects.effects import EffectKey, Effects
+from shared.zoho.products.billing.client import CREATE_PAYMENT, ZohoBilling
+from shared.zoho.products.billing.models import Subscription
 
 # Zoho's events of a subscription. What happened is told by comparing states, not by these names.
 # Source: https://www.zoho.com/billing/api/v1/events/, and public code for the later ones.

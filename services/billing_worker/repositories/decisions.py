@@ -6,7 +6,7 @@ from typing import Literal
 
 import asyncpg
 
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 About = Literal["renewal", "plan"]
 

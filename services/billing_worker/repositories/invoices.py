@@ -13,8 +13,8 @@ from services.billing_worker.repositories.subscriptions import Origin
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import User as KeyOfUser
 from shared.crypto.envelope import Vault
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.books_models import Invoice
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.books.models import Invoice
 
 _COLUMNS = """org, invoice_id, user_id, subscription_id, billing_sealed, books_sealed, number,
     status, total, balance, currency, dated, due_on, origin, wanted_at, lease, gap_counted,

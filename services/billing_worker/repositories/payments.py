@@ -13,7 +13,7 @@ from services.billing_worker.repositories.subscriptions import Origin
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import User as KeyOfUser
 from shared.crypto.envelope import Vault
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 Outcome = Literal["succeeded", "failed"]
 

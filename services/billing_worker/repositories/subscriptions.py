@@ -13,7 +13,7 @@ import asyncpg
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import User as KeyOfUser
 from shared.crypto.envelope import Vault
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 Origin = Literal["application", "zoho"]
 

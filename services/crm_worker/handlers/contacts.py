@@ -5,12 +5,12 @@ Nothing here calls CRM: the handlers record what is wanted, the flusher brings C
 
 from __future__ import annotations
 
-from services.crm_worker.person import contact_fields
 from services.crm_worker.repositories.contacts import Contacts
+from services.crm_worker.user_fields import contact_fields
 from shared.contracts.commands import UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
 from shared.errors import NotYetKnown
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 SIGN_UP = 0  # counts as older than any update, even one that overtook it
 

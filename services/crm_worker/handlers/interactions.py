@@ -8,10 +8,10 @@ from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.commands import InteractionRecorded
 from shared.crypto.envelope import User
 from shared.errors import NotYetKnown, Postponed
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.crm import CREATE_NOTE, ZohoCrm
-from shared.zoho.effects import EffectKey, Effects
-from shared.zoho.http import Permit
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import EffectKey, Effects
+from shared.zoho.products.crm.client import CREATE_NOTE, ZohoCrm
 
 UNTIL_SYNCED_S = 5.0
 

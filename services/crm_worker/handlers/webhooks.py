@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
 
 

@@ -11,7 +11,7 @@ import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import User, Vault
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 Field = Literal["email", "first_name", "last_name", "phone"]
 

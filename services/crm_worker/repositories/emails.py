@@ -12,7 +12,7 @@ import asyncpg
 
 from services.crm_worker.repositories.contacts import WantedContact
 from shared.crypto.blind_index import BlindIndex, Entry
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _CLAIM = """
     INSERT INTO crm.blind_index (org, kind, index, key_id, row)

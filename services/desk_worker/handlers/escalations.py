@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from services.desk_worker.lookout import Lookout
-from services.desk_worker.news import announce_created
 from services.desk_worker.repositories.escalations import Escalation, Escalations
-from services.desk_worker.texts import as_html, comment_parts
-from services.desk_worker.tickets import Tickets
+from services.desk_worker.tickets.texts import as_html, comment_parts
+from services.desk_worker.tickets.tickets import Tickets
+from services.desk_worker.watching.ticket_events import announce_created
+from services.desk_worker.watching.ticket_watcher import Lookout
 from shared.contracts.commands import (
     SupportCloseRequested,
     SupportEscalated,
@@ -14,9 +14,9 @@ from shared.contracts.commands import (
     SupportPriorityRaised,
 )
 from shared.errors import NotYetKnown, PermanentError
-from shared.messaging.unit_of_work import UnitOfWork
-from shared.zoho.desk import ZohoDesk
-from shared.zoho.desk_models import Ticket
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.products.desk.models import Ticket
 
 
 async def open_ticket(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from services.desk_worker.adoption import Adoption, email_in
-from services.desk_worker.lookout import Lookout
 from services.desk_worker.repositories.escalations import Escalation, Escalations
-from services.desk_worker.said import Said
+from services.desk_worker.watching.adoption import Adoption, email_in
+from services.desk_worker.watching.staff_messages import Said
+from services.desk_worker.watching.ticket_watcher import Lookout
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import DeskWebhook, TicketHint
 from shared.errors import Postponed
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from shared.zoho.effects import Effects
+from shared.zoho.effects.effects import Effects
 
 # A ticket is made, and then we learn its id: meanwhile Desk may speak of it already.
 UNTIL_KNOWN_S = 5.0

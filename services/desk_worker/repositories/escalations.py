@@ -9,10 +9,10 @@ from typing import Literal
 
 import asyncpg
 
-from services.desk_worker.changes import Happening, TicketState
+from services.desk_worker.watching.changes import Happening, TicketState
 from shared.crypto.blind_index import BlindIndex, Entry
 from shared.crypto.envelope import Day, User, Vault
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _COLUMNS = """
     org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed, version,

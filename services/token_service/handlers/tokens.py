@@ -12,8 +12,8 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from services.token_service.accounts import NoToken
-from services.token_service.exchange import Exchange
-from services.token_service.governor import TokenGovernor
+from services.token_service.grant_exchange import Exchange
+from services.token_service.minting import TokenGovernor
 from services.token_service.repositories.access_tokens import AccessToken
 from shared.errors import Unavailable
 from shared.storage.pool import unavailable_when_down

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.messaging.outbox import COLUMNS, Outbox, Row, columns, insert_sql
+from shared.messaging.outbox.outbox import COLUMNS, Outbox, Row, columns, insert_sql
 from shared.storage.retention import Rule
 
 SCHEMA: Final = "gateway"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Final
 
-from shared.zoho.billing import ZohoBilling
-from shared.zoho.books import ZohoBooks
-from shared.zoho.crm import ZohoCrm
-from shared.zoho.desk import ZohoDesk
-from shared.zoho.setup import ZohoSetup
+from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.crm.client import ZohoCrm
+from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.products.setup import ZohoSetup
 from tests.contract.calls import billing, books, crm, desk, setup
 from tests.contract.calls.given import Act
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.zoho.crm_models import ContactToSend
+from shared.zoho.products.crm.models import ContactToSend
 from tests.contract.calls.given import Calls, a_contact
 from tests.contract.conftest import Clients
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.zoho.billing_models import Customer, Subscription
-from shared.zoho.crm_models import ContactToSend
-from shared.zoho.desk_models import Ticket
+from shared.zoho.products.billing.models import Customer, Subscription
+from shared.zoho.products.crm.models import ContactToSend
+from shared.zoho.products.desk.models import Ticket
 from tests.contract.conftest import Clients
 
 Act = Callable[[Clients], Awaitable[object]]

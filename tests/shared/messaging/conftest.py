@@ -24,12 +24,12 @@ from shared.contracts.events import Event
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
-from shared.messaging.observers import Settled
-from shared.messaging.policy import MessagingPolicy, RetryPolicy
-from shared.messaging.routes import Lane, Route
-from shared.messaging.service import Messaging
-from shared.messaging.settlement import Settlement
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.observers import Settled
+from shared.messaging.handling.policy import MessagingPolicy, RetryPolicy
+from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.settlement import Settlement
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
 from shared.storage import pool as pools
 from shared.storage.migrations import migrate

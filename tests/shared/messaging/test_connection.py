@@ -9,9 +9,9 @@ import aiormq
 import pytest
 from pydantic import SecretStr
 
-from shared.messaging.connection import Link
-from shared.messaging.policy import MessagingPolicy
-from shared.messaging.topology import Topology
+from shared.messaging.broker.connection import Link
+from shared.messaging.broker.topology import Topology
+from shared.messaging.handling.policy import MessagingPolicy
 
 
 @pytest.mark.parametrize("lost", [asyncio.CancelledError(), Exception("the stream ended")])

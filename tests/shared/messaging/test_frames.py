@@ -10,9 +10,9 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from shared.messaging.acks import Acks
-from shared.messaging.frames import ack_frame, publish_frames
-from shared.messaging.letter import Letter
+from shared.messaging.broker.acks import Acks
+from shared.messaging.broker.frames import ack_frame, publish_frames
+from shared.messaging.messages.outgoing_message import Letter
 
 LETTERS = [
     Letter("zoho.events", "a.b.v1", "m1", b"{}", mandatory=False),

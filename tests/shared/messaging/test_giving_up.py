@@ -12,9 +12,9 @@ import pytest
 from shared.contracts.commands import UserUpdated
 from shared.crypto.envelope import Vault
 from shared.errors import PermanentError, Unavailable
-from shared.messaging.letter import place_of
-from shared.messaging.settlement import Ack, DeadLetter, Retry
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.settlement import Ack, DeadLetter, Retry
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.messages.outgoing_message import place_of
 from tests.conftest import Management
 from tests.shared.messaging.conftest import Bench, named, note
 

@@ -15,10 +15,10 @@ from shared.contracts.commands import (
     UserUpdated,
 )
 from shared.errors import NotYetKnown, Postponed, Unavailable
-from shared.messaging.gate import SimpleGate
-from shared.messaging.routes import Lane, Route
-from shared.messaging.settlement import Ack, DeadLetter, Postpone, Retry
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.gate import SimpleGate
+from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.settlement import Ack, DeadLetter, Postpone, Retry
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import POLICY, RECORD, Bench, named, note, quicker, until
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from shared.contracts.commands import UserUpdated
 from shared.errors import Unavailable
-from shared.messaging.service import Messaging
-from shared.messaging.settlement import Ack, DeadLetter, Retry
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.settlement import Ack, DeadLetter, Retry
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.service.messaging import Messaging
 from tests.shared.messaging.conftest import Bench, named, note, quicker
 
 

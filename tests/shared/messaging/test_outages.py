@@ -11,11 +11,11 @@ from prometheus_client import Gauge
 
 from shared.contracts.commands import UserUpdated
 from shared.errors import Misconfigured
-from shared.messaging.gate import SimpleGate
-from shared.messaging.routes import Lane, Route
-from shared.messaging.service import Messaging
-from shared.messaging.settlement import Ack, Pause, Postpone, Retry
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.gate import SimpleGate
+from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.settlement import Ack, Pause, Postpone, Retry
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.service.messaging import Messaging
 from tests.shared.messaging.conftest import Bench, Noted, named, note, quicker, until
 
 

@@ -10,9 +10,9 @@ import orjson
 from shared.contracts.commands import ReportRevenueRequested, UserUpdated
 from shared.contracts.webhooks import WebhookReceived
 from shared.errors import PermanentError, Unavailable
-from shared.messaging.routes import WEBHOOKS, Lane, Route
-from shared.messaging.settlement import Ack, DeadLetter
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.routes import WEBHOOKS, Lane, Route
+from shared.messaging.handling.settlement import Ack, DeadLetter
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, quicker, until
 
 REPORT = ReportRevenueRequested(

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from shared.contracts.commands import UserUpdated
-from shared.messaging.settlement import Ack
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.handling.settlement import Ack
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import Bench, named, note
 
 _TAKE_REVISION = """

@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from shared.zoho.breakers import Breakers
-from shared.zoho.calls import Called, Operation, Reply
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import ZohoHttp
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Permit, Told
-from shared.zoho.tokens import Token
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.operation import Called, Operation, Reply
+from shared.zoho.call.tokens import Token
+from shared.zoho.call.transport import open_wire
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Permit, Told
 
 ORGANIZATIONS = {"billing": "700", "books": "701", "desk": "702"}
 READ = Operation("billing", "get_customer", "GET")

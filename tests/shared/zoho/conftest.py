@@ -25,7 +25,7 @@ async def ledger_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 def noted_before_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a release notes is in the ledger when it returns, however slow the machine is."""
-    monkeypatch.setattr("shared.zoho.quota._RELEASE_WITHIN_S", 60.0)
+    monkeypatch.setattr("shared.zoho.quota.quota._RELEASE_WITHIN_S", 60.0)
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ import asyncpg
 from shared.crypto.envelope import KeyOwner, User, Vault
 from shared.errors import OutcomeUnknown, PermanentError, RateLimited, Unavailable, ZohoRejected
 from shared.observability.metrics import Metrics
-from shared.zoho.effects import Absence, EffectKey, Effects
-from shared.zoho.http import Permit
-from shared.zoho.lanes import Lane
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import Absence, EffectKey, Effects
+from shared.zoho.quota.priority import Lane
 
 Json = dict[str, Any]
 

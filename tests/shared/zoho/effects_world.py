@@ -17,9 +17,9 @@ import asyncpg
 from shared.crypto.envelope import User, Vault
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.observability.metrics import Metrics
-from shared.zoho.effects import EffectKey, Effects
-from shared.zoho.http import Permit
-from shared.zoho.lanes import Lane
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import EffectKey, Effects
+from shared.zoho.quota.priority import Lane
 
 # What a machine that stands still for a moment never uses up.
 UNHURRIED_S = 30.0

@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from shared.errors import RateLimited
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Permit, Quota
-from shared.zoho.quota_limits import Limits
+from shared.zoho.quota.limits import Limits
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Permit, Quota
 
 ALL = dict.fromkeys(Lane, 1.0)
 OPEN = Limits(

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from shared.errors import IntegrationError, Misconfigured, Postponed, RateLimited, Unavailable
-from shared.zoho.breakers import Breakers
-from shared.zoho.lanes import Lane
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.quota.priority import Lane
 
 LICENCE_OF_ALL = "disabled_user"
 

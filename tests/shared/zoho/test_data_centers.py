@@ -3,7 +3,7 @@
 import pytest
 
 from shared.settings import ZohoEndpoints
-from shared.zoho.data_centers import DATA_CENTERS, Endpoints
+from shared.zoho.call.endpoints import DATA_CENTERS, Endpoints
 
 
 @pytest.mark.parametrize(

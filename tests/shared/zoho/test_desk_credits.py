@@ -15,17 +15,17 @@ from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.driver import SandboxDriver
-from services.zoho_sandbox.request_log import RequestLog
+from services.zoho_sandbox.server.request_log import RequestLog
+from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from services.zoho_sandbox.world import World
 from shared.settings import Desk
-from shared.zoho.breakers import Breakers
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.desk import ZohoDesk
-from shared.zoho.exchange import open_wire
-from shared.zoho.http import ZohoHttp
-from shared.zoho.quota import Quota
-from shared.zoho.quota_limits import limits_of
+from shared.zoho.call.breakers import Breakers
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.transport import open_wire
+from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.quota.limits import limits_of
+from shared.zoho.quota.quota import Quota
 from tests.contract.conftest import SandboxToken
 from tests.zoho_sandbox.conftest import Zoho
 

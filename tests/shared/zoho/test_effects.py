@@ -13,8 +13,8 @@ from shared.errors import (
     Unavailable,
     ZohoRejected,
 )
-from shared.zoho.effects import EffectKey
-from shared.zoho.http import Permit
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import EffectKey
 from tests.shared.zoho.effects_world import UNHURRIED_S, World, key_of
 
 

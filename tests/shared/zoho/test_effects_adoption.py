@@ -6,8 +6,8 @@ import pytest
 
 from shared.crypto.envelope import User
 from shared.errors import PermanentError
-from shared.zoho.http import Permit
-from shared.zoho.lanes import Lane
+from shared.zoho.call.http import Permit
+from shared.zoho.quota.priority import Lane
 from tests.shared.zoho.effects_world import SETTLE_S, World, key_of
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.errors import OutcomeUnknown, RateLimited, Unavailable
-from shared.zoho.effects import EffectKey
-from shared.zoho.http import Permit
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import EffectKey
 from tests.shared.zoho.effects_world import Killed, World, key_of
 
 # Of the random lives; one that is late for it is lived again.

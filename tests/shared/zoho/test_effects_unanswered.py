@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.errors import OutcomeUnknown, PermanentError, ZohoRejected
-from shared.zoho.effects import Absence
-from shared.zoho.http import Permit
+from shared.zoho.call.http import Permit
+from shared.zoho.effects.effects import Absence
 from tests.shared.zoho.effects_world import (
     SETTLE_S,
     TIMEOUT_S,

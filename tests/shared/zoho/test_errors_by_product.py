@@ -12,10 +12,10 @@ from shared.errors import (
     Unavailable,
     ZohoRejected,
 )
-from shared.zoho.calls import Operation
-from shared.zoho.data_centers import Endpoints
-from shared.zoho.error_tables import NOT_JSON, Meaning, Row
-from shared.zoho.errors_from_answers import TABLES
+from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.call.error_mapping import TABLES
+from shared.zoho.call.error_tables.known_answers import NOT_JSON, Meaning, Row
+from shared.zoho.call.operation import Operation
 from tests.mocked_http import MockedHttp
 from tests.shared.zoho.access import ORGANIZATIONS, Access, zoho_access
 

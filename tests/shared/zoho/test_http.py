@@ -13,9 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.errors import Misconfigured, OutcomeUnknown, RateLimited, Unavailable, ZohoRejected
-from shared.zoho.calls import Operation
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Told
+from shared.zoho.call.operation import Operation
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Told
 from tests.shared.zoho.access import CANCEL, CREATE, READ, Access, zoho_access
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

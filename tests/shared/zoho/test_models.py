@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from shared.zoho.billing_models import Customer, Subscription
-from shared.zoho.books_models import Invoice
-from shared.zoho.crm_models import Contact, ContactToSend, rows_of
-from shared.zoho.desk_models import HistoryEntry, Ticket
+from shared.zoho.products.billing.models import Customer, Subscription
+from shared.zoho.products.books.models import Invoice
+from shared.zoho.products.crm.models import Contact, ContactToSend, rows_of
+from shared.zoho.products.desk.models import HistoryEntry, Ticket
 
 _SUBSCRIPTION = {
     "subscription_id": "90300000079200123",

@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from shared.errors import RateLimited
-from shared.zoho.calls import Operation
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Decision, Permit, Quota, Told
-from shared.zoho.quota_limits import SHARES, limits_of
+from shared.zoho.call.operation import Operation
+from shared.zoho.quota.limits import SHARES, limits_of
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Decision, Permit, Quota, Told
 from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, refused, take
 
 pytestmark = pytest.mark.usefixtures("noted_before_going_on")

@@ -6,14 +6,14 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from shared.zoho.quota import Told
+from shared.zoho.quota.quota import Told
 from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, take
 
 
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a process that stands still just when the ledger answers."""
-    monkeypatch.setattr("shared.zoho.quota._RELEASE_WITHIN_S", 0.0)
+    monkeypatch.setattr("shared.zoho.quota.quota._RELEASE_WITHIN_S", 0.0)
 
 
 @pytest.mark.parametrize("written", [True, False])

@@ -6,10 +6,10 @@ from math import inf
 import asyncpg
 import pytest
 
-from shared.zoho.lanes import Lane
-from shared.zoho.quota import Quota, Told
-from shared.zoho.quota_forecast import QuotaForecast
-from shared.zoho.quota_limits import SHARES, UNPACED
+from shared.zoho.quota.forecast import QuotaForecast
+from shared.zoho.quota.limits import SHARES, UNPACED
+from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.quota import Quota, Told
 from tests.shared.zoho.permits_taken import OPEN, granted_or_not, quota_of, refused, take
 
 pytestmark = pytest.mark.usefixtures("noted_before_going_on", "within_a_quarter_of_an_hour")

@@ -6,8 +6,8 @@ import pytest
 
 from shared.environment import SettingsError, for_service
 from shared.settings import CrmEdition, DeskEdition, FinancePlan, ZohoCalls
-from shared.zoho.quota_limits import PLANS, Limits, limits_of
-from shared.zoho.quota_settings import limits_from
+from shared.zoho.quota.limits import PLANS, Limits, limits_of
+from shared.zoho.quota.settings import limits_from
 
 
 class Settings(ZohoCalls):

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from shared.errors import IntegrationError, Misconfigured, RateLimited, Unavailable
-from shared.zoho.tokens import Tokens
+from shared.zoho.call.tokens import Tokens
 
 
 class Clock:

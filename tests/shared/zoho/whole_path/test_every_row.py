@@ -15,8 +15,8 @@ from services.crm_worker import app as crm_worker
 from services.crm_worker.settings import Settings as CrmSettings
 from services.desk_worker import app as desk_worker
 from services.desk_worker.settings import Settings as DeskSettings
-from shared.zoho import error_tables
-from shared.zoho.errors_from_answers import TABLES
+from shared.zoho.call.error_mapping import TABLES
+from shared.zoho.call.error_tables import known_answers as error_tables
 from tests.shared.zoho.whole_path.expected import (
     BILLING,
     BOOKS,

@@ -1,0 +1,99 @@
+"""Invoices that the application makes, voids, or gives up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.billing_worker.customers.books_contacts import BooksContacts
+from services.billing_worker.id_conflicts import lines_text, must_be_this_invoice
+from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
+from services.billing_worker.repositories.users import Users
+from services.billing_worker.sync.invoice_sync import InvoiceNews, issued
+from shared.contracts.commands import (
+    InvoiceCreateRequested,
+    InvoiceVoidRequested,
+    InvoiceWriteOffRequested,
+)
+from shared.errors import Misconfigured, NotYetKnown, PermanentError, Postponed
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.books.client import ZohoBooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnInvoiceHandlers:
+    """`invoice_field` is Books' unique custom field: with it, making an invoice twice makes one."""
+
+    books: ZohoBooks
+    users: Users
+    contacts: BooksContacts
+    invoices: Invoices
+    news: InvoiceNews
+    invoice_field: str | None
+
+    async def create(self, message: InvoiceCreateRequested, work: UnitOfWork) -> None:
+        user = await self.users.get(work.org, message.user_id)
+        if user is None:
+            raise NotYetKnown("no sign-up of this user arrived yet")
+        known = await self.invoices.get(work.org, message.invoice_id)
+        if known is not None:
+            lines = await self.invoices.lines(work.org, message.invoice_id)
+            must_be_this_invoice(message, known, lines)
+            if lines is not None:
+                return  # what staff has made of it since stays
+        if not self.invoice_field:
+            raise Misconfigured(
+                "ZOHO_BOOKS_INVOICE_FIELD is not set", product="books", cause="invoice_field"
+            )
+        contact = await self.contacts.of(user, work)
+        if contact is None:
+            raise Postponed("Books has no such customer yet", retry_after_s=60)
+        if message.currency and contact.currency_code not in (message.currency, None):
+            raise PermanentError(
+                "the customer is billed in another currency", code="currency_mismatch"
+            )
+        invoice = await self.books.upsert_invoice(
+            message.invoice_id,
+            {
+                "customer_id": contact.contact_id,
+                "line_items": [line.model_dump() for line in message.lines],
+            },
+        )
+        await self.invoices.record(
+            work, message.invoice_id, user.user_id, invoice, origin="application"
+        )
+        await self.invoices.record_lines(
+            work, message.invoice_id, user.user_id, lines_text(message.lines)
+        )
+        if known is None:
+            work.publish(
+                issued(
+                    message.invoice_id,
+                    user.user_id,
+                    invoice,
+                    subscription_id=None,
+                    origin="application",
+                )
+            )
+
+    async def void(self, message: InvoiceVoidRequested, work: UnitOfWork) -> None:
+        stored, books_id = await self._known(work.org, message.invoice_id)
+        now = await self.books.invoice(books_id)
+        if now.status.lower() not in ("void", "voided"):
+            if now.payment_made or now.credits_applied:
+                raise PermanentError(
+                    "the invoice has payments or credits", code="invoice_not_voidable"
+                )
+            await self.books.mark_invoice_void(books_id)
+        await self.news.look(work, stored, origin="application")
+
+    async def write_off(self, message: InvoiceWriteOffRequested, work: UnitOfWork) -> None:
+        stored, books_id = await self._known(work.org, message.invoice_id)
+        if (await self.books.invoice(books_id)).balance > 0:
+            await self.books.write_off_invoice(books_id)
+        await self.news.look(work, stored, origin="application")
+
+    async def _known(self, org: str, invoice_id: str) -> tuple[StoredInvoice, str]:
+        stored = await self.invoices.get(org, invoice_id)
+        if stored is None or stored.books_id is None:
+            raise PermanentError("no invoice has this id", code="unknown_invoice")
+        return stored, stored.books_id

@@ -1,0 +1,132 @@
+"""What Zoho says of a payment, told once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.billing_worker.repositories.invoices import Invoices
+from services.billing_worker.repositories.payments import Outcome, Payments, StoredPayment
+from services.billing_worker.repositories.subscriptions import StoredSubscription
+from services.billing_worker.repositories.users import User
+from shared.contracts.events import (
+    NotificationRequested,
+    PaymentFailed,
+    PaymentFailedNotice,
+    PaymentSucceeded,
+)
+from shared.contracts.money import as_money
+from shared.contracts.zoho_payloads import BillingWebhook, PaymentHint
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.billing.client import ZohoBilling
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is told of a payment, in our ids."""
+
+    payment_id: str
+    amount: Decimal | None
+    currency: str | None
+    invoice_id: str | None
+
+
+class PaymentNews:
+    def __init__(self, zoho: ZohoBilling, payments: Payments, invoices: Invoices) -> None:
+        self._zoho = zoho
+        self._payments = payments
+        self._invoices = invoices
+
+    async def succeeded(
+        self,
+        work: UnitOfWork,
+        user: User,
+        hint: BillingWebhook,
+        subscription: StoredSubscription | None,
+    ) -> None:
+        told = await self._first_told(work, user, hint.payment, "succeeded")
+        if told is None or not told.amount:
+            return
+        work.publish(
+            PaymentSucceeded(
+                user_id=user.user_id,
+                payment_id=told.payment_id,
+                amount=told.amount,
+                currency=told.currency,
+                invoice_id=told.invoice_id,
+                subscription_id=subscription.subscription_id if subscription else None,
+            )
+        )
+
+    async def failed(
+        self,
+        work: UnitOfWork,
+        user: User,
+        hint: BillingWebhook,
+        subscription: StoredSubscription | None,
+    ) -> None:
+        """Tell it, and what the user should be told. It need not say which payment it was."""
+        payment = hint.payment
+        told = await self._first_told(work, user, payment, "failed")
+        if told is None and payment is not None and payment.payment_id is not None:
+            return  # told before
+        event = PaymentFailed(
+            user_id=user.user_id,
+            payment_id=told.payment_id if told else None,
+            amount=(told.amount or None) if told else None,
+            currency=told.currency if told else None,
+            invoice_id=told.invoice_id if told else None,
+            subscription_id=subscription.subscription_id if subscription else None,
+            next_retry_at=payment.next_retry_at if payment else None,
+        )
+        work.publish(event)
+        if user.email is not None:
+            notice = PaymentFailedNotice(
+                payment_id=event.payment_id,
+                subscription_id=event.subscription_id,
+                invoice_id=event.invoice_id,
+                amount=event.amount,
+                currency=event.currency,
+                next_retry_at=event.next_retry_at,
+            )
+            work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
+
+    async def _first_told(
+        self, work: UnitOfWork, user: User, payment: PaymentHint | None, outcome: Outcome
+    ) -> _Told | None:
+        """Record a payment that was not told before; None when it was, or has no id."""
+        if payment is None or payment.payment_id is None:
+            return None
+        zoho_id = payment.payment_id
+        if await self._payments.with_zoho_id(work.org, zoho_id):
+            return None
+        amount, currency, invoice = payment.amount, payment.currency, payment.invoice_id
+        if amount is None:
+            read = await self._zoho.payment(zoho_id)
+            amount, currency = read.amount, read.currency_code
+            invoice = read.invoices[0].invoice_id if read.invoices else None
+        told = _Told(
+            payment_id=self._payments.id_of(work.org, zoho_id),
+            amount=as_money(amount, currency) if amount is not None else None,
+            currency=currency,
+            invoice_id=await self._invoice_id(work.org, invoice),
+        )
+        await self._payments.add(
+            work,
+            StoredPayment(
+                org=work.org,
+                payment_id=told.payment_id,
+                user_id=user.user_id,
+                zoho_id=zoho_id,
+                origin="zoho",
+                outcome=outcome,
+                amount=told.amount,
+                currency=told.currency,
+                invoice_id=told.invoice_id,
+            ),
+        )
+        return told
+
+    async def _invoice_id(self, org: str, zoho_id: str | None) -> str | None:
+        """Our id of an invoice of Billing's; it is the same whether it was announced or not yet."""
+        return self._invoices.id_of(org, zoho_id) if zoho_id else None

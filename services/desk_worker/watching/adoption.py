@@ -1,0 +1,73 @@
+"""Tickets that known users opened by themselves: watched like those that we made.
+
+They get an opaque id of ours, told in `ticket.created.v1` with the origin `zoho`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.desk_worker.repositories.escalations import Escalation, Escalations
+from services.desk_worker.tickets.tickets import Tickets
+from services.desk_worker.watching.changes import TicketState
+from services.desk_worker.watching.ticket_events import announce_created
+from services.desk_worker.watching.ticket_watcher import Lookout
+from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.zoho.products.desk.models import Ticket
+
+
+class Adoption:
+    def __init__(self, escalations: Escalations, tickets: Tickets, lookout: Lookout) -> None:
+        self._escalations = escalations
+        self._tickets = tickets
+        self._lookout = lookout
+
+    async def adopt(self, work: UnitOfWork, ticket_id: str, email: str | None) -> bool:
+        """Watch the ticket when it is a known user's. False when it is nobody's we know.
+
+        `email` is only what somebody said; the ticket's own decides, and is read only if need be.
+        """
+        if email is None or await self._escalations.user_with_email(work.org, email) is None:
+            return False
+        ticket = await self._lookout.read(ticket_id)
+        if ticket is None or ticket.is_trashed or ticket.is_spam or self._tickets.is_ours(ticket):
+            return False
+        own_email = email_of(ticket)
+        user_id = own_email and await self._escalations.user_with_email(work.org, own_email)
+        if not own_email or not user_id:
+            return False
+        escalation = Escalation(
+            org=work.org,
+            escalation_id=self._escalations.opaque_id(ticket_id),
+            user_id=user_id,
+            origin="zoho",
+            email=own_email,
+            subject=ticket.subject,
+            zoho_id=ticket_id,
+            state=_as_opened(self._lookout.state(ticket)),
+        )
+        await self._escalations.add(work, escalation)
+        announce_created(work, escalation, notify=False)
+        await self._lookout.tell(work, escalation, ticket)
+        return True
+
+
+def email_of(ticket: Ticket) -> str | None:
+    """Desk often leaves a ticket's own email empty while its contact has one."""
+    return ticket.email or (ticket.contact.email if ticket.contact else None)
+
+
+def email_in(resource: Mapping[str, Any]) -> str | None:
+    """The same in a webhook's payload."""
+    contact = resource.get("contact")
+    of_contact = contact.get("email") if isinstance(contact, Mapping) else None
+    found = resource.get("email") or of_contact
+    return found if isinstance(found, str) else None
+
+
+def _as_opened(state: TicketState) -> TicketState:
+    """One that was closed before we saw it was open once: its closing is news."""
+    if state.kind != "closed":
+        return state
+    return TicketState("Open", "open", state.priority, state.department, state.modified_at)

@@ -1,0 +1,144 @@
+"""Reads what has changed in Desk, at a pace that the day's credits bear.
+
+Webhooks are missed, and the smaller editions have none: what they told is skipped here, what they
+did not tell is a gap. Windows overlap, because Desk's search index lags.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from services.desk_worker.repositories.escalations import Escalation, Escalations
+from services.desk_worker.repositories.polls import Polls, Window
+from services.desk_worker.watching.adoption import Adoption, email_of
+from services.desk_worker.watching.changes import Happening
+from services.desk_worker.watching.ticket_watcher import Lookout
+from shared.errors import IntegrationError, Postponed
+from shared.messaging.handling.gate import Gate
+from shared.messaging.outbox.committer import Committer
+from shared.observability.metrics import Metrics
+from shared.zoho.effects.effects import Effects
+from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.products.desk.models import Ticket
+
+log = structlog.get_logger(__name__)
+
+# tickets/search reaches no further into one window.
+# https://desk.zoho.com/DeskAPIDocument#Search
+REACHABLE = 5_000
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds. `lease_s` is longer than reading one window may take."""
+
+    every_s: float = 120.0
+    overlap_s: float = 900.0
+    lease_s: float = 300.0
+
+
+class Poller:
+    """Any number of replicas may run: a lease lets one of them read at a time."""
+
+    def __init__(
+        self,
+        *,
+        escalations: Escalations,
+        polls: Polls,
+        lookout: Lookout,
+        adoption: Adoption,
+        effects: Effects,
+        committer: Committer,
+        desk: ZohoDesk,
+        gate: Gate,
+        metrics: Metrics,
+        pace: Pace,
+    ) -> None:
+        self._escalations = escalations
+        self._polls = polls
+        self._lookout = lookout
+        self._adoption = adoption
+        self._effects = effects
+        self._committer = committer
+        self._desk = desk
+        self._gate = gate
+        self._metrics = metrics
+        self._pace = pace
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll until stopped; a window under way is finished first."""
+        while not stop.is_set():
+            try:
+                if self._gate.is_open() and await self._escalations.watched(self._desk.org):
+                    await self.poll_once()
+            except Exception:
+                # Whatever it was, the window stays unread and is read again.
+                log.exception("poll failed")
+            await _sleep(self._pace.every_s, stop)
+
+    async def poll_once(self) -> int:
+        """Read one window, if it is time; returns how many changes were told that no webhook told.
+
+        A window that fails is read again: nothing of it is lost.
+        """
+        org, pace = self._desk.org, self._pace
+        window = await self._polls.take(org, overlap_s=pace.overlap_s, lease_s=pace.lease_s)
+        if window is None:
+            return 0
+        try:
+            read_to, gaps = await self._read(window)
+        except IntegrationError as error:
+            wait_s = error.retry_after_s if isinstance(error, Postponed) else pace.every_s
+            await self._polls.failed(org, window, again_in_s=wait_s)
+            log.warning("changes of tickets not read", code=error.code)
+            return 0
+        except Exception:
+            await self._polls.failed(org, window, again_in_s=pace.every_s)
+            raise
+        # A little early, so that the next round of our own does not find it not yet due.
+        await self._polls.read(org, window, to=read_to, again_in_s=pace.every_s * 0.9)
+        self._metrics.gaps_found.labels("desk", org).inc(gaps)
+        return gaps
+
+    async def _read(self, window: Window) -> tuple[datetime, int]:
+        """(up to when everything was read, how many gaps there were)."""
+        rows = [row async for row in self._desk.tickets_modified(window.first, window.last)]
+        known = await self._escalations.of_tickets(self._desk.org, [row.id for row in rows])
+        gaps = 0
+        for row in rows:
+            escalation = known.get(row.id)
+            if escalation is None:
+                await self._adopt(row)
+            elif _is_newer(row, escalation):
+                gaps += len(await self._look(escalation))
+        newest = rows[-1].modified_time if len(rows) >= REACHABLE else None
+        return newest or window.last, gaps
+
+    async def _look(self, escalation: Escalation) -> list[Happening]:
+        async with self._committer.begin(escalation.org) as work:
+            return await self._lookout.look(work, escalation, look_back=True)
+
+    async def _adopt(self, row: Ticket) -> None:
+        """While a ticket is being made, one that is not known yet may be that one."""
+        email = email_of(row)
+        if email is None or await self._effects.any_open(self._desk.org, "desk"):
+            return
+        async with self._committer.begin(self._desk.org) as work:
+            await self._adoption.adopt(work, row.id, email)
+
+
+def _is_newer(row: Ticket, escalation: Escalation) -> bool:
+    last = escalation.state.modified_at
+    return row.modified_time is None or last is None or row.modified_time > last
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

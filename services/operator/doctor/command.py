@@ -1,0 +1,100 @@
+"""`zoho-relay doctor`: is everything set up, here and at Zoho?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+import aiohttp
+import asyncpg
+import typer
+
+from services.operator.access.zoho import QuotaSeen, open_zoho
+from services.operator.dead_letters.commands import AsJson
+from services.operator.doctor.fields import check_fields
+from services.operator.doctor.findings import Findings, show_findings
+from services.operator.doctor.manual import name_what_to_switch_off
+from services.operator.doctor.servers import Read, check_broker, check_database, read_settings
+from services.operator.doctor.tokens import (
+    check_credentials,
+    find_token_service,
+    granted_scopes,
+)
+from services.operator.doctor.webhooks import check_gateway, check_webhooks
+from services.operator.doctor.zoho import ZohoChecks, show_quotas
+
+
+def doctor(
+    gateway: Annotated[
+        str | None,
+        typer.Option("--gateway", help="Where Zoho reaches webhook-gateway: https://…"),
+    ] = None,
+    as_json: AsJson = False,
+    org: Annotated[str, typer.Option("--org")] = "default",
+) -> None:
+    """Check the set-up, here and at Zoho, and say what to do.
+
+    Reads only; about 15 calls to Zoho. Every line is ok, wrong, or not checked because no call
+    shows it. Exits with 1 when something is wrong.
+    """
+    findings = asyncio.run(examine(gateway, org))
+    show_findings(findings, as_json=as_json)
+    if findings.anything_wrong:
+        raise typer.Exit(1)
+
+
+async def examine(gateway: str | None, org: str) -> Findings:
+    findings = Findings()
+    read = read_settings(findings, gateway)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        await check_broker(findings, read.broker)
+        pool = await check_database(findings, read.storage, stack)
+        client = await find_token_service(findings, read.tokens, session, org)
+        at_zoho = Findings()
+        if client is not None and read.tokens is not None:
+            granted = await granted_scopes(client, org)
+            await _examine_zoho(at_zoho, read, pool, session, granted, org)
+            # Only now: a revoked token looks good until Zoho refuses it.
+            await check_credentials(findings, client, read.tokens.zoho_scopes, org)
+        else:
+            await _examine_zoho(at_zoho, read, pool, session, None, org)
+        findings.all += at_zoho.all
+        await check_gateway(findings, read.gateway, session)
+    name_what_to_switch_off(findings)
+    return findings
+
+
+async def _examine_zoho(
+    findings: Findings,
+    read: Read,
+    pool: asyncpg.Pool | None,
+    session: aiohttp.ClientSession,
+    granted: Sequence[str] | None,
+    org: str,
+) -> None:
+    if pool is None or read.tokens is None or read.zoho is None or granted is None:
+        why = "no access token" if pool and read.tokens and read.zoho else "see the lines above"
+        for area in ("organizations", "custom fields", "webhooks", "quotas"):
+            findings.not_checked(area, "all of it", why)
+        return
+    ids = {
+        **(
+            {
+                "billing": read.finance.zoho_organization_id,
+                "books": read.finance.books_organization_id,
+            }
+            if read.finance
+            else {}
+        ),
+        **({"desk": read.desk.zoho_desk_org_id} if read.desk else {}),
+    }
+    seen = QuotaSeen()
+    async with open_zoho(pool, session, read.tokens, read.zoho, ids, org=org, seen=seen) as zoho:
+        checks = ZohoChecks(findings, zoho, granted)
+        await checks.organizations(read)
+        await check_fields(findings, checks, zoho, read)
+        show_quotas(findings, seen)
+        await check_webhooks(findings, checks, zoho, read)

@@ -1,0 +1,201 @@
+"""What is ours: settings, RabbitMQ, PostgreSQL, key rings."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import asyncpg
+
+from services.operator.access import broker as rabbitmq
+from services.operator.doctor.findings import Findings
+from services.operator.repositories.key_use import KeyUse
+from services.operator.repositories.schemas import SCHEMAS, migrated
+from services.operator.settings import (
+    BrokerSettings,
+    CrmSettings,
+    DeskSettings,
+    FinanceSettings,
+    GatewaySettings,
+    OpeningSettings,
+    TokenSettings,
+    ZohoSettings,
+)
+from shared.crypto.data_keys import DataKeys
+from shared.crypto.keyring import KeyRing
+from shared.environment import Environment, SettingsError
+from shared.errors import IntegrationError
+from shared.storage import pool as storage
+
+_LOOKS: Final = 5
+_BETWEEN_LOOKS_S: Final = 1.0
+_S = TypeVar("_S", bound=Environment)
+
+
+@dataclass(frozen=True)
+class Read:
+    """The settings that are complete; None for a group that is not."""
+
+    broker: BrokerSettings | None
+    storage: OpeningSettings | None
+    tokens: TokenSettings | None
+    zoho: ZohoSettings | None
+    finance: FinanceSettings | None
+    crm: CrmSettings | None
+    desk: DeskSettings | None
+    gateway: GatewaySettings | None
+
+
+def read_settings(findings: Findings, gateway: str | None) -> Read:
+    """`gateway`: its URL, when it was given by hand."""
+    problems: list[str] = []
+
+    def load(group: type[_S]) -> _S | None:
+        try:
+            return group.load()
+        except SettingsError as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+            return None
+
+    read = Read(
+        load(BrokerSettings),
+        load(OpeningSettings),
+        load(TokenSettings),
+        load(ZohoSettings),
+        load(FinanceSettings),
+        load(CrmSettings),
+        load(DeskSettings),
+        _with_url(load(GatewaySettings), gateway),
+    )
+    for problem in problems:
+        name, _, what = problem.partition(": ")
+        findings.wrong("settings", name, what, f"See {name} in .env.example.")
+    if not problems:
+        findings.ok("settings", "every variable that is needed is set and well-formed")
+    return read
+
+
+def _with_url(settings: GatewaySettings | None, url: str | None) -> GatewaySettings | None:
+    if settings is None or url is None:
+        return settings
+    return settings.model_copy(update={"gateway_url": url.rstrip("/")})
+
+
+async def check_broker(findings: Findings, settings: BrokerSettings | None) -> None:
+    area = "RabbitMQ"
+    if settings is None:
+        findings.not_checked(area, "connection", "AMQP_URL is not set")
+        return
+    try:
+        async with rabbitmq.connect(settings.amqp_url) as broker:
+            findings.ok(area, "connection")
+            states = await _settled_states(broker)
+            dead = [await broker.state(f"{name}.dead") for name in rabbitmq.work_queues()]
+    except IntegrationError as error:
+        findings.wrong(area, "connection", error.reason, "Is RabbitMQ up? Compare AMQP_URL.")
+        return
+    alone = [state.name for state in states if not state.consumers]
+    if not states:
+        findings.wrong(area, "queues", "none is declared", "Start the workers.")
+    elif alone:
+        findings.wrong(
+            area,
+            "queues",
+            f"nobody takes from {', '.join(alone)}",
+            "Is that worker up? If it is, its queue is paused: what it needs is closed, see"
+            " zoho_breaker_open and the lines below.",
+        )
+    else:
+        findings.ok(area, "queues", f"{len(states)}, each with a consumer")
+    if given_up := sum(state.messages for state in dead if state):
+        findings.wrong(
+            area,
+            "dead letters",
+            f"{given_up} given up",
+            "`zoho-relay dead-letters list` says why; docs/operations.md what to do.",
+        )
+    else:
+        findings.ok(area, "dead letters", "none")
+
+
+async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
+    """Of the queues that there are. A quorum queue's count of consumers lags by seconds, so one
+    that seems alone is looked at again."""
+    for _ in range(_LOOKS):
+        found = [await broker.state(name) for name in rabbitmq.work_queues()]
+        there = [state for state in found if state]
+        if all(state.consumers for state in there):
+            break
+        await asyncio.sleep(_BETWEEN_LOOKS_S)
+    return there
+
+
+async def check_database(
+    findings: Findings, settings: OpeningSettings | None, stack: AsyncExitStack
+) -> asyncpg.Pool | None:
+    """The pool for the rest, or None when there is none to be had."""
+    area = "PostgreSQL"
+    if settings is None:
+        findings.not_checked(area, "connection", "DATABASE_URL or a key ring is not set")
+        return None
+    opened = storage.connect(settings.database_url, size=4, application="zoho-relay", patience_s=5)
+    try:
+        pool = await stack.enter_async_context(opened)
+    except (IntegrationError, asyncpg.PostgresError) as error:
+        why = error.reason if isinstance(error, IntegrationError) else type(error).__name__
+        findings.wrong(area, "connection", why, "Is PostgreSQL up? Compare DATABASE_URL.")
+        return None
+    findings.ok(area, "connection")
+    await _check_stored(findings, pool, settings)
+    return pool
+
+
+async def _check_stored(findings: Findings, pool: asyncpg.Pool, settings: OpeningSettings) -> None:
+    area = "PostgreSQL"
+    absent = SCHEMAS.keys() - (await migrated(pool)).keys()
+    if absent:
+        findings.wrong(
+            area,
+            "tables",
+            f"none of {', '.join(sorted(absent))}",
+            "Start these services once: each makes its own tables.",
+        )
+    else:
+        findings.ok(area, "tables", "of every service")
+    try:
+        await _check_rings(findings, pool, settings)
+    except asyncpg.UndefinedTableError:
+        findings.not_checked("key rings", "ENCRYPTION_KEYS", "nothing is stored yet")
+    except asyncpg.InsufficientPrivilegeError:
+        findings.not_checked(
+            "key rings", "ENCRYPTION_KEYS", "the role of DATABASE_URL may not read the tables"
+        )
+
+
+async def _check_rings(findings: Findings, pool: asyncpg.Pool, settings: OpeningSettings) -> None:
+    area, use = "key rings", KeyUse(pool)
+    keys = DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value()))
+    for one in await use.wrapping():
+        try:
+            await keys.by_id(one.data_key)
+        except IntegrationError as error:
+            findings.wrong(
+                area,
+                "ENCRYPTION_KEYS",
+                f"{error.reason}; {one.data_keys} data keys are closed",
+                f"Put the key called {one.key_id!r} back into the ring. Nothing is lost.",
+            )
+        else:
+            findings.ok(area, "ENCRYPTION_KEYS", f"{one.key_id!r} opens what it sealed")
+    ring = KeyRing.parse(settings.index_keys.get_secret_value())
+    if gone := sorted(await use.indexing() - {key.id for key in ring}):
+        findings.wrong(
+            area,
+            "INDEX_KEYS",
+            f"no key called {', '.join(map(repr, gone))}, by which people are found",
+            "Put it back into the ring: without it, known users look new.",
+        )
+    else:
+        findings.ok(area, "INDEX_KEYS", "every key in use is there")

@@ -1,0 +1,106 @@
+"""token-service, the credentials that it has, and the scopes that were granted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import aiohttp
+
+from services.operator.access.token_service import Refused, TokenServiceClient
+from services.operator.console.advice import CAUSES, of_cause
+from services.operator.doctor.findings import Findings
+from services.operator.settings import TokenSettings
+from shared.zoho.products.scopes import missing
+
+
+async def find_token_service(
+    findings: Findings, settings: TokenSettings | None, session: aiohttp.ClientSession, org: str
+) -> TokenServiceClient | None:
+    """A replica that answers; each is asked."""
+    if settings is None:
+        findings.not_checked("token-service", "connection", "TOKEN_SERVICE_… is not set")
+        return None
+    answering = None
+    for number, url in enumerate(settings.token_service_url, 1):
+        client = TokenServiceClient(session, url, settings.token_service_key)
+        if await _check_replica(findings, client, number, org):
+            answering = answering or client
+    if answering is None:
+        findings.not_checked("credentials", "access token", "no token-service answers")
+    return answering
+
+
+async def granted_scopes(client: TokenServiceClient, org: str) -> Sequence[str] | None:
+    """Empty when Zoho has not said; None when there is no token to be had."""
+    try:
+        await client.token(org)
+        return (await client.status(org))["scopes"] or []
+    except Refused:
+        return None
+
+
+async def _check_replica(
+    findings: Findings, client: TokenServiceClient, number: int, org: str
+) -> bool:
+    area, name = "token-service", f"replica {number}"
+    try:
+        await client.status(org)
+    except Refused as no:
+        match no.code:
+            case "wrong_key":
+                findings.wrong(area, name, *of_cause("token_service_key"))
+            case "unreachable":
+                findings.wrong(
+                    area, name, "does not answer", "Is it up? Compare TOKEN_SERVICE_URL."
+                )
+            case code:
+                findings.wrong(area, name, f"answered {code}", "See docs/errors.md, and its log.")
+        return False
+    findings.ok(area, name, "answers")
+    return True
+
+
+async def check_credentials(
+    findings: Findings, client: TokenServiceClient, wanted: Sequence[str], org: str
+) -> None:
+    """After the calls to Zoho: only those show that a token which looks good is dead."""
+    area = "credentials"
+    try:
+        await client.token(org)
+        state = await client.status(org)
+    except Refused as no:
+        said, todo = of_cause(no.code) if no.code in CAUSES else (no.code, "See docs/errors.md.")
+        findings.wrong(area, "access token", said, todo)
+        return
+    came_from = "oauth exchange" if state["source"] == "exchange" else "ZOHO_REFRESH_TOKEN"
+    findings.ok(area, "refresh token", f"works; it came from {came_from}")
+    minutes = int(state["expires_in_s"] // 60)
+    findings.ok(
+        area,
+        "access token",
+        f"good for {minutes} min; {state['mints_left']} of 10 more within 10 min",
+    )
+    if state["problem"]:
+        findings.wrong(area, "last refresh", *of_cause(state["problem"]))
+    _check_scopes(findings, wanted, state["scopes"] or [])
+
+
+def _check_scopes(findings: Findings, wanted: Sequence[str], granted: Sequence[str]) -> None:
+    area = "scopes"
+    if not granted:
+        findings.not_checked(
+            area,
+            "ZOHO_SCOPES",
+            "Zoho does not say what was granted; those for reading show below",
+            "Those for writing show when something is written: a breaker opens with cause scope.",
+        )
+    elif gone := missing(wanted, granted):
+        findings.wrong(
+            area,
+            "ZOHO_SCOPES",
+            f"{len(gone)} missing: {', '.join(gone)}",
+            "Generate a code with all of `zoho-relay oauth scopes`, then `zoho-relay oauth"
+            " exchange`: scopes cannot be added to a token.",
+        )
+    else:
+        findings.ok(area, "ZOHO_SCOPES", f"all {len(wanted)} granted")

@@ -1,0 +1,198 @@
+"""What is set up at Zoho: organizations, department, custom fields, quotas."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Final, TypeVar
+
+from services.operator.access.zoho import QuotaSeen
+from services.operator.console.advice import of_cause
+from services.operator.doctor.findings import Findings
+from services.operator.doctor.servers import Read
+from shared.errors import IntegrationError, Misconfigured, RateLimited, ZohoRejected
+from shared.zoho.products.scopes import NEEDED, missing
+from shared.zoho.products.setup import ZohoSetup
+from shared.zoho.quota.limits import PLANS
+
+_T = TypeVar("_T")
+
+
+class ZohoChecks:
+    """`granted`: the scopes of the token, empty when they are not known."""
+
+    def __init__(self, findings: Findings, zoho: ZohoSetup, granted: Sequence[str]) -> None:
+        self._findings = findings
+        self._zoho = zoho
+        self._granted = granted
+
+    async def ask(self, product: str, area: str, check: str, call: Awaitable[_T]) -> _T | None:
+        """The answer, or None, and then a line says why there is none."""
+        try:
+            return await call
+        except RateLimited as error:
+            found = f"the quota is used up ({error.limit}); ask again in {error.retry_after_s:.0f}s"
+            self._findings.not_checked(area, check, found)
+        except Misconfigured as error:
+            if error.product == "accounts":
+                self._findings.not_checked(area, check, "no access token: see credentials")
+            else:
+                self._findings.wrong(area, check, *self._of_cause(product, error.cause))
+        except ZohoRejected as error:
+            found = f"Zoho refuses to show it ({error.status} {error.zoho_code})".replace(" )", ")")
+            self._findings.not_checked(area, check, found, "Look it up at Zoho.")
+        except IntegrationError as error:
+            found = f"{product} gave no usable answer ({error.code})"
+            self._findings.wrong(
+                area, check, found, "Is the network up, and status.zoho.com quiet?"
+            )
+        return None
+
+    def _of_cause(self, product: str, cause: str) -> tuple[str, str]:
+        if cause != "scope" or not self._granted:
+            return of_cause(cause)
+        if gone := missing(NEEDED[product], self._granted):
+            return f"a scope is missing: one of {', '.join(gone)}", "See scopes, above."
+        # The finance products say the same to a missing scope and to a foreign organization.
+        return of_cause("organization")
+
+    async def organizations(self, read: Read) -> None:
+        area = "organizations"
+        if read.finance is None:
+            self._findings.not_checked(area, "Billing, Books", "ZOHO_ORGANIZATION_ID is not set")
+        else:
+            await self._billing(read.finance.zoho_free_plan_codes)
+            plan = read.zoho.zoho_books_plan if read.zoho else None
+            await self._books(read.finance.books_organization_id, plan)
+        await self._crm(read)
+        await self._desk(read)
+
+    async def _billing(self, free_plans: Sequence[str]) -> None:
+        area, check = "organizations", "Billing"
+        codes = await self.ask("billing", area, check, self._zoho.plan_codes())
+        if codes is None:
+            return
+        self._findings.ok(area, check, f"answers, with {len(codes)} plans")
+        if unknown := [code for code in free_plans if code not in codes]:
+            self._findings.wrong(
+                area,
+                "ZOHO_FREE_PLAN_CODES",
+                f"Billing has no plan {', '.join(unknown)}",
+                "Correct the code: until then, users of the free plan are Paid Tier.",
+            )
+
+    async def _books(self, organization_id: str, configured: str | None) -> None:
+        area, check = "organizations", "Books"
+        rows = await self.ask("books", area, check, self._zoho.books_organizations())
+        if rows is None:
+            return
+        mine = [row for row in rows if str(row.get("organization_id")) == organization_id]
+        if not mine:
+            found = f"ZOHO_…ORGANIZATION_ID is none of the {len(rows)} that this user belongs to"
+            self._findings.wrong(area, check, found, of_cause("organization")[1])
+            return
+        plan = str(mine[0].get("plan_name") or "").lower()
+        self._findings.ok(area, check, f"answers, plan {plan}" if plan else "answers")
+        self._compare("books", "ZOHO_BOOKS_PLAN", configured, plan)
+
+    async def _crm(self, read: Read) -> None:
+        area, check = "organizations", "CRM"
+        edition = await self.ask("crm", area, check, self._zoho.crm_edition())
+        if edition is None:
+            return
+        self._findings.ok(area, check, f"answers, edition {edition}" if edition else "answers")
+        configured = read.zoho.zoho_crm_edition if read.zoho else None
+        self._compare("crm", "ZOHO_CRM_EDITION", configured, edition)
+
+    def _compare(self, product: str, variable: str, configured: str | None, plan: str) -> None:
+        """Two names of one set of limits are no difference; a name that is new to us says none."""
+        plans = PLANS[product]
+        if configured and plan in plans and plans[plan] != plans[configured]:
+            self._findings.wrong(
+                "organizations",
+                variable,
+                f"is {configured}, and {_name(product)} says {plan}",
+                "Correct it: quotas are counted by it.",
+            )
+
+    async def _desk(self, read: Read) -> None:
+        area, check = "organizations", "Desk"
+        if read.desk is None:
+            self._findings.not_checked(area, check, "ZOHO_DESK_… is not set")
+            return
+        rows = await self.ask("desk", area, check, self._zoho.desk_organizations())
+        if rows is not None and not any(
+            str(row.get("id")) == read.desk.zoho_desk_org_id for row in rows
+        ):
+            found = f"ZOHO_DESK_ORG_ID is none of the {len(rows)} that this user belongs to"
+            self._findings.wrong(area, check, found, of_cause("organization")[1])
+            rows = None
+        if rows is not None:
+            self._findings.ok(area, check, "answers")
+        await self._department(read.desk.zoho_desk_department_id)
+
+    async def _department(self, department_id: str) -> None:
+        area, check = "organizations", "Desk's department"
+        todo = "Set ZOHO_DESK_DEPARTMENT_ID to one of Desk, Setup, Departments."
+        try:
+            department = await self.ask(
+                "desk", area, check, _found(self._zoho.desk_department(department_id))
+            )
+        except LookupError:
+            self._findings.wrong(area, check, "there is none of this id", todo)
+            return
+        if department is not None and department.get("isEnabled") is False:
+            self._findings.wrong(area, check, "it is disabled", todo)
+        elif department is not None:
+            self._findings.ok(area, check, "is there")
+
+
+async def _found(call: Awaitable[_T]) -> _T:
+    """Raises LookupError when Zoho knows no such thing."""
+    try:
+        return await call
+    except ZohoRejected as error:
+        if error.status == 404:
+            raise LookupError from error
+        raise
+
+
+def _name(product: str) -> str:
+    return {"crm": "CRM"}.get(product, product.capitalize())
+
+
+_PLAN: Final = {
+    "billing": "ZOHO_BILLING_PLAN",
+    "books": "ZOHO_BOOKS_PLAN",
+    "crm": "ZOHO_CRM_EDITION and ZOHO_CRM_USERS",
+    "desk": "ZOHO_DESK_EDITION and ZOHO_DESK_AGENTS",
+}
+
+
+def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
+    """What was left after the last call of each product."""
+    for product in NEEDED:
+        left = [
+            f"{count} {unit}"
+            for count, unit in (
+                (seen.calls_left.get(product), "calls of this minute"),
+                (seen.credits_left.get(product), "of today"),
+            )
+            if count is not None
+        ]
+        name = _name(product)
+        if seen.credits_left.get(product) == 0:
+            findings.wrong(
+                "quotas",
+                name,
+                "nothing is left of today",
+                "Work waits for the reset. Who else uses this organization's calls?",
+            )
+        elif left:
+            findings.ok("quotas", name, " and ".join(left) + " left")
+        else:
+            findings.not_checked(
+                "quotas",
+                name,
+                "neither Zoho nor a plan says how much is left",
+                f"Name it: {_PLAN[product]}.",
+            )

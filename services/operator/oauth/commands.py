@@ -1,0 +1,135 @@
+"""`zoho-relay oauth …`: the refresh token, from a Self Client's grant code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import aiohttp
+import typer
+from pydantic import SecretStr
+
+from services.operator.access.token_service import Refused, TokenServiceClient
+from services.operator.console.advice import CAUSES, of_cause
+from services.operator.console.output import complain, tell
+from services.operator.settings import TokenSettings
+from shared.zoho.products.scopes import missing
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Zoho's permission: what to ask for, and storing what was granted.",
+)
+
+# What only an exchange can come to, and what is said otherwise there.
+_OF_AN_EXCHANGE = {
+    "grant_code_dead": (
+        (
+            "Zoho takes this code no more: expired (they last minutes), used before, mistyped, or"
+            " made for another client than ZOHO_CLIENT_ID"
+        ),
+        "Generate another one and be quick.",
+    ),
+    "no_refresh_token": (
+        "Zoho gave no refresh token for this code",
+        "Use the code of a Self Client.",
+    ),
+    "accounts_unavailable": (
+        "Zoho's accounts server gave no usable answer; the code may be spent",
+        "Try again with a new code.",
+    ),
+    "unreachable": (
+        "token-service does not answer; the code may be spent",
+        "Is it up? Compare TOKEN_SERVICE_URL. Then try with a new code.",
+    ),
+    "unknown_organization": ("there is no organization of this name", "Leave --org out."),
+}
+
+
+@app.command("scopes")
+def scopes() -> None:
+    """The scopes to ask for, as the Self Client's form takes them (ZOHO_SCOPES, or all that is
+    needed)."""
+    tell(",".join(TokenSettings.load().zoho_scopes))
+
+
+@app.command("exchange")
+def exchange(
+    code_file: Annotated[
+        str | None,
+        typer.Option(
+            "--code-file",
+            help="Read the code from this file; - is the standard input. Without it you are asked,"
+            " and what you type is not shown. Never on the command line: others could see it.",
+        ),
+    ] = None,
+    org: Annotated[str, typer.Option("--org")] = "default",
+) -> None:
+    """Turn a Self Client's grant code into the refresh token that is used from then on.
+
+    At Zoho's API console: Self Client, Generate Code, with `zoho-relay oauth scopes`; then be
+    quick, a code lasts minutes and is good once. token-service exchanges and stores it, sealed;
+    workers that wait for a token go on by themselves. Says which scopes are missing.
+    """
+    settings = TokenSettings.load()
+    code = _code(code_file)
+    try:
+        granted = asyncio.run(_exchange(settings, org, code))
+    except Refused as no:
+        _explain(no)
+        raise typer.Exit(1) from None
+    tell("The refresh token is stored, and used from now on.")
+    if granted is None:
+        tell("Zoho does not say which scopes it has: `zoho-relay doctor` tries those for reading.")
+    elif gone := missing(settings.zoho_scopes, granted):
+        complain(f"{len(gone)} scopes are missing:")
+        for scope in gone:
+            complain(f"  {scope}")
+        complain("Generate a code with all of `zoho-relay oauth scopes`, and exchange that.")
+        raise typer.Exit(1)
+    else:
+        tell(f"All {len(settings.zoho_scopes)} scopes are granted.")
+
+
+async def _exchange(settings: TokenSettings, org: str, code: SecretStr) -> list[str] | None:
+    """By the first replica that answers at all: a code is good once, so only before it was sent
+    may another one be asked."""
+    async with aiohttp.ClientSession() as session:
+        for url in settings.token_service_url:
+            client = TokenServiceClient(session, url, settings.token_service_key)
+            try:
+                await client.status(org)
+            except Refused as no:
+                if no.code == "unreachable" and url != settings.token_service_url[-1]:
+                    continue
+                raise
+            return await client.exchange(org, code)
+    raise Refused("unreachable", 0)
+
+
+def _code(file: str | None) -> SecretStr:
+    if file is None:
+        text = typer.prompt("Grant code", hide_input=True)
+    elif file == "-":
+        text = sys.stdin.read()
+    else:
+        with open(file) as opened:  # noqa: PTH123
+            text = opened.read()
+    if not (code := text.strip()):
+        raise typer.BadParameter("there is no code in it", param_hint="--code-file")
+    return SecretStr(code)
+
+
+def _explain(no: Refused) -> None:
+    if no.code == "wrong_key":
+        said, todo = of_cause("token_service_key")
+    elif no.code in _OF_AN_EXCHANGE:
+        said, todo = _OF_AN_EXCHANGE[no.code]
+    elif no.code in CAUSES:
+        said, todo = of_cause(no.code)
+    else:
+        said, todo = no.code, "See docs/errors.md, and token-service's log."
+    complain(f"Nothing was stored: {said} ({no.code}).")
+    complain(todo)
+    if no.retry_after_s > 1:
+        complain(f"Not before {no.retry_after_s} s from now.")

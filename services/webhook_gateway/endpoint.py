@@ -1,0 +1,128 @@
+"""`POST /webhooks/<product>`: from a request to an answer, and what is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from services.webhook_gateway.ingest import Acceptance, Accepted
+from services.webhook_gateway.outcome_reporter import Ended, Telling, Told
+from services.webhook_gateway.requests.refusals import (
+    Malformed,
+    TooLarge,
+    Unauthentic,
+    UnknownOrganization,
+)
+from services.webhook_gateway.requests.webhook_request import Incoming, Post, Source
+from shared.errors import IntegrationError, PermanentError
+from shared.observability.metrics import Metrics
+
+LARGEST_BODY_BYTES: Final = 1024 * 1024
+
+_STATUS: Final[Mapping[type[PermanentError], int]] = {
+    Malformed: 400,
+    Unauthentic: 401,
+    UnknownOrganization: 404,
+    TooLarge: 413,
+}
+_RETRY_AFTER_S: Final = 5.0
+_READ_WITHIN_S: Final = 10.0
+
+
+class Door:
+    """One product's webhooks."""
+
+    def __init__(
+        self,
+        source: Source,
+        acceptance: Acceptance,
+        metrics: Metrics,
+        *,
+        orgs: Collection[str],
+    ) -> None:
+        self.product = source.product
+        self._source = source
+        self._acceptance = acceptance
+        self._telling = Telling(source.product, metrics)
+        self._orgs = orgs
+        self._log = structlog.get_logger().bind(product=source.product)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """200 once every event of the post is stored; 400, 401, 404, 413 for what is refused; 503
+        with Retry-After when it cannot be stored now; 500 for a mistake of ours."""
+        started = time.perf_counter()
+        query = request.rel_url.raw_query_string
+        asked = request.query.get("org", "default") if query else "default"
+        org = asked if asked in self._orgs else ""  # logs and metrics repeat only what is ours
+        try:
+            told = await self._take(org, query, request)
+            response = _ok()
+        except IntegrationError as error:
+            told = [Told(error.code)]
+            response = _refusal(error)
+        except Exception:
+            self._log.exception("webhook failed")
+            told = [Told("internal_error")]
+            response = web.Response(status=500)
+        self._telling.soon(Ended(org, told, time.perf_counter() - started, response.status))
+        return response
+
+    async def greet(self, request: web.Request) -> web.Response:
+        """Desk tries a URL with GET before it takes it."""
+        return _ok()
+
+    async def _take(self, org: str, query: str, request: web.Request) -> list[Told]:
+        if not org:
+            raise UnknownOrganization("there is no such organization")
+        post = Post(org, query, request.headers, await _body(request))
+        events = await self._source.read(post)
+        if not events:
+            return [Told("no_event")]
+        # All are begun before the first is waited for: they are stored together.
+        begun = [self._acceptance.begin(org, self.product, event) for event in events]
+        return [_told(event, await accepted) for event, accepted in zip(events, begun, strict=True)]
+
+
+def _told(event: Incoming, accepted: Accepted) -> Told:
+    if not accepted.new:
+        return Told("duplicate", event.event)
+    outcome = "accepted" if event.known else "accepted_unknown_event"
+    return Told(outcome, event.event, str(accepted.webhook_id))
+
+
+async def _body(request: web.Request) -> bytes:
+    if (request.content_length or 0) > LARGEST_BODY_BYTES:
+        raise TooLarge("the body is over 1 MiB")
+    try:
+        if request.content.is_eof():  # it came with the headers, as most do
+            body = request.content.read_nowait()
+            if len(body) > LARGEST_BODY_BYTES:  # once unpacked
+                raise TooLarge("the body is over 1 MiB")
+            return body
+        async with asyncio.timeout(_READ_WITHIN_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge("the body is over 1 MiB") from None
+    except TimeoutError:
+        raise Malformed("the body did not come to an end") from None
+    except web.RequestPayloadError:
+        raise Malformed("the body is not packed as its Content-Encoding says") from None
+
+
+def _ok() -> web.Response:
+    return web.Response(body=b'{"ok":true}', content_type="application/json")
+
+
+def _refusal(error: IntegrationError) -> web.Response:
+    body = {"ok": False, "code": error.code, "reason": error.reason}
+    if isinstance(error, PermanentError):
+        return web.json_response(body, status=_STATUS.get(type(error), 400))
+    after_s = getattr(error, "retry_after_s", None) or _RETRY_AFTER_S
+    headers = {"Retry-After": str(math.ceil(after_s))}
+    return web.json_response(body, status=503, headers=headers)

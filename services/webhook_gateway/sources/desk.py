@@ -1,0 +1,69 @@
+"""Webhooks of Desk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from services.webhook_gateway.requests.bodies import parse_json
+from services.webhook_gateway.requests.times import moment
+from services.webhook_gateway.requests.webhook_request import Incoming, Post
+from services.webhook_gateway.signatures.desk import DeskSignatures
+from services.webhook_gateway.sources.event_names import DESK
+from shared.contracts.webhooks import Product, event_name
+
+HEADER = "X-ZDesk-JWT"
+
+
+class Desk:
+    """An array of events per post, signed as a whole by a JWT that does not cover the body.
+
+    When a webhook is set up, Desk tries its URL with a GET, then with a POST without events; both
+    come without a signature and must be answered 200. A 410 would delete the subscription.
+    Source: https://desk.zoho.com/support/WebhookDocument.do
+    """
+
+    product: Product = "desk"
+
+    def __init__(self, signatures: DeskSignatures) -> None:
+        self._signatures = signatures
+
+    async def read(self, post: Post) -> list[Incoming]:
+        events = _events(post.body)
+        if events:
+            await self._signatures.demand(post.headers.get(HEADER, ""))
+        return [_incoming(event) for event in events]
+
+
+def _events(body: bytes) -> list[dict[str, Any]]:
+    if not body.strip():
+        return []
+    posted = parse_json(body)
+    events = posted if isinstance(posted, list) else [posted]
+    return [event for event in events if isinstance(event, dict) and event.get("eventType")]
+
+
+def _incoming(event: dict[str, Any]) -> Incoming:
+    name = event_name(str(event["eventType"]))
+    return Incoming(
+        event=name,
+        known=name in DESK,
+        raw=orjson.dumps(event),
+        payload=event,
+        identity=_identity(event),
+        event_time=moment(event.get("eventTime")),
+    )
+
+
+def _identity(event: dict[str, Any]) -> str | None:
+    """Desk gives no event an id: which thing, what happened to it, and when, stand for one."""
+    thing = event.get("payload")
+    if not isinstance(thing, dict) or not thing.get("id"):
+        return None
+    when = event.get("eventTime") or thing.get("modifiedTime")
+    if not when:
+        return None
+    return orjson.dumps(
+        [str(part) for part in (event.get("orgId"), event["eventType"], thing["id"], when)]
+    ).decode()

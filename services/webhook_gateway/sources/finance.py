@@ -1,0 +1,68 @@
+"""Webhooks of Billing and Books."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.webhook_gateway.requests.bodies import form_of, object_of, parse_pairs
+from services.webhook_gateway.requests.refusals import Unauthentic
+from services.webhook_gateway.requests.times import moment
+from services.webhook_gateway.requests.webhook_request import Incoming, Post
+from services.webhook_gateway.signatures import finance as signatures
+from services.webhook_gateway.sources.event_names import FINANCE, RECORDS
+from shared.contracts.webhooks import Product, event_name
+
+
+class Finance:
+    """Billing's event webhooks, and the workflow webhooks of Billing and Books.
+
+    An event webhook names its event and its id; a workflow webhook is a bare record
+    (`{"organization_id": …, "invoice": {…}}`), called `invoice_changed` here.
+    """
+
+    def __init__(self, product: Product, secrets: Sequence[bytes]) -> None:
+        self.product = product
+        self._secrets = secrets
+
+    async def read(self, post: Post) -> list[Incoming]:
+        form = form_of(post.headers.get("Content-Type", ""), post.body)
+        signed = signatures.is_signed(
+            post.headers.get(signatures.HEADER, ""),
+            self._secrets,
+            query=post.query,
+            form=form,
+            body=post.body,
+        )
+        if not signed:
+            raise Unauthentic("the signature is not one of ours")
+        payload = object_of(post.body, form)
+        event = event_name(_named_event(payload, post.query))
+        event_id = _text(payload.get("event_id"))
+        return [
+            Incoming(
+                event=event,
+                known=event in FINANCE,
+                raw=post.body,
+                payload=payload,
+                identity=event_id,
+                event_id=event_id,
+                event_time=moment(payload.get("event_time")),
+            )
+        ]
+
+
+def _named_event(payload: Mapping[str, Any], query: str) -> str:
+    # Some set the event's name in the URL: a workflow webhook has no other place for it.
+    from_url = dict(parse_pairs(query)) if query else {}
+    for names in (payload, from_url):
+        for key in ("event_type", "event"):
+            if name := _text(names.get(key)):
+                return name
+    data = payload.get("data")
+    records = data if isinstance(data, Mapping) else payload
+    return next((f"{record}_changed" for record in RECORDS if record in records), "")
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int) and value != "" else None

@@ -1,0 +1,212 @@
+"""Zoho's accounts server: tokens from refresh tokens and grant codes, and their limits.
+
+Errors come under HTTP 200 as often as not; a client must look for `access_token`.
+Source: oauth-billing-books §1.2 to §1.6.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from aiohttp import web
+
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.world import World
+
+_CODE_LIFE_S = 180
+
+
+class AccountsDialect:
+    """The accounts server's errors: `{"error": …}`, mostly under HTTP 200."""
+
+    def error(self, status: int) -> web.Response:
+        return web.json_response({"error": "general_error"}, status=status)
+
+    def minute_limit(self, call: Call) -> web.Response:
+        return web.json_response(
+            {
+                "error_description": "You have made too many requests continuously. "
+                "Please try again after some time.",
+                "error": "Access Denied",
+                "status": "failure",
+            },
+            status=400,
+        )
+
+    day_limit = concurrency = minute_limit
+
+    def invalid_token(self, call: Call) -> web.Response:
+        return web.json_response({"error": "invalid_code"})
+
+    def scope_mismatch(self, call: Call) -> web.Response:
+        return web.json_response({"error": "invalid_scope"})
+
+    def wrong_organization(self, call: Call) -> web.Response:
+        return web.json_response({"error": "missing_org_info"})
+
+    def user_disabled(self, call: Call) -> web.Response:
+        # Zoho goes on issuing tokens for a disabled user; the products refuse them.
+        return web.json_response({"error": "general_error"})
+
+    def ok_with_error(self, call: Call) -> web.Response:
+        return web.json_response({"error": "general_error"})
+
+    def unknown_url(self, call: Call) -> web.Response:
+        return web.json_response({"error": "invalid_request"}, status=404)
+
+    wrong_method = bad_json = unknown_url
+
+    def check_organization(self, call: Call) -> web.Response | None:
+        return None
+
+    def decorate(self, call: Call, response: web.StreamResponse) -> None:
+        return None
+
+
+def add_routes(app: web.Application, world: World) -> None:
+    world.define("accounts", "clients", key="client_id")
+    world.define("accounts", "refresh_tokens", key="refresh_token")
+    world.define("accounts", "codes", key="code")
+    world.define("accounts", "tokens", key="access_token")
+    world.start_with(_seed)
+    routes = Routes(app, world, product="accounts", prefix="/accounts", dialect=AccountsDialect())
+    routes.add("POST", "/oauth/v2/token", "generate_token", _token, token=False)
+    routes.add("POST", "/oauth/v2/token/revoke", "revoke_token", _revoke, token=False, weight=0)
+    routes.add("GET", "/oauth/serverinfo", "server_info", _server_info, token=False, weight=0)
+    routes.close()
+
+
+def _seed(world: World) -> None:
+    settings = world.settings
+    secret = settings.client_secret.get_secret_value()
+    world.table("accounts", "clients").load(
+        [{"client_id": settings.client_id, "client_secret": secret}]
+    )
+    world.table("accounts", "refresh_tokens").load(
+        [
+            {
+                "refresh_token": settings.refresh_token.get_secret_value(),
+                "client_id": settings.client_id,
+                "scope": settings.scopes,
+                "status": "active",
+            }
+        ]
+    )
+
+
+async def _token(call: Call) -> web.Response:
+    sent = await _sent(call)
+    client = call.world.table("accounts", "clients").get(sent.get("client_id", ""))
+    if client is None:
+        return _refused("invalid_client")
+    if not secrets.compare_digest(client["client_secret"], sent.get("client_secret", "")):
+        return _refused("invalid_client_secret")
+    match sent.get("grant_type"):
+        case "refresh_token":
+            return _refresh(call, sent)
+        case "authorization_code":
+            return _exchange(call, sent)
+        case _:
+            return _refused("unsupported_grant_type")
+
+
+def _refresh(call: Call, sent: dict[str, str]) -> web.Response:
+    known = call.world.table("accounts", "refresh_tokens").get(sent.get("refresh_token", ""))
+    if known is None or known["status"] != "active" or known["client_id"] != sent["client_id"]:
+        return _refused("invalid_code")  # the same name as for a dead grant code
+    return web.json_response(_granted(call, known))
+
+
+def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
+    """A grant code is good once, for three minutes."""
+    codes = call.world.table("accounts", "codes")
+    code = codes.get(sent.get("code", ""))
+    if code is None:
+        return _refused("invalid_code")
+    codes.remove(code["code"])
+    issued_at = code.get("issued_at")
+    if issued_at is not None and call.world.clock.now().timestamp() - issued_at > _CODE_LIFE_S:
+        return _refused("invalid_code")
+    refresh: Record = {
+        "refresh_token": f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}",
+        "client_id": sent["client_id"],
+        "scope": code.get("scope", call.world.settings.scopes),
+        "status": "active",
+    }
+    call.world.table("accounts", "refresh_tokens").add(refresh)
+    granted = _granted(call, refresh)
+    return web.json_response({**granted, "refresh_token": refresh["refresh_token"]})
+
+
+def _granted(call: Call, refresh: Record) -> dict[str, object]:
+    """A new access token; the oldest beyond the tenth dies without a word."""
+    world = call.world
+    limit = world.limits["accounts"].limit
+    tokens = world.table("accounts", "tokens")
+    now = world.clock.now().timestamp()
+    alive = [
+        token
+        for token in tokens
+        if token["refresh_token"] == refresh["refresh_token"]
+        and token["status"] == "active"
+        and token["expires_at"] > now
+    ]
+    for oldest in alive[: max(0, len(alive) - limit.live_tokens + 1)]:
+        oldest["status"] = "killed"
+        tokens.save(oldest)
+    token = tokens.add(
+        {
+            "access_token": f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}",
+            "refresh_token": refresh["refresh_token"],
+            "scope": refresh["scope"],
+            "status": "active",
+            "issued_at": now,
+            "expires_at": now + limit.expires_in_s,
+        }
+    )
+    origin = call.request.url.origin()
+    return {
+        "access_token": token["access_token"],
+        "scope": str(refresh["scope"]).replace(",", " "),
+        "api_domain": str(origin),
+        "token_type": "Bearer",
+        "expires_in": limit.expires_in_s,
+    }
+
+
+async def _revoke(call: Call) -> web.Response:
+    """Revoking a refresh token kills its access tokens too."""
+    value = (await _sent(call)).get("token", "")
+    tokens = call.world.table("accounts", "tokens")
+    refresh_tokens = call.world.table("accounts", "refresh_tokens")
+    if refresh := refresh_tokens.get(value):
+        refresh["status"] = "revoked"
+        refresh_tokens.save(refresh)
+        dead = [token for token in tokens if token["refresh_token"] == value]
+    elif token := tokens.get(value):
+        dead = [token]
+    else:
+        return web.json_response({"error": "invalid_token"}, status=400)
+    for token in dead:
+        token["status"] = "revoked"
+        tokens.save(token)
+    return web.json_response({"status": "success"})
+
+
+async def _server_info(call: Call) -> web.Response:
+    origin = str(call.request.url.origin())
+    return web.json_response({"result": "success", "locations": {"us": f"{origin}/accounts"}})
+
+
+async def _sent(call: Call) -> dict[str, str]:
+    """Parameters come in the query or as a form; both are taken."""
+    form = await call.request.post()
+    return {
+        **{name: value for name, value in form.items() if isinstance(value, str)},
+        **call.request.query,
+    }
+
+
+def _refused(error: str) -> web.Response:
+    return web.json_response({"error": error})

@@ -1,0 +1,123 @@
+"""Money coming in: a card charged, an amount applied to an invoice.
+
+A charge that was declined leaves a payment with status `failure` and the gateway's message.
+Source: oauth-billing-books §2.6.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.zoho_sandbox.billing.customers import customer
+from services.zoho_sandbox.billing.events import announce
+from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.world import World
+
+
+def charge_card(world: World, invoice: Record, card: Record) -> Record:
+    """Charge the card what the invoice is short of; the payment says whether it worked.
+
+    The invoice is changed, not saved. A decline ordered by a driver takes the next charge.
+    """
+    owner = customer(world, invoice["customer_id"])
+    declined = int(owner.get("_declines", 0)) > 0
+    if declined:
+        owner["_declines"] -= 1
+    payment = new_payment(world, owner, invoice["balance"], "autotransaction", [], card=card)
+    payment["status"] = "failure" if declined else "success"
+    if declined:
+        payment["autotransaction"]["gateway_error_message"] = "Your card was declined."
+        payment["invoices"] = [_applied(invoice, 0.0)]
+    else:
+        apply(invoice, payment, payment["amount"])
+    world.table("billing", "payments").save(payment)
+    if not declined:
+        integration.mirror_payment(world, payment)
+    announce(
+        world, "payment_declined" if declined else "payment_thankyou", {"payment": dict(payment)}
+    )
+    return payment
+
+
+def credit_back(world: World, invoice: Record) -> None:
+    """What was paid on an invoice that is voided becomes the customer's credit."""
+    owner = customer(world, invoice["customer_id"])
+    owner["unused_credits"] = round(owner["unused_credits"] + invoice["payment_made"], 2)
+    invoice["payment_made"] = 0
+    world.table("billing", "customers").save(owner)
+
+
+def new_payment(
+    world: World,
+    owner: Record,
+    amount: float,
+    mode: str,
+    invoices: list[Record],
+    *,
+    card: Record | None = None,
+    **given: Any,
+) -> Record:
+    record: Record = {
+        "payment_id": world.ids.new("billing"),
+        "payment_mode": mode,
+        "amount": amount,
+        "amount_refunded": 0,
+        "bank_charges": 0,
+        "date": given.get("date") or world.clock.today().isoformat(),
+        "status": "success",
+        "reference_number": given.get("reference_number", ""),
+        "description": given.get("description", ""),
+        "customer_id": owner["customer_id"],
+        "customer_name": owner["display_name"],
+        "email": owner["email"],
+        "invoices": invoices,
+        "currency_code": owner["currency_code"],
+        "currency_symbol": "$",
+        "custom_fields": [],
+        "created_time": world.clock.finance_time(),
+    }
+    if card is not None:
+        record["autotransaction"] = {
+            "autotransaction_id": world.ids.new("billing"),
+            "payment_gateway": card["payment_gateway"],
+            "gateway_transaction_id": f"txn_{world.ids.new('billing')}",
+            "gateway_error_message": "",
+            "card_id": card["card_id"],
+            "last_four_digits": card["last_four_digits"],
+            "expiry_month": card["expiry_month"],
+            "expiry_year": card["expiry_year"],
+        }
+    return world.table("billing", "payments").add(record)
+
+
+def apply(invoice: Record, payment: Record, amount: float) -> None:
+    invoice["payment_made"] = round(invoice["payment_made"] + amount, 2)
+    invoice["balance"] = round(invoice["balance"] - amount, 2)
+    invoice["status"] = "paid" if invoice["balance"] <= 0 else "partially_paid"
+    invoice["payments"].append(
+        {
+            "payment_id": payment["payment_id"],
+            "payment_mode": payment["payment_mode"],
+            "invoice_payment_id": payment["payment_id"][:-1] + "7",
+            "amount_refunded": 0,
+            "date": payment["date"],
+            "reference_number": payment["reference_number"],
+            "description": payment["description"],
+            "amount": amount,
+            "bank_charges": 0,
+            "exchange_rate": 1,
+        }
+    )
+    payment["invoices"].append(_applied(invoice, amount))
+
+
+def _applied(invoice: Record, amount: float) -> Record:
+    return {
+        "invoice_id": invoice["invoice_id"],
+        "invoice_number": invoice["number"],
+        "date": invoice["invoice_date"],
+        "invoice_amount": invoice["total"],
+        "amount_applied": amount,
+        "balance_amount": invoice["balance"],
+    }

@@ -1,0 +1,86 @@
+"""Billing's event log, its webhooks, and `GET /events`, which tells what they told.
+
+The log keeps an event's data as a JSON string under `payload`; a webhook has it under `data`.
+Source: oauth-billing-books §3; https://www.zoho.com/billing/api/v1/events/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from aiohttp import web
+
+from services.zoho_sandbox.finance.dialect import in_order, not_found, ok, page
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.webhook_delivery import Target, signature
+from services.zoho_sandbox.server.world import World
+
+
+def add_routes(routes: Routes) -> None:
+    scope = "ZohoSubscriptions.webhooks.READ"
+    routes.add("GET", "/events", "list_events", _list, scope=scope)
+    routes.add("GET", "/events/{event_id}", "retrieve_event", _retrieve, scope=scope)
+
+
+def announce(world: World, event_type: str, data: dict[str, Any]) -> Record:
+    """Log an event about the records in `data` as they are now, and send its webhooks."""
+    event = world.table("billing", "events").add(
+        {
+            "event_id": world.ids.new("billing"),
+            "event_type": event_type,
+            "event_time": world.clock.finance_time(),
+            "payload": orjson.dumps(data).decode(),
+        }
+    )
+    for target in world.webhooks.targets("billing"):
+        _send(world, target, event, data)
+    return event
+
+
+def _send(world: World, target: Target, event: Record, data: dict[str, Any]) -> None:
+    """As JSON, or, for a target with `format: form`, as the older form field `JSONString`."""
+    shown = {name: event[name] for name in ("event_id", "event_type", "event_time")}
+    body = orjson.dumps({**shown, "data": data})
+    headers = {"Content-Type": "application/json"}
+    signed = body
+    form: list[tuple[str, str]] = []
+    if target.options.get("format") == "form":
+        form, signed = [("JSONString", body.decode())], b""
+        body = urlencode(form).encode()
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    if target.secret:
+        headers["X-Zoho-Webhook-Signature"] = signature(target.secret, target.url, form, signed)
+    world.webhooks.send(
+        "billing",
+        target.url,
+        body,
+        headers,
+        event_type=event["event_type"],
+        event_id=event["event_id"],
+    )
+
+
+async def _list(call: Call) -> web.Response:
+    rows = in_order(call, call.world.table("billing", "events"))
+    shown = [{name: row[name] for name in ("event_id", "event_type", "event_time")} for row in rows]
+    return page(call, "events", shown, filter_name="Events.All")
+
+
+async def _retrieve(call: Call) -> web.Response:
+    event = call.world.table("billing", "events").get(call.path("event_id"))
+    if event is None:
+        raise not_found("Event")
+    sent = [
+        {
+            "webhook_id": delivery.id,
+            "url": delivery.url,
+            "status": "failure" if delivery.status == "dropped" else delivery.status,
+            "last_updated_time": call.world.clock.finance_time(delivery.created),
+        }
+        for delivery in call.world.webhooks.deliveries()
+        if delivery.event_id == event["event_id"]
+    ]
+    return ok(event={**event, "webhooks": sent})

@@ -1,0 +1,234 @@
+"""Billing's invoices: made by subscriptions, paid by cards, mirrored in Books.
+
+Source: oauth-billing-books §2.6; https://www.zoho.com/billing/api/v1/invoices/.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from aiohttp import web
+
+from services.zoho_sandbox.billing.charges import charge_card, credit_back
+from services.zoho_sandbox.billing.customers import cards_of, customer
+from services.zoho_sandbox.billing.events import announce
+from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.books.pdf import invoice_pdf
+from services.zoho_sandbox.finance.dialect import Rejected, in_order, not_found, ok, page, shown
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.world import World
+
+_LISTED = [
+    "invoice_id",
+    "number",
+    "status",
+    "invoice_date",
+    "due_date",
+    "customer_id",
+    "customer_name",
+    "email",
+    "balance",
+    "total",
+    "currency_code",
+    "currency_symbol",
+    "created_time",
+    "updated_time",
+]
+_UNPAID = ("sent", "overdue", "partially_paid", "unpaid")
+
+
+def add_routes(routes: Routes) -> None:
+    create, read = "ZohoSubscriptions.invoices.CREATE", "ZohoSubscriptions.invoices.READ"
+    one = "/invoices/{invoice_id}"
+    routes.add("GET", "/invoices", "list_invoices", _list, scope=read)
+    routes.add("GET", one, "retrieve_invoice", _retrieve, scope=read)
+    routes.add("POST", f"{one}/void", "void_invoice", _void, scope=create)
+    routes.add("POST", f"{one}/writeoff", "write_off_invoice", _write_off, scope=create)
+    routes.add("POST", f"{one}/cancelwriteoff", "cancel_write_off", _unwrite, scope=create)
+    routes.add("POST", f"{one}/converttoopen", "convert_invoice_to_open", _open, scope=create)
+    routes.add("POST", f"{one}/email", "email_invoice", _email, scope=create)
+    routes.add("POST", f"{one}/collect", "collect_charge", _collect, scope=create)
+
+
+def invoice(world: World, invoice_id: object) -> Record:
+    """Raises: Rejected: no such invoice."""
+    found = world.table("billing", "invoices").get(str(invoice_id))
+    if found is None:
+        raise not_found("Invoice")
+    return found
+
+
+def new_invoice(
+    world: World,
+    owner: Record,
+    items: list[dict[str, Any]],
+    *,
+    on: date,
+    kind: str,
+    subscription_id: str,
+    discount: float = 0.0,
+) -> Record:
+    """An open invoice for `items` ({name, code, price, quantity}), in Billing and, later, Books."""
+    now = world.clock.finance_time()
+    number = f"INV-{len(world.table('billing', 'invoices')) + 1:06d}"
+    total = round(sum(item["price"] * item["quantity"] for item in items) - discount, 2)
+    record = world.table("billing", "invoices").add(
+        {
+            "invoice_id": world.ids.new("billing"),
+            "number": number,
+            "status": "sent",
+            "invoice_date": on.isoformat(),
+            "due_date": on.isoformat(),
+            "payment_expected_date": "",
+            "transaction_type": kind,
+            "customer_id": owner["customer_id"],
+            "customer_name": owner["display_name"],
+            "email": owner["email"],
+            "invoice_items": [_item(world, item) for item in items],
+            "coupons": [],
+            "credits": [],
+            "total": total,
+            "payment_made": 0,
+            "balance": total,
+            "credits_applied": 0,
+            "write_off_amount": 0,
+            "payments": [],
+            "currency_code": owner["currency_code"],
+            "currency_symbol": "$",
+            "created_time": now,
+            "updated_time": now,
+            "invoice_url": f"https://zohosecurepay.com/billing/{world.ids.new('billing')}/pay",
+            "comments": [],
+            "custom_fields": [],
+            "can_send_in_mail": True,
+            "documents": [],
+            "_subscription_id": subscription_id,
+        }
+    )
+    customer_balance(world, owner)
+    integration.mirror_invoice(world, record)
+    announce(world, "invoice_created", {"invoice": shown(record)})
+    return record
+
+
+def saved(world: World, record: Record) -> Record:
+    """Keep a changed invoice, what its customer owes, and its mirror in Books."""
+    record["updated_time"] = world.clock.finance_time()
+    world.table("billing", "invoices").save(record)
+    customer_balance(world, customer(world, record["customer_id"]))
+    integration.mirror_invoice(world, record)
+    return record
+
+
+def customer_balance(world: World, owner: Record) -> None:
+    owner["outstanding"] = round(
+        sum(
+            row["balance"]
+            for row in world.table("billing", "invoices")
+            if row["customer_id"] == owner["customer_id"]
+        ),
+        2,
+    )
+    world.table("billing", "customers").save(owner)
+
+
+def _item(world: World, item: dict[str, Any]) -> Record:
+    return {
+        "item_id": world.ids.new("billing"),
+        "name": item["name"],
+        "description": item.get("description", ""),
+        "code": item.get("code", ""),
+        "price": item["price"],
+        "quantity": item["quantity"],
+        "discount_amount": 0,
+        "item_total": round(item["price"] * item["quantity"], 2),
+        "tags": [],
+        "item_custom_fields": [],
+    }
+
+
+async def _list(call: Call) -> web.Response:
+    rows = in_order(call, call.world.table("billing", "invoices").searched())
+    if wanted := call.query("customer_id"):
+        rows = [row for row in rows if row["customer_id"] == wanted]
+    if wanted := call.query("subscription_id"):
+        rows = [row for row in rows if row["_subscription_id"] == wanted]
+    match call.query("filter_by").partition("."):
+        case ("Status", _, "Unpaid"):
+            rows = [row for row in rows if row["status"] in _UNPAID]
+        case ("Status", _, status) if status != "All":
+            spelled = {"partiallypaid": "partially_paid"}.get(status.lower(), status.lower())
+            rows = [row for row in rows if row["status"] == spelled]
+    listed = [{name: row[name] for name in _LISTED} for row in rows]
+    return page(call, "invoices", listed, filter_name="Status.All")
+
+
+async def _retrieve(call: Call) -> web.Response:
+    found = invoice(call.world, call.path("invoice_id"))
+    if call.query("accept") == "pdf" or "application/pdf" in call.request.headers.get("Accept", ""):
+        body = invoice_pdf(found["number"], found["customer_name"], found["total"],
+                           found["currency_code"], found["invoice_url"])  # fmt: skip
+        return web.Response(body=body, content_type="application/pdf")
+    return ok(invoice=shown(found))
+
+
+async def _void(call: Call) -> web.Response:
+    found = invoice(call.world, call.path("invoice_id"))
+    if found["status"] != "void":
+        credit_back(call.world, found)
+        found.update(status="void", balance=0)
+        saved(call.world, found)
+        announce(call.world, "invoice_voided", {"invoice": shown(found)})
+    return ok("Invoice status has been changed to Void.")
+
+
+async def _write_off(call: Call) -> web.Response:
+    found = invoice(call.world, call.path("invoice_id"))
+    if found["status"] not in _UNPAID:
+        raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
+    found.update(write_off_amount=found["balance"], balance=0, status="paid")
+    saved(call.world, found)
+    return ok("Invoice has been written off..")
+
+
+async def _unwrite(call: Call) -> web.Response:
+    found = invoice(call.world, call.path("invoice_id"))
+    if not found["write_off_amount"]:
+        raise Rejected(400, 1006, "This invoice has not been written off.")
+    found.update(balance=found["write_off_amount"], write_off_amount=0, status="sent")
+    saved(call.world, found)
+    return ok("The write off done for this invoice has been cancelled.")
+
+
+async def _open(call: Call) -> web.Response:
+    found = invoice(call.world, call.path("invoice_id"))
+    if found["status"] not in ("void", "draft", "pending"):
+        raise Rejected(400, 1006, "This invoice is open already.")
+    found.update(status="sent", balance=round(found["total"] - found["payment_made"], 2))
+    saved(call.world, found)
+    return ok("Status of the invoice has been changed to open.")
+
+
+async def _email(call: Call) -> web.Response:
+    invoice(call.world, call.path("invoice_id"))
+    return ok("Your invoice has been sent.")
+
+
+async def _collect(call: Call) -> web.Response:
+    """Answers `invoice`, not the `payment` that its documentation promises."""
+    found = invoice(call.world, call.path("invoice_id"))
+    if found["status"] not in _UNPAID or found["balance"] <= 0:
+        raise Rejected(400, 1007, "This invoice has been paid already, or cannot be charged.")
+    card_id = str(call.json().get("card_id", ""))
+    cards = [
+        card for card in cards_of(call.world, found["customer_id"]) if card["card_id"] == card_id
+    ]
+    if not cards:
+        raise Rejected(400, 2, "Invalid value passed for card_id")
+    payment = charge_card(call.world, found, cards[0])
+    saved(call.world, found)
+    if payment["status"] == "failure":
+        raise Rejected(400, 3051, "The card was declined by the payment gateway.")
+    return ok("The customer payment has been recorded.", invoice=shown(found))

@@ -1,0 +1,271 @@
+"""What happens to a subscription in time: start, trial's end, renewal, failure, expiry, cancelling.
+
+Terms are days in the organization's time zone. An invoice is made when a paid term starts, and
+charged to the card when the subscription collects by itself.
+Source: oauth-billing-books §2.5, §3.1.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from services.zoho_sandbox.billing.charges import charge_card
+from services.zoho_sandbox.billing.customers import cards_of, customer
+from services.zoho_sandbox.billing.events import announce
+from services.zoho_sandbox.billing.invoices import new_invoice, saved
+from services.zoho_sandbox.billing.plans import discount, term_end
+from services.zoho_sandbox.finance.dialect import shown
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.world import World
+
+ENDED = ("cancelled", "cancelled_from_dunning", "expired", "trial_expired", "creation_failed")
+
+
+class Declined(Exception):
+    """The first charge failed; what is left of the subscription is `creation_failed`."""
+
+
+def keep(world: World, subscription: Record) -> Record:
+    subscription["updated_time"] = world.clock.finance_time()
+    return world.table("billing", "subscriptions").save(subscription)
+
+
+def tell(world: World, event_type: str, subscription: Record) -> None:
+    announce(world, event_type, {"subscription": with_customer(world, subscription)})
+
+
+def with_customer(world: World, subscription: Record) -> Record:
+    """The subscription as Billing shows one: its customer inside it."""
+    owner = customer(world, subscription["customer_id"])
+    inside = ("customer_id", "display_name", "salutation", "first_name", "last_name", "email",
+              "company_name", "billing_address", "shipping_address")  # fmt: skip
+    record = {name: value for name, value in shown(subscription).items() if name != "customer_id"}
+    return {**record, "customer": {name: owner[name] for name in inside}}
+
+
+def start(world: World, subscription: Record, *, on: date, trial_days: int) -> None:
+    """Begin: in the future, on trial, or live with its first invoice.
+
+    Raises: Declined: the card was charged at once, and refused.
+    """
+    today = world.clock.today()
+    if on > today:
+        subscription.update(status="future", next_billing_at=on.isoformat())
+    elif trial_days > 0:
+        ends = date.fromordinal(on.toordinal() + trial_days)
+        subscription["status"] = "trial"
+        _set_term(subscription, on, ends)
+        subscription["trial_starts_at"], subscription["trial_ends_at"] = (
+            on.isoformat(),
+            ends.isoformat(),
+        )
+    else:
+        _activate(world, subscription, on)
+        if not _bill(world, subscription, on, "new", coupon=True):
+            _fail_creation(world, subscription)
+            raise Declined
+    keep(world, subscription)
+    if on >= today:  # nothing is told of what lies in the past
+        tell(world, "subscription_created", subscription)
+        if subscription["status"] == "live":
+            tell(world, "subscription_activation", subscription)
+
+
+def renew(world: World, subscription: Record) -> None:
+    """The term is over: the next one begins, or what was put off until now happens."""
+    match subscription["status"]:
+        case "non_renewing":
+            end(world, subscription, "cancelled", "subscription_cancelled")
+        case "trial" | "future":
+            on = _day(subscription["next_billing_at"], world.clock.today())
+            _activate(world, subscription, on)
+            paid = _bill(world, subscription, on, "new", coupon=False)
+            _settle(world, subscription, "subscription_activation", paid=paid)
+        case _:
+            _apply_scheduled(subscription)
+            on = _next_term(world, subscription)
+            paid = _bill(world, subscription, on, "renewal", coupon=False)
+            _settle(world, subscription, "subscription_renewed", paid=paid)
+
+
+def fail_payment(world: World, subscription: Record) -> None:
+    """A payment due is declined: dunning for a card, unpaid without one."""
+    bill = world.table("billing", "invoices").get(subscription["child_invoice_id"])
+    owner = customer(world, subscription["customer_id"])
+    if bill is None or bill["balance"] <= 0:
+        on = _next_term(world, subscription)
+        bill = _invoice(world, subscription, on, "renewal", coupon=False)
+    if bill is None:
+        raise ValueError("a free subscription has no payment that could fail")
+    owner["_declines"] = int(owner.get("_declines", 0)) + 1
+    cards = cards_of(world, owner["customer_id"])
+    charge_card(world, bill, cards[0] if cards else _NO_CARD)
+    bill["status"] = "overdue"
+    saved(world, bill)
+    subscription["status"] = "dunning" if subscription["auto_collect"] else "unpaid"
+    subscription["next_retry_at"] = world.clock.today().isoformat()
+    keep(world, subscription)
+    if subscription["status"] == "unpaid":
+        tell(world, "subscription_unpaid", subscription)
+
+
+def cancel(world: World, subscription: Record, *, at_term_end: bool) -> None:
+    """Now, or at the end of the term paid for; a second time changes nothing."""
+    if subscription["status"] in ENDED:
+        return
+    if not at_term_end:
+        end(world, subscription, "cancelled", "subscription_cancelled")
+    elif subscription["status"] != "non_renewing":
+        subscription.update(
+            status="non_renewing",
+            expires_at=subscription["current_term_ends_at"],
+            next_billing_at="",
+            _before_cancel=subscription["status"],
+        )
+        keep(world, subscription)
+        tell(world, "subscription_cancellation_scheduled", subscription)
+
+
+def expire(world: World, subscription: Record) -> None:
+    """Its billing cycles, or its trial, are over."""
+    status = "trial_expired" if subscription["status"] == "trial" else "expired"
+    end(world, subscription, status, "subscription_expired")
+
+
+def end(world: World, subscription: Record, status: str, event_type: str) -> None:
+    today = world.clock.today().isoformat()
+    subscription.update(status=status, next_billing_at="", expires_at=today)
+    if status.startswith("cancelled"):
+        subscription["cancelled_at"] = today
+    keep(world, subscription)
+    tell(world, event_type, subscription)
+
+
+def reactivate(world: World, subscription: Record) -> None:
+    """Only from `non_renewing`; the caller has checked."""
+    subscription.update(
+        status=subscription.pop("_before_cancel", "live"),
+        next_billing_at=subscription["current_term_ends_at"],
+        expires_at="",
+    )
+    keep(world, subscription)
+    tell(world, "subscription_reactivated", subscription)
+
+
+def charge(world: World, subscription: Record, amount: float, description: str) -> Record:
+    """A one-time charge on the subscription: its invoice, paid by card where there is one."""
+    items = [{"name": description or "One time charge", "price": amount, "quantity": 1}]
+    return _billed(world, subscription, items, world.clock.today(), "charge")
+
+
+def settle_difference(world: World, subscription: Record, difference: float) -> None:
+    """After a change of plan: an invoice for what is dearer, credit for what is cheaper."""
+    if difference > 0:
+        items = [{"name": f"Change to {subscription['name']}", "price": difference, "quantity": 1,
+                  "code": subscription["plan"]["plan_code"]}]  # fmt: skip
+        bill = _billed(world, subscription, items, world.clock.today(), "upgrade")
+        subscription["child_invoice_id"] = bill["invoice_id"]
+    elif difference < 0:
+        owner = customer(world, subscription["customer_id"])
+        owner["unused_credits"] = round(owner["unused_credits"] - difference, 2)
+        world.table("billing", "customers").save(owner)
+
+
+_NO_CARD: Record = {"card_id": "", "payment_gateway": "test_gateway", "last_four_digits": 0,
+                    "expiry_month": 0, "expiry_year": 0}  # fmt: skip
+
+
+def _fail_creation(world: World, subscription: Record) -> None:
+    bill = world.table("billing", "invoices").get(subscription["child_invoice_id"])
+    if bill is not None:
+        bill.update(status="void", balance=0)
+        saved(world, bill)
+    subscription.update(status="creation_failed", next_billing_at="")
+    keep(world, subscription)
+
+
+def _day(text: str, default: date) -> date:
+    return date.fromisoformat(text) if text else default
+
+
+def _set_term(subscription: Record, start_on: date, ends_on: date) -> None:
+    subscription.update(
+        current_term_starts_at=start_on.isoformat(),
+        current_term_ends_at=ends_on.isoformat(),
+        next_billing_at=ends_on.isoformat(),
+    )
+
+
+def _activate(world: World, subscription: Record, on: date) -> None:
+    subscription.update(status="live", activated_at=on.isoformat())
+    interval, unit = subscription["interval"], subscription["interval_unit"]
+    _set_term(subscription, on, term_end(on, interval, unit))
+
+
+def _next_term(world: World, subscription: Record) -> date:
+    on = _day(subscription["current_term_ends_at"], world.clock.today())
+    interval, unit = subscription["interval"], subscription["interval_unit"]
+    _set_term(subscription, on, term_end(on, interval, unit))
+    return on
+
+
+def _apply_scheduled(subscription: Record) -> None:
+    change = subscription.pop("_scheduled", None)
+    if change:
+        subscription.update(change)
+        subscription["end_of_term"] = False
+
+
+def _invoice(
+    world: World, subscription: Record, on: date, kind: str, *, coupon: bool
+) -> Record | None:
+    """The term's invoice; a free term has none."""
+    plan = subscription["plan"]
+    amount = round(plan["price"] * plan["quantity"], 2)
+    if amount <= 0:
+        return None
+    code = subscription["coupon"].get("coupon_code") if coupon else None
+    off = discount(world, code, amount) if code else 0.0
+    items = [{"name": plan["name"], "code": plan["plan_code"], "price": plan["price"],
+              "quantity": plan["quantity"]}]  # fmt: skip
+    bill = new_invoice(
+        world,
+        customer(world, subscription["customer_id"]),
+        items,
+        on=on,
+        kind=kind,
+        subscription_id=subscription["subscription_id"],
+        discount=off,
+    )
+    subscription.update(child_invoice_id=bill["invoice_id"], last_billing_at=on.isoformat())
+    return bill
+
+
+def _bill(world: World, subscription: Record, on: date, kind: str, *, coupon: bool) -> bool:
+    """Invoice the term and collect; False when the card was declined."""
+    bill = _invoice(world, subscription, on, kind, coupon=coupon)
+    return bill is None or _collect(world, subscription, bill)
+
+
+def _billed(world: World, subscription: Record, items: list[Record], on: date, kind: str) -> Record:
+    owner = customer(world, subscription["customer_id"])
+    bill = new_invoice(
+        world, owner, items, on=on, kind=kind, subscription_id=subscription["subscription_id"]
+    )
+    _collect(world, subscription, bill)
+    return bill
+
+
+def _collect(world: World, subscription: Record, bill: Record) -> bool:
+    cards = cards_of(world, subscription["customer_id"])
+    if not subscription["auto_collect"] or not cards:
+        return True
+    payment = charge_card(world, bill, cards[0])
+    saved(world, bill)
+    return bool(payment["status"] == "success")
+
+
+def _settle(world: World, subscription: Record, event_type: str, *, paid: bool) -> None:
+    subscription["status"] = "live" if paid else "dunning"
+    keep(world, subscription)
+    tell(world, event_type, subscription)

@@ -1,0 +1,101 @@
+"""Refunds: only of what a card paid, as a credit note that is given back.
+
+Source: oauth-billing-books §2.6; https://www.zoho.com/billing/api/v1/refunds/.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.zoho_sandbox.billing.events import announce
+from services.zoho_sandbox.billing.payments import known
+from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.finance.dialect import Rejected, money, not_found, ok, shown
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.world import World
+
+
+def add_routes(routes: Routes) -> None:
+    routes.add(
+        "POST",
+        "/payments/{payment_id}/refunds",
+        "refund_payment",
+        _refund,
+        scope="ZohoSubscriptions.creditnotes.CREATE|ZohoSubscriptions.payments.CREATE",
+    )
+    routes.add(
+        "GET",
+        "/creditnotes/refunds/{refund_id}",
+        "retrieve_refund",
+        _retrieve_refund,
+        scope="ZohoSubscriptions.creditnotes.READ",
+    )
+
+
+async def _refund(call: Call) -> web.Response:
+    """A refund makes a credit note and gives it back to the card."""
+    payment, given = known(call.world, call.path("payment_id")), call.json()
+    amount = money(given.get("amount"))
+    if payment["payment_mode"] != "autotransaction" or payment["status"] != "success":
+        raise Rejected(400, 1012, "Only payments made through a gateway can be refunded.")
+    if amount == 0 or amount > round(payment["amount"] - payment["amount_refunded"], 2):
+        raise Rejected(400, 1013, "The refund is more than what is left of the payment.")
+    payment["amount_refunded"] = round(payment["amount_refunded"] + amount, 2)
+    call.world.table("billing", "payments").save(payment)
+    _note_on_invoices(call.world, payment)
+    refund = _new_refund(call.world, payment, amount, str(given.get("description", "")))
+    announce(call.world, "creditnote_added", {"creditnote": dict(refund["creditnote"])})
+    announce(call.world, "payment_refunded", {"payment": dict(payment), "refund": dict(refund)})
+    return ok("The refund information has been saved.", status=201, refund=refund)
+
+
+def _note_on_invoices(world: World, payment: Record) -> None:
+    for part in payment["invoices"]:
+        bill = world.table("billing", "invoices").get(part["invoice_id"])
+        for row in bill["payments"] if bill else []:
+            if row["payment_id"] == payment["payment_id"]:
+                row["amount_refunded"] = payment["amount_refunded"]
+
+
+def _new_refund(world: World, payment: Record, amount: float, description: str) -> Record:
+    today = world.clock.today().isoformat()
+    number = f"CN-{len(world.table('billing', 'creditnotes')) + 1:05d}"
+    note = world.table("billing", "creditnotes").add(
+        {
+            "creditnote_id": world.ids.new("billing"),
+            "creditnote_number": number,
+            "customer_id": payment["customer_id"],
+            "date": today,
+            "amount": amount,
+            "refund_amount": amount,
+            "balance_amount": 0,
+        }
+    )
+    refund = world.table("billing", "refunds").add(
+        {
+            "refund_id": world.ids.new("billing"),
+            "date": today,
+            "amount": amount,
+            "description": description,
+            "reference_number": payment["reference_number"],
+            "refund_mode": "autotransaction",
+            "status": "success",
+            "customer_id": payment["customer_id"],
+            "email": payment["email"],
+            "creditnote": note,
+            "autotransaction": payment["autotransaction"],
+            "currency_code": payment["currency_code"],
+            "currency_symbol": "$",
+            "_payment_id": payment["payment_id"],
+        }
+    )
+    integration.mirror_refund(world, payment, refund)
+    return shown(refund)
+
+
+async def _retrieve_refund(call: Call) -> web.Response:
+    refund = call.world.table("billing", "refunds").get(call.path("refund_id"))
+    if refund is None:
+        raise not_found("Refund")
+    return ok(refund=shown(refund))

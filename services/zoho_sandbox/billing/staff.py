@@ -1,0 +1,84 @@
+"""What Zoho Billing does by itself, and what drivers arrange: `/_sandbox/billing/…`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from services.zoho_sandbox.billing import lifecycle
+from services.zoho_sandbox.billing.customers import add_card
+from services.zoho_sandbox.billing.events import announce
+from services.zoho_sandbox.server.admin import AdminHandler, AdminRoutes, NoSuchRecord
+from services.zoho_sandbox.server.tables import Record
+from services.zoho_sandbox.server.world import World
+
+Act = Callable[[World, Record, dict[str, Any]], None]
+
+
+def add_routes(routes: AdminRoutes, world: World) -> None:
+    one = "/billing/subscriptions/{id}"
+    routes.add("POST", f"{one}/renew", _happening(world, lambda w, s, _: lifecycle.renew(w, s)))
+    routes.add("POST", f"{one}/fail_payment", _happening(world, _fail_payment))
+    routes.add("POST", f"{one}/expire", _happening(world, lambda w, s, _: lifecycle.expire(w, s)))
+    routes.add("POST", f"{one}/cancel", _happening(world, _cancel))
+    routes.add("POST", "/billing/customers/{id}/add_card", _card_added(world))
+    routes.add("POST", "/billing/customers/{id}/decline_next", _next_declined(world))
+    routes.add("POST", "/billing/events", _any_event(world))
+
+
+def _record(world: World, table: str, record_id: str) -> Record:
+    found = world.table("billing", table).get(record_id)
+    if found is None:
+        raise NoSuchRecord(f"no such record in billing.{table}")
+    return found
+
+
+def _happening(world: World, act: Act) -> AdminHandler:
+    async def happen(request: web.Request, body: dict[str, Any]) -> Any:
+        found = _record(world, "subscriptions", request.match_info["id"])
+        act(world, found, body)
+        return lifecycle.with_customer(world, found)
+
+    return happen
+
+
+def _fail_payment(world: World, subscription: Record, body: dict[str, Any]) -> None:
+    lifecycle.fail_payment(world, subscription)
+
+
+def _cancel(world: World, subscription: Record, body: dict[str, Any]) -> None:
+    """`{at_term_end?: true, from_dunning?: true}`; now and by hand unless told otherwise."""
+    if body.get("from_dunning"):
+        lifecycle.end(world, subscription, "cancelled_from_dunning", "subscription_cancelled")
+    else:
+        lifecycle.cancel(world, subscription, at_term_end=bool(body.get("at_term_end")))
+
+
+def _card_added(world: World) -> AdminHandler:
+    async def add(request: web.Request, body: dict[str, Any]) -> Any:
+        owner = _record(world, "customers", request.match_info["id"])
+        return add_card(world, owner["customer_id"], str(body.get("last_four_digits", "1111")))
+
+    return add
+
+
+def _next_declined(world: World) -> AdminHandler:
+    """`{times?: 1}`: so many of the customer's next charges are declined."""
+
+    async def decline(request: web.Request, body: dict[str, Any]) -> Any:
+        owner = _record(world, "customers", request.match_info["id"])
+        owner["_declines"] = int(owner.get("_declines", 0)) + int(body.get("times", 1))
+        return {"declines": owner["_declines"]}
+
+    return decline
+
+
+def _any_event(world: World) -> AdminHandler:
+    """`{event_type, data}`: logged and sent as Billing would."""
+
+    async def announce_it(request: web.Request, body: dict[str, Any]) -> Any:
+        return announce(world, str(body["event_type"]), dict(body.get("data") or {}))
+
+    return announce_it

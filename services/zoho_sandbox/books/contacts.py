@@ -1,0 +1,158 @@
+"""Books' contacts. A contact's name is unique, its email is not (code 3062 is about the name).
+
+Source: oauth-billing-books §2.2, §4.3; https://www.zoho.com/books/api/v3/contacts/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from services.zoho_sandbox.books.lists import by_unique_field, listed
+from services.zoho_sandbox.finance.dialect import (
+    Rejected,
+    custom_fields,
+    invalid,
+    not_found,
+    ok,
+    page,
+    shown,
+)
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+
+_TAKEN = [
+    "contact_name",
+    "company_name",
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "mobile",
+    "notes",
+]
+_LISTED = [
+    "contact_id",
+    "contact_name",
+    "company_name",
+    "contact_type",
+    "status",
+    "currency_code",
+    "outstanding_receivable_amount",
+    "unused_credits_receivable_amount",
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "mobile",
+    "created_time",
+    "last_modified_time",
+]
+
+
+def add_routes(routes: Routes) -> None:
+    create, read = "ZohoBooks.contacts.CREATE", "ZohoBooks.contacts.READ"
+    update, one = "ZohoBooks.contacts.UPDATE", "/contacts/{contact_id}"
+    routes.add("POST", "/contacts", "create_contact", _create, scope=create)
+    routes.add("GET", "/contacts", "list_contacts", _list, scope=read)
+    routes.add(
+        "PUT", "/contacts", "update_contact_using_custom_field", _upsert, scope=(create, update)
+    )
+    routes.add("GET", one, "get_contact", _get, scope=read)
+    routes.add("PUT", one, "update_contact", _update, scope=update)
+    routes.add("POST", f"{one}/active", "mark_contact_active", _activate, scope=create)
+    routes.add("POST", f"{one}/inactive", "mark_contact_inactive", _deactivate, scope=create)
+
+
+async def _list(call: Call) -> web.Response:
+    exact = ("email", "phone", "contact_name", "company_name", "contact_type")
+    rows = listed(call, call.world.table("books", "contacts"), exact, dated=False)
+    if text := call.query("search_text").lower():
+        rows = [row for row in rows if text in f"{row['contact_name']} {row['email']}".lower()]
+    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
+    return page(call, "contacts", brief, filter_name="Status.All")
+
+
+async def _get(call: Call) -> web.Response:
+    return ok(contact=shown(_known(call)))
+
+
+async def _create(call: Call) -> web.Response:
+    record = _new(call, call.json())
+    return ok("The contact has been added.", status=201, contact=shown(_saved(call, record)))
+
+
+async def _upsert(call: Call) -> web.Response:
+    name, value, found = by_unique_field(call, call.world.table("books", "contacts"))
+    given = call.json()
+    if found is not None:
+        _apply(call, found, given)
+        return ok("Contact information has been saved.", contact=shown(_saved(call, found)))
+    fields = [*(given.get("custom_fields") or []), {"api_name": name, "value": value}]
+    record = _new(call, {**given, "custom_fields": fields})
+    return ok("The contact has been added.", status=201, contact=shown(_saved(call, record)))
+
+
+async def _update(call: Call) -> web.Response:
+    found = _known(call)
+    _apply(call, found, call.json())
+    return ok("Contact information has been saved.", contact=shown(_saved(call, found)))
+
+
+async def _activate(call: Call) -> web.Response:
+    return _mark(call, "active")
+
+
+async def _deactivate(call: Call) -> web.Response:
+    return _mark(call, "inactive")
+
+
+def _mark(call: Call, status: str) -> web.Response:
+    found = _known(call)
+    found["status"] = status
+    _saved(call, found)
+    return ok(f"The contact has been marked as {status}.")
+
+
+def _known(call: Call) -> Record:
+    found = call.world.table("books", "contacts").get(call.path("contact_id"))
+    if found is None:
+        raise not_found("Contact")
+    return found
+
+
+def _new(call: Call, given: dict[str, Any]) -> Record:
+    if not given.get("contact_name"):
+        raise invalid("contact_name")
+    record: Record = {
+        "contact_id": call.world.ids.new("books"),
+        **dict.fromkeys(_TAKEN, ""),
+        "contact_type": "customer",
+        "status": "active",
+        "currency_code": given.get("currency_code") or call.world.settings.currency,
+        "outstanding_receivable_amount": 0,
+        "unused_credits_receivable_amount": 0,
+        "custom_fields": custom_fields(given.get("custom_fields")),
+        "created_time": call.world.clock.finance_time(),
+    }
+    _apply(call, record, given)
+    return record
+
+
+def _apply(call: Call, record: Record, given: dict[str, Any]) -> None:
+    name = given.get("contact_name")
+    for other in call.world.table("books", "contacts"):
+        if other["contact_name"] == name and other["contact_id"] != record["contact_id"]:
+            raise Rejected(400, 3062, f"The customer {name!r} already exists. Specify another.")
+    record.update({field: given[field] for field in _TAKEN if field in given})
+    persons = given.get("contact_persons") or []
+    if persons:
+        record["contact_persons"] = persons  # nested lists are replaced whole
+        for field in ("first_name", "last_name", "email", "phone", "mobile"):
+            record[field] = persons[0].get(field, record[field])
+
+
+def _saved(call: Call, record: Record) -> Record:
+    record["last_modified_time"] = call.world.clock.finance_time()
+    return call.world.table("books", "contacts").save(record)

@@ -1,0 +1,95 @@
+"""Books' credit notes and their refunds.
+
+Source: oauth-billing-books §4.3, §4.4; https://www.zoho.com/books/api/v3/credit-notes/.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.zoho_sandbox.books.lists import listed
+from services.zoho_sandbox.finance.dialect import invalid, money, not_found, ok, page
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+
+
+def add_routes(routes: Routes) -> None:
+    create, read = "ZohoBooks.creditnotes.CREATE", "ZohoBooks.creditnotes.READ"
+    one = "/creditnotes/{creditnote_id}"
+    routes.add("POST", "/creditnotes", "create_credit_note", _create, scope=create)
+    routes.add("GET", "/creditnotes", "list_credit_notes", _list, scope=read)
+    routes.add("GET", "/creditnotes/refunds", "list_credit_note_refunds", _all_refunds, scope=read)
+    routes.add("GET", one, "get_credit_note", _get, scope=read)
+    routes.add("GET", f"{one}/refunds", "list_refunds_of_a_credit_note", _refunds, scope=read)
+    routes.add("POST", f"{one}/status/void", "mark_credit_note_void", _void, scope=create)
+
+
+async def _list(call: Call) -> web.Response:
+    exact = ("creditnote_number", "reference_number", "customer_id", "customer_name", "status")
+    rows = listed(call, call.world.table("books", "creditnotes"), exact)
+    return page(call, "creditnotes", rows, filter_name="Status.All")
+
+
+async def _get(call: Call) -> web.Response:
+    return ok(creditnote=_known(call))
+
+
+async def _create(call: Call) -> web.Response:
+    world, given = call.world, call.json()
+    contact = world.table("books", "contacts").get(str(given.get("customer_id")))
+    if contact is None:
+        raise invalid("customer_id")
+    total = sum(
+        money(line.get("rate")) * float(line.get("quantity", 1))
+        for line in given.get("line_items") or []
+    )
+    now = world.clock.finance_time()
+    table = world.table("books", "creditnotes")
+    record = table.add(
+        {
+            "creditnote_id": world.ids.new("books"),
+            "creditnote_number": f"CN-B{len(table) + 1:05d}",
+            "status": "open",
+            "reference_number": str(given.get("reference_number", "")),
+            "date": str(given.get("date") or world.clock.today().isoformat()),
+            "total": round(total, 2),
+            "balance": round(total, 2),
+            "customer_id": contact["contact_id"],
+            "customer_name": contact["contact_name"],
+            "currency_code": contact["currency_code"],
+            "exchange_rate": 1,
+            "created_time": now,
+            "last_modified_time": now,
+        }
+    )
+    return ok("The credit note has been created.", status=201, creditnote=record)
+
+
+async def _void(call: Call) -> web.Response:
+    found = _known(call)
+    found.update(status="void", balance=0)
+    call.world.table("books", "creditnotes").save(found)
+    return ok("The credit note has been marked as void.")
+
+
+async def _all_refunds(call: Call) -> web.Response:
+    """Knows no date filter: the whole list comes back."""
+    rows = call.world.table("books", "creditnote_refunds").searched()[::-1]
+    return page(call, "creditnote_refunds", rows, filter_name="Refunds.All")
+
+
+async def _refunds(call: Call) -> web.Response:
+    note = _known(call)
+    rows = [
+        row
+        for row in call.world.table("books", "creditnote_refunds").searched()
+        if row["creditnote_id"] == note["creditnote_id"]
+    ]
+    return page(call, "creditnote_refunds", rows, filter_name="Refunds.All")
+
+
+def _known(call: Call) -> Record:
+    found = call.world.table("books", "creditnotes").get(call.path("creditnote_id"))
+    if found is None:
+        raise not_found("Credit note")
+    return found

@@ -1,0 +1,52 @@
+"""What Books' lists have in common: date ranges, exact and text filters, upsert by a unique field.
+
+Filters a list does not know are ignored, and the whole list comes back. Source: §4.1, §4.3 of
+oauth-billing-books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.zoho_sandbox.finance.dialect import Rejected, custom_value, in_order, not_found
+from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.tables import Record, Table
+
+
+def listed(call: Call, table: Table, exact: Sequence[str], *, dated: bool = True) -> list[Record]:
+    """The table's rows, in the order asked for, that pass the filters named in `exact` and dates.
+
+    Dates are inclusive; `date_before` and `date_after` are not.
+    """
+    rows = in_order(call, table.searched())
+    for name in exact:
+        if wanted := call.query(name):
+            rows = [row for row in rows if str(row.get(name, "")).lower() == wanted.lower()]
+    if not dated:
+        return rows
+    first, last = call.query("date_start"), call.query("date_end")
+    before, after, on = call.query("date_before"), call.query("date_after"), call.query("date")
+    return [
+        row
+        for row in rows
+        if (not first or row["date"] >= first)
+        and (not last or row["date"] <= last)
+        and (not before or row["date"] < before)
+        and (not after or row["date"] > after)
+        and (not on or row["date"] == on)
+    ]
+
+
+def by_unique_field(call: Call, table: Table) -> tuple[str, str, Record | None]:
+    """The custom field, its value, and the record that carries it, as the PUT's headers ask.
+
+    Raises: Rejected: headers missing; or no such record, and `X-Upsert` is not true.
+    """
+    name = call.request.headers.get("X-Unique-Identifier-Key", "")
+    value = call.request.headers.get("X-Unique-Identifier-Value", "")
+    if not name.startswith("cf_") or not value:
+        raise Rejected(400, 2, "Invalid value passed for X-Unique-Identifier-Key")
+    found = next((row for row in table if str(custom_value(row, name)) == value), None)
+    if found is None and call.request.headers.get("X-Upsert", "").lower() != "true":
+        raise not_found("The record")
+    return name, value, found

@@ -1,0 +1,190 @@
+"""Books' customer payments and their refunds. The list's key is `customerpayments`.
+
+Source: oauth-billing-books §4.3; https://www.zoho.com/books/api/v3/customer-payments/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from services.zoho_sandbox.books.from_billing import reflect_invoice
+from services.zoho_sandbox.books.invoices import invoice
+from services.zoho_sandbox.books.lists import by_unique_field, listed
+from services.zoho_sandbox.finance.dialect import (
+    Rejected,
+    custom_fields,
+    invalid,
+    money,
+    not_found,
+    ok,
+    page,
+    shown,
+)
+from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.tables import Record
+
+_LISTED = [
+    "payment_id",
+    "payment_number",
+    "invoice_numbers",
+    "date",
+    "payment_mode",
+    "amount",
+    "bcy_amount",
+    "unused_amount",
+    "customer_id",
+    "customer_name",
+    "reference_number",
+    "description",
+    "currency_code",
+    "exchange_rate",
+    "created_time",
+    "last_modified_time",
+]
+
+
+def add_routes(routes: Routes) -> None:
+    create, read = "ZohoBooks.customerpayments.CREATE", "ZohoBooks.customerpayments.READ"
+    update, one = "ZohoBooks.customerpayments.UPDATE", "/customerpayments/{payment_id}"
+    routes.add("POST", "/customerpayments", "create_customer_payment", _create, scope=create)
+    routes.add("GET", "/customerpayments", "list_customer_payments", _list, scope=read)
+    routes.add(
+        "PUT",
+        "/customerpayments",
+        "update_customer_payment_using_custom_field",
+        _upsert,
+        scope=(create, update),
+    )
+    routes.add("GET", one, "get_customer_payment", _get, scope=read)
+    routes.add("GET", f"{one}/refunds", "list_customer_payment_refunds", _refunds, scope=read)
+    routes.add("POST", f"{one}/refunds", "create_customer_payment_refund", _refund, scope=create)
+
+
+async def _list(call: Call) -> web.Response:
+    exact = ("customer_id", "customer_name", "reference_number", "payment_mode", "amount")
+    rows = listed(call, call.world.table("books", "customerpayments"), exact)
+    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
+    return page(call, "customerpayments", brief, filter_name="PaymentType.All")
+
+
+async def _get(call: Call) -> web.Response:
+    return ok(payment=shown(_known(call)))
+
+
+async def _create(call: Call) -> web.Response:
+    return _created(call, call.json())
+
+
+async def _upsert(call: Call) -> web.Response:
+    name, value, found = by_unique_field(call, call.world.table("books", "customerpayments"))
+    given = call.json()
+    if found is not None:
+        found.update({k: given[k] for k in ("description", "reference_number") if k in given})
+        call.world.table("books", "customerpayments").save(found)
+        return ok("The payment details have been updated.", payment=shown(found))
+    fields = [*(given.get("custom_fields") or []), {"api_name": name, "value": value}]
+    return _created(call, {**given, "custom_fields": fields})
+
+
+def _created(call: Call, given: dict[str, Any]) -> web.Response:
+    world = call.world
+    contact = world.table("books", "contacts").get(str(given.get("customer_id")))
+    if contact is None:
+        raise invalid("customer_id")
+    amount = money(given.get("amount"))
+    if amount == 0 or not given.get("payment_mode") or not given.get("date"):
+        raise invalid("amount, payment_mode or date")
+    applied = [_apply(call, part) for part in given.get("invoices") or []]
+    spent = sum(part["amount_applied"] for part in applied)
+    now = world.clock.finance_time()
+    table = world.table("books", "customerpayments")
+    record = table.add(
+        {
+            "payment_id": world.ids.new("books"),
+            "payment_number": str(len(table) + 1),
+            "customer_id": contact["contact_id"],
+            "customer_name": contact["contact_name"],
+            "email": contact["email"],
+            "payment_mode": given["payment_mode"],
+            "amount": amount,
+            "bcy_amount": amount,
+            "amount_refunded": 0,
+            "unused_amount": round(amount - spent, 2),
+            "date": str(given["date"]),
+            "status": "success",
+            "reference_number": str(given.get("reference_number", "")),
+            "description": str(given.get("description", "")),
+            "invoices": applied,
+            "invoice_numbers": ", ".join(part["invoice_number"] for part in applied),
+            "currency_code": contact["currency_code"],
+            "exchange_rate": 1,
+            "custom_fields": custom_fields(given.get("custom_fields")),
+            "created_time": now,
+            "last_modified_time": now,
+        }
+    )
+    return ok("The payment has been created.", status=201, payment=shown(record))
+
+
+def _apply(call: Call, part: dict[str, Any]) -> Record:
+    bill, amount = invoice(call.world, part.get("invoice_id")), money(part.get("amount_applied"))
+    if amount > bill["balance"]:
+        raise Rejected(400, 1010, "The amount applied is more than the invoice's balance.")
+    bill["payment_made"] = round(bill["payment_made"] + amount, 2)
+    bill["balance"] = round(bill["balance"] - amount, 2)
+    bill["status"] = "paid" if bill["balance"] <= 0 else "partially_paid"
+    call.world.table("books", "invoices").save(bill)
+    reflect_invoice(call.world, bill)
+    return {
+        "invoice_id": bill["invoice_id"],
+        "invoice_number": bill["invoice_number"],
+        "date": bill["date"],
+        "invoice_amount": bill["total"],
+        "amount_applied": amount,
+        "balance_amount": bill["balance"],
+    }
+
+
+def _known(call: Call) -> Record:
+    found = call.world.table("books", "customerpayments").get(call.path("payment_id"))
+    if found is None:
+        raise not_found("Payment")
+    return found
+
+
+async def _refunds(call: Call) -> web.Response:
+    payment = _known(call)
+    rows = [
+        row
+        for row in call.world.table("books", "payment_refunds").searched()
+        if row["payment_id"] == payment["payment_id"]
+    ]
+    return page(call, "payment_refunds", rows, filter_name="Refunds.All")
+
+
+async def _refund(call: Call) -> web.Response:
+    """Only what was not applied to an invoice can be refunded here."""
+    payment, given = _known(call), call.json()
+    amount = money(given.get("amount"))
+    if amount == 0 or amount > payment["unused_amount"]:
+        raise Rejected(400, 1013, "The refund is more than the excess payment.")
+    payment["unused_amount"] = round(payment["unused_amount"] - amount, 2)
+    payment["amount_refunded"] = round(payment["amount_refunded"] + amount, 2)
+    call.world.table("books", "customerpayments").save(payment)
+    refund = call.world.table("books", "payment_refunds").add(
+        {
+            "payment_refund_id": call.world.ids.new("books"),
+            "payment_id": payment["payment_id"],
+            "date": str(given.get("date") or call.world.clock.today().isoformat()),
+            "refund_mode": str(given.get("refund_mode", "cash")),
+            "reference_number": str(given.get("reference_number", "")),
+            "payment_number": payment["payment_number"],
+            "customer_name": payment["customer_name"],
+            "amount_bcy": amount,
+            "amount_fcy": amount,
+        }
+    )
+    return ok("The refund information for this payment has been saved.", status=201,
+              payment_refunds=refund)  # fmt: skip

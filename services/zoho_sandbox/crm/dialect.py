@@ -1,0 +1,111 @@
+"""How Zoho CRM says no: flat `{code, details, message, status}`, rows under `data`.
+
+Credits and concurrency share one 429 without `Retry-After`; the credits left are told only once
+half of them are used. Source: Zoho CRM "status codes" and "API limits".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.world import World
+
+_STATUS_CODES = {
+    400: ("INVALID_REQUEST", "invalid request"),
+    401: ("INVALID_TOKEN", "invalid oauth token"),
+    403: ("NO_PERMISSION", "permission denied"),
+    404: ("INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one"),
+    405: ("INVALID_REQUEST_METHOD", "The http request method type is not a valid one"),
+    429: ("TOO_MANY_REQUESTS", "You have exceeded the allowed number of requests"),
+    500: ("INTERNAL_ERROR", "Internal Server Error"),
+}
+
+
+class CrmError(Exception):
+    """A request-level refusal, raised by handlers."""
+
+    def __init__(self, status: int, code: str, message: str, **details: Any) -> None:
+        super().__init__(code)
+        self.response = failure(status, code, message, **details)
+
+
+def failure(status: int, code: str, message: str, **details: Any) -> web.Response:
+    """The flat envelope of a request that failed as a whole."""
+    body = {"code": code, "details": details, "message": message, "status": "error"}
+    return answer(body, status)
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    """JSON as CRM writes it."""
+    return web.Response(
+        status=status, body=orjson.dumps(body), content_type="application/json", charset="utf-8"
+    )
+
+
+def row_answer(
+    rows: list[dict[str, Any]], *, version: float, done: int = 200, key: str = "data"
+) -> web.Response:
+    """All well: `done`. Some failed: 207. All failed: 400 (before v3: 202 with error rows)."""
+    failed = sum(row["status"] == "error" for row in rows)
+    if failed == 0:
+        status = done
+    elif failed < len(rows):
+        status = 207
+    else:
+        status = 400 if version >= 3 else 202
+    return answer({key: rows}, status)
+
+
+class CrmDialect:
+    """Errors and headers of CRM."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def error(self, status: int) -> web.Response:
+        code, message = _STATUS_CODES.get(status, ("INTERNAL_ERROR", "Internal Server Error"))
+        return failure(status, code, message)
+
+    def day_limit(self, call: Call) -> web.Response:
+        return self.error(429)
+
+    minute_limit = concurrency = day_limit
+
+    def invalid_token(self, call: Call) -> web.Response:
+        return self.error(401)
+
+    def scope_mismatch(self, call: Call) -> web.Response:
+        message = "invalid oauth scope to access this URL"
+        return failure(401, "OAUTH_SCOPE_MISMATCH", message)
+
+    def wrong_organization(self, call: Call) -> web.Response:
+        return self.error(403)
+
+    def user_disabled(self, call: Call) -> web.Response:
+        return failure(401, "AUTHENTICATION_FAILURE", "Authentication failed")
+
+    def ok_with_error(self, call: Call) -> web.Response:
+        row = {"code": "INTERNAL_ERROR", "details": {}, "message": "error", "status": "error"}
+        return answer({"data": [row]})
+
+    def unknown_url(self, call: Call) -> web.Response:
+        return self.error(404)
+
+    def wrong_method(self, call: Call) -> web.Response:
+        return self.error(405)
+
+    def bad_json(self, call: Call) -> web.Response:
+        return failure(400, "INVALID_DATA", "body is not in the expected format")
+
+    def check_organization(self, call: Call) -> web.Response | None:
+        return None  # the token fixes it
+
+    def decorate(self, call: Call, response: web.StreamResponse) -> None:
+        meter = self._world.limits["crm"]
+        remaining, limit = meter.day_remaining(), meter.limit.day
+        if remaining is not None and limit is not None and remaining <= limit / 2:
+            response.headers["X-API-CREDITS-REMAINING"] = str(remaining)

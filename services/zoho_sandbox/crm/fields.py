@@ -1,0 +1,117 @@
+"""What a contact's fields may hold, and the row errors Zoho answers when they hold something else.
+
+Lengths, phone and e-mail pattern: Zoho CRM "insert records" and field pages (crm-desk §1.5).
+Unknown field names are ignored without a word, as Zoho does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from services.zoho_sandbox.crm.tag_rules import tag_error
+
+Row = dict[str, Any]
+
+# Groups of letters and digits split by one space, dot or dash; parentheses around a group.
+_PHONE = re.compile(
+    r"\+?(?:[A-Za-z0-9]|\([A-Za-z0-9]+\))(?:[ .\-]?(?:[A-Za-z0-9]|\([A-Za-z0-9]+\)))*"
+)
+_EMAIL = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9_+\-.'&~]*@(?=.{4,256}$)(?:[A-Za-z0-9](?:[-_]*[A-Za-z0-9])*\.)+[A-Za-z]{2,22}"
+)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the module as `GET /settings/fields` tells it."""
+
+    api_name: str
+    data_type: str
+    length: int
+    mandatory: bool = False
+    unique: bool = False
+    custom: bool = False
+
+    def error(self, value: Any, path: str) -> Row | None:
+        """The row error for `value`, or None. `null` is always allowed here: it blanks a field."""
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            return invalid(self.api_name, path, expected_data_type=_json_type(self.data_type))
+        if len(value) > self.length:
+            return invalid(self.api_name, path, maximum_length=self.length)
+        pattern = {"phone": _PHONE, "email": _EMAIL}.get(self.data_type)
+        if pattern and value and not pattern.fullmatch(value):
+            return invalid(self.api_name, path, expected_data_type=self.data_type)
+        return None
+
+
+def contact_fields(user_field: str, tier_field: str) -> dict[str, Field]:
+    """The Contacts module: standard fields, our unique field and our tier field."""
+    fields = [
+        Field("First_Name", "text", 40),
+        Field("Last_Name", "text", 80, mandatory=True),
+        Field("Email", "email", 100),
+        Field("Secondary_Email", "email", 100),
+        Field("Phone", "phone", 30),
+        Field("Mobile", "phone", 30),
+        Field("Title", "text", 100),
+        Field("Department", "text", 50),
+        Field("Lead_Source", "picklist", 120),
+        Field("Mailing_Street", "text", 250),
+        Field("Mailing_City", "text", 100),
+        Field("Mailing_Country", "text", 100),
+        Field("Description", "textarea", 32000),
+        Field(user_field, "text", 255, unique=True, custom=True),
+        Field(tier_field, "text", 255, custom=True),
+    ]
+    return {field.api_name: field for field in fields}
+
+
+def row_errors(row: Row, fields: dict[str, Field], index: int, *, creating: bool) -> Iterator[Row]:
+    """Every error of one row, in the order of Zoho's checks: mandatory first, then each value."""
+    for field in fields.values():
+        blank = row.get(field.api_name) in (None, "")
+        if field.mandatory and blank and (creating or field.api_name in row):
+            yield {
+                "code": "MANDATORY_NOT_FOUND",
+                "details": {
+                    "api_name": field.api_name,
+                    "json_path": f"$.data[{index}].{field.api_name}",
+                },
+                "message": "required field not found",
+                "status": "error",
+            }
+    for name, value in row.items():
+        path = f"$.data[{index}].{name}"
+        error = fields[name].error(value, path) if name in fields else None
+        error = error or (tag_error(value, path) if name == "Tag" else None)
+        if error:
+            yield error
+
+
+def invalid(api_name: str, json_path: str, **details: Any) -> Row:
+    """An INVALID_DATA row: wrong type, too long, or off the pattern."""
+    return {
+        "code": "INVALID_DATA",
+        "details": {**details, "api_name": api_name, "json_path": json_path},
+        "message": "invalid data",
+        "status": "error",
+    }
+
+
+def invalid_id(index: int) -> Row:
+    """The row for an id that is unknown, deleted, or merged away."""
+    return {
+        "code": "INVALID_DATA",
+        "details": {"api_name": "id", "json_path": f"$.data[{index}].id"},
+        "message": "the id given seems to be invalid",
+        "status": "error",
+    }
+
+
+def _json_type(data_type: str) -> str:
+    return data_type if data_type in ("email", "phone") else "string"

@@ -1,0 +1,142 @@
+"""Tag calls: v2 takes query parameters, later versions a JSON body; neither takes the other's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from services.zoho_sandbox.crm.dialect import CrmError, answer, row_answer
+from services.zoho_sandbox.crm.fields import Row, invalid_id
+from services.zoho_sandbox.crm.organization import CrmOrg
+from services.zoho_sandbox.crm.record_endpoints import version_of
+from services.zoho_sandbox.crm.records import API_USER
+from services.zoho_sandbox.crm.tag_rules import name_error
+from services.zoho_sandbox.server.routes import Call
+
+MAX_IDS = 500
+
+
+class TagCalls:
+    """Handlers of `actions/add_tags`, `actions/remove_tags` and `settings/tags`."""
+
+    def __init__(self, crm: CrmOrg) -> None:
+        self._crm = crm
+
+    async def add(self, call: Call) -> web.StreamResponse:
+        given, over_write = _given(call), _over_write(call)
+        return self._each(call, lambda record: self._add(record, given, over_write=over_write))
+
+    async def remove(self, call: Call) -> web.StreamResponse:
+        given = _given(call)
+        return self._each(call, lambda record: self._remove(record, given))
+
+    async def list_tags(self, call: Call) -> web.StreamResponse:
+        _module(call)
+        tags = [{**tag, "modified_time": None} for tag in self._crm.tags.table]
+        return answer({"tags": tags, "info": {"count": len(tags), "allowed_count": 100}})
+
+    async def create(self, call: Call) -> web.StreamResponse:
+        _module(call)
+        rows = [self._create(tag, index) for index, tag in enumerate(call.json().get("tags") or [])]
+        return row_answer(rows, version=version_of(call), done=201, key="tags")
+
+    def _each(self, call: Call, act: Any) -> web.Response:
+        """Do it to every record named; the counts stand beside the rows, as strings."""
+        rows: list[Row] = []
+        for index, zoho_id in enumerate(_record_ids(call)):
+            record = self._crm.contacts.get(zoho_id)
+            outcome = invalid_id(index) if record is None else act(record)
+            rows.append(outcome if isinstance(outcome, dict) else _tagged(call, zoho_id, outcome))
+        response = row_answer(rows, version=version_of(call))
+        done = sum(row["status"] == "success" for row in rows)
+        body = {"data": rows, "success_count": str(done), "locked_count": "0"}
+        return answer(body, response.status)
+
+    def _add(self, record: Row, given: list[Row], *, over_write: bool) -> list[Row] | Row:
+        tags = self._crm.tags.add(record, given, over_write=over_write)
+        if isinstance(tags, list):
+            self._crm.contacts.edit(record, {"Tag": tags}, actor=API_USER)
+        return tags
+
+    def _remove(self, record: Row, given: list[Row]) -> list[Row]:
+        tags = self._crm.tags.without(record, given)
+        self._crm.contacts.edit(record, {"Tag": tags}, actor=API_USER)
+        return tags
+
+    def _create(self, tag: Row, index: int) -> Row:
+        error = name_error(tag.get("name"), f"$.tags[{index}].name") or self._crm.tags.room_error(
+            [tag]
+        )
+        if error:
+            return error
+        details = {"id": self._crm.tags.create(str(tag["name"]))["id"]}
+        message = "tags created successfully"
+        return {"code": "SUCCESS", "details": details, "message": message, "status": "success"}
+
+
+def tag_credits(call: Call) -> int:
+    """1 credit for 50 records."""
+    return max(1, -(-len(_record_ids(call)) // 50))
+
+
+def _given(call: Call) -> list[Row]:
+    if version_of(call) < 3:
+        names = [name.strip() for name in call.query("tag_names").split(",") if name.strip()]
+        if not names:
+            message = "One of the expected parameter is missing"
+            raise CrmError(400, "REQUIRED_PARAM_MISSING", message, param_name="tag_names")
+        return [{"name": name} for name in names]
+    tags = call.json().get("tags") if call.body else None
+    if not isinstance(tags, list) or not tags:
+        path = "$.tags"
+        raise CrmError(
+            400, "MANDATORY_NOT_FOUND", "required field not found", api_name="tags", json_path=path
+        )
+    for index, tag in enumerate(tags):
+        if not isinstance(tag, dict):
+            path = f"$.tags[{index}]"
+            raise CrmError(
+                400,
+                "INVALID_DATA",
+                "invalid data",
+                api_name="tags",
+                json_path=path,
+                expected_data_type="jsonobject",
+            )
+    return tags
+
+
+def _over_write(call: Call) -> bool:
+    if version_of(call) < 3:
+        return call.query("over_write") == "true"
+    return bool(call.json().get("over_write"))
+
+
+def _record_ids(call: Call) -> list[str]:
+    if "id" in call.request.match_info:
+        return [call.path("id")]
+    if version_of(call) < 3:
+        ids: Any = [part for part in call.query("ids").split(",") if part]
+    else:
+        ids = call.json().get("ids") if call.body else None
+    if not isinstance(ids, list) or not ids:
+        raise CrmError(400, "MANDATORY_NOT_FOUND", "required field not found", api_name="ids")
+    if len(ids) > MAX_IDS:
+        raise CrmError(400, "LIMIT_EXCEEDED", "at most 500 records", api_name="ids", limit=MAX_IDS)
+    return [str(zoho_id) for zoho_id in ids]
+
+
+def _tagged(call: Call, zoho_id: str, tags: list[Row]) -> Row:
+    told: list[Any] = [tag["name"] for tag in tags] if version_of(call) < 3 else tags
+    return {
+        "code": "SUCCESS",
+        "details": {"id": zoho_id, "tags": told},
+        "message": "tags updated successfully",
+        "status": "success",
+    }
+
+
+def _module(call: Call) -> None:
+    if call.query("module") != "Contacts":
+        raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")

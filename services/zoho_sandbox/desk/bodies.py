@@ -1,0 +1,151 @@
+"""What request bodies of Zoho Desk may hold: lengths, patterns, and no key that is not known.
+
+Sources: Zoho's OpenAPI for Desk (`Ticket.json`, `Contact.json`, `TicketComment.json`); the e-mail
+rules are those of June 2021: no doubled dots, no dot before `@`, no `_` in the domain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.zoho_sandbox.desk.errors import DeskError, invalid_data, unprocessable
+
+Body = dict[str, Any]
+
+_EMAIL = re.compile(
+    r"[a-zA-Z0-9_][a-zA-Z0-9_+\-.'&~]*@(?=.{4,256}$)(?:[a-zA-Z0-9](?:-*[a-zA-Z0-9])*\.)+[a-zA-Z]{2,22}"
+)
+_ID = re.compile(r"[0-9]+")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?Z")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string of at most `length` characters, optionally of a kind or out of a list."""
+
+    length: int = 100
+    kind: str = ""
+    values: tuple[str, ...] = ()
+
+    def accepts(self, value: Any) -> bool:
+        if self.kind == "id":
+            return _ID.fullmatch(str(value)) is not None
+        if self.kind == "object":
+            return isinstance(value, dict)
+        if self.kind == "boolean":
+            return isinstance(value, bool)
+        if self.kind == "ids":
+            return isinstance(value, list) and all(_ID.fullmatch(str(item)) for item in value)
+        if self.kind == "list":
+            return isinstance(value, list)
+        if not isinstance(value, str) or len(value) > self.length:
+            return False
+        if self.kind == "email":
+            return is_email(value)
+        if self.kind == "time":
+            return _TIME.fullmatch(value) is not None
+        return not self.values or value in self.values
+
+
+ID, OBJECT, BOOLEAN, IDS = (Text(kind=kind) for kind in ("id", "object", "boolean", "ids"))
+PRIORITIES = ("Low", "Medium", "High")
+STATUS_TYPES = {"Open": "Open", "On Hold": "On Hold", "Escalated": "Open", "Closed": "Closed"}
+
+TICKET: dict[str, Text] = {
+    "subject": Text(1000),
+    "departmentId": ID,
+    "contactId": ID,
+    "contact": OBJECT,
+    "description": Text(65535),
+    "email": Text(150, "email"),
+    "phone": Text(120),
+    "priority": Text(values=PRIORITIES),
+    "status": Text(values=tuple(STATUS_TYPES)),
+    "channel": Text(100),
+    "language": Text(100),
+    "classification": Text(100),
+    "category": Text(100),
+    "subCategory": Text(100),
+    "assigneeId": ID,
+    "teamId": ID,
+    "productId": ID,
+    "dueDate": Text(100, "time"),
+    "entitySkills": IDS,
+    "cf": OBJECT,
+    "customFields": OBJECT,
+}
+TICKET_CHANGE = {key: rule for key, rule in TICKET.items() if key != "contact"} | {
+    "resolution": Text(65535)
+}
+INLINE_CONTACT = {"lastName": Text(200), "email": Text(255, "email")}
+CONTACT: dict[str, Text] = {
+    "lastName": Text(200),
+    "firstName": Text(40),
+    "email": Text(255, "email"),
+    "secondaryEmail": Text(255, "email"),
+    "phone": Text(50),
+    "mobile": Text(50),
+    "description": Text(65535),
+    "title": Text(100),
+    "type": Text(100),
+    "street": Text(250),
+    "city": Text(30),
+    "state": Text(30),
+    "country": Text(30),
+    "zip": Text(30),
+    "twitter": Text(100),
+    "facebook": Text(100),
+    "accountId": ID,
+    "ownerId": ID,
+    "cf": OBJECT,
+    "customFields": OBJECT,
+}
+COMMENT: dict[str, Text] = {
+    "content": Text(32000),
+    "isPublic": BOOLEAN,
+    "contentType": Text(values=("plainText", "html")),
+    "attachmentIds": IDS,
+}
+
+
+def check(
+    body: Any, rules: Mapping[str, Text], *, required: tuple[str, ...] = (), at: str = ""
+) -> Body:
+    """The body, when it keeps the rules. Raises DeskError 422, or 400 for an empty one."""
+    if not isinstance(body, dict) or not body:
+        raise DeskError(400, "EMPTY_PAYLOAD", "The request body is empty.")
+    for key in body:
+        if key not in rules:
+            raise unprocessable(f"Extra parameter '{key}' is found in the request body.")
+    missing = [(at + key, "missing") for key in required if body.get(key) in (None, "")]
+    bad = [
+        (at + key, "invalid")
+        for key, value in body.items()
+        if value is not None and not rules[key].accepts(value)
+    ]
+    if missing or bad:
+        raise invalid_data(*missing, *bad)
+    return body
+
+
+def check_custom_fields(cf: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Custom fields by their API name; unknown ones are refused."""
+    bad = [(f"cf/{name}", "invalid") for name in cf if name not in known]
+    bad += [
+        (f"cf/{name}", "invalid")
+        for name, value in cf.items()
+        if value is not None and (not isinstance(value, str) or len(value) > 255)
+    ]
+    if bad:
+        raise invalid_data(*bad)
+
+
+def is_email(value: str) -> bool:
+    """Whether Desk takes the address."""
+    local = value.partition("@")[0]
+    if ".." in value or local.endswith("."):
+        return False
+    return _EMAIL.fullmatch(value) is not None

@@ -1,0 +1,135 @@
+"""What is said on a ticket: comments (private unless `isPublic`), and threads of mail."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from typing import Any
+
+from services.zoho_sandbox.desk.bodies import COMMENT, check
+from services.zoho_sandbox.desk.contacts import Happened
+from services.zoho_sandbox.desk.errors import invalid_data, not_found
+from services.zoho_sandbox.desk.history import History
+from services.zoho_sandbox.server.tables import Record, Table
+
+_COMMENTER = ("id", "firstName", "lastName", "name", "email", "photoURL", "roleName", "type")
+
+
+class Conversations:
+    """Comments and threads over the sandbox's tables; each row knows its ticket by `ticketId`."""
+
+    def __init__(
+        self,
+        comments: Table,
+        threads: Table,
+        tickets: Table,
+        history: History,
+        *,
+        time: Callable[[], str],
+        happened: Happened,
+    ) -> None:
+        self.comments = comments
+        self.threads = threads
+        self._tickets = tickets
+        self._history = history
+        self._time = time
+        self._happened = happened
+
+    def comment(self, ticket: Record, body: Any, *, actor: Record) -> Record:
+        """Not repeatable: twice is two comments. Without `isPublic` it is private."""
+        fields = check(body, COMMENT, required=("content",))
+        content_type = fields.get("contentType") or "html"
+        row = self.comments.add(
+            {
+                "ticketId": ticket["id"],
+                "content": fields["content"],
+                "plainText": _plain(fields["content"])
+                if content_type == "html"
+                else fields["content"],
+                "contentType": content_type,
+                "isPublic": bool(fields.get("isPublic")),
+                "commentedTime": self._time(),
+                "modifiedTime": None,
+                "attachments": [],
+                "commenterId": actor["id"],
+                "commenter": {key: actor.get(key) for key in _COMMENTER},
+                "encodedContent": None,
+                "impersonatedUser": None,
+            }
+        )
+        self._count(ticket, "commentCount", self.comments)
+        self._history.add(ticket, "CommentAdded", actor, [])
+        self._happened("Ticket_Comment_Add", row, None)
+        return row
+
+    def reply(self, ticket: Record, content: str, *, author: Record, direction: str) -> Record:
+        """A mail of the customer's (`in`) or an agent's (`out`)."""
+        row = self.threads.add(
+            {
+                "ticketId": ticket["id"],
+                "channel": "EMAIL",
+                "direction": direction,
+                "status": "SUCCESS",
+                "summary": content[:100],
+                "content": content,
+                "contentType": "text/html",
+                "createdTime": self._time(),
+                "visibility": "public",
+                "canReply": True,
+                "hasAttach": False,
+                "attachmentCount": "0",
+                "author": {key: author.get(key) for key in ("name", "email", "type")},
+                "fromEmailAddress": author.get("email"),
+            }
+        )
+        self._count(ticket, "threadCount", self.threads)
+        self._history.add(ticket, "ThreadAdded", author, [])
+        self._happened("Ticket_Thread_Add", summary(row), None)
+        return row
+
+    def comments_of(self, ticket_id: str) -> list[Record]:
+        """Oldest first."""
+        return [row for row in self.comments if row["ticketId"] == ticket_id]
+
+    def threads_of(self, ticket_id: str) -> list[Record]:
+        """Newest first."""
+        return [row for row in self.threads if row["ticketId"] == ticket_id][::-1]
+
+    def get_comment(self, ticket_id: str, comment_id: str) -> Record:
+        """Raises DeskError 404."""
+        row = self.comments.get(comment_id)
+        if row is None or row["ticketId"] != ticket_id:
+            raise not_found()
+        return row
+
+    def change_comment(self, ticket_id: str, comment_id: str, body: Any) -> Record:
+        """The text may change, `isPublic` may not."""
+        row = self.get_comment(ticket_id, comment_id)
+        fields = check(body, COMMENT)
+        if fields.get("isPublic") not in (None, row["isPublic"]):
+            raise invalid_data(("isPublic", "invalid"))
+        row.update(content=fields.get("content") or row["content"], modifiedTime=self._time())
+        row["plainText"] = _plain(row["content"])
+        return self.comments.save(row)
+
+    def _count(self, ticket: Record, field: str, table: Table) -> None:
+        mine = sum(row["ticketId"] == ticket["id"] for row in table)
+        ticket[field] = str(mine)
+        ticket["modifiedTime"] = self._time()
+        self._tickets.save(ticket)
+
+
+def as_answered(comment: Record) -> Record:
+    """A comment as the calls that write one answer it."""
+    return {key: value for key, value in comment.items() if key not in ("ticketId", "plainText")}
+
+
+def summary(thread: Record) -> Record:
+    """A thread as lists and webhooks show it: without its text."""
+    return {key: value for key, value in thread.items() if key != "content"}
+
+
+def _plain(content: str) -> str:
+    text = re.sub(r"<br\s*/?>|</(?:div|p)>", "\n", content)
+    return html.unescape(re.sub(r"<[^>]+>", "", text)).strip()

@@ -1,0 +1,88 @@
+"""Carrying out a fault on one request: before Zoho does what was asked, or after."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from aiohttp import web
+
+from services.zoho_sandbox.server.calls import Call, Dialect
+from services.zoho_sandbox.server.faults import Fault
+
+_DEFAULT_SLOW_S = 2.0
+
+
+def refusal_of(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
+    """What a request that is turned away at the door gets."""
+    match fault.kind:
+        case "reset_before":
+            return _cut(call)
+        case "html":
+            return html_page()
+        case "answer" if said := fault.answer:
+            return web.Response(
+                status=said.status,
+                body=said.body,
+                content_type=said.content_type,
+                headers=said.headers,
+            )
+        case kind if kind.startswith("status:"):
+            return dialect.error(fault.status)
+        case kind:
+            answer: web.Response = getattr(dialect, kind)(call)
+            return answer
+
+
+async def delay(call: Call, fault: Fault) -> web.Response | None:
+    """Keep the request waiting before it is done; an answer only when it is never to be done."""
+    if fault.kind == "slow":
+        await asyncio.sleep(_DEFAULT_SLOW_S if fault.delay_s is None else fault.delay_s)
+        return None
+    await _hold(call, fault, "before")
+    return _cut(call) if fault.kind == "hold_reset" else None
+
+
+async def spoil(call: Call, fault: Fault, response: web.StreamResponse) -> web.StreamResponse:
+    """Zoho has done it; its answer is lost, late, or a web page."""
+    if fault.kind in ("timeout_after", "hold_after"):
+        await _hold(call, fault, "after")
+    if fault.kind in ("timeout_after", "reset_after"):
+        return _cut(call)
+    return html_page() if fault.kind == "html_after" else response
+
+
+async def _hold(call: Call, fault: Fault, moment: str) -> None:
+    """Until the faults are cleared, or `delay_s` is over."""
+    call.entry.held = moment
+    call.world.requests.notify()
+    try:
+        await asyncio.wait_for(fault.released.wait(), fault.delay_s)
+    except TimeoutError:
+        pass
+    finally:
+        call.entry.held = None
+        call.world.requests.notify()
+
+
+def html_page(status: int = 200) -> web.Response:
+    """What Zoho's edge answers when it does not get as far as the product."""
+    page = (
+        "<!DOCTYPE html><html><head><title>Zoho</title></head>"
+        "<body><h1>We are sorry</h1><p>Something went wrong. Please try again.</p></body></html>"
+    )
+    return web.Response(status=status, text=page, content_type="text/html")
+
+
+def _cut(call: Call) -> web.Response:
+    """Reset the connection: the client sees no answer at all."""
+    call.entry.status = 0
+    transport = call.request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # Without lingering the kernel sends RST instead of FIN.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response(status=500)

@@ -1,0 +1,165 @@
+"""Everything the sandbox holds: records by product, clock, faults, limits, lags, requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from services.zoho_sandbox.server.clock import Clock
+from services.zoho_sandbox.server.faults import Faults
+from services.zoho_sandbox.server.limits import Limits
+from services.zoho_sandbox.server.request_log import RequestLog
+from services.zoho_sandbox.server.tables import Ids, Record, Table
+from services.zoho_sandbox.server.webhook_delivery import Webhooks
+from services.zoho_sandbox.settings import SandboxSettings
+
+PRODUCTS = ("accounts", "billing", "books", "crm", "desk")
+_SAVE_AFTER_S = 0.5
+# `integration`: until Books has what happened in Billing.
+_LAGS_S = {**dict.fromkeys(PRODUCTS, 0.0), "integration": 0.3}
+
+Seed = Callable[["World"], None]
+
+
+class World:
+    """One Zoho account. Product modules define their tables and what they start with."""
+
+    def __init__(self, settings: SandboxSettings, log: RequestLog | None = None) -> None:
+        self.settings = settings
+        self.clock = Clock(settings.time_zone)
+        self.ids = Ids()
+        self.faults = Faults()
+        self.limits = Limits(self.clock.monotonic, self.clock.seconds_to_midnight)
+        self.lag_s = dict(_LAGS_S)
+        self.requests = log or RequestLog()
+        self.webhooks = Webhooks(self.ids, self.clock)
+        self.webhooks.aim(settings.targets)
+        self._tables: dict[str, dict[str, Table]] = {product: {} for product in PRODUCTS}
+        self._seeds: list[Seed] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._changed = asyncio.Event()
+
+    def define(self, product: str, name: str, *, key: str) -> Table:
+        """A table of the product, listed in the state as `product.name`; `key` is its id field."""
+        table = Table(
+            key,
+            new_id=lambda: self.ids.new(product),
+            lag_s=lambda: self.lag_s[product],
+            now=self.clock.monotonic,
+            changed=self.note_change,
+        )
+        self._tables[product][name] = table
+        return table
+
+    def table(self, product: str, name: str) -> Table:
+        return self._tables[product][name]
+
+    def start_with(self, seed: Seed) -> None:
+        """Run `seed` now and after every reset: the records an empty sandbox has."""
+        self._seeds.append(seed)
+        seed(self)
+
+    def note_change(self) -> None:
+        """Something worth keeping changed."""
+        self._changed.set()
+
+    def later(self, delay_s: float, act: Callable[[], object]) -> None:
+        """Do something of Zoho's own accord, as an integration does; a reset calls it off."""
+        if delay_s <= 0:
+            act()
+            return
+        handle: asyncio.TimerHandle
+
+        def run() -> None:
+            self._timers.discard(handle)
+            act()
+
+        handle = asyncio.get_running_loop().call_later(delay_s, run)
+        self._timers.add(handle)
+
+    def state(self) -> dict[str, Any]:
+        """All records by product and table, and the ids of the requests that are held."""
+        records: dict[str, Any] = {
+            product: {name: list(table) for name, table in tables.items()}
+            for product, tables in self._tables.items()
+        }
+        records["held"] = [entry.id for entry in self.requests.held()]
+        return records
+
+    def load(self, state: dict[str, Any]) -> int:
+        """Put records in, in the shape of `state`; those with a known id are replaced.
+
+        Raises: KeyError: no such product or table.
+        """
+        loaded = 0
+        for product, tables in state.items():
+            if product not in self._tables:
+                if product == "held":
+                    continue
+                raise KeyError(product)
+            for name, rows in tables.items():
+                self._tables[product][name].load(rows)
+                loaded += len(rows)
+        return loaded
+
+    def reset(self) -> None:
+        """Empty again: records, faults, limits, lags, targets, log."""
+        for handle in self._timers:
+            handle.cancel()
+        self._timers.clear()
+        self.faults.clear()
+        self.limits.reset()
+        self.lag_s = dict(_LAGS_S)
+        self.requests.clear()
+        self.webhooks.reset()
+        self.webhooks.aim(self.settings.targets)
+        for tables in self._tables.values():
+            for table in tables.values():
+                table.clear()
+        for seed in self._seeds:
+            seed(self)
+
+    def restore(self, path: Path) -> None:
+        """What a former run left in its state file, if it left one."""
+        if not path.exists():
+            return
+        kept = orjson.loads(path.read_bytes())
+        self.webhooks.aim(kept.pop("targets", {}))
+        self.load(kept)
+
+    async def keep(self, path: Path) -> None:
+        """Write the state file whenever something changed, until cancelled, and then once more."""
+        writing: asyncio.Future[None] | None = None
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                writing = asyncio.ensure_future(asyncio.to_thread(_write, path, self._kept()))
+                await asyncio.shield(writing)
+                await asyncio.sleep(_SAVE_AFTER_S)
+        finally:
+            if writing is not None:
+                # A thread cannot be cancelled: it would write into the same file, or win with
+                # an older state.
+                await asyncio.wait([writing])
+            _write(path, self._kept())
+
+    def _kept(self) -> bytes:
+        return orjson.dumps({**self.state(), "targets": self.webhooks.targets_as_json()})
+
+
+def _write(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(path.suffix + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)  # a kill in between leaves the old state whole
+
+
+__all__ = ["PRODUCTS", "Record", "Table", "World"]

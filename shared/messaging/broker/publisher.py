@@ -1,0 +1,122 @@
+"""Publishes with confirms: as many in flight together as there are callers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiormq.channel import Channel
+from aiormq.exceptions import DeliveryError, PublishError
+
+from shared.errors import Unavailable
+from shared.messaging.broker.connection import BROKER_ERRORS, Link, is_cancelled
+from shared.messaging.broker.frames import FrameWriter, publish_frames
+from shared.messaging.messages.outgoing_message import Letter
+
+
+class Unroutable(Unavailable):
+    """A mandatory message that no queue takes: the topology is not there (yet)."""
+
+    code = "unroutable"
+
+
+class Publisher:
+    """One channel with confirms on its own connection: a blocked publisher must not stop acks."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._opening = asyncio.Lock()
+        self._outlet: _Outlet | None = None
+        self._in_flight: dict[str, asyncio.Event] = {}
+
+    @property
+    def is_up(self) -> bool:
+        return self._link.is_up
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    async def wait_up(self) -> None:
+        await self._link.wait_up()
+
+    async def publish(self, letter: Letter) -> None:
+        """Return once the broker has it safely.
+
+        Raises:
+            Unroutable: it is mandatory and no queue takes it.
+            Unavailable: not confirmed; it may have been published all the same.
+        """
+        # The client tells returned messages apart by message id: two with the same one must not
+        # be in flight together, or one could pass for the other.
+        while (other := self._in_flight.get(letter.message_id)) is not None:
+            await other.wait()
+        done = self._in_flight[letter.message_id] = asyncio.Event()
+        try:
+            await self._publish(letter)
+        finally:
+            del self._in_flight[letter.message_id]
+            done.set()
+
+    async def _publish(self, letter: Letter) -> None:
+        if not self._link.is_up:
+            raise Unavailable("the broker is not connected", code="broker_unavailable")
+        try:
+            outlet = self._outlet
+            if outlet is None or outlet.is_closed:
+                outlet = await self._open()
+            await outlet.publish(letter)
+        except PublishError as error:
+            raise Unroutable("no queue takes it") from error
+        except DeliveryError as error:
+            raise Unavailable("the broker refused it", code="broker_refused") from error
+        except BROKER_ERRORS as error:
+            raise Unavailable("not confirmed", code="broker_unavailable") from error
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            raise Unavailable("not confirmed", code="broker_unavailable") from error
+
+    async def _open(self) -> _Outlet:
+        async with self._opening:
+            if self._outlet is None or self._outlet.is_closed:
+                self._outlet = _Outlet(await self._link.channel(confirms=True))
+        return self._outlet
+
+
+class _Outlet:
+    """A channel with confirms; all its publishes go through here, so that tags are counted once."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._writer = FrameWriter(channel)
+        self._unconfirmed: set[asyncio.Future[Any]] = set()
+        channel.closing.add_done_callback(self._closed)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._channel.is_closed
+
+    async def publish(self, letter: Letter) -> None:
+        channel = self._channel
+        if channel.is_closed:
+            raise ConnectionError("the channel was closed")
+        # First, because it may refuse the letter: a tag is taken only by what is written.
+        frames = publish_frames(channel.number, letter, channel.max_content_size)
+        channel.delivery_tag += 1
+        confirmed = channel.confirmations[channel.delivery_tag] = channel.loop.create_future()
+        self._unconfirmed.add(confirmed)
+        if letter.mandatory:
+            channel.message_id_delivery_tag[letter.message_id] = channel.delivery_tag
+        self._writer.write(frames)
+        try:
+            await confirmed
+        finally:
+            self._unconfirmed.discard(confirmed)
+            if letter.mandatory:
+                channel.message_id_delivery_tag.pop(letter.message_id, None)
+
+    def _closed(self, _: object) -> None:
+        for confirmed in self._unconfirmed:
+            if not confirmed.done():
+                confirmed.set_exception(ConnectionError("the channel was closed"))

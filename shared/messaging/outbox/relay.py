@@ -1,0 +1,68 @@
+"""Publishes what nobody else will: rows that a crash, or a broker that was away, left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from shared.background import Background
+from shared.errors import IntegrationError, Unavailable
+from shared.messaging.broker.connection import is_cancelled
+from shared.messaging.broker.publisher import Publisher
+from shared.messaging.outbox.outbox import Outbox, Row
+
+_log = structlog.get_logger(__name__)
+
+_GROUP: Final = 100
+
+
+class Relay(Background):
+    """Takes rows in order, in groups, each group's publishes in flight together.
+
+    Any number of replicas may relay one outbox: a row is leased by one of them at a time.
+    """
+
+    def __init__(self, outbox: Outbox, publisher: Publisher, *, poll_s: float) -> None:
+        super().__init__("outbox relay")
+        self._outbox = outbox
+        self._publisher = publisher
+        self._poll_s = poll_s
+
+    async def flush(self) -> None:
+        """Publish what is due, until there is none. Raises `Unavailable`."""
+        while await self._publish_group():
+            pass
+
+    async def _run(self) -> None:
+        while True:
+            await self._publisher.wait_up()
+            try:
+                await self.flush()
+            except Unavailable as error:
+                _log.warning("the outbox is not relayed", code=error.code)
+            except Exception:
+                _log.exception("relaying the outbox failed")
+            if is_cancelled():
+                return
+            await asyncio.sleep(self._poll_s)
+
+    async def _publish_group(self) -> bool:
+        rows = await self._outbox.take(_GROUP)
+        await asyncio.gather(*map(self._publish, rows))
+        return len(rows) == _GROUP
+
+    async def _publish(self, row: Row) -> None:
+        try:
+            await self._publisher.publish(row.letter)
+            await self._outbox.mark(row.id)
+        except IntegrationError as error:
+            # Its lease brings it back, later each time.
+            _log.warning(
+                "an outbox row is not published",
+                org=row.org,
+                exchange=row.letter.exchange,
+                routing_key=row.letter.routing_key,
+                code=error.code,
+            )

@@ -1,0 +1,76 @@
+"""The half of messaging that sends: what is committed reaches the broker, now or later."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from pydantic import SecretStr
+
+from shared.errors import Unavailable
+from shared.messaging.broker.connection import Link
+from shared.messaging.broker.publisher import Publisher
+from shared.messaging.broker.topology import Topology
+from shared.messaging.handling.policy import MessagingPolicy
+from shared.messaging.outbox.direct_publisher import Outgoing
+from shared.messaging.outbox.gauges import Gauges
+from shared.messaging.outbox.outbox import Outbox
+from shared.messaging.outbox.relay import Relay
+from shared.observability.metrics import Metrics
+
+_FLUSH_S: Final = 5.0
+
+
+class Sending:
+    """An async context manager. Entered: the outbox is relayed, on a connection of its own; a
+    broker that is down is waited for in the background. Left: the outbox is flushed.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        amqp_url: SecretStr,
+        topology: Topology,
+        outbox: Outbox,
+        metrics: Metrics,
+        policy: MessagingPolicy,
+    ) -> None:
+        link = Link(amqp_url, f"{service} publish", topology.declare)
+        self.publisher = Publisher(link)
+        self.outbox = outbox
+        self.outgoing = Outgoing(self.publisher, outbox)
+        self._relay = Relay(outbox, self.publisher, poll_s=policy.relay_poll_s)
+        self._parts = (link, Gauges(metrics, outbox, link, [*topology.retry_queues]), self._relay)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            for part in self._parts:
+                await stack.enter_async_context(part)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._flush()
+        finally:
+            await self._stack.aclose()
+
+    async def _flush(self) -> None:
+        """Publish what is committed; what does not go now, another replica or start relays."""
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                await self.outgoing.idle()
+                if self.publisher.is_up:
+                    await self._relay.flush()
+        except (TimeoutError, Unavailable):
+            structlog.get_logger().warning("stopped before the outbox was empty")

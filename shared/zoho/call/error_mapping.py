@@ -1,0 +1,155 @@
+"""From what an answer means to the error that decides what becomes of the message."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from shared.errors import (
+    IntegrationError,
+    Misconfigured,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+    ZohoRejected,
+)
+from shared.zoho.call.error_tables.crm import CRM
+from shared.zoho.call.error_tables.desk import DESK
+from shared.zoho.call.error_tables.finance import FINANCE
+from shared.zoho.call.error_tables.known_answers import (
+    LIMITS,
+    MISCONFIGURED,
+    OF_ONE_ROW,
+    Meaning,
+    Row,
+    row_for,
+    row_for_code,
+)
+from shared.zoho.call.responses import Answer
+from shared.zoho.quota.quota import Told
+
+TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
+    "billing": FINANCE,
+    "books": FINANCE,
+    "crm": CRM,
+    "desk": DESK,
+}
+# A day at most: what a header says beyond that is not what we take it for.
+_LONGEST_WAIT_S = 86_400.0
+
+
+def meaning_of(product: str, answer: Answer) -> Row:
+    """The row of the product's table that this answer, which is not ok, matches."""
+    if answer.failed_rows and answer.status < 500:
+        return row_for_code(TABLES[product], answer.zoho_code)
+    return row_for(TABLES[product], answer.status, answer.zoho_code, answer.message)
+
+
+def is_told_by_rows(product: str, answer: Answer) -> bool:
+    """Whether each row has its own result.
+
+    Not when none went well for a reason that is no row's own (a right that is missing, a limit).
+    """
+    failed = answer.failed_rows
+    return len(failed) < len(answer.rows) or any(
+        row_for_code(TABLES[product], code).meaning in OF_ONE_ROW for code in failed
+    )
+
+
+def told_by(row: Row | None, headers: Mapping[str, str]) -> Told:
+    """What an answer says about the quota; `row` when it was refused.
+
+    Headers: Books' `X-Rate-Limit-*` are the day's (finance 2.3); CRM's credits show once half are
+    used (crm 1.5); Desk's end in `-v3` (desk 2.5).
+    """
+    left = _number(headers, "X-Rate-Limit-Remaining", "X-Rate-Limit-Remaining-v3")
+    if left is None:
+        left = _number(headers, "X-API-CREDITS-REMAINING")
+    limit = _number(headers, "X-Rate-Limit-Limit")
+    resets_in_s = _within_a_day(_seconds(headers.get("X-Rate-Limit-Reset", "")))
+    if row is None or row.meaning not in LIMITS:
+        return Told(None, 0.0, limit, left, resets_in_s)
+    name = row.meaning.value
+    if row.meaning is Meaning.CONCURRENCY_LIMIT and left == 0:
+        name = Meaning.DAY_LIMIT.value
+    return Told(name, _wait_s(row, headers), limit, left, resets_in_s)
+
+
+def error_for(
+    row: Row,
+    *,
+    product: str,
+    operation: str,
+    org: str,
+    status: int,
+    zoho_code: str,
+    repeatable: bool,
+    settle_s: float,
+    told: Told,
+) -> IntegrationError:
+    """The one place where Zoho's refusals become our errors."""
+    what = f"{product} {operation}: {status} {zoho_code}".rstrip()
+    if told.limit is not None:
+        return RateLimited(what, retry_after_s=told.wait_s, product=product, limit=told.limit)
+    if row.meaning in MISCONFIGURED:
+        return Misconfigured(what, product=product, cause=row.meaning.value, org=org)
+    if row.meaning is Meaning.BAD_TOKEN:
+        # Only ever seen by the message when a fresh token was refused as well.
+        cause = "token" if row.if_again is None else row.if_again.value
+        return Misconfigured(what, product=product, cause=cause, org=org)
+    if row.meaning is Meaning.REJECTED:
+        return ZohoRejected(
+            what,
+            product=product,
+            operation=operation,
+            status=status,
+            zoho_code=zoho_code,
+            code=row.code,
+        )
+    if row.meaning is Meaning.NOT_YET:
+        return Unavailable(what, retry_after_s=row.wait_s, code=row.code)
+    if repeatable:
+        return Unavailable(what, code="zoho_unavailable")
+    return OutcomeUnknown(what, settle_s=settle_s)
+
+
+def _wait_s(row: Row, headers: Mapping[str, str]) -> float:
+    """Zoho's own time where it names one. `X-Rate-Limit-Reset` is the day's, nobody else's."""
+    named = _seconds(headers.get("Retry-After", ""))
+    if named is None and row.meaning is Meaning.DAY_LIMIT:
+        named = _seconds(headers.get("X-Rate-Limit-Reset", ""))
+    return _within_a_day(named) or row.wait_s or 60.0
+
+
+def _within_a_day(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and 0 < seconds <= _LONGEST_WAIT_S else None
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds from now: a number, a moment in epoch seconds, or a date."""
+    try:
+        value = float(text)
+    except ValueError:
+        return _until(text)
+    return value - time.time() if value > 1e9 else value
+
+
+def _until(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - datetime.now(UTC)).total_seconds()
+
+
+def _number(headers: Mapping[str, str], *names: str) -> int | None:
+    for name in names:
+        text = headers.get(name, "").strip()
+        if text.isdigit():
+            return int(text)
+    return None

@@ -1,0 +1,261 @@
+"""Writes that Zoho would do twice when asked twice, done once (design §5).
+
+Zoho Billing has no idempotency keys, so the journal is how a customer is made, or charged, once:
+
+    token and quota in hand → the intent is committed, with the last moment at which the request
+    may be written → act → the result is committed, sealed
+
+An answer lost, or a process killed, leaves the intent. Nobody looks before that moment + the
+request's timeout + the operation's settle time (Zoho's searches lag); then `find` looks for what
+may have been made, and only when it is surely absent does one replica act again: the intent's
+number is compared and set, so a second one loses. Money acts again only on positive evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from shared.crypto.envelope import Day, User, Vault
+from shared.errors import (
+    Misconfigured,
+    OutcomeUnknown,
+    PermanentError,
+    Postponed,
+    Unavailable,
+)
+from shared.observability.metrics import Metrics
+from shared.zoho.call.http import Permit, ZohoHttp
+from shared.zoho.effects.journal import EffectKey, EffectsJournal, Entry, State
+from shared.zoho.quota.priority import Lane
+
+__all__ = ["Absence", "EffectKey", "Effects"]
+
+# What these say is surely not done: nothing was written, or Zoho answered with a refusal.
+_SURELY_NOT_DONE: Final = (Postponed, Unavailable, Misconfigured, PermanentError)
+
+Result = dict[str, Any]
+
+
+class Absence(Enum):
+    """What `find` returns when it can show that the first try did not happen (a declined charge).
+
+    Plain `None` says "not found", which is enough to create again, and not enough to charge again.
+    """
+
+    PROVEN = "proven"
+
+
+Act = Callable[[Permit], Awaitable[Result]]
+Find = Callable[[], Awaitable[Result | Absence | None]]
+Adopt = Callable[[], Awaitable[Result | None]]
+
+
+class Effects:
+    """The journalled kind of write. One per process; safe for any number of replicas.
+
+    `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
+    time Zoho may work on it after that; not less than any operation's request timeout.
+    `settle_factor` multiplies the operations' settle times.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        vault: Vault,
+        http: ZohoHttp,
+        metrics: Metrics,
+        *,
+        write_s: float = 5.0,
+        timeout_s: float = 20.0,
+        settle_factor: float = 1.0,
+    ) -> None:
+        self._journal = EffectsJournal(pool)
+        self._vault = vault
+        self._http = http
+        self._metrics = metrics
+        self._write_s = write_s
+        self._timeout_s = timeout_s
+        self._settle_factor = settle_factor
+
+    async def perform(
+        self,
+        key: EffectKey,
+        *,
+        product: str,
+        lane: Lane,
+        act: Act,
+        find: Find,
+        settle_s: float,
+        owner: User | Day,
+        adopt: Adopt | None = None,
+        money: bool = False,
+    ) -> Result:
+        """Do it once, and return what was remembered of it; the second time only remember.
+
+        `act` writes with the permit it is given and returns what must be kept (JSON types; ids of
+        Zoho's are fine, it is sealed under `owner`'s key). `find` looks for what an unanswered act
+        may have made, comparing for equality. `settle_s` is how long the operation's searches lag.
+        `adopt`, asked before acting, finds what others have made and what is then not made again.
+
+        Raises:
+            OutcomeUnknown: it may have been done; come back after `settle_s` and look.
+            PermanentError(code="id_taken"): it was, or may have been, done for another user.
+            PermanentError(code="outcome_unknown"): money that may have moved, of which `find` could
+                show nothing, or was refused; never done again.
+            and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
+            that it was surely not done, and close the intent.
+        """
+        settle_s *= self._settle_factor
+        user_id = owner.user_id if isinstance(owner, User) else None
+        while True:
+            entry = await self._journal.entry(key)
+            if entry is not None and entry.is_anothers(user_id):
+                # Remembering it would give this user what is the other's.
+                raise PermanentError("this id is already another user's", code="id_taken")
+            remembered = await self._settled(key, entry, find=find, owner=owner, money=money)
+            if remembered is not None:
+                return remembered
+            adopted = await adopt() if adopt else None
+            doing = act if adopted is None else _nothing_but(adopted)
+            async with self._http.permit(
+                product,
+                org=key.org,
+                lane=lane,
+                operation=key.operation,
+                timeout_s=self._timeout_s,
+            ) as permit:
+                # Read before the commit, so that ours runs out before PostgreSQL's does.
+                permit.write_within(self._write_s)
+                number = await self._journal.intend(
+                    key,
+                    product=product,
+                    owner=user_id,
+                    after=entry.number if entry else 0,
+                    write_s=self._write_s,
+                    look_s=self._timeout_s + settle_s,
+                )
+                if number is not None:
+                    return await self._act(key, number, doing, permit, settle_s, owner)
+            # Another replica intends the same: see what it has come to.
+
+    async def knows(self, key: EffectKey) -> bool:
+        """Whether it was ever begun: what Zoho tells of it is then our own doing."""
+        return await self._journal.entry(key) is not None
+
+    async def may_be_done(self, key: EffectKey) -> bool:
+        """Whether it was done or may have been; not when every try of it was surely refused."""
+        entry = await self._journal.entry(key)
+        return entry is not None and entry.state is not State.CLEAR
+
+    async def intended_at(self, key: EffectKey) -> datetime | None:
+        """When the last act was intended: what Zoho shows from before is no evidence about it.
+
+        None when there was none. By PostgreSQL's clock.
+        """
+        return await self._journal.intended_at(key)
+
+    async def any_open(self, org: str, product: str | None = None) -> bool:
+        """Whether something of this organization may have been made that we do not know of yet.
+
+        What nobody has looked for within an hour of when it was allowed was given up, and does not
+        count: others would wait for it without end.
+        """
+        return await self._journal.any_open(org, product)
+
+    async def _settled(
+        self, key: EffectKey, entry: Entry | None, *, find: Find, owner: User | Day, money: bool
+    ) -> Result | None:
+        """What is already known to have been made; None when it is right to act."""
+        if entry is None or entry.state is State.CLEAR:
+            return None
+        if entry.state is State.UNKNOWN:
+            raise _unknown(key)
+        if entry.state is State.DONE:
+            return await self._open(key, entry)
+        if entry.look_in_s > 0:
+            raise OutcomeUnknown(
+                f"{key.operation} was begun and has not been answered", settle_s=entry.look_in_s
+            )
+        return await self._look(key, entry, find, owner, money=money)
+
+    async def _look(
+        self, key: EffectKey, entry: Entry, find: Find, owner: User | Day, *, money: bool
+    ) -> Result | None:
+        try:
+            found = await find()
+        except PermanentError:
+            if not money:
+                raise
+            found = None  # that we may not look says nothing of what happened
+        if isinstance(found, dict):
+            self._count(key, "yes")
+            return await self._remember(key, entry.number, found, owner)
+        if money and found is not Absence.PROVEN:
+            self._count(key, "unknown")
+            await self._journal.give_up(key, entry.number)
+            raise _unknown(key)
+        self._count(key, "no")
+        return None
+
+    async def _act(
+        self,
+        key: EffectKey,
+        number: int,
+        act: Act,
+        permit: Permit,
+        settle_s: float,
+        owner: User | Day,
+    ) -> Result:
+        try:
+            result = await act(permit)
+        except _SURELY_NOT_DONE:
+            await self._journal.clear(key, number)
+            raise
+        except OutcomeUnknown as error:
+            look_s = self._timeout_s + settle_s
+            await self._journal.unanswered(key, number, look_s)
+            raise OutcomeUnknown(error.reason, settle_s=look_s) from error
+        # Anything else (killed, cancelled, an answer we cannot read) leaves the intent: look later.
+        return await self._remember(key, number, result, owner)
+
+    async def _remember(
+        self, key: EffectKey, number: int, result: Result, owner: User | Day
+    ) -> Result:
+        sealed = await self._vault.seal_bytes(owner, orjson.dumps(result), key.place)
+        if await self._journal.done(key, number, sealed):
+            return result
+        # We were so late that another has looked: what it found is what everybody remembers.
+        entry = await self._journal.entry(key)
+        if entry is not None and entry.state is State.DONE:
+            return await self._open(key, entry)
+        raise OutcomeUnknown(f"{key.operation} was settled by another", settle_s=self._timeout_s)
+
+    async def _open(self, key: EffectKey, entry: Entry) -> Result:
+        assert entry.result is not None  # noqa: S101 - the table's own check
+        result: Result = orjson.loads(await self._vault.open_bytes(entry.result, key.place))
+        return result
+
+    def _count(self, key: EffectKey, found: str) -> None:
+        self._metrics.effects_reconciled.labels(
+            org=key.org, operation=key.operation, found=found
+        ).inc()
+
+
+def _nothing_but(result: Result) -> Act:
+    async def act(_permit: Permit) -> Result:
+        return result
+
+    return act
+
+
+def _unknown(key: EffectKey) -> PermanentError:
+    return PermanentError(
+        f"{key.operation} may have been done; look at Zoho before doing it by hand",
+        code="outcome_unknown",
+    )

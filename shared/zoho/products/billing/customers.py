@@ -1,0 +1,131 @@
+"""Customers of Zoho Billing. Source: https://www.zoho.com/billing/api/v1/customers/."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.settings import BillingFields
+from shared.zoho.call.http import Operation, Permit
+from shared.zoho.products.billing.models import Customer
+from shared.zoho.products.client import Client
+from shared.zoho.products.pages import all_rows
+
+CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", settle_s=10)
+_GET_CUSTOMER: Final = Operation("billing", "get_customer", "GET", repeatable=True)
+_LIST_CUSTOMERS: Final = Operation("billing", "list_customers", "GET", repeatable=True)
+_UPDATE_CUSTOMER: Final = Operation("billing", "update_customer", "PUT", repeatable=True)
+_MARK_INACTIVE: Final = Operation("billing", "mark_customer_inactive", "POST", repeatable=True)
+_MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repeatable=True)
+
+
+class BillingCustomers(Client[BillingFields]):
+    async def create_customer(
+        self,
+        *,
+        user_id: str,
+        display_name: str,
+        email: str,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        phone: str | None = None,
+        permit: Permit | None = None,
+    ) -> Customer:
+        """Make a customer. Zoho makes another one each time it is asked: only inside an effect.
+
+        The portal is never enabled, because Zoho would then invite the customer to its own pages.
+        """
+        body = _without_none(
+            display_name=display_name,
+            email=email,
+            first_name=first_name,
+            last_name=last_name,
+            phone=phone,
+            is_portal_enabled=False,
+            custom_fields=self._custom_fields(user_id),
+        )
+        reply = await self._call(CREATE_CUSTOMER, "/customers", json=body, permit=permit)
+        return Customer.model_validate(reply.body["customer"])
+
+    async def customer(self, customer_id: str) -> Customer:
+        """The customer as Zoho has it, custom fields included.
+
+        Raises:
+            ZohoRejected: unknown to this organization (status 404).
+        """
+        reply = await self._call(_GET_CUSTOMER, f"/customers/{customer_id}")
+        return Customer.model_validate(reply.body["customer"])
+
+    async def customers_with_email(self, email: str) -> list[Customer]:
+        """Those whose email is this one, whatever its case; new ones may be missing for seconds.
+
+        The `email` filter is used by public code and is not in Zoho's reference; a filter that
+        Zoho does not know is ignored and everybody comes back, so each row is compared.
+        """
+        fetch = self._page(_LIST_CUSTOMERS, "/customers")
+        rows = await all_rows(fetch, {"email": email}, "customers")
+        customers = [Customer.model_validate(row) for row in rows]
+        return [one for one in customers if _same(one.email, email)]
+
+    async def customer_of_user(self, user_id: str, *, email: str) -> Customer | None:
+        """The customer that carries `user_id` in our custom field; None without such a field.
+
+        Lists do not show custom fields, so the customers with this email are read one by one.
+        """
+        if not self._user_field:
+            return None
+        for listed in await self.customers_with_email(email):
+            customer = await self.customer(listed.customer_id)
+            if self.user_of(customer) == user_id:
+                return customer
+        return None
+
+    def user_of(self, customer: Customer) -> str | None:
+        """Whose customer it says it is: our id in its custom field."""
+        return customer.custom_field(self._user_field) if self._user_field else None
+
+    async def update_customer(
+        self,
+        customer_id: str,
+        *,
+        display_name: str,
+        email: str,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        phone: str | None = None,
+        user_id: str | None = None,
+    ) -> Customer:
+        """Set these fields; None leaves a field as it is. Name and email are always required."""
+        body = _without_none(
+            display_name=display_name,
+            email=email,
+            first_name=first_name,
+            last_name=last_name,
+            phone=phone,
+            custom_fields=self._custom_fields(user_id) if user_id else None,
+        )
+        reply = await self._call(_UPDATE_CUSTOMER, f"/customers/{customer_id}", json=body)
+        return Customer.model_validate(reply.body["customer"])
+
+    async def mark_customer_inactive(self, customer_id: str) -> None:
+        await self._call(_MARK_INACTIVE, f"/customers/{customer_id}/markasinactive")
+
+    async def mark_customer_active(self, customer_id: str) -> None:
+        await self._call(_MARK_ACTIVE, f"/customers/{customer_id}/markasactive")
+
+    def _custom_fields(self, user_id: str) -> list[dict[str, str]] | None:
+        if not self._user_field:
+            return None
+        named = "api_name" if self._user_field.startswith("cf_") else "label"
+        return [{named: self._user_field, "value": user_id}]
+
+    @property
+    def _user_field(self) -> str | None:
+        return self._settings.zoho_billing_user_field
+
+
+def _same(one: str | None, other: str) -> bool:
+    return one is not None and one.strip().casefold() == other.strip().casefold()
+
+
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,176 @@
+"""Zoho Books, one typed method per operation (https://www.zoho.com/books/api/v3/)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import date
+from typing import Any, Final, TypeVar
+
+from shared.settings import BillingFields
+from shared.zoho.call.http import Operation
+from shared.zoho.products.books.models import (
+    Contact,
+    CreditNote,
+    CustomerPayment,
+    Invoice,
+    Organization,
+    Refund,
+)
+from shared.zoho.products.client import Client
+from shared.zoho.products.pages import all_rows, pages
+from shared.zoho.products.values import ZohoModel
+
+M = TypeVar("M", bound=ZohoModel)
+
+_GET_INVOICE: Final = Operation("books", "get_invoice", "GET", repeatable=True)
+_GET_INVOICE_PDF: Final = Operation(
+    "books", "get_invoice_pdf", "GET", repeatable=True, accept="pdf"
+)
+_LIST_INVOICES: Final = Operation("books", "list_invoices", "GET", repeatable=True)
+_LIST_CONTACTS: Final = Operation("books", "list_contacts", "GET", repeatable=True)
+_UPSERT_INVOICE: Final = Operation("books", "upsert_invoice", "PUT", repeatable=True)
+_VOID_INVOICE: Final = Operation("books", "mark_invoice_void", "POST", repeatable=True)
+_WRITE_OFF: Final = Operation("books", "write_off_invoice", "POST", repeatable=True)
+_GET_CREDIT_NOTE: Final = Operation("books", "get_credit_note", "GET", repeatable=True)
+_LIST_CREDIT_NOTES: Final = Operation("books", "list_credit_notes", "GET", repeatable=True)
+_LIST_PAYMENTS: Final = Operation("books", "list_customer_payments", "GET", repeatable=True)
+_LIST_REFUNDS: Final = Operation("books", "list_credit_note_refunds", "GET", repeatable=True)
+_LIST_PAYMENT_REFUNDS: Final = Operation(
+    "books", "list_customer_payment_refunds", "GET", repeatable=True
+)
+_GET_ORGANIZATION: Final = Operation("books", "get_organization", "GET", repeatable=True)
+
+# By creation, oldest first: what is made while pages are read comes last and moves no page.
+_STABLE: Final = {"sort_column": "created_time", "sort_order": "A"}
+
+
+class ZohoBooks(Client[BillingFields]):
+    """Reads what the Billing–Books integration made, and the invoices made for the application.
+
+    Every method raises what `ZohoHttp.call` raises; docstrings name only what an operation adds.
+    """
+
+    async def invoice(self, invoice_id: str) -> Invoice:
+        """Raises ZohoRejected (404) for an invoice that Books does not have."""
+        reply = await self._call(_GET_INVOICE, f"/invoices/{invoice_id}")
+        return Invoice.model_validate(reply.body["invoice"])
+
+    async def invoice_pdf(self, invoice_id: str) -> bytes:
+        """The PDF as Zoho makes it: it may hold links to Zoho's payment pages."""
+        reply = await self._call(
+            _GET_INVOICE_PDF, f"/invoices/{invoice_id}", params={"accept": "pdf"}
+        )
+        return reply.content
+
+    async def invoice_with_number(
+        self, number: str, *, customer_id: str, email: str | None
+    ) -> Invoice | None:
+        """A customer's invoice of this number: how an invoice of Billing's is found here.
+
+        Ids of the two products differ, those of customers too unless the organization shares them,
+        so the customer is known by its id or its email. Filters that Zoho does not know are
+        ignored, so everything is compared.
+        """
+        params = {"invoice_number": number}
+        for invoice in await self._all(_LIST_INVOICES, "/invoices", params, Invoice, "invoices"):
+            theirs = invoice.customer_id == customer_id or _same(invoice.email, email)
+            if invoice.invoice_number == number and theirs:
+                return invoice
+        return None
+
+    async def contacts_with_email(self, email: str) -> list[Contact]:
+        params = {"email": email, "contact_type": "customer"}
+        contacts = await self._all(_LIST_CONTACTS, "/contacts", params, Contact, "contacts")
+        return [one for one in contacts if _same(one.email, email)]
+
+    async def invoices_of(self, customer_id: str) -> list[Invoice]:
+        """All invoices of a customer, oldest first."""
+        params = {"customer_id": customer_id, **_STABLE}
+        invoices = await self._all(_LIST_INVOICES, "/invoices", params, Invoice, "invoices")
+        return [one for one in invoices if one.customer_id == customer_id]
+
+    def invoices_dated(self, first: date, last: date) -> AsyncIterator[Invoice]:
+        """Invoices dated in the range, both days included; drafts and void ones too."""
+        return self._dated(_LIST_INVOICES, "/invoices", first, last, Invoice, "invoices")
+
+    async def invoices_unpaid(self) -> list[Invoice]:
+        """Invoices with something left to pay."""
+        params = {"filter_by": "Status.Unpaid", **_STABLE}
+        invoices = await self._all(_LIST_INVOICES, "/invoices", params, Invoice, "invoices")
+        return [one for one in invoices if one.counts and one.balance > 0]
+
+    async def upsert_invoice(self, invoice_id: str, body: Mapping[str, Any]) -> Invoice:
+        """Make or update the invoice that carries our id in the unique custom field.
+
+        Zoho's own idempotency (`X-Upsert`), documented on PUT only.
+        """
+        headers = {
+            "X-Unique-Identifier-Key": self._settings.zoho_books_invoice_field or "",
+            "X-Unique-Identifier-Value": invoice_id,
+            "X-Upsert": "true",
+        }
+        reply = await self._call(_UPSERT_INVOICE, "/invoices", json=dict(body), headers=headers)
+        return Invoice.model_validate(reply.body["invoice"])
+
+    async def mark_invoice_void(self, invoice_id: str) -> None:
+        await self._call(_VOID_INVOICE, f"/invoices/{invoice_id}/status/void")
+
+    async def write_off_invoice(self, invoice_id: str) -> None:
+        await self._call(_WRITE_OFF, f"/invoices/{invoice_id}/writeoff")
+
+    def credit_notes_dated(self, first: date, last: date) -> AsyncIterator[CreditNote]:
+        return self._dated(
+            _LIST_CREDIT_NOTES, "/creditnotes", first, last, CreditNote, "creditnotes"
+        )
+
+    async def credit_note(self, creditnote_id: str) -> CreditNote:
+        reply = await self._call(_GET_CREDIT_NOTE, f"/creditnotes/{creditnote_id}")
+        return CreditNote.model_validate(reply.body["creditnote"])
+
+    def customer_payments_dated(self, first: date, last: date) -> AsyncIterator[CustomerPayment]:
+        keys = ("customerpayments", "customer_payments")
+        return self._dated(_LIST_PAYMENTS, "/customerpayments", first, last, CustomerPayment, *keys)
+
+    async def credit_note_refunds_dated(self, first: date, last: date) -> AsyncIterator[Refund]:
+        """Refunds of all credit notes in the range; Books has no filter by date for them."""
+        fetch = self._page(_LIST_REFUNDS, "/creditnotes/refunds")
+        async for rows in pages(fetch, {}, "creditnote_refunds"):
+            for refund in map(Refund.model_validate, rows):
+                if refund.date is not None and first <= refund.date <= last:
+                    yield refund
+
+    async def customer_payment_refunds(self, payment_id: str) -> list[Refund]:
+        path = f"/customerpayments/{payment_id}/refunds"
+        return await self._all(_LIST_PAYMENT_REFUNDS, path, {}, Refund, "payment_refunds")
+
+    async def organization(self, organization_id: str) -> Organization:
+        reply = await self._call(_GET_ORGANIZATION, f"/organizations/{organization_id}")
+        return Organization.model_validate(reply.body["organization"])
+
+    async def _dated(
+        self,
+        operation: Operation,
+        path: str,
+        first: date,
+        last: date,
+        model: type[M],
+        *keys: str,
+    ) -> AsyncIterator[M]:
+        # `date_start` and `date_end` are used by public code; where Zoho does not know them it
+        # gives everything, so every row's date is compared.
+        params = {"date_start": first.isoformat(), "date_end": last.isoformat(), **_STABLE}
+        async for rows in pages(self._page(operation, path), params, *keys):
+            for one in map(model.model_validate, rows):
+                day: date | None = getattr(one, "date", None)
+                if day is not None and first <= day <= last:
+                    yield one
+
+    async def _all(
+        self, operation: Operation, path: str, params: Mapping[str, str], model: type[M], key: str
+    ) -> list[M]:
+        rows = await all_rows(self._page(operation, path), params, key)
+        return [model.model_validate(row) for row in rows]
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one.casefold() == other.casefold()

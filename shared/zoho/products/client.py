@@ -1,0 +1,63 @@
+"""What the clients of all products have in common: for whom they ask, and on which lane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any, Generic, Self, TypeVar
+
+from shared.environment import Environment
+from shared.zoho.call.http import Operation, Permit, Reply, ZohoHttp
+from shared.zoho.products.pages import Fetch
+from shared.zoho.quota.priority import Lane
+
+S = TypeVar("S", bound=Environment)
+
+
+class Client(Generic[S]):
+    """A product's client for one organization; `settings` name the fields that carry our ids."""
+
+    def __init__(
+        self, http: ZohoHttp, settings: S, *, org: str = "default", lane: Lane = Lane.COMMANDS
+    ) -> None:
+        self._http = http
+        self._settings = settings
+        self.org = org
+        self.lane = lane
+
+    def on(self, lane: Lane) -> Self:
+        """The same client, its calls taking their place in another lane."""
+        other = copy(self)
+        other.lane = lane
+        return other
+
+    async def _call(
+        self,
+        operation: Operation,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        weight: int | None = None,
+        permit: Permit | None = None,
+    ) -> Reply:
+        return await self._http.call(
+            operation,
+            path,
+            org=self.org,
+            lane=self.lane,
+            params=params,
+            json=json,
+            headers=headers,
+            weight=weight,
+            permit=permit,
+        )
+
+    def _page(self, operation: Operation, path: str) -> Fetch:
+        """How `pages` reads one page of this list."""
+
+        async def fetch(params: dict[str, str]) -> Mapping[str, Any]:
+            return (await self._call(operation, path, params=params)).body
+
+        return fetch

@@ -1,0 +1,155 @@
+"""Zoho CRM, one typed method per operation (https://www.zoho.com/crm/developer/docs/api/v8/).
+
+Contacts are written by upsert only: the API has no idempotency keys, and an insert done twice is
+two contacts. Answers hold one result per row sent, in order; nothing is decided from the status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from shared.settings import CrmFields
+from shared.zoho.call.http import Operation, Permit, ZohoHttp
+from shared.zoho.products.client import Client
+from shared.zoho.products.crm.models import Contact, ContactToSend, Note, Row, rows_of
+from shared.zoho.quota.priority import Lane
+
+MAX_ROWS: Final = 100
+"""Rows of one upsert; more than 10 count against a smaller limit of calls in flight."""
+
+MAX_TAGGED: Final = 500
+"""Contacts of one tag action."""
+
+# One row: its error is the call's.
+CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", settle_s=30)
+_UPSERT: Final = Operation(
+    "crm", "upsert_contacts", "POST", repeatable=True, rows=True, heavy_above=1
+)
+_UPDATE: Final = Operation("crm", "update_contact", "PUT", repeatable=True, rows=True)
+_GET: Final = Operation("crm", "get_contact", "GET", repeatable=True)
+_SEARCH: Final = Operation("crm", "search_contacts", "GET", repeatable=True)
+_ADD_TAGS: Final = Operation("crm", "add_tags", "POST", repeatable=True, rows=True)
+_REMOVE_TAGS: Final = Operation("crm", "remove_tags", "POST", repeatable=True, rows=True)
+_LIST_NOTES: Final = Operation("crm", "list_notes", "GET", repeatable=True)
+
+
+class ZohoCrm(Client[CrmFields]):
+    """Every method raises what `ZohoHttp.call` raises; row errors come back as rows.
+
+    `version` is the API's (`v8`); only tags and notes differ between v2 and v8 for us.
+    """
+
+    def __init__(
+        self,
+        http: ZohoHttp,
+        settings: CrmFields,
+        *,
+        org: str = "default",
+        lane: Lane = Lane.COMMANDS,
+        version: str = "v8",
+    ) -> None:
+        super().__init__(http, settings, org=org, lane=lane)
+        self._version = version
+
+    @property
+    def finds_by_user_id(self) -> bool:
+        """Whether an upsert matches by our id; without such a field it goes by email alone."""
+        return self._settings.zoho_crm_user_field is not None
+
+    async def upsert_contacts(
+        self, contacts: Sequence[ContactToSend], *, automations: bool = True
+    ) -> list[Row]:
+        """Make or update at most 100 contacts, found by our unique field, then by email.
+
+        The caller sees to it that no two rows have one email: what Zoho does then is not defined.
+        `automations=False` keeps the organization's workflows quiet (backfills).
+        Row `DUPLICATE_DATA`: the email is one record's and our field another's; `id` names one.
+        """
+        fields = self._settings
+        body: dict[str, Any] = {
+            "data": [
+                one.row(
+                    user_field=fields.zoho_crm_user_field, tier_field=fields.zoho_crm_tier_field
+                )
+                for one in contacts
+            ],
+            "duplicate_check_fields": [
+                name for name in (fields.zoho_crm_user_field, "Email") if name
+            ],
+        }
+        if not automations:
+            body["trigger"] = []
+        reply = await self._call(_UPSERT, "/Contacts/upsert", json=body, weight=_tens(contacts))
+        return rows_of(reply.body)
+
+    async def update_contact(self, contact_id: str, contact: ContactToSend) -> Row:
+        """Set our fields of one contact by its id (a changed email would upsert another one)."""
+        fields = self._settings
+        row = contact.row(
+            user_field=fields.zoho_crm_user_field, tier_field=fields.zoho_crm_tier_field
+        )
+        reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json={"data": [row]})
+        return rows_of(reply.body)[0]
+
+    async def anonymize_contact(self, contact_id: str, fields: Mapping[str, Any]) -> Row:
+        """Overwrite personal fields; here, and only here, an empty value is meant to erase."""
+        body = {"data": [dict(fields)], "trigger": []}
+        reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json=body)
+        return rows_of(reply.body)[0]
+
+    async def contact(self, contact_id: str) -> Contact | None:
+        """The contact, fresh; None when it was deleted or merged away (204)."""
+        reply = await self._call(_GET, f"/Contacts/{contact_id}")
+        records = reply.body.get("data") or []
+        return Contact.of(records[0]) if records else None
+
+    async def contacts_with_email(self, email: str) -> list[Contact]:
+        """Those whose email is this one. The search lags, and finds more than it is asked for."""
+        reply = await self._call(_SEARCH, "/Contacts/search", params={"email": email})
+        found = [Contact.of(record) for record in reply.body.get("data") or []]
+        return [one for one in found if (one.email or "").casefold() == email.casefold()]
+
+    async def add_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[Row]:
+        """Add tags to at most 500 contacts; the tags they have stay."""
+        return await self._tags(_ADD_TAGS, "add_tags", contact_ids, tags)
+
+    async def remove_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[Row]:
+        """Take tags away; one that a contact does not have is no error."""
+        return await self._tags(_REMOVE_TAGS, "remove_tags", contact_ids, tags)
+
+    async def create_note(
+        self, contact_id: str, *, title: str, content: str, permit: Permit | None = None
+    ) -> Row:
+        """Put a note on a contact. Zoho makes another one each time: only inside an effect."""
+        note: dict[str, Any] = {"Note_Title": title, "Note_Content": content}
+        if self._version == "v2":
+            note |= {"Parent_Id": contact_id, "se_module": "Contacts"}
+        else:
+            note["Parent_Id"] = {"module": {"api_name": "Contacts"}, "id": contact_id}
+        reply = await self._call(CREATE_NOTE, "/Notes", json={"data": [note]}, permit=permit)
+        return rows_of(reply.body)[0]
+
+    async def notes_of(self, contact_id: str) -> list[Note]:
+        """The notes of a contact, newest first, at most 200."""
+        params = {"fields": "Note_Title,Note_Content,Modified_Time", "per_page": "200"}
+        reply = await self._call(_LIST_NOTES, f"/Contacts/{contact_id}/Notes", params=params)
+        return [Note.model_validate(record) for record in reply.body.get("data") or []]
+
+    async def _tags(
+        self, operation: Operation, action: str, contact_ids: Sequence[str], tags: Sequence[str]
+    ) -> list[Row]:
+        path = f"/Contacts/actions/{action}"
+        weight = -(-len(contact_ids) // 50)
+        if self._version == "v2":
+            params = {"tag_names": ",".join(tags), "ids": ",".join(contact_ids)}
+            reply = await self._call(operation, path, params=params, weight=weight)
+        else:
+            body = {"tags": [{"name": tag} for tag in tags], "ids": list(contact_ids)}
+            reply = await self._call(operation, path, json=body, weight=weight)
+        return rows_of(reply.body)
+
+
+def _tens(contacts: Sequence[object]) -> int:
+    """Credits of an upsert: one for each ten rows begun."""
+    return max(1, -(-len(contacts) // 10))

@@ -1,0 +1,50 @@
+"""When the day's credits will be gone at the present pace: told in a metric before they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+
+import asyncpg
+
+from shared.storage.pool import unavailable_when_down
+from shared.zoho.quota.limits import Limits
+
+# (organization, product, seconds)
+Observer = Callable[[str, str, float], None]
+
+
+class QuotaForecast:
+    """Looks at the ledger when it is asked to; one per process.
+
+    `called`: organizations and products that this process has called so far. `observe` is told the
+    seconds until the day's credits are used up at the pace of the last half hour: 0 when they are,
+    infinite when the reset comes first. Nothing is told of a product whose limit is not known.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        limits: Mapping[str, Limits],
+        *,
+        called: Set[tuple[str, str]],
+        observe: Observer,
+    ) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._called = called
+        self._observe = observe
+
+    async def refresh(self) -> None:
+        """Raises Unavailable when the database is away."""
+        with unavailable_when_down():
+            for org, product in sorted(self._called):
+                limits = self._limits[product]
+                gone_in_s = await self._pool.fetchval(
+                    "SELECT relay.quota_forecast($1, $2, $3, $4)",
+                    org,
+                    product,
+                    limits.credits,
+                    limits.zone,
+                )
+                if gone_in_s is not None:
+                    self._observe(org, product, gone_in_s)

@@ -1,0 +1,237 @@
+"""The quota ledger: who may call Zoho now, in PostgreSQL, shared by all replicas of all workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import asyncpg
+
+from shared.errors import RateLimited
+from shared.storage.pool import is_down, unavailable_when_down
+from shared.zoho.quota import ledger
+from shared.zoho.quota.ledger import Told, Wanted
+from shared.zoho.quota.limits import Limits
+from shared.zoho.quota.priority import Lane
+
+__all__ = ["Decision", "Permit", "Quota", "Told"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+# Shorter waits are spent here; for longer ones the message goes back to its queue.
+PATIENCE_S = 5.0
+# A ledger that does not answer must not hold up an answer of Zoho's: the deadline frees the slot.
+_RELEASE_WITHIN_S = 2.0
+
+
+@dataclass
+class Permit:
+    """A place in the quota for one request that is not written yet.
+
+    `write_until` (`time.monotonic()`): past it the request is refused with `Unavailable`
+    (code `too_late`) before a byte is written. Whoever holds the permit may bring it nearer.
+    `deadline`: past it the ledger takes the call for dead, so the request must be over by then.
+    `trial`: a breaker's pause is over, and this call shows whether its cause is.
+    """
+
+    id: int
+    product: str
+    org: str
+    lane: Lane
+    weight: int
+    write_until: float
+    deadline: float
+    trial: bool = False
+    spent: bool = False
+
+    def write_within(self, seconds: float) -> None:
+        """Refuse to write the request later than `seconds` from now; never extends."""
+        self.write_until = min(self.write_until, time.monotonic() + seconds)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision of the ledger, for metrics. `waited_s` since the caller asked."""
+
+    org: str
+    product: str
+    lane: Lane
+    granted: bool
+    waited_s: float
+    calls_left: int | None
+    credits_left: int | None
+
+
+class Quota:
+    """Takes and gives back permits. One per process; any number of processes.
+
+    `limits` by product. `observe` sees every decision that ended a wait. `called`: organizations
+    and products that permits were asked for.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        limits: Mapping[str, Limits],
+        *,
+        observe: Callable[[Decision], None] = lambda _: None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._observe = observe
+        self._patience_s = patience_s
+        self.called: set[tuple[str, str]] = set()
+        self._noted_behind: set[asyncio.Task[Any]] = set()
+        # One waiter a lane asks for all in this process: the others would only ask in vain.
+        self._turns: defaultdict[tuple[str, str, Lane], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def warm_up(self, connections: int) -> None:
+        """Let the first decisions be as fast as later ones. Raises Unavailable as `take` does."""
+        product, limits = next(iter(self._limits.items()))
+        with unavailable_when_down():
+            await ledger.warm_up(self._pool, connections, product, limits)
+
+    async def take(
+        self,
+        org: str,
+        product: str,
+        lane: Lane,
+        weight: int,
+        deadline_s: float,
+        timeout_s: float,
+        *,
+        heavy: bool = False,
+    ) -> Permit:
+        """Wait for a permit, but not long.
+
+        The request must be over within `deadline_s`, so it must be written `timeout_s` before.
+        `heavy`: it counts against the smaller limit of calls in flight too, where there is one.
+        Raises:
+            RateLimited: the limit named is used up for longer than we wait in place.
+            Unavailable: the database is away.
+        """
+        began = time.monotonic()
+        self.called.add((org, product))
+        turn = self._turns[org, product, lane]
+        try:
+            async with asyncio.timeout(max(self._patience_s, 1.0)):
+                await turn.acquire()
+        except TimeoutError:
+            raise self._refused(product, "concurrency", self._patience_s) from None
+        try:
+            wanted = Wanted(org, product, lane, weight, heavy, deadline_s)
+            return await self._take(wanted, timeout_s, began)
+        finally:
+            turn.release()
+
+    async def _take(self, wanted: Wanted, timeout_s: float, began: float) -> Permit:
+        org, product, lane = wanted.org, wanted.product, wanted.lane
+        while True:
+            # Before asking, so that ours runs out before PostgreSQL's does.
+            deadline = time.monotonic() + wanted.deadline_s
+            row = await self._decide(wanted)
+            waited_s = time.monotonic() - began
+            granted = row["permit"] is not None
+            if granted or waited_s + row["wait_s"] > self._patience_s:
+                self._observe(
+                    Decision(
+                        org,
+                        product,
+                        lane,
+                        granted,
+                        waited_s,
+                        row["calls_left"],
+                        row["credits_left"],
+                    )
+                )
+                if not granted:
+                    raise self._refused(product, row["used_up"], row["wait_s"])
+                return Permit(
+                    row["permit"],
+                    product,
+                    org,
+                    lane,
+                    wanted.weight,
+                    deadline - timeout_s,
+                    deadline,
+                )
+            # A little late and uneven, so that replicas do not ask in step.
+            await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
+
+    async def _decide(self, wanted: Wanted) -> Any:
+        with unavailable_when_down():
+            return await ledger.decide(self._pool, wanted, self._limits[wanted.product])
+
+    async def release(self, permit: Permit, told: Told) -> Told:
+        """The request was written: it counts for one window from now, answered or not.
+
+        Returns what was told, corrected by what the ledger knows of earlier refusals. Never
+        raises: an answer of Zoho's is worth more than our count of it.
+        """
+        permit.spent = True
+        return await self._behind(self._note_answer(permit, told), otherwise=told)
+
+    async def give_back(self, permit: Permit) -> None:
+        """Nothing was written: it never counted. Never raises; the deadline frees it otherwise."""
+        if permit.spent:
+            return
+        permit.spent = True
+        await self._behind(self._note_nothing_written(permit), otherwise=None)
+
+    async def _note_answer(self, permit: Permit, told: Told) -> Told:
+        limits = self._limits[permit.product]
+        with self._noting():
+            async with self._pool.acquire() as connection:
+                await ledger.note_answer(
+                    connection, permit.id, permit.org, permit.product, told, limits
+                )
+                if told.limit is None:
+                    return told
+                row = await ledger.note_refusal(
+                    connection, permit.org, permit.product, told, limits
+                )
+                return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
+        return told
+
+    async def _note_nothing_written(self, permit: Permit) -> None:
+        with self._noting():
+            await ledger.note_nothing_written(self._pool, permit.id)
+
+    async def _behind(self, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
+        """What comes of it soon; else it goes on behind the answer.
+
+        A task of its own: what is late because this process stood still is noted all the same, and
+        so is what a caller that is cancelled leaves behind.
+        """
+        task = asyncio.create_task(noting, name="note quota")
+        self._noted_behind.add(task)
+        task.add_done_callback(self._noted_behind.discard)
+        await asyncio.wait({task}, timeout=_RELEASE_WITHIN_S)
+        return task.result() if task.done() else otherwise
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not is_down(error):
+                raise
+            _log.warning("quota not noted", extra={"error": type(error).__name__})
+
+    def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
+        return RateLimited(
+            f"the {limit} limit of {product} is used up",
+            retry_after_s=wait_s,
+            product=product,
+            limit=limit,
+        )
