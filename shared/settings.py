@@ -49,7 +49,7 @@ class TokenServiceKey(Environment):
     token_service_key: Annotated[SecretStr, Field(min_length=16)]
 
 
-class TokenService(TokenServiceKey):
+class TokenServiceAccess(TokenServiceKey):
     """Where workers get access tokens: replicas of token-service, asked in turn."""
 
     token_service_url: Annotated[
@@ -57,13 +57,13 @@ class TokenService(TokenServiceKey):
     ]
 
 
-DataCenter = Literal["us", "eu", "in", "au", "jp", "ca", "sa", "cn", "uk", "ae"]
+DataCenterName = Literal["us", "eu", "in", "au", "jp", "ca", "sa", "cn", "uk", "ae"]
 
 
 class ZohoEndpoints(Environment):
     """The data centre's hosts; a URL given here wins, and is the full prefix without a slash."""
 
-    zoho_data_center: DataCenter = "us"
+    zoho_data_center: DataCenterName = "us"
     zoho_accounts_url: HttpUrl | None = None
     zoho_billing_url: HttpUrl | None = None
     zoho_books_url: HttpUrl | None = None
@@ -145,7 +145,7 @@ class CrmFields(Environment):
     zoho_crm_tier_field: str | None = None
 
 
-class Desk(Environment):
+class DeskOrganization(Environment):
     zoho_desk_org_id: Annotated[str, Field(min_length=1)]
     zoho_desk_department_id: Annotated[str, Field(min_length=1)]
     zoho_desk_priority: str = "Medium"
@@ -153,7 +153,7 @@ class Desk(Environment):
     zoho_desk_escalation_field: str | None = None
 
 
-class Consumer(Environment):
+class ConsumerSettings(Environment):
     """How a worker takes messages. `drain_timeout_s` is longer than a request may take, so that a
     deploy never cuts a write short."""
 

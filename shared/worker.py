@@ -21,17 +21,17 @@ from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.errors import Unavailable
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.handling.routes import Lane
+from shared.messaging.handling.routes import QueueConfig
 from shared.messaging.service.messaging import Messaging
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
 from shared.settings import (
     Amqp,
-    Consumer,
+    ConsumerSettings,
     Crypto,
     Database,
     Observability,
-    TokenService,
+    TokenServiceAccess,
     ZohoCalls,
     ZohoEndpoints,
 )
@@ -42,24 +42,31 @@ from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import Operation, ZohoHttp
 from shared.zoho.call.observers import ZohoMetrics, log_call
 from shared.zoho.call.tokens import Tokens
-from shared.zoho.call.transport import open_wire
+from shared.zoho.call.transport import open_transport
 from shared.zoho.effects.effects import Effects
 from shared.zoho.quota.forecast import QuotaForecast
 from shared.zoho.quota.quota import Quota
 from shared.zoho.quota.settings import limits_from
 
 # Seconds since the oldest change of an organization that is not where it belongs; 0 without one.
-Lag = Callable[[str], Awaitable[float]]
+LagSource = Callable[[str], Awaitable[float]]
 
 
 class WorkerSettings(
-    Amqp, Database, Crypto, TokenService, ZohoEndpoints, ZohoCalls, Consumer, Observability
+    Amqp,
+    Database,
+    Crypto,
+    TokenServiceAccess,
+    ZohoEndpoints,
+    ZohoCalls,
+    ConsumerSettings,
+    Observability,
 ):
     """What every worker reads; each adds its own groups."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class WorkerParts:
     """The common parts of one running worker."""
 
     service: str
@@ -77,7 +84,7 @@ class Parts:
 
     @asynccontextmanager
     async def messaging(
-        self, lanes: Sequence[Lane], *, behind: Sequence[Lag] = ()
+        self, lanes: Sequence[QueueConfig], *, behind: Sequence[LagSource] = ()
     ) -> AsyncIterator[Messaging]:
         """Consume the lanes, and be ready while the broker is there.
 
@@ -123,7 +130,7 @@ async def worker_parts(
     organization_ids: Mapping[str, str],
     probes: Mapping[str, tuple[Operation, str]] | None = None,
     org: str = "default",
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[WorkerParts]:
     """Build the parts. `organization_ids`: Zoho's, by product; `probes`: see `ZohoHttp`."""
     async with AsyncExitStack() as stack:
         metrics = Metrics(service)
@@ -145,7 +152,7 @@ async def worker_parts(
         seen = ZohoMetrics(metrics)
         breakers = Breakers(observe=seen.breaker, first_pause_s=settings.breaker_pause_s)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        wire = await stack.enter_async_context(open_wire())
+        wire = await stack.enter_async_context(open_transport())
         endpoints = Endpoints.of(settings, organization_ids)
         limits = limits_from(settings, endpoints.zone)
         quota = Quota(pool, limits, observe=seen.decided)
@@ -175,7 +182,7 @@ async def worker_parts(
             timeout_s=settings.effect_timeout_s,
             settle_factor=settings.settle_factor,
         )
-        yield Parts(
+        yield WorkerParts(
             service,
             schema,
             settings,

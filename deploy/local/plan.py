@@ -22,7 +22,7 @@ class BadReplicas(Exception):
 
 
 @dataclass(frozen=True)
-class Wish:
+class StackRequest:
     """The arguments of `Stack`; its docstring says what they mean."""
 
     root: Path
@@ -41,7 +41,7 @@ class Wish:
 
 
 @dataclass
-class Plan:
+class StackPlan:
     """`env` goes to stack.env, `settings` to settings.env, `targets` to the sandbox."""
 
     specs: list[ProcessSpec] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Plan:
     targets: dict[str, dict[str, str]] | None = None
 
 
-def make_plan(wish: Wish, *, running: bool) -> Plan:
+def make_plan(wish: StackRequest, *, running: bool) -> StackPlan:
     """Prepare the folder (servers' data, secrets, ports) and say what has to run.
 
     `running`: the stack runs already, so the ports that are taken are its own.
@@ -59,7 +59,7 @@ def make_plan(wish: Wish, *, running: bool) -> Plan:
     _check_replicas(wish)
     secrets = credentials.load_or_make(wish.folder / "secrets.json")
     ports = Ports(wish.folder / "ports.json", in_use=running)
-    plan = Plan()
+    plan = StackPlan()
     _add_servers(plan, wish, ports, secrets)
     _add_settings(plan, wish, ports, secrets)
     if wish.sandbox:
@@ -81,13 +81,15 @@ def parse_replicas(text: str) -> dict[str, int]:
     return counts
 
 
-def _check_replicas(wish: Wish) -> None:
+def _check_replicas(wish: StackRequest) -> None:
     if unknown := sorted(wish.replicas.keys() - wish.services.keys()):
         known = ", ".join(wish.services)
         raise BadReplicas(f"REPLICAS: no service is called {unknown[0]!r}; there are {known}")
 
 
-def _add_servers(plan: Plan, wish: Wish, ports: Ports, secrets: Mapping[str, str]) -> None:
+def _add_servers(
+    plan: StackPlan, wish: StackRequest, ports: Ports, secrets: Mapping[str, str]
+) -> None:
     env = plan.env
     if wish.amqp_url is None:
         spec, data = rabbitmq.prepare(wish.folder, ports, secrets)
@@ -113,7 +115,9 @@ def _add_servers(plan: Plan, wish: Wish, ports: Ports, secrets: Mapping[str, str
         env["DATABASE_URL"] = wish.database_url
 
 
-def _add_settings(plan: Plan, wish: Wish, ports: Ports, secrets: Mapping[str, str]) -> None:
+def _add_settings(
+    plan: StackPlan, wish: StackRequest, ports: Ports, secrets: Mapping[str, str]
+) -> None:
     """Later ones win: generated, the sandbox's, what the caller asks for, the stack's own."""
     generated = {name: value for name, value in secrets.items() if name.isupper()}
     if wish.sandbox:
@@ -135,7 +139,7 @@ def _add_settings(plan: Plan, wish: Wish, ports: Ports, secrets: Mapping[str, st
     }
 
 
-def _sandbox(wish: Wish, ports: Ports, settings: Mapping[str, str]) -> ProcessSpec:
+def _sandbox(wish: StackRequest, ports: Ports, settings: Mapping[str, str]) -> ProcessSpec:
     port = ports.of("zoho-sandbox")
     state = wish.folder / "sandbox"
     state.mkdir(exist_ok=True)
@@ -151,7 +155,9 @@ def _sandbox(wish: Wish, ports: Ports, settings: Mapping[str, str]) -> ProcessSp
     )
 
 
-def _services(wish: Wish, ports: Ports, settings: Mapping[str, str]) -> Iterator[ProcessSpec]:
+def _services(
+    wish: StackRequest, ports: Ports, settings: Mapping[str, str]
+) -> Iterator[ProcessSpec]:
     for service, arguments in wish.services.items():
         own = environment.of_service(service, settings)
         own.pop("HTTP_PORT", None)
@@ -174,7 +180,7 @@ def _services(wish: Wish, ports: Ports, settings: Mapping[str, str]) -> Iterator
             )
 
 
-def _http_port(wish: Wish, ports: Ports, service: str, n: int) -> int:
+def _http_port(wish: StackRequest, ports: Ports, service: str, n: int) -> int:
     """The first gateway of a system for the real Zoho listens where its .env says."""
     if wish.env_file is not None and (service, n) == ("webhook-gateway", 1):
         chosen = {**environment.read_env_file(wish.env_file), **wish.settings}.get("HTTP_PORT")
@@ -183,7 +189,7 @@ def _http_port(wish: Wish, ports: Ports, service: str, n: int) -> int:
     return ports.of(f"{service}.{n}.http")
 
 
-def _add_places(plan: Plan, wish: Wish, ports: Ports) -> None:
+def _add_places(plan: StackPlan, wish: StackRequest, ports: Ports) -> None:
     gateways = [
         f"http://127.0.0.1:{_http_port(wish, ports, 'webhook-gateway', n)}"
         for n in range(1, wish.count("webhook-gateway") + 1)
@@ -202,7 +208,7 @@ def _add_places(plan: Plan, wish: Wish, ports: Ports) -> None:
         plan.targets = environment.webhook_targets(gateways[0], plan.settings)
 
 
-def _urls(wish: Wish, ports: Ports, service: str, port: str, path: str) -> list[str]:
+def _urls(wish: StackRequest, ports: Ports, service: str, port: str, path: str) -> list[str]:
     if service not in wish.services:
         return []
     numbers = range(1, wish.count(service) + 1)

@@ -21,7 +21,7 @@ from typing import Self
 from urllib.request import Request, urlopen
 
 from deploy.local import environment
-from deploy.local.plan import SERVICES, Plan, Wish, make_plan
+from deploy.local.plan import SERVICES, StackPlan, StackRequest, make_plan
 from deploy.local.processes import (
     ProcessSpec,
     belongs_to,
@@ -67,7 +67,7 @@ class Stack:
         tied: bool = True,
     ) -> None:
         self.folder = folder.resolve()
-        self._wish = Wish(
+        self._wish = StackRequest(
             root=ROOT,
             folder=self.folder,
             replicas=dict(replicas or {}),
@@ -80,7 +80,7 @@ class Stack:
             database_url=database_url,
         )
         self._tied = tied
-        self._plan: Plan | None = None
+        self._plan: StackPlan | None = None
         self._lifeline: subprocess.Popen[bytes] | None = None
 
     @property
@@ -167,7 +167,7 @@ class Stack:
 
         self._wait(ready, spec.name, timeout_s)
 
-    def _run(self, plan: Plan, timeout_s: float) -> None:
+    def _run(self, plan: StackPlan, timeout_s: float) -> None:
         for marker in (*self.folder.glob("stopped/*"), *self.folder.glob("deaths/*")):
             marker.unlink(missing_ok=True)  # a supervisor may be replacing it
         write_private(self.folder / "settings.env", _lines(plan.settings))

@@ -24,9 +24,9 @@ from services.billing_worker.repositories.subscriptions import Subscriptions
 from services.billing_worker.repositories.users import Users
 from services.billing_worker.settings import Settings
 from services.billing_worker.sync.invoice_finder import InvoiceFinder
-from services.billing_worker.sync.invoice_sync import InvoiceNews
-from services.billing_worker.sync.payment_sync import PaymentNews
-from services.billing_worker.sync.subscription_sync import SubscriptionNews
+from services.billing_worker.sync.invoice_sync import InvoiceSync
+from services.billing_worker.sync.payment_sync import PaymentSync
+from services.billing_worker.sync.subscription_sync import SubscriptionSync
 from shared.contracts.commands import (
     InvoiceCreateRequested,
     InvoiceListRequested,
@@ -46,13 +46,13 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
-from shared.messaging.handling.routes import Lane as Queue
+from shared.messaging.handling.routes import QueueConfig as Queue
 from shared.messaging.handling.routes import Route
-from shared.worker import Parts, worker_parts
+from shared.worker import WorkerParts, worker_parts
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 SERVICE, SCHEMA = "billing-worker", "billing"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -78,7 +78,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         organization_ids=organizations,
         probes=PROBES,
     ) as parts:
-        worker = Worker.of(parts, settings)
+        worker = HandlerParts.of(parts, settings)
         async with parts.messaging(worker.queues(), behind=[worker.invoices.lag_s]) as messaging:
             finder = InvoiceFinder(
                 zoho=worker.zoho,
@@ -93,10 +93,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worker:
+class HandlerParts:
     """What the handlers are given."""
 
-    parts: Parts
+    parts: WorkerParts
     settings: Settings
     zoho: ZohoBilling
     books: ZohoBooks
@@ -104,10 +104,10 @@ class Worker:
     subscriptions: Subscriptions
     invoices: Invoices
     payments: Payments
-    news: SubscriptionNews
+    news: SubscriptionSync
 
     @classmethod
-    def of(cls, parts: Parts, settings: Settings) -> Worker:
+    def of(cls, parts: WorkerParts, settings: Settings) -> HandlerParts:
         stored = (parts.pool, parts.vault, parts.index)
         users, subscriptions = Users(*stored), Subscriptions(*stored)
         invoices = Invoices(*stored)
@@ -120,7 +120,7 @@ class Worker:
             subscriptions=subscriptions,
             invoices=invoices,
             payments=Payments(*stored),
-            news=SubscriptionNews(users, subscriptions, invoices, settings.zoho_free_plan_codes),
+            news=SubscriptionSync(users, subscriptions, invoices, settings.zoho_free_plan_codes),
         )
 
     def queues(self) -> list[Queue]:
@@ -128,20 +128,24 @@ class Worker:
         gate = self.parts.breakers.gate
         prefetch, org = self.settings.prefetch, self.zoho.org
         return [
-            Queue("urgent", self.urgent(), prefetch, gate(org, "billing", lane=Lane.URGENT)),
-            Queue("commands", self.commands(), prefetch, gate(org, "billing", lane=Lane.COMMANDS)),
-            Queue("reads", self.reads(), prefetch, gate(org, "books", lane=Lane.READS)),
-            Queue("webhooks", self.webhooks(), prefetch, gate(org, "billing", lane=Lane.COMMANDS)),
+            Queue("urgent", self.urgent(), prefetch, gate(org, "billing", lane=Priority.URGENT)),
+            Queue(
+                "commands", self.commands(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
+            ),
+            Queue("reads", self.reads(), prefetch, gate(org, "books", lane=Priority.READS)),
+            Queue(
+                "webhooks", self.webhooks(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
+            ),
             Queue("unrouted", {}, prefetch),  # commands of nobody: answered, never lost
         ]
 
     def urgent(self) -> Mapping[str, Route]:
-        subscriptions = self._subscriptions(Lane.URGENT)
+        subscriptions = self._subscriptions(Priority.URGENT)
         payments = PaymentHandlers(
-            zoho=self.zoho.on(Lane.URGENT),
+            zoho=self.zoho.on(Priority.URGENT),
             effects=self.parts.effects,
             users=self.users,
-            customers=self._customers(Lane.URGENT),
+            customers=self._customers(Priority.URGENT),
             invoices=self.invoices,
             payments=self.payments,
         )
@@ -155,14 +159,14 @@ class Worker:
         }
 
     def commands(self) -> Mapping[str, Route]:
-        handlers = self._subscriptions(Lane.COMMANDS)
-        customers = self._customers(Lane.COMMANDS)
+        handlers = self._subscriptions(Priority.COMMANDS)
+        customers = self._customers(Priority.COMMANDS)
         invoices = OwnInvoiceHandlers(
             books=self.books,
             users=self.users,
             contacts=BooksContacts(self.books, self.users),
             invoices=self.invoices,
-            news=InvoiceNews(self.books, self.invoices),
+            news=InvoiceSync(self.books, self.invoices),
             invoice_field=self.settings.zoho_books_invoice_field,
         )
         return {
@@ -183,7 +187,7 @@ class Worker:
         }
 
     def reads(self) -> Mapping[str, Route]:
-        books = self.books.on(Lane.READS)
+        books = self.books.on(Priority.READS)
         invoices = InvoiceHandlers(
             books=books,
             users=self.users,
@@ -209,15 +213,15 @@ class Worker:
             subscriptions=self.subscriptions,
             invoices=self.invoices,
             news=self.news,
-            payment_news=PaymentNews(self.zoho, self.payments, self.invoices),
-            invoice_news=InvoiceNews(self.books, self.invoices),
+            payment_news=PaymentSync(self.zoho, self.payments, self.invoices),
+            invoice_news=InvoiceSync(self.books, self.invoices),
             metrics=self.parts.metrics,
         ).routes()
 
-    def _customers(self, lane: Lane) -> Customers:
+    def _customers(self, lane: Priority) -> Customers:
         return Customers(self.zoho.on(lane), self.parts.effects, self.users)
 
-    def _subscriptions(self, lane: Lane) -> SubscriptionHandlers:
+    def _subscriptions(self, lane: Priority) -> SubscriptionHandlers:
         return SubscriptionHandlers(
             zoho=self.zoho.on(lane),
             effects=self.parts.effects,

@@ -21,7 +21,7 @@ from shared.contracts.commands import (
 )
 from shared.errors import PermanentError
 
-Wish = Mapping[str, Any]
+RequestFingerprint = Mapping[str, Any]
 """What the journal of effects keeps of a command (JSON types), to compare the next with."""
 
 
@@ -79,7 +79,7 @@ def must_be_this_invoice(
         raise _taken("this invoice_id was made with other lines")
 
 
-def must_be_this_wish(asked: Wish, done: Wish, name: str) -> None:
+def must_be_this_wish(asked: RequestFingerprint, done: RequestFingerprint, name: str) -> None:
     """What the journal remembers was done for this id is what is asked for now.
 
     Only what both tell is compared: what was found at Zoho may tell less than what was asked.

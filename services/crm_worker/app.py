@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from services.crm_worker.flusher import Flusher, Pace
+from services.crm_worker.flusher import Flusher, FlushPacing
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
 from services.crm_worker.handlers.webhooks import acknowledge
@@ -18,9 +18,9 @@ from services.crm_worker.settings import Settings
 from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.observability.metrics import Metrics
-from shared.worker import Parts, worker_parts
+from shared.worker import WorkerParts, worker_parts
 from shared.zoho.call.http import Operation
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.crm.client import ZohoCrm
@@ -60,12 +60,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 committer=committer,
                 crm=crm,
                 gate=parts.breakers.gate(crm.org, "crm", lane=crm.lane),
-                pace=Pace(every_s=settings.crm_flush_every_s),
+                pace=FlushPacing(every_s=settings.crm_flush_every_s),
             )
             await flusher.run(stop)
 
 
-def lanes(parts: Parts, contacts: Contacts, crm: ZohoCrm) -> list[Lane]:
+def lanes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm) -> list[QueueConfig]:
     """What crm-worker listens to.
 
     Commands pause while CRM is out of reach: notes need it, and what the others want could not be
@@ -74,9 +74,11 @@ def lanes(parts: Parts, contacts: Contacts, crm: ZohoCrm) -> list[Lane]:
     prefetch = parts.settings.prefetch
     gate = parts.breakers.gate(crm.org, "crm", lane=crm.lane)
     return [
-        Lane("commands", commands(contacts, crm, parts.effects), prefetch=prefetch, gate=gate),
-        Lane("events", events(contacts), prefetch=prefetch),
-        Lane("webhooks", webhooks(parts.metrics), prefetch=prefetch),
+        QueueConfig(
+            "commands", commands(contacts, crm, parts.effects), prefetch=prefetch, gate=gate
+        ),
+        QueueConfig("events", events(contacts), prefetch=prefetch),
+        QueueConfig("webhooks", webhooks(parts.metrics), prefetch=prefetch),
     ]
 
 

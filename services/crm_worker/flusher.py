@@ -21,7 +21,7 @@ from shared.errors import IntegrationError, Misconfigured, Postponed, Unavailabl
 from shared.messaging.handling.gate import Gate
 from shared.messaging.outbox.committer import Committer
 from shared.zoho.products.crm.client import ZohoCrm
-from shared.zoho.products.crm.models import ContactToSend, Row
+from shared.zoho.products.crm.models import ContactToSend, RowResult
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ LIVE_BATCH = 10
 
 
 @dataclass(frozen=True)
-class Pace:
+class FlushPacing:
     """Seconds. Changes of one contact within `every_s` become one row."""
 
     every_s: float = 1.0
@@ -47,7 +47,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentContact:
     """A contact that CRM has taken; `was_there`: it existed, so it may carry another tier's tag."""
 
     contact: WantedContact
@@ -67,7 +67,7 @@ class Flusher:
         committer: Committer,
         crm: ZohoCrm,
         gate: Gate,
-        pace: Pace | None = None,
+        pace: FlushPacing | None = None,
     ) -> None:
         self._contacts = contacts
         self._emails = emails
@@ -75,7 +75,7 @@ class Flusher:
         self._committer = committer
         self._crm = crm
         self._gate = gate
-        self._pace = pace or Pace()
+        self._pace = pace or FlushPacing()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until stopped; a batch under way is finished first."""
@@ -123,16 +123,16 @@ class Flusher:
         shut_out = [c for c in leased if c.user_id in not_theirs and c.zoho_id is None]
         batch = [c for c in leased if c not in shut_out]
         rows = await self._write(batch, not_theirs) if batch else []
-        sent: list[Sent] = []
+        sent: list[SentContact] = []
         taken_over: list[tuple[WantedContact, str]] = []
-        not_taken: list[tuple[WantedContact, Row]] = []
+        not_taken: list[tuple[WantedContact, RowResult]] = []
         for contact, row in zip(batch, rows, strict=True):
             if not (row.ok and row.id):
                 not_taken.append((contact, row))
             elif (owner := await self._other_owner(contact, row.id)) is not None:
                 taken_over.append((contact, owner))
             else:
-                sent.append(Sent(contact, row.id, was_there=row.action == "update"))
+                sent.append(SentContact(contact, row.id, was_there=row.action == "update"))
         for contact, owner in taken_over:
             await self._refusals.for_email(contact, mend=owner)
         later = await self._tag(sent)
@@ -145,7 +145,7 @@ class Flusher:
         for contact in shut_out:
             await self._refusals.for_email(contact)
 
-    async def _record(self, sent: Sequence[Sent]) -> None:
+    async def _record(self, sent: Sequence[SentContact]) -> None:
         async with self._committer.begin(self._crm.org) as work:
             for one in sent:
                 self._emails.keep_only_present(work, one.contact)
@@ -165,7 +165,7 @@ class Flusher:
         owner = await self._contacts.owner_of(contact.org, zoho_id)
         return None if owner == contact.user_id else owner
 
-    async def _write(self, batch: Sequence[WantedContact], not_theirs: set[str]) -> list[Row]:
+    async def _write(self, batch: Sequence[WantedContact], not_theirs: set[str]) -> list[RowResult]:
         """Write all; those of which CRM refuses what is optional, once more without it."""
         wanted = [to_send(contact) for contact in batch]
         by_id = [self._id_to_go_by(contact, not_theirs) for contact in batch]
@@ -196,7 +196,7 @@ class Flusher:
 
     async def _write_once(
         self, wanted: Sequence[ContactToSend], by_id: Sequence[str | None]
-    ) -> list[Row]:
+    ) -> list[RowResult]:
         found = [one for one, zoho_id in zip(wanted, by_id, strict=True) if zoho_id is None]
         upserted = iter(await self._crm.upsert_contacts(found) if found else [])
         return [
@@ -204,18 +204,18 @@ class Flusher:
             for one, zoho_id in zip(wanted, by_id, strict=True)
         ]
 
-    async def _not_taken(self, contact: WantedContact, row: Row) -> None:
+    async def _not_taken(self, contact: WantedContact, row: RowResult) -> None:
         if row.may_pass:
             await self._later(contact, row)
         else:
             await self._refusals.by_crm(contact, row)
 
-    async def _later(self, contact: WantedContact, row: Row) -> None:
+    async def _later(self, contact: WantedContact, row: RowResult) -> None:
         log.warning("contact not taken", code=row.code)
         wait_s = max(row.wait_s, self._pace.retry_s(contact.failures))
         await self._contacts.give_back([contact], after_s=wait_s)
 
-    async def _tag(self, sent: Sequence[Sent]) -> dict[str, Row]:
+    async def _tag(self, sent: Sequence[SentContact]) -> dict[str, RowResult]:
         """Add first, then remove: in between a contact has both tags, never none.
 
         Tags that staff set stay: only the other tiers' are removed. Returns, by Zoho's id, what
@@ -228,7 +228,7 @@ class Flusher:
                 gained[one.contact.tier].append(one.zoho_id)
                 if one.was_there:
                     moved[one.contact.tier].append(one.zoho_id)
-        later: dict[str, Row] = {}
+        later: dict[str, RowResult] = {}
         for tier, ids in gained.items():
             rows = await self._crm.add_tags(ids, [*ALWAYS_TAGGED, tier])
             later |= _not_tagged(ids, rows)
@@ -239,7 +239,7 @@ class Flusher:
         return later
 
 
-def _not_tagged(ids: Sequence[str], rows: Sequence[Row]) -> dict[str, Row]:
+def _not_tagged(ids: Sequence[str], rows: Sequence[RowResult]) -> dict[str, RowResult]:
     for row in rows:
         if not row.ok:
             log.warning("contact not tagged", code=row.code)

@@ -15,7 +15,7 @@ from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import Committer
 from shared.settings import CrmFields
-from shared.zoho.products.crm.models import ContactToSend, Row
+from shared.zoho.products.crm.models import ContactToSend, RowResult
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ EMAIL_OF_ANOTHER_USER: Final = "email_of_another_user"
 _OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
 
 
-def without_optional(contact: ContactToSend, row: Row) -> ContactToSend | None:
+def without_optional(contact: ContactToSend, row: RowResult) -> ContactToSend | None:
     """The contact without the fields CRM refused, if it can do without them."""
     if row.ok or not row.fields or not _OPTIONAL.keys() >= set(row.fields):
         return None
@@ -51,7 +51,7 @@ class Refusals:
             crm.zoho_crm_tier_field: "tier",
         }
 
-    async def by_crm(self, contact: WantedContact, row: Row) -> None:
+    async def by_crm(self, contact: WantedContact, row: RowResult) -> None:
         """CRM says no to this version for good."""
         fields = ", ".join(self._ours.get(field, field) for field in row.fields)
         reason = f"CRM does not take the contact: {row.code}" + (f" in {fields}" if fields else "")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.crm_worker.repositories.contacts import Field, WantedContact
+from services.crm_worker.repositories.contacts import ContactField, WantedContact
 from shared.zoho.products.crm.models import ContactToSend
 
 
-def contact_fields(given: Mapping[str, Any]) -> dict[Field, str]:
+def contact_fields(given: Mapping[str, Any]) -> dict[ContactField, str]:
     """The fields that a command gives, empty where it empties one.
 
     A full name stands for its parts where these are not given: the last word is the last name.
@@ -18,7 +18,7 @@ def contact_fields(given: Mapping[str, Any]) -> dict[Field, str]:
     if "full_name" in given and not names:
         first, _, last = (given["full_name"] or "").strip().rpartition(" ")
         names = {"first_name": first, "last_name": last}
-    fields: dict[Field, str] = {}
+    fields: dict[ContactField, str] = {}
     for field in ("email", "phone"):
         if field in given:
             fields[field] = given[field] or ""

@@ -20,9 +20,9 @@ from services.desk_worker.repositories.polls import Polls
 from services.desk_worker.settings import Settings
 from services.desk_worker.tickets.tickets import Tickets
 from services.desk_worker.watching.adoption import Adoption
-from services.desk_worker.watching.poller import Pace, Poller
-from services.desk_worker.watching.staff_messages import Said
-from services.desk_worker.watching.ticket_watcher import Lookout
+from services.desk_worker.watching.poller import Poller, PollPacing
+from services.desk_worker.watching.staff_messages import StaffMessages
+from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.contracts.commands import (
     SupportCloseRequested,
     SupportEscalated,
@@ -30,9 +30,9 @@ from shared.contracts.commands import (
     SupportPriorityRaised,
 )
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.outbox.committer import Committer
-from shared.worker import Parts, worker_parts
+from shared.worker import WorkerParts, worker_parts
 from shared.zoho.call.http import Operation
 from shared.zoho.products.desk.client import ZohoDesk
 from shared.zoho.quota import priority as zoho_lanes
@@ -44,13 +44,13 @@ PROBE = (Operation("desk", "list_tickets", "GET", repeatable=True, weight=3), "/
 
 
 @dataclass(frozen=True)
-class Desks:
+class DeskParts:
     """What the handlers and the poller share."""
 
     desk: ZohoDesk
     escalations: Escalations
     tickets: Tickets
-    lookout: Lookout
+    lookout: TicketWatcher
     adoption: Adoption
 
 
@@ -68,9 +68,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await poller(parts, settings, shared, messaging.committer).run(stop)
 
 
-def desks(parts: Parts, settings: Settings, lane: zoho_lanes.Lane | None = None) -> Desks:
+def desks(
+    parts: WorkerParts, settings: Settings, lane: zoho_lanes.Priority | None = None
+) -> DeskParts:
     """The parts of Desk; their calls go in this lane of Zoho's quota, or in that of commands."""
-    desk = ZohoDesk(parts.http, settings).on(lane or zoho_lanes.Lane.COMMANDS)
+    desk = ZohoDesk(parts.http, settings).on(lane or zoho_lanes.Priority.COMMANDS)
     escalations = Escalations(parts.pool, parts.vault, parts.index)
     tickets = Tickets(
         desk,
@@ -79,21 +81,21 @@ def desks(parts: Parts, settings: Settings, lane: zoho_lanes.Lane | None = None)
         escalation_field=settings.zoho_desk_escalation_field,
         fallback_email=settings.desk_fallback_email,
     )
-    lookout = Lookout(escalations, desk)
-    return Desks(desk, escalations, tickets, lookout, Adoption(escalations, tickets, lookout))
+    lookout = TicketWatcher(escalations, desk)
+    return DeskParts(desk, escalations, tickets, lookout, Adoption(escalations, tickets, lookout))
 
 
-def lanes(parts: Parts, shared: Desks) -> list[Lane]:
+def lanes(parts: WorkerParts, shared: DeskParts) -> list[QueueConfig]:
     """What desk-worker listens to. Everything asks Desk: all pauses while Desk is out of reach."""
     gate = parts.breakers.gate(shared.desk.org, "desk", lane=shared.desk.lane)
     prefetch = parts.settings.prefetch
     return [
-        Lane("commands", commands(shared), prefetch=prefetch, gate=gate),
-        Lane("webhooks", webhooks(parts, shared), prefetch=prefetch, gate=gate),
+        QueueConfig("commands", commands(shared), prefetch=prefetch, gate=gate),
+        QueueConfig("webhooks", webhooks(parts, shared), prefetch=prefetch, gate=gate),
     ]
 
 
-def commands(shared: Desks) -> Mapping[str, Route]:
+def commands(shared: DeskParts) -> Mapping[str, Route]:
     escalations, tickets, lookout = shared.escalations, shared.tickets, shared.lookout
     opened = partial(open_ticket, escalations=escalations, tickets=tickets, lookout=lookout)
     added = partial(add_message, escalations=escalations, tickets=tickets)
@@ -109,22 +111,24 @@ def commands(shared: Desks) -> Mapping[str, Route]:
     }
 
 
-def webhooks(parts: Parts, shared: Desks) -> Mapping[str, Route]:
+def webhooks(parts: WorkerParts, shared: DeskParts) -> Mapping[str, Route]:
     noticed = partial(
         notice_ticket,
         escalations=shared.escalations,
         effects=parts.effects,
         lookout=shared.lookout,
-        said=Said(shared.escalations, shared.desk),
+        said=StaffMessages(shared.escalations, shared.desk),
         adoption=shared.adoption,
         metrics=parts.metrics,
     )
     return {"desk.#": Route(WebhookReceived, noticed)}
 
 
-def poller(parts: Parts, settings: Settings, shared: Desks, committer: Committer) -> Poller:
+def poller(
+    parts: WorkerParts, settings: Settings, shared: DeskParts, committer: Committer
+) -> Poller:
     """Looks for gaps in the lowest lane: it never takes a call that a command needs."""
-    slow = desks(parts, settings, zoho_lanes.Lane.BACKFILL)
+    slow = desks(parts, settings, zoho_lanes.Priority.BACKFILL)
     return Poller(
         escalations=shared.escalations,
         polls=Polls(parts.pool),
@@ -135,5 +139,5 @@ def poller(parts: Parts, settings: Settings, shared: Desks, committer: Committer
         desk=slow.desk,
         gate=parts.breakers.gate(slow.desk.org, "desk", lane=slow.desk.lane),
         metrics=parts.metrics,
-        pace=Pace(every_s=settings.desk_poll_every_s, overlap_s=settings.desk_poll_overlap_s),
+        pace=PollPacing(every_s=settings.desk_poll_every_s, overlap_s=settings.desk_poll_overlap_s),
     )

@@ -13,8 +13,8 @@ from shared.settings import (
     CrmFields,
     Crypto,
     Database,
-    Desk,
-    TokenService,
+    DeskOrganization,
+    TokenServiceAccess,
     ZohoCalls,
     ZohoEndpoints,
     ZohoOrganization,
@@ -36,7 +36,7 @@ class OpeningSettings(Database, Crypto):
     model_config = for_service("operator")
 
 
-class TokenSettings(TokenService):
+class TokenSettings(TokenServiceAccess):
     """For asking token-service. `zoho_scopes`: what was asked for at the consent."""
 
     model_config = for_service("operator")
@@ -58,7 +58,7 @@ class CrmSettings(CrmFields):
     model_config = for_service("operator")
 
 
-class DeskSettings(Desk):
+class DeskSettings(DeskOrganization):
     model_config = for_service("operator")
 
 

@@ -63,7 +63,7 @@ class Exchanged:
 
 
 @dataclass(frozen=True)
-class Client:
+class OAuthClient:
     """Our registration at Zoho's API console."""
 
     client_id: str
@@ -83,7 +83,12 @@ class Accounts:
     """`url` is the accounts server of the client's data centre, without a trailing slash."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, client: Client, *, timeout_s: float = 15.0
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        client: OAuthClient,
+        *,
+        timeout_s: float = 15.0,
     ) -> None:
         self._session = session
         self._url = f"{url}/oauth/v2/token"

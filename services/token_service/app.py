@@ -10,10 +10,10 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from services.token_service.accounts import PAUSE_S, Accounts, Client
-from services.token_service.grant_exchange import Exchange
+from services.token_service.accounts import PAUSE_S, Accounts, OAuthClient
+from services.token_service.grant_exchange import GrantExchange
 from services.token_service.handlers.tokens import TokenHandlers, only_with_key, refusals
-from services.token_service.minting import TokenGovernor
+from services.token_service.minting import TokenMinter
 from services.token_service.repositories.access_tokens import AccessTokens
 from services.token_service.repositories.mints import Mints
 from services.token_service.repositories.refresh_tokens import RefreshTokens
@@ -69,12 +69,12 @@ async def _tokens(
     vault: Vault,
     refresh_tokens: RefreshTokens,
     metrics: Metrics,
-) -> tuple[TokenGovernor, Exchange]:
+) -> tuple[TokenMinter, GrantExchange]:
     session = await stack.enter_async_context(
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     )
     endpoints = Endpoints.of(settings)
-    client = Client(settings.zoho_client_id, settings.zoho_client_secret)
+    client = OAuthClient(settings.zoho_client_id, settings.zoho_client_secret)
     parts = (
         Accounts(session, endpoints.accounts(), client),
         refresh_tokens,
@@ -85,12 +85,12 @@ async def _tokens(
     def count(org: str, outcome: str) -> None:
         metrics.zoho_token_mints.labels(org=org, outcome=outcome).inc()
 
-    governor = TokenGovernor(*parts, observe=count)
+    governor = TokenMinter(*parts, observe=count)
     stack.push_async_callback(governor.close)
-    return governor, Exchange(*parts, observe=count)
+    return governor, GrantExchange(*parts, observe=count)
 
 
-def _http(settings: Settings, governor: TokenGovernor, exchange: Exchange) -> web.Application:
+def _http(settings: Settings, governor: TokenMinter, exchange: GrantExchange) -> web.Application:
     handlers = TokenHandlers(governor, exchange, frozenset({_ORG}))
     app = web.Application(
         middlewares=[only_with_key(settings.token_service_key), refusals],
@@ -123,7 +123,7 @@ def _answers(pool: asyncpg.Pool) -> Check:
     return check
 
 
-def _how_it_stands(governor: TokenGovernor, metrics: Metrics) -> Check:
+def _how_it_stands(governor: TokenMinter, metrics: Metrics) -> Check:
     """Said by every replica at every scrape: a dead refresh token shows even while nobody asks."""
 
     async def refresh() -> None:

@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 _THROTTLED = frozenset({"cool_down", "mint_budget"})
 
 
-class Exchange:
+class GrantExchange:
     """Shares the lock, the budget and the tables of the governor: one request at a time."""
 
     def __init__(

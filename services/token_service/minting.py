@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 _PATIENCE_S = 20.0
 
 # (org, outcome)
-Observer = Callable[[str, str], None]
+MintObserver = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TokenState:
     expires_in_s: float
 
 
-class TokenGovernor:
+class TokenMinter:
     """Gives out the organization's access token.
 
     Fifty workers that start cold on two replicas cost one mint: in a process all who ask share one
@@ -48,7 +48,7 @@ class TokenGovernor:
         access_tokens: AccessTokens,
         mints: Mints,
         *,
-        observe: Observer = lambda _org, _outcome: None,
+        observe: MintObserver = lambda _org, _outcome: None,
     ) -> None:
         self._accounts = accounts
         self._refresh_tokens = refresh_tokens

@@ -14,17 +14,17 @@ import asyncpg
 from aiohttp import web
 from pydantic import SecretStr
 
-from services.webhook_gateway.endpoint import LARGEST_BODY_BYTES, Door
-from services.webhook_gateway.ingest import Acceptance
-from services.webhook_gateway.load_monitor import PacedOutbox, Pressure
+from services.webhook_gateway.endpoint import LARGEST_BODY_BYTES, WebhookEndpoint
+from services.webhook_gateway.ingest import WebhookIngest
+from services.webhook_gateway.load_monitor import LoadMonitor, PacedOutbox
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
-from services.webhook_gateway.requests.webhook_request import Source
+from services.webhook_gateway.requests.webhook_request import WebhookSource
 from services.webhook_gateway.settings import Settings
 from services.webhook_gateway.signatures.desk import DeskSignatures
 from services.webhook_gateway.signatures.desk_keys import DeskKeys
-from services.webhook_gateway.sources.crm import Crm
-from services.webhook_gateway.sources.desk import Desk
-from services.webhook_gateway.sources.finance import Finance
+from services.webhook_gateway.sources.crm import CrmSource
+from services.webhook_gateway.sources.desk import DeskSource
+from services.webhook_gateway.sources.finance import FinanceSource
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
@@ -68,7 +68,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
     vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
     index_ring = KeyRing.parse(settings.index_keys.get_secret_value())
-    pressure = Pressure()
+    pressure = LoadMonitor()
     policy = MessagingPolicy()
     outbox = PacedOutbox(pool, vault, pressure, lease_s=policy.outbox_lease_s)
     sending = await stack.enter_async_context(
@@ -82,7 +82,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
         )
     )
     await stack.enter_async_context(Pruner(pool, retention()))
-    acceptance = Acceptance(
+    acceptance = WebhookIngest(
         Webhooks(pool, outbox),
         vault,
         BlindIndex(index_ring, "gateway.webhooks"),
@@ -91,7 +91,10 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     )
     stack.push_async_callback(acceptance.idle)
     session = await stack.enter_async_context(aiohttp.ClientSession())
-    doors = [Door(source, acceptance, metrics, orgs=ORGS) for source in _sources(settings, session)]
+    doors = [
+        WebhookEndpoint(source, acceptance, metrics, orgs=ORGS)
+        for source in _sources(settings, session)
+    ]
     # The broker is not asked for: without it, webhooks are accepted all the same.
     health.add("database", lambda: _answers(pool))
     port = await stack.enter_async_context(
@@ -101,7 +104,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     return port
 
 
-def application(doors: Sequence[Door]) -> web.Application:
+def application(doors: Sequence[WebhookEndpoint]) -> web.Application:
     """`/webhooks/<product>` for each door."""
     app = web.Application(client_max_size=LARGEST_BODY_BYTES)
     for door in doors:
@@ -113,7 +116,7 @@ def application(doors: Sequence[Door]) -> web.Application:
     return app
 
 
-def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[Source]:
+def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[WebhookSource]:
     signatures = DeskSignatures(
         DeskKeys(session, settings.desk_keys_url),
         org_id=settings.zoho_desk_org_id or "",
@@ -121,13 +124,13 @@ def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[Source]
     )
     finance_secrets = _secrets(settings.zoho_webhook_secret)
     return [
-        Finance("billing", finance_secrets),
-        Finance("books", finance_secrets),
-        Crm(
+        FinanceSource("billing", finance_secrets),
+        FinanceSource("books", finance_secrets),
+        CrmSource(
             channel_tokens=_secrets(settings.zoho_crm_channel_token),
             workflow_secrets=_secrets(settings.zoho_crm_webhook_secret),
         ),
-        Desk(signatures),
+        DeskSource(signatures),
     ]
 
 

@@ -11,15 +11,19 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from services.webhook_gateway.ingest import Acceptance, Accepted
-from services.webhook_gateway.outcome_reporter import Ended, Telling, Told
+from services.webhook_gateway.ingest import Accepted, WebhookIngest
+from services.webhook_gateway.outcome_reporter import Ended, EventOutcome, OutcomeReporter
 from services.webhook_gateway.requests.refusals import (
     Malformed,
     TooLarge,
     Unauthentic,
     UnknownOrganization,
 )
-from services.webhook_gateway.requests.webhook_request import Incoming, Post, Source
+from services.webhook_gateway.requests.webhook_request import (
+    WebhookEvent,
+    WebhookRequest,
+    WebhookSource,
+)
 from shared.errors import IntegrationError, PermanentError
 from shared.observability.metrics import Metrics
 
@@ -35,13 +39,13 @@ _RETRY_AFTER_S: Final = 5.0
 _READ_WITHIN_S: Final = 10.0
 
 
-class Door:
+class WebhookEndpoint:
     """One product's webhooks."""
 
     def __init__(
         self,
-        source: Source,
-        acceptance: Acceptance,
+        source: WebhookSource,
+        acceptance: WebhookIngest,
         metrics: Metrics,
         *,
         orgs: Collection[str],
@@ -49,7 +53,7 @@ class Door:
         self.product = source.product
         self._source = source
         self._acceptance = acceptance
-        self._telling = Telling(source.product, metrics)
+        self._telling = OutcomeReporter(source.product, metrics)
         self._orgs = orgs
         self._log = structlog.get_logger().bind(product=source.product)
 
@@ -64,11 +68,11 @@ class Door:
             told = await self._take(org, query, request)
             response = _ok()
         except IntegrationError as error:
-            told = [Told(error.code)]
+            told = [EventOutcome(error.code)]
             response = _refusal(error)
         except Exception:
             self._log.exception("webhook failed")
-            told = [Told("internal_error")]
+            told = [EventOutcome("internal_error")]
             response = web.Response(status=500)
         self._telling.soon(Ended(org, told, time.perf_counter() - started, response.status))
         return response
@@ -77,23 +81,23 @@ class Door:
         """Desk tries a URL with GET before it takes it."""
         return _ok()
 
-    async def _take(self, org: str, query: str, request: web.Request) -> list[Told]:
+    async def _take(self, org: str, query: str, request: web.Request) -> list[EventOutcome]:
         if not org:
             raise UnknownOrganization("there is no such organization")
-        post = Post(org, query, request.headers, await _body(request))
+        post = WebhookRequest(org, query, request.headers, await _body(request))
         events = await self._source.read(post)
         if not events:
-            return [Told("no_event")]
+            return [EventOutcome("no_event")]
         # All are begun before the first is waited for: they are stored together.
         begun = [self._acceptance.begin(org, self.product, event) for event in events]
         return [_told(event, await accepted) for event, accepted in zip(events, begun, strict=True)]
 
 
-def _told(event: Incoming, accepted: Accepted) -> Told:
+def _told(event: WebhookEvent, accepted: Accepted) -> EventOutcome:
     if not accepted.new:
-        return Told("duplicate", event.event)
+        return EventOutcome("duplicate", event.event)
     outcome = "accepted" if event.known else "accepted_unknown_event"
-    return Told(outcome, event.event, str(accepted.webhook_id))
+    return EventOutcome(outcome, event.event, str(accepted.webhook_id))
 
 
 async def _body(request: web.Request) -> bytes:

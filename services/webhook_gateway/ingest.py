@@ -10,27 +10,27 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from services.webhook_gateway.load_monitor import Pressure
+from services.webhook_gateway.load_monitor import LoadMonitor
 from services.webhook_gateway.repositories.webhooks import NewWebhook, Webhooks
 from services.webhook_gateway.requests.refusals import Malformed
-from services.webhook_gateway.requests.webhook_request import Incoming
+from services.webhook_gateway.requests.webhook_request import WebhookEvent
 from shared.contracts.webhooks import Product
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import DataKey, Day, Vault
-from shared.messaging.batcher import Grouper
+from shared.crypto.envelope import DataKey, DayKey, Vault
+from shared.messaging.batcher import Batcher
 from shared.messaging.handling.routes import WEBHOOKS
-from shared.messaging.messages.outgoing_message import SEALED, Letter, place_of
-from shared.messaging.outbox.outbox import Row
+from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, place_of
+from shared.messaging.outbox.outbox import OutboxRow
 from shared.storage.pool import unavailable_when_down
 
 
-class ShortWay(Protocol):
+class DirectPublish(Protocol):
     """Publishes what was just committed, from memory (`shared.messaging.outbox`)."""
 
     @property
     def keeps_up(self) -> bool: ...
 
-    def send_soon(self, rows: Sequence[Row]) -> None: ...
+    def send_soon(self, rows: Sequence[OutboxRow]) -> None: ...
 
 
 class Accepted(NamedTuple):
@@ -40,13 +40,13 @@ class Accepted(NamedTuple):
     new: bool
 
 
-class Waiting(NamedTuple):
+class QueuedWebhook(NamedTuple):
     org: str
     product: Product
-    incoming: Incoming
+    incoming: WebhookEvent
 
 
-class Acceptance:
+class WebhookIngest:
     """Groups what waits into one statement; one by one when that fails.
 
     Args:
@@ -59,8 +59,8 @@ class Acceptance:
         webhooks: Webhooks,
         vault: Vault,
         index: BlindIndex,
-        short_way: ShortWay,
-        pressure: Pressure,
+        short_way: DirectPublish,
+        pressure: LoadMonitor,
         *,
         stored_within_s: float = 4.0,
     ) -> None:
@@ -70,22 +70,24 @@ class Acceptance:
         self._short_way = short_way
         self._pressure = pressure
         self._stored_within_s = stored_within_s
-        self._group: Grouper[Waiting, Accepted] = Grouper("store webhooks", self._store, limit=200)
+        self._group: Batcher[QueuedWebhook, Accepted] = Batcher(
+            "store webhooks", self._store, limit=200
+        )
 
-    def begin(self, org: str, product: Product, incoming: Incoming) -> asyncio.Future[Accepted]:
+    def begin(self, org: str, product: Product, incoming: WebhookEvent) -> asyncio.Future[Accepted]:
         """Put it in line. The result is there once it is stored durably, or is known to have been.
 
         Raises, from the result:
             Unavailable: the database is away, or the keys that seal; it may be stored all the same.
         """
         self._pressure.count()
-        return self._group.run(Waiting(org, product, incoming))
+        return self._group.run(QueuedWebhook(org, product, incoming))
 
     async def idle(self) -> None:
         """Return once nothing is being stored."""
         await self._group.idle()
 
-    async def _store(self, group: list[Waiting]) -> list[Accepted]:
+    async def _store(self, group: list[QueuedWebhook]) -> list[Accepted]:
         keep = self._short_way.keeps_up and not self._pressure.is_high
         with unavailable_when_down():
             async with asyncio.timeout(self._stored_within_s):
@@ -96,19 +98,19 @@ class Acceptance:
             self._short_way.send_soon([webhook.outbox for webhook, is_new in found if is_new])
         return [Accepted(webhook.id, is_new) for webhook, is_new in found]
 
-    async def _sealed(self, group: list[Waiting]) -> list[NewWebhook]:
+    async def _sealed(self, group: list[QueuedWebhook]) -> list[NewWebhook]:
         # All at once, and not each as it comes: that takes half the time.
-        keys = {org: await self._vault.key_of(Day(org)) for org in {each.org for each in group}}
+        keys = {org: await self._vault.key_of(DayKey(org)) for org in {each.org for each in group}}
         now = datetime.now(UTC)
         return [self._new_webhook(each, keys[each.org], now) for each in group]
 
-    def _new_webhook(self, waiting: Waiting, key: DataKey, now: datetime) -> NewWebhook:
+    def _new_webhook(self, waiting: QueuedWebhook, key: DataKey, now: datetime) -> NewWebhook:
         org, product, incoming = waiting
         row_id = uuid4()
         letter = _passed_on(str(row_id), org, product, incoming, now, key)
         return NewWebhook(
             # Sealed as it is passed on: what is kept is what the worker got.
-            Row(row_id, org, letter, letter.body, sealed=True),
+            OutboxRow(row_id, org, letter, letter.body, sealed=True),
             product,
             incoming.event,
             incoming.identity is None,
@@ -116,15 +118,15 @@ class Acceptance:
             now,
         )
 
-    def _macs(self, org: str, product: Product, incoming: Incoming) -> list[bytes]:
+    def _macs(self, org: str, product: Product, incoming: WebhookEvent) -> list[bytes]:
         if incoming.identity is None:
             return self._index.macs(f"body {product} {org}", incoming.raw)
         return self._index.macs(f"event {product} {org}", incoming.identity.encode())
 
 
 def _passed_on(
-    webhook_id: str, org: str, product: Product, incoming: Incoming, now: datetime, key: DataKey
-) -> Letter:
+    webhook_id: str, org: str, product: Product, incoming: WebhookEvent, now: datetime, key: DataKey
+) -> OutgoingMessage:
     """The message to the worker. What Zoho does not document waits for no queue to take it."""
     # A WebhookReceived. The model itself would validate what was just made here, in three times
     # the time.
@@ -142,7 +144,7 @@ def _passed_on(
         body = orjson.dumps(message)
     except orjson.JSONEncodeError:  # it reads what it does not write: 254 levels and more
         raise Malformed("the body is nested too deeply") from None
-    return Letter(
+    return OutgoingMessage(
         WEBHOOKS,
         f"{product}.{incoming.event}.v1",
         webhook_id,

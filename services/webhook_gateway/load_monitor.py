@@ -15,12 +15,12 @@ import asyncpg
 
 from services.webhook_gateway.repositories.webhooks import SCHEMA
 from shared.crypto.envelope import Vault
-from shared.messaging.outbox.outbox import Outbox, Row
+from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
 _MANY_A_SECOND: Final = 500
 
 
-class Pressure:
+class LoadMonitor:
     """Whether webhooks come faster than they can be both accepted and published here."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -52,10 +52,10 @@ class PacedOutbox(Outbox):
     is full."""
 
     def __init__(
-        self, pool: asyncpg.Pool, vault: Vault, pressure: Pressure, *, lease_s: float
+        self, pool: asyncpg.Pool, vault: Vault, pressure: LoadMonitor, *, lease_s: float
     ) -> None:
         super().__init__(pool, SCHEMA, vault, lease_s=lease_s)
         self._pressure = pressure
 
-    async def take(self, limit: int) -> list[Row]:
+    async def take(self, limit: int) -> list[OutboxRow]:
         return await super().take(limit - 1 if self._pressure.is_high else limit)

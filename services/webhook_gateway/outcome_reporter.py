@@ -17,11 +17,11 @@ from prometheus_client import Counter, Histogram
 from shared.contracts.webhooks import Product
 from shared.observability.metrics import Metrics
 
-Key = TypeVar("Key")
+OutcomeKey = TypeVar("OutcomeKey")
 Metric = TypeVar("Metric")
 
 
-class Told(NamedTuple):
+class EventOutcome(NamedTuple):
     """What became of one event, or of a post that held none; `event` is ours, of a fixed set of
     characters. Holds nothing of the body."""
 
@@ -34,7 +34,7 @@ class Ended(NamedTuple):
     """How one request ended; `org` is one of ours, or empty."""
 
     org: str
-    told: list[Told]
+    told: list[EventOutcome]
     duration_s: float
     status: int
 
@@ -48,19 +48,19 @@ class _Alike(NamedTuple):
     event: str
 
 
-class _Series(dict[Key, Metric]):
+class _Series(dict[OutcomeKey, Metric]):
     """Time series by labels, looked up once: prometheus_client takes its time over it."""
 
-    def __init__(self, find: Callable[[Key], Metric]) -> None:
+    def __init__(self, find: Callable[[OutcomeKey], Metric]) -> None:
         super().__init__()
         self._find = find
 
-    def __missing__(self, key: Key) -> Metric:
+    def __missing__(self, key: OutcomeKey) -> Metric:
         self[key] = series = self._find(key)
         return series
 
 
-class Telling:
+class OutcomeReporter:
     """Tells how the requests of one product ended."""
 
     def __init__(self, product: Product, metrics: Metrics) -> None:

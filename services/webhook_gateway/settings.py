@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from shared.environment import HttpUrl, Port, SecretWords, Words, for_service
-from shared.settings import Amqp, Crypto, Database, DataCenter, HttpServer, Observability
+from shared.settings import Amqp, Crypto, Database, DataCenterName, HttpServer, Observability
 from shared.zoho.call.endpoints import DATA_CENTERS
 
 
@@ -26,7 +26,7 @@ class Settings(Amqp, Database, Crypto, HttpServer, Observability):
     zoho_desk_org_id: str | None = None
     zoho_desk_webhook_id: Words = ()
     zoho_desk_jwks_url: HttpUrl | None = None
-    zoho_data_center: DataCenter = "us"
+    zoho_data_center: DataCenterName = "us"
     zoho_desk_url: HttpUrl | None = None
 
     @property

@@ -81,7 +81,7 @@ Code = Annotated[str, StringConstraints(pattern=_CODE, max_length=100)]
 Word = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=100)]
 Subject = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=1_000)]
 Reason = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=500)]
-Line = Annotated[str, StringConstraints(pattern=_ONE_LINE, max_length=2_000)]
+TextLine = Annotated[str, StringConstraints(pattern=_ONE_LINE, max_length=2_000)]
 # Zoho takes fewer characters in most places; the workers carry long texts on, nothing is cut.
 Text = Annotated[str, StringConstraints(pattern=_LINES, min_length=1, max_length=65_535)]
 LongText = Annotated[str, StringConstraints(pattern=_LINES, min_length=1, max_length=1_500_000)]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from shared.contracts.links import no_zoho, without_zoho_links
 
 
-class Outgoing(BaseModel):
+class OutgoingModel(BaseModel):
     """Refuses links to Zoho; ignores unknown fields, so that a new one is no new version."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Base64Bytes, Field
 
 from shared.contracts.fields import Currency, Day, Id
-from shared.contracts.outgoing import Outgoing, PeoplesText
+from shared.contracts.outgoing import OutgoingModel, PeoplesText
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 
 Money = Decimal  # may be negative in reports; goes out as a string
 
 
-class Result(Outgoing):
+class ReplyResult(OutgoingModel):
     """A result; `work.reply(result.wire())`."""
 
     def wire(self) -> dict[str, Any]:
@@ -23,14 +23,14 @@ class Result(Outgoing):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class Done(Outgoing):
+class Done(OutgoingModel):
     """The command was done."""
 
     ok: Literal[True] = True
     result: dict[str, Any]
 
 
-class Refused(Outgoing):
+class RefusedReply(OutgoingModel):
     """The command was given up; `code` is listed in docs/errors.md."""
 
     ok: Literal[False] = False
@@ -38,7 +38,7 @@ class Refused(Outgoing):
     reason: PeoplesText
 
 
-class InvoiceSummary(Result):
+class InvoiceSummary(ReplyResult):
     """One invoice in a list."""
 
     invoice_id: Id
@@ -52,7 +52,7 @@ class InvoiceSummary(Result):
     subscription_id: Id | None = None
 
 
-class InvoiceResultLine(Outgoing):
+class InvoiceResultLine(OutgoingModel):
     description: PeoplesText = ""
     quantity: Decimal
     rate: Money
@@ -67,7 +67,7 @@ class InvoiceResult(InvoiceSummary):
     lines: tuple[InvoiceResultLine, ...] = ()
 
 
-class InvoicePdf(Result):
+class InvoicePdf(ReplyResult):
     """Answers `invoice.requested.v1` with format pdf; `content` is base64 on the wire."""
 
     invoice_id: Id
@@ -77,7 +77,7 @@ class InvoicePdf(Result):
     content: Base64Bytes
 
 
-class InvoiceList(Result):
+class InvoiceList(ReplyResult):
     """Answers `invoice.list_requested.v1`."""
 
     user_id: Id
@@ -86,20 +86,20 @@ class InvoiceList(Result):
     invoices: tuple[InvoiceSummary, ...]
 
 
-class RevenuePeriod(Outgoing):
+class RevenuePeriod(OutgoingModel):
     """`period` is `2026-01-31` or `2026-01`; absent when the range is not divided."""
 
     period: str | None = None
     amount: Money
 
 
-class RevenueInCurrency(Outgoing):
+class RevenueInCurrency(OutgoingModel):
     currency: Currency
     total: Money
     periods: tuple[RevenuePeriod, ...] = ()
 
 
-class RevenueReport(Result):
+class RevenueReport(ReplyResult):
     """Answers `report.revenue_requested.v1`: per currency, nothing converted, tax included."""
 
     start_date: Day
@@ -111,7 +111,7 @@ class RevenueReport(Result):
     revenue: tuple[RevenueInCurrency, ...]
 
 
-class OwedInCurrency(Outgoing):
+class OwedInCurrency(OutgoingModel):
     """Open balances by how many days they are overdue."""
 
     currency: Currency
@@ -123,14 +123,14 @@ class OwedInCurrency(Outgoing):
     over_90_days: Money
 
 
-class ReceivablesReport(Result):
+class ReceivablesReport(ReplyResult):
     """Answers `report.receivables_requested.v1`."""
 
     as_of: Day
     receivables: tuple[OwedInCurrency, ...]
 
 
-class SummaryInCurrency(Outgoing):
+class SummaryInCurrency(OutgoingModel):
     currency: Currency
     invoiced: Money
     collected: Money
@@ -140,7 +140,7 @@ class SummaryInCurrency(Outgoing):
     outstanding: Money
 
 
-class SummaryReport(Result):
+class SummaryReport(ReplyResult):
     """Answers `report.summary_requested.v1`."""
 
     start_date: Day
@@ -148,7 +148,7 @@ class SummaryReport(Result):
     summary: tuple[SummaryInCurrency, ...]
 
 
-RESULTS: dict[str, tuple[type[Result], ...]] = {
+RESULTS: dict[str, tuple[type[ReplyResult], ...]] = {
     "invoice.requested.v1": (InvoiceResult, InvoicePdf),
     "invoice.list_requested.v1": (InvoiceList,),
     "report.revenue_requested.v1": (RevenueReport,),

@@ -8,7 +8,7 @@ from shared.crypto.keyring import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BlindIndexEntry:
     """A row of a `blind_index` table: which key, and the 32 bytes it makes of the value."""
 
     key_id: str
@@ -24,13 +24,13 @@ class BlindIndex:
             for key in ring
         ]
 
-    def of(self, org: str, kind: str, value: str) -> list[Entry]:
+    def of(self, org: str, kind: str, value: str) -> list[BlindIndexEntry]:
         """One entry per key in use, the writing key's first. Store the first, look for all.
 
         An `email` is the same one however it is written: case, width, spaces around it.
         """
         parts = (b"of", org.encode(), kind.encode(), _normalized(kind, value).encode())
-        return [Entry(key_id, _digest(key, *parts)) for key_id, key in self._keys]
+        return [BlindIndexEntry(key_id, _digest(key, *parts)) for key_id, key in self._keys]
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """A keyed digest under the writing key, to tell later whether `data` is the same."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.crypto.data_key import DataKey
 from shared.crypto.key_cache import KeyCache
-from shared.crypto.keyring import KEY_BYTES, Key, KeyRing
+from shared.crypto.keyring import KEY_BYTES, KeyRing, RingKey
 from shared.errors import PermanentError, Unavailable
 
 _NONCE_BYTES: Final = 12
@@ -183,7 +183,7 @@ class DataKeys:
         self._cache.put(key, (row["org"], row["owner"]))
         return key
 
-    def _wrap(self, secret: bytes, key: Key, place: bytes) -> bytes:
+    def _wrap(self, secret: bytes, key: RingKey, place: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._wrapping[key.id][1].encrypt(nonce, secret, place)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from shared.crypto.data_key import DataKey, key_id_of
 from shared.crypto.data_keys import DataKeys
 
-__all__ = ["DataKey", "DataKeys", "Day", "KeyOwner", "User", "Vault"]
+__all__ = ["DataKey", "DataKeys", "DayKey", "KeyOwner", "UserKey", "Vault"]
 
 
 @dataclass(frozen=True)
-class User:
+class UserKey:
     """The user whose key seals a value."""
 
     org: str
@@ -22,13 +22,13 @@ class User:
 
 
 @dataclass(frozen=True)
-class Day:
+class DayKey:
     """Today's key of the organization, for what has no user yet."""
 
     org: str
 
 
-KeyOwner = User | Day
+KeyOwner = UserKey | DayKey
 
 
 class Vault:
@@ -71,9 +71,9 @@ class Vault:
     async def key_of(self, owner: KeyOwner) -> DataKey:
         """The key itself, for sealing many values at once."""
         match owner:
-            case User(org, user_id):
+            case UserKey(org, user_id):
                 return await self._keys.of_user(org, user_id)
-            case Day(org):
+            case DayKey(org):
                 return await self._keys.of_day(org)
 
     async def preload(self, blobs: list[bytes]) -> None:

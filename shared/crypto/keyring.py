@@ -13,7 +13,7 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
 @dataclass(frozen=True)
-class Key:
+class RingKey:
     """A key and its id. The id is stored beside what the key wrote; the secret is never shown."""
 
     id: str
@@ -23,7 +23,7 @@ class Key:
 class KeyRing:
     """Keys in use. To rotate, put a new one first, and drop the old one once nothing needs it."""
 
-    def __init__(self, keys: tuple[Key, ...]) -> None:
+    def __init__(self, keys: tuple[RingKey, ...]) -> None:
         if not keys:
             raise ValueError("a key ring needs at least one key, as id:base64")
         self._keys = {key.id: key for key in keys}
@@ -41,10 +41,10 @@ class KeyRing:
         entries = [entry.strip() for entry in text.split(",")]
         return cls(tuple(_parse_key(entry, n) for n, entry in enumerate(entries, 1) if entry))
 
-    def get(self, key_id: str) -> Key | None:
+    def get(self, key_id: str) -> RingKey | None:
         return self._keys.get(key_id)
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[RingKey]:
         """The writing key first."""
         return iter(self._keys.values())
 
@@ -57,7 +57,7 @@ def fresh_key(key_id: str) -> str:
     return f"{key_id}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
 
 
-def _parse_key(entry: str, number: int) -> Key:
+def _parse_key(entry: str, number: int) -> RingKey:
     key_id, colon, encoded = entry.partition(":")
     if not colon or not _ID.fullmatch(key_id):
         # Not quoted: without its colon the entry may be all secret.
@@ -68,4 +68,4 @@ def _parse_key(entry: str, number: int) -> Key:
         raise ValueError(f"key {number} ({key_id}) is not base64") from None
     if len(secret) != KEY_BYTES:
         raise ValueError(f"key {number} ({key_id}) has {len(secret)} bytes instead of {KEY_BYTES}")
-    return Key(key_id, secret)
+    return RingKey(key_id, secret)

@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 
 from shared.errors import Unavailable
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
-class Grouper(Generic[Item, Result]):
+class Batcher(Generic[ItemT, ResultT]):
     """`await grouper.run(item)`: one result per item, as if it had been flushed alone.
 
     An idle grouper flushes at once, a busy one when the previous flush is done and `gather_s` has
@@ -30,7 +30,7 @@ class Grouper(Generic[Item, Result]):
     def __init__(
         self,
         name: str,
-        flush: Callable[[list[Item]], Awaitable[Sequence[Result]]],
+        flush: Callable[[list[ItemT]], Awaitable[Sequence[ResultT]]],
         *,
         limit: int = 100,
         gather_s: float = 0.0,
@@ -40,12 +40,12 @@ class Grouper(Generic[Item, Result]):
         self._limit = limit
         self._gather_s = gather_s
         self._last = 0
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[ItemT, asyncio.Future[ResultT]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def run(self, item: Item) -> asyncio.Future[Result]:
+    def run(self, item: ItemT) -> asyncio.Future[ResultT]:
         """Queue the item. A caller that stops waiting does not take the item back."""
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
         if self._task is None:
             self._task = asyncio.create_task(self._flush_all(), name=self._name)
@@ -69,7 +69,7 @@ class Grouper(Generic[Item, Result]):
                 result.cancel()
             self._waiting.clear()
 
-    async def _flush_group(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _flush_group(self, group: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
         try:
             results = await self._flush([item for item, _ in group])
         except Exception as error:
@@ -85,7 +85,7 @@ class Grouper(Generic[Item, Result]):
                     future.set_result(result)
 
 
-def _fail(future: asyncio.Future[Result], error: Exception) -> None:
+def _fail(future: asyncio.Future[ResultT], error: Exception) -> None:
     if future.done():
         return
     future.set_exception(error)

@@ -22,7 +22,7 @@ import orjson
 from aio_pika.abc import AbstractIncomingMessage
 
 from shared.contracts.commands import InteractionRecorded
-from shared.crypto.envelope import Day
+from shared.crypto.envelope import DayKey
 from tests.bench.workload import (
     IN_FLIGHT,
     ROUTING_KEY,
@@ -73,7 +73,7 @@ async def run(servers: Servers, count: int, prefix: str) -> float:
     ):
         await _prepare(pool)
         vault = vault_of(pool)
-        key = await vault.key_of(Day("default"))
+        key = await vault.key_of(DayKey("default"))
         channel = await consuming.channel()
         await channel.set_qos(prefetch_count=IN_FLIGHT)
         queue = await channel.declare_queue(

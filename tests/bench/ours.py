@@ -13,7 +13,7 @@ from shared.contracts.events import Event
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.keyring import KeyRing
 from shared.messaging.handling.observers import Settled
-from shared.messaging.handling.routes import COMMANDS, Lane, Route
+from shared.messaging.handling.routes import COMMANDS, QueueConfig, Route
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
@@ -56,7 +56,7 @@ async def run(servers: Servers, count: int, prefix: str) -> float:
             pools.connect(SecretStr(servers.database_url), size=8)
         )
         await prepare(pool)
-        lane = Lane("commands", {ROUTING_KEY: Route(InteractionRecorded, handle)}, IN_FLIGHT)
+        lane = QueueConfig("commands", {ROUTING_KEY: Route(InteractionRecorded, handle)}, IN_FLIGHT)
         parts = {
             "schema": "bench",
             "amqp_url": SecretStr(servers.amqp_url),

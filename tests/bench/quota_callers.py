@@ -26,9 +26,9 @@ from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.operation import Operation
 from shared.zoho.call.tokens import Token
-from shared.zoho.call.transport import open_wire
-from shared.zoho.quota.limits import Limits
-from shared.zoho.quota.priority import Lane
+from shared.zoho.call.transport import open_transport
+from shared.zoho.quota.limits import QuotaLimits
+from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Decision, Quota
 
 READ = Operation("billing", "list_plans", "GET", repeatable=True)
@@ -81,8 +81,8 @@ class OneToken:
 
 async def call(calling: Calling) -> Seen:
     seen = Seen()
-    limits = Limits(calling.calls, calling.window_s, calling.in_flight, None, "UTC")
-    async with connect(SecretStr(calling.database_url), size=8) as pool, open_wire() as wire:
+    limits = QuotaLimits(calling.calls, calling.window_s, calling.in_flight, None, "UTC")
+    async with connect(SecretStr(calling.database_url), size=8) as pool, open_transport() as wire:
         http = ZohoHttp(
             wire,
             cast("Any", OneToken(calling.token)),
@@ -92,7 +92,10 @@ async def call(calling: Calling) -> Seen:
         )
         until = time.monotonic() + calling.seconds
         await asyncio.gather(
-            *(_call_until(http, Lane(lane), until, calling.every_s, seen) for lane in calling.lanes)
+            *(
+                _call_until(http, Priority(lane), until, calling.every_s, seen)
+                for lane in calling.lanes
+            )
         )
     return seen
 
@@ -104,7 +107,9 @@ def _endpoints(calling: Calling) -> Endpoints:
     )
 
 
-async def _call_until(http: ZohoHttp, lane: Lane, until: float, every_s: float, seen: Seen) -> None:
+async def _call_until(
+    http: ZohoHttp, lane: Priority, until: float, every_s: float, seen: Seen
+) -> None:
     due = time.monotonic()
     while time.monotonic() < until:
         try:

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from deploy.local.stack import Stack
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
-from shared.zoho.quota.limits import SHARES, Limits
-from shared.zoho.quota.priority import Lane
-from shared.zoho.quota.quota import Quota, Told
+from shared.zoho.quota.limits import SHARES, QuotaLimits
+from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.quota import Quota, QuotaFeedback
 from tests.bench.quota_crowd import LANES, Crowd, crowd, most_in_a_window
 from tests.conftest import SERVICES, TEST_STACK, new_database
 
@@ -56,7 +56,10 @@ async def used(together: Crowd) -> float:
 
 @pytest.mark.parametrize(
     ("lanes", "share"),
-    [(LANES, 1.0), *(((lane.value,), SHARES[lane]) for lane in Lane if lane is not Lane.URGENT)],
+    [
+        (LANES, 1.0),
+        *(((lane.value,), SHARES[lane]) for lane in Priority if lane is not Priority.URGENT),
+    ],
     ids=["all-lanes", "commands-alone", "reads-alone", "backfill-alone"],
 )
 async def test_eight_workers_use_the_minute_and_no_more(
@@ -93,7 +96,9 @@ async def test_a_payment_hardly_waits_while_backfill_is_full(database_url: str) 
 async def test_a_decision_takes_milliseconds(database_url: str) -> None:
     """50 a second, with a window that is well filled by them; in between, what the machine makes of
     the least statement. Five rounds: a machine that is not alone hesitates now and then."""
-    limits = Limits(calls=600, window_s=WINDOW_S, in_flight=100, credits=10_000_000, zone="UTC")
+    limits = QuotaLimits(
+        calls=600, window_s=WINDOW_S, in_flight=100, credits=10_000_000, zone="UTC"
+    )
     p99s: list[float] = []
     async with connect(SecretStr(database_url), size=8) as pool:
         quota = Quota(pool, {"billing": limits})
@@ -121,9 +126,9 @@ def _show(name: str, times: list[float]) -> None:
 
 async def _decide(quota: Quota, times: list[float]) -> None:
     began = time.perf_counter()
-    permit = await quota.take("default", "billing", Lane.COMMANDS, 1, 60.0, 20.0)
+    permit = await quota.take("default", "billing", Priority.COMMANDS, 1, 60.0, 20.0)
     times.append(time.perf_counter() - began)
-    await quota.release(permit, Told())
+    await quota.release(permit, QuotaFeedback())
 
 
 async def _do_least(pool: asyncpg.Pool, times: list[float]) -> None:

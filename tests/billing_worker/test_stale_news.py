@@ -10,9 +10,9 @@ import pytest
 
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.repositories.users import User
-from services.billing_worker.sync.subscription_sync import SubscriptionNews
+from services.billing_worker.sync.subscription_sync import SubscriptionSync
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.outbox.committer import Overtaken
+from shared.messaging.outbox.committer import StaleRead
 from shared.zoho.products.billing.models import Subscription
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
@@ -57,9 +57,9 @@ class Users:
         pass
 
 
-def news(current: StoredSubscription | None) -> SubscriptionNews:
+def news(current: StoredSubscription | None) -> SubscriptionSync:
     doubles: Any = (Users(), Subscriptions(current), None)
-    return SubscriptionNews(*doubles, free_plan_codes=())
+    return SubscriptionSync(*doubles, free_plan_codes=())
 
 
 async def test_what_is_still_stored_is_compared_and_told() -> None:
@@ -74,7 +74,7 @@ async def test_what_is_still_stored_is_compared_and_told() -> None:
 async def test_what_another_has_told_meanwhile_is_not_told_again(change: dict[str, Any]) -> None:
     work = UnitOfWork(org="default")
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(StaleRead):
         await news(replace(LIVE, **change)).compare(
             work, USER, LIVE, UNPAID, origin="zoho", read_at=NOW
         )
@@ -85,7 +85,7 @@ async def test_what_another_has_told_meanwhile_is_not_told_again(change: dict[st
 async def test_a_subscription_that_another_has_stored_meanwhile_is_not_told_as_a_new_one() -> None:
     work = UnitOfWork(org="default")
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(StaleRead):
         await news(LIVE).first(work, USER, "s1", UNPAID, origin="zoho", read_at=NOW)
 
     assert work.events == []

@@ -18,12 +18,12 @@ from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.request_log import RequestLog
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from shared.settings import BillingFields, CrmFields, Desk
+from shared.settings import BillingFields, CrmFields, DeskOrganization
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.tokens import Token
-from shared.zoho.call.transport import open_wire
+from shared.zoho.call.transport import open_transport
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.crm.client import ZohoCrm
@@ -95,7 +95,7 @@ async def clients_beside(record: Path) -> AsyncIterator[Clients]:
             },
         )
         http = ZohoHttp(
-            await stack.enter_async_context(open_wire()),
+            await stack.enter_async_context(open_transport()),
             cast("Any", SandboxToken(raw.token)),
             cast("Any", CountingQuota()),
             {"default": endpoints},
@@ -104,7 +104,7 @@ async def clients_beside(record: Path) -> AsyncIterator[Clients]:
         fields = BillingFields(
             zoho_billing_user_field="cf_app_user_id", zoho_books_invoice_field="cf_app_invoice_id"
         )
-        of_desk = Desk(
+        of_desk = DeskOrganization(
             zoho_desk_org_id=settings.desk_org_id,
             zoho_desk_department_id=settings.desk_department_id,
             zoho_desk_escalation_field="cf_app_escalation_id",

@@ -9,7 +9,7 @@ import pytest
 from services.billing_worker import app as billing_worker
 from services.crm_worker import app as crm_worker
 from services.desk_worker import app as desk_worker
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
 from tests.contract.openapi import OpenApi
@@ -45,7 +45,7 @@ async def test_a_breakers_probe_is_as_zoho_documents_it(
 ) -> None:
     operation, path = _PROBES[product]
 
-    await clients.http.call(operation, path, org="default", lane=Lane.COMMANDS)
+    await clients.http.call(operation, path, org="default", lane=Priority.COMMANDS)
 
     report = compare(clients.sent(), openapi)
     seen.update(report.seen)

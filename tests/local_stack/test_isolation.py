@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.environment import SANDBOX_PATHS, ForeignZoho
-from deploy.local.plan import SERVICES, Plan, Wish, make_plan
+from deploy.local.plan import SERVICES, StackPlan, StackRequest, make_plan
 from deploy.local.ports import is_free
 from deploy.local.stack import ROOT
 from tests.local_stack.conftest import StackOf
@@ -37,7 +37,7 @@ DESIGNED = {
 }
 
 
-def wish(folder: Path, **changes: object) -> Wish:
+def wish(folder: Path, **changes: object) -> StackRequest:
     folder.mkdir(exist_ok=True)
     arguments: dict[str, object] = {
         "root": ROOT,
@@ -51,10 +51,10 @@ def wish(folder: Path, **changes: object) -> Wish:
         "amqp_url": "amqp://somewhere/",
         "database_url": "postgresql://somewhere/relay",
     }
-    return Wish(**{**arguments, **changes})  # type: ignore[arg-type]
+    return StackRequest(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
-def plan_of(folder: Path, **changes: object) -> Plan:
+def plan_of(folder: Path, **changes: object) -> StackPlan:
     return make_plan(wish(folder, **changes), running=False)
 
 

@@ -27,7 +27,7 @@ from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.messaging.handling.observers import Settled
 from shared.messaging.handling.policy import MessagingPolicy, RetryPolicy
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
@@ -82,7 +82,7 @@ class Desk:
             vault=self._vault,
             digest=BlindIndex(KeyRing.parse(f"i1:{KEY}"), "billing"),
             metrics=Metrics("billing-worker"),
-            lanes=[Lane("commands", routes), Lane("unrouted", {})],
+            lanes=[QueueConfig("commands", routes), QueueConfig("unrouted", {})],
             policy=POLICY,
             observers=[self.settled.put_nowait],
         )

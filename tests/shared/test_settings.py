@@ -5,18 +5,20 @@ import pytest
 from shared.environment import Port, SettingsError, Words, for_service
 from shared.settings import (
     Amqp,
-    Consumer,
+    ConsumerSettings,
     Crypto,
     Database,
     Observability,
-    TokenService,
+    TokenServiceAccess,
     ZohoOrganization,
 )
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
 
-class Settings(Amqp, Database, Crypto, TokenService, ZohoOrganization, Consumer, Observability):
+class Settings(
+    Amqp, Database, Crypto, TokenServiceAccess, ZohoOrganization, ConsumerSettings, Observability
+):
     model_config = for_service("billing-worker")
     metrics_port: Port = 9102
     zoho_free_plan_codes: Words = ()

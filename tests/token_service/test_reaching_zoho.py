@@ -14,9 +14,9 @@ from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.operation import Called, Operation, Reply
 from shared.zoho.call.tokens import Tokens
-from shared.zoho.call.transport import open_wire
+from shared.zoho.call.transport import open_transport
 from shared.zoho.quota.limits import limits_of
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
@@ -38,7 +38,7 @@ class Worker:
             operation,
             path,
             org="default",
-            lane=Lane.COMMANDS,
+            lane=Priority.COMMANDS,
             **more,  # type: ignore[arg-type]
         )
 
@@ -65,7 +65,7 @@ async def worker(
     calls: list[Called] = []
     async with (
         aiohttp.ClientSession() as session,
-        open_wire() as wire,
+        open_transport() as wire,
         storage.connect(SecretStr(database_url), size=4) as pool,
     ):
         tokens = Tokens(session, [replica.url], SecretStr(KEY))

@@ -15,9 +15,9 @@ from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.observers import ZohoMetrics
 from shared.zoho.call.operation import Operation
 from shared.zoho.call.tokens import Tokens
-from shared.zoho.call.transport import open_wire
+from shared.zoho.call.transport import open_transport
 from shared.zoho.quota.limits import limits_of
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
@@ -33,7 +33,7 @@ class Worker:
         self.skipped_s = 0.0
 
     async def list_customers(self) -> None:
-        await self._http.call(LIST, "/customers", org="default", lane=Lane.COMMANDS)
+        await self._http.call(LIST, "/customers", org="default", lane=Priority.COMMANDS)
 
     def says(self, line: str) -> bool:
         return line in self.metrics.render().decode()
@@ -50,7 +50,7 @@ async def worker(
     metrics = Metrics("billing-worker")
     async with (
         aiohttp.ClientSession() as session,
-        open_wire() as wire,
+        open_transport() as wire,
         storage.connect(SecretStr(database_url), size=2) as pool,
     ):
         breakers = Breakers(

@@ -23,22 +23,22 @@ from jwt.algorithms import RSAAlgorithm
 from pydantic import SecretStr
 
 from services.webhook_gateway.app import MIGRATIONS, application
-from services.webhook_gateway.endpoint import Door
-from services.webhook_gateway.ingest import Acceptance
-from services.webhook_gateway.load_monitor import Pressure
+from services.webhook_gateway.endpoint import WebhookEndpoint
+from services.webhook_gateway.ingest import WebhookIngest
+from services.webhook_gateway.load_monitor import LoadMonitor
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks
-from services.webhook_gateway.requests.webhook_request import Source
+from services.webhook_gateway.requests.webhook_request import WebhookSource
 from services.webhook_gateway.signatures.desk import DeskSignatures
 from services.webhook_gateway.signatures.desk_keys import DeskKeys
-from services.webhook_gateway.sources.crm import Crm
-from services.webhook_gateway.sources.desk import Desk
-from services.webhook_gateway.sources.finance import Finance
+from services.webhook_gateway.sources.crm import CrmSource
+from services.webhook_gateway.sources.desk import DeskSource
+from services.webhook_gateway.sources.finance import FinanceSource
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
 from shared.messaging.messages.outgoing_message import place_of
-from shared.messaging.outbox.outbox import Outbox, Row
+from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
@@ -55,7 +55,7 @@ class LeftToTheRelay:
 
     keeps_up = False
 
-    def send_soon(self, rows: Sequence[Row]) -> None:
+    def send_soon(self, rows: Sequence[OutboxRow]) -> None:
         raise AssertionError("nothing is to be sent")
 
 
@@ -225,8 +225,8 @@ class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) 
         vault = Vault(DataKeys(pool, KeyRing.parse(encryption_keys or ENCRYPTION_KEYS)))
         index = BlindIndex(KeyRing.parse(index_keys), "gateway.webhooks")
         webhooks = Webhooks(pool, Outbox(pool, SCHEMA, vault, lease_s=30))
-        self._acceptance = Acceptance(
-            webhooks, vault, index, LeftToTheRelay(), Pressure(), stored_within_s=stored_within_s
+        self._acceptance = WebhookIngest(
+            webhooks, vault, index, LeftToTheRelay(), LoadMonitor(), stored_within_s=stored_within_s
         )
         self._vault, self._pool = vault, pool
 
@@ -242,15 +242,18 @@ class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) 
         )
         secrets = [SECRET.encode(), OLD_SECRET.encode()]
         metrics = Metrics("webhook-gateway")
-        sources: list[Source] = [
-            Finance("billing", secrets),
-            Finance("books", secrets),
-            Crm(
+        sources: list[WebhookSource] = [
+            FinanceSource("billing", secrets),
+            FinanceSource("books", secrets),
+            CrmSource(
                 channel_tokens=[CHANNEL_TOKEN.encode()], workflow_secrets=[WORKFLOW_SECRET.encode()]
             ),
-            Desk(DeskSignatures(keys, org_id=DESK_ORG, webhook_ids=[DESK_WEBHOOK])),
+            DeskSource(DeskSignatures(keys, org_id=DESK_ORG, webhook_ids=[DESK_WEBHOOK])),
         ]
-        doors = [Door(source, self._acceptance, metrics, orgs={"default"}) for source in sources]
+        doors = [
+            WebhookEndpoint(source, self._acceptance, metrics, orgs={"default"})
+            for source in sources
+        ]
         self._client = TestClient(TestServer(application(doors)))
         await self._client.start_server()
         return Gateway(self._client, self._pool, self._vault, metrics, desk)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver
-from services.zoho_sandbox.server.limits import Limit, Meter, Refusal
+from services.zoho_sandbox.server.limits import Meter, RateLimit, Refusal
 from tests.zoho_sandbox.conftest import Zoho
 
 
@@ -21,7 +21,7 @@ class Time:
 
 def test_the_minute_slides() -> None:
     time = Time()
-    meter = Meter(Limit(minute=2, window_s=60), time, lambda: 86_400)
+    meter = Meter(RateLimit(minute=2, window_s=60), time, lambda: 86_400)
     assert meter.admit(1) is None
     time.now += 59
     assert meter.admit(1) is None
@@ -34,7 +34,7 @@ def test_the_minute_slides() -> None:
 
 def test_the_day_counts_credits_and_starts_anew_at_midnight() -> None:
     time = Time()
-    meter = Meter(Limit(day=10, reset_in_s=100), time, lambda: 86_400)
+    meter = Meter(RateLimit(day=10, reset_in_s=100), time, lambda: 86_400)
     assert meter.admit(9) is None
     assert meter.admit(2) is Refusal.DAY
     assert meter.admit(1) is None
@@ -48,7 +48,7 @@ def test_the_day_counts_credits_and_starts_anew_at_midnight() -> None:
 
 def test_a_rolling_day_gives_back_what_is_older() -> None:
     time = Time()
-    meter = Meter(Limit(day=10, rolling_s=86_400), time, lambda: 1)
+    meter = Meter(RateLimit(day=10, rolling_s=86_400), time, lambda: 1)
     assert meter.admit(6) is None
     time.now += 3600
     assert meter.admit(4) is None
@@ -60,7 +60,7 @@ def test_a_rolling_day_gives_back_what_is_older() -> None:
 
 
 def test_heavy_calls_have_a_smaller_place() -> None:
-    meter = Meter(Limit(concurrency=3, heavy_concurrency=1), Time(), lambda: 1)
+    meter = Meter(RateLimit(concurrency=3, heavy_concurrency=1), Time(), lambda: 1)
     assert meter.admit(1, heavy=True) is None
     assert meter.admit(1, heavy=True) is Refusal.CONCURRENCY
     assert meter.admit(1) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.billing_worker.repositories.users import User, Users
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.products.books.models import Contact
+from shared.zoho.products.books.models import BooksContact
 
 
 class BooksContacts:
@@ -13,10 +13,10 @@ class BooksContacts:
         self._books = books
         self._users = users
 
-    async def of(self, user: User, work: UnitOfWork) -> Contact | None:
+    async def of(self, user: User, work: UnitOfWork) -> BooksContact | None:
         """Looked for by email once, remembered afterwards; None while Books has none."""
         if user.contact_id is not None:
-            return Contact(contact_id=user.contact_id, email=user.email)
+            return BooksContact(contact_id=user.contact_id, email=user.email)
         if user.email is None:
             return None
         found = await self._books.contacts_with_email(user.email)

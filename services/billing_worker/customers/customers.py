@@ -5,11 +5,11 @@ from __future__ import annotations
 from services.billing_worker.customers.user_fields import display_name
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.events import CustomerCreated
-from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import UserKey as KeyOfUser
 from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
-from shared.zoho.effects.effects import EffectKey, Effects, Result
+from shared.zoho.effects.effects import EffectKey, EffectResult, Effects
 from shared.zoho.products.billing.client import CREATE_CUSTOMER, ZohoBilling
 from shared.zoho.products.billing.models import Customer
 
@@ -32,14 +32,14 @@ class Customers:
         if email is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
 
-        async def act(permit: Permit) -> Result:
+        async def act(permit: Permit) -> EffectResult:
             return _made(await self._create(user, email, permit))
 
-        async def find() -> Result | None:
+        async def find() -> EffectResult | None:
             found = await self._probe(user, email)
             return _made(found) if found else None
 
-        async def adopt() -> Result | None:
+        async def adopt() -> EffectResult | None:
             found = await self._adoptable(user, email)
             return {**_made(found), "adopted": True} if found else None
 
@@ -100,5 +100,5 @@ class Customers:
         return None
 
 
-def _made(customer: Customer) -> Result:
+def _made(customer: Customer) -> EffectResult:
     return {"customer_id": customer.customer_id}

@@ -8,7 +8,7 @@ from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.id_conflicts import lines_text, must_be_this_invoice
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import Users
-from services.billing_worker.sync.invoice_sync import InvoiceNews, issued
+from services.billing_worker.sync.invoice_sync import InvoiceSync, issued
 from shared.contracts.commands import (
     InvoiceCreateRequested,
     InvoiceVoidRequested,
@@ -27,7 +27,7 @@ class OwnInvoiceHandlers:
     users: Users
     contacts: BooksContacts
     invoices: Invoices
-    news: InvoiceNews
+    news: InvoiceSync
     invoice_field: str | None
 
     async def create(self, message: InvoiceCreateRequested, work: UnitOfWork) -> None:

@@ -22,7 +22,7 @@ from shared.contracts.replies import (
 from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.products.books.models import Invoice, InvoiceLine
+from shared.zoho.products.books.models import BooksInvoiceLine, Invoice
 
 _PAGE: Final = 50
 
@@ -111,7 +111,7 @@ def _result(stored: StoredInvoice, invoice: Invoice) -> InvoiceResult:
     )
 
 
-def _line(line: InvoiceLine, currency: str | None) -> InvoiceResultLine:
+def _line(line: BooksInvoiceLine, currency: str | None) -> InvoiceResultLine:
     quantity, rate = line.quantity or Decimal(0), line.rate or Decimal(0)
     total = line.item_total if line.item_total is not None else quantity * rate
     return InvoiceResultLine(

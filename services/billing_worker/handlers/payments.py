@@ -22,11 +22,11 @@ from shared.contracts.commands import (
 )
 from shared.contracts.events import PaymentSucceeded
 from shared.contracts.money import as_money, decimals_of, is_too_fine
-from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import UserKey as KeyOfUser
 from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
-from shared.zoho.effects.effects import Absence, EffectKey, Effects, Result
+from shared.zoho.effects.effects import Absence, EffectKey, EffectResult, Effects
 from shared.zoho.products.billing.client import (
     COLLECT_INVOICE,
     CREATE_PAYMENT,
@@ -65,7 +65,7 @@ class PaymentHandlers:
             "invoice_id": message.invoice_id,
         }
 
-        async def act(permit: Permit) -> Result:
+        async def act(permit: Permit) -> EffectResult:
             made = await self.zoho.create_payment(
                 customer_id=customer_id,
                 payment_id=message.payment_id,
@@ -77,7 +77,7 @@ class PaymentHandlers:
             )
             return {"payment_id": made.payment_id, **wish}
 
-        async def find() -> Result | None:
+        async def find() -> EffectResult | None:
             for one in await self.zoho.payments_of(customer_id):
                 if one.reference_number == message.payment_id:
                     told = {"amount": plain(one.amount)} if one.amount is not None else {}
@@ -124,14 +124,14 @@ class PaymentHandlers:
             nonlocal card_id
             card_id = await self.customers.card(customer_id)
 
-        async def act(permit: Permit) -> Result:
+        async def act(permit: Permit) -> EffectResult:
             try:
                 await self.zoho.collect_invoice(billing_id, card_id=card_id, permit=permit)
             except ZohoRejected as error:
                 raise PermanentError("the card was declined", code="payment_declined") from error
             return {}
 
-        async def find() -> Result | Absence | None:
+        async def find() -> EffectResult | Absence | None:
             now = await self.zoho.invoice(billing_id)
             if _is_paid(now):
                 return {}
@@ -181,7 +181,7 @@ class PaymentHandlers:
         if not await self.effects.may_be_done(key):
             await self._must_be_by_card(stored.zoho_id)
 
-        async def act(permit: Permit) -> Result:
+        async def act(permit: Permit) -> EffectResult:
             made = await self.zoho.refund_payment(
                 stored.zoho_id,
                 amount=message.amount,
@@ -190,7 +190,7 @@ class PaymentHandlers:
             )
             return {"refund_id": made.refund_id, **wish}
 
-        async def find() -> Result | Absence | None:
+        async def find() -> EffectResult | Absence | None:
             given_back = (await self.zoho.payment(stored.zoho_id)).amount_refunded
             if given_back is None:
                 return None  # a field that Zoho may leave out: it says nothing of what happened

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.billing_worker.reports.revenue import Entry, Revenue, aged, issued
+from services.billing_worker.reports.revenue import Revenue, RevenueEntry, aged, issued
 from shared.contracts.commands import (
     ReportReceivablesRequested,
     ReportRevenueRequested,
@@ -27,7 +27,7 @@ from shared.contracts.replies import (
 )
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.products.books.models import CustomerPayment, Refund
+from shared.zoho.products.books.models import BooksRefund, CustomerPayment
 
 _SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outstanding")
 
@@ -111,31 +111,31 @@ class ReportHandlers:
             ).wire()
         )
 
-    async def _earned(self, first: date, last: date) -> AsyncIterator[Entry]:
+    async def _earned(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
         """Accrual: invoices that stand, less what was written off, less credit notes."""
         async for invoice in self.books.invoices_dated(first, last):
             for entry in issued(invoice):
                 yield entry
         async for note in self._credited(first, last):
-            yield Entry(note.currency, note.day, -note.amount)
+            yield RevenueEntry(note.currency, note.day, -note.amount)
 
-    async def _paid(self, first: date, last: date) -> AsyncIterator[Entry]:
+    async def _paid(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
         """Cash: customers' payments by their day, less refunds by theirs."""
         payments = [one async for one in self.books.customer_payments_dated(first, last)]
         for payment in payments:
             if payment.date is not None:
-                yield Entry(payment.currency_code or "", payment.date, payment.amount)
+                yield RevenueEntry(payment.currency_code or "", payment.date, payment.amount)
         async for refund in self._refunded(first, last, payments):
-            yield Entry(refund.currency, refund.day, -refund.amount)
+            yield RevenueEntry(refund.currency, refund.day, -refund.amount)
 
-    async def _credited(self, first: date, last: date) -> AsyncIterator[Entry]:
+    async def _credited(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
         async for note in self.books.credit_notes_dated(first, last):
             if note.counts and note.date is not None:
-                yield Entry(note.currency_code or "", note.date, note.total)
+                yield RevenueEntry(note.currency_code or "", note.date, note.total)
 
     async def _refunded(
         self, first: date, last: date, payments: Sequence[CustomerPayment]
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncIterator[RevenueEntry]:
         """Refunds of credit notes (Billing's refunds are such) and of payments.
 
         Books lists refunds of payments under each payment only: they are read where a payment of
@@ -143,15 +143,15 @@ class ReportHandlers:
         """
         async for refund in self.books.credit_note_refunds_dated(first, last):
             if refund.date is not None:
-                yield Entry(await self._currency(refund), refund.date, refund.amount)
+                yield RevenueEntry(await self._currency(refund), refund.date, refund.amount)
         for payment in payments:
             if not payment.amount_refunded:
                 continue
             for refund in await self.books.customer_payment_refunds(payment.payment_id):
                 if refund.date is not None and first <= refund.date <= last:
-                    yield Entry(payment.currency_code or "", refund.date, refund.amount)
+                    yield RevenueEntry(payment.currency_code or "", refund.date, refund.amount)
 
-    async def _currency(self, refund: Refund) -> str:
+    async def _currency(self, refund: BooksRefund) -> str:
         if refund.currency_code or refund.creditnote_id is None:
             return refund.currency_code or ""
         note = await self.books.credit_note(refund.creditnote_id)

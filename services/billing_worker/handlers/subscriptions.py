@@ -15,18 +15,18 @@ from services.billing_worker.id_conflicts import must_be_this_subscription, must
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import BROUGHT_ALONG, User, Users
-from services.billing_worker.sync.subscription_sync import SubscriptionNews
+from services.billing_worker.sync.subscription_sync import SubscriptionSync
 from shared.contracts.commands import (
     SubscriptionCancelRequested,
     SubscriptionChangeRequested,
     SubscriptionReactivateRequested,
     SubscriptionRequested,
 )
-from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import UserKey as KeyOfUser
 from shared.errors import NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
-from shared.zoho.effects.effects import EffectKey, Effects, Result
+from shared.zoho.effects.effects import EffectKey, EffectResult, Effects
 from shared.zoho.products.billing.client import CREATE_SUBSCRIPTION, ZohoBilling
 from shared.zoho.products.billing.models import Subscription
 
@@ -39,7 +39,7 @@ class SubscriptionHandlers:
     customers: Customers
     subscriptions: Subscriptions
     decisions: Decisions
-    news: SubscriptionNews
+    news: SubscriptionSync
 
     async def subscribe(self, message: SubscriptionRequested, work: UnitOfWork) -> None:
         known = await self.subscriptions.get(work.org, message.subscription_id)
@@ -111,7 +111,7 @@ class SubscriptionHandlers:
         made: list[Subscription] = []
         wish = {"plan_code": message.plan_code}
 
-        async def act(permit: Permit) -> Result:
+        async def act(permit: Permit) -> EffectResult:
             subscription = await self.zoho.create_subscription(
                 customer_id=customer_id,
                 subscription_id=message.subscription_id,
@@ -126,7 +126,7 @@ class SubscriptionHandlers:
             made.append(subscription)
             return {"subscription_id": subscription.subscription_id, **wish}
 
-        async def find() -> Result | None:
+        async def find() -> EffectResult | None:
             found = await self.zoho.subscription_with_reference(
                 message.subscription_id, customer_id=customer_id
             )

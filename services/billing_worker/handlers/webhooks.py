@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import User, Users
-from services.billing_worker.sync.invoice_sync import InvoiceNews
-from services.billing_worker.sync.payment_sync import PaymentNews
-from services.billing_worker.sync.subscription_sync import SubscriptionNews
+from services.billing_worker.sync.invoice_sync import InvoiceSync
+from services.billing_worker.sync.payment_sync import PaymentSync
+from services.billing_worker.sync.subscription_sync import SubscriptionSync
 from shared.contracts.tier import has_ended
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import BillingWebhook
@@ -68,9 +68,9 @@ class WebhookHandlers:
     users: Users
     subscriptions: Subscriptions
     invoices: Invoices
-    news: SubscriptionNews
-    payment_news: PaymentNews
-    invoice_news: InvoiceNews
+    news: SubscriptionSync
+    payment_news: PaymentSync
+    invoice_news: InvoiceSync
     metrics: Metrics
 
     def routes(self) -> dict[str, Route]:

@@ -23,7 +23,7 @@ _BUCKETS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RevenueEntry:
     """An amount on a day; negative when it lessens the revenue."""
 
     currency: str
@@ -48,7 +48,7 @@ class Revenue:
         default_factory=lambda: defaultdict(Decimal)
     )
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: RevenueEntry) -> None:
         self.totals[entry.currency] += entry.amount
         period = period_of(entry.day, self.group_by)
         if period is not None:
@@ -59,14 +59,14 @@ class Revenue:
         return sorted((p, amount) for (c, p), amount in self.periods.items() if c == currency)
 
 
-def issued(invoice: Invoice) -> Iterable[Entry]:
+def issued(invoice: Invoice) -> Iterable[RevenueEntry]:
     """An invoice as earned: its total with tax, less what was written off of it."""
     if not invoice.counts or invoice.date is None:
         return
     currency = invoice.currency_code or ""
-    yield Entry(currency, invoice.date, invoice.total)
+    yield RevenueEntry(currency, invoice.date, invoice.total)
     if invoice.write_off_amount:
-        yield Entry(currency, invoice.date, -invoice.write_off_amount)
+        yield RevenueEntry(currency, invoice.date, -invoice.write_off_amount)
 
 
 def aged(invoices: Sequence[Invoice], as_of: date) -> dict[str, dict[str, Decimal]]:

@@ -8,7 +8,7 @@ import asyncpg
 
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
-About = Literal["renewal", "plan"]
+DecisionTopic = Literal["renewal", "plan"]
 
 _TAKE = """
     INSERT INTO billing.decisions AS d (org, subscription_id, about, arrived)
@@ -22,7 +22,7 @@ class Decisions:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def take(self, work: UnitOfWork, subscription_id: str, about: About) -> bool:
+    async def take(self, work: UnitOfWork, subscription_id: str, about: DecisionTopic) -> bool:
         """Let this command have the last word; False when a later one has had it.
 
         A command that overtakes the subscription's request waits outside the line, and may come

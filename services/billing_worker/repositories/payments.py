@@ -11,11 +11,11 @@ import asyncpg
 
 from services.billing_worker.repositories.subscriptions import Origin
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import UserKey as KeyOfUser
 from shared.crypto.envelope import Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
-Outcome = Literal["succeeded", "failed"]
+PaymentOutcome = Literal["succeeded", "failed"]
 
 # Without ON CONFLICT on purpose: of two that tell the same payment at once, one must fail.
 _ADD = """
@@ -47,7 +47,7 @@ class StoredPayment:
     user_id: str
     zoho_id: str
     origin: Origin
-    outcome: Outcome
+    outcome: PaymentOutcome
     amount: Decimal | None
     currency: str | None
     invoice_id: str | None

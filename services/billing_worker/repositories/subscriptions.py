@@ -11,7 +11,7 @@ from typing import Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import UserKey as KeyOfUser
 from shared.crypto.envelope import Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 

@@ -9,11 +9,11 @@ from typing import Final, Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import User as KeyOfUser
+from shared.crypto.envelope import UserKey as KeyOfUser
 from shared.crypto.envelope import Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
-Field = Literal["email", "full_name", "first_name", "last_name", "phone"]
+UserField = Literal["email", "full_name", "first_name", "last_name", "phone"]
 
 SIGN_UP: Final = 0
 BROUGHT_ALONG: Final = -1
@@ -102,7 +102,7 @@ class Users:
         return await self._found(org, "email", email)
 
     async def store(
-        self, org: str, user_id: str, given: Mapping[Field, str], *, arrived: int
+        self, org: str, user_id: str, given: Mapping[UserField, str], *, arrived: int
     ) -> User:
         """Store at once, before any call: what was told newer of a field stays.
 
@@ -123,7 +123,7 @@ class Users:
         return user
 
     async def record_fields(
-        self, work: UnitOfWork, user_id: str, changes: Mapping[Field, str]
+        self, work: UnitOfWork, user_id: str, changes: Mapping[UserField, str]
     ) -> None:
         """What an update changes; fields that something newer set are left alone."""
         for field, value in (await self._sealed(work.org, user_id, changes)).items():
@@ -170,8 +170,8 @@ class Users:
         return await self.get(org, rows[0]["row"]) if len(rows) == 1 else None
 
     async def _sealed(
-        self, org: str, user_id: str, values: Mapping[Field, str]
-    ) -> dict[Field, bytes]:
+        self, org: str, user_id: str, values: Mapping[UserField, str]
+    ) -> dict[UserField, bytes]:
         key = await self._vault.key_of(KeyOfUser(org, user_id))
         return {
             field: key.seal(value.encode(), _field_place(org, user_id, field))

@@ -13,7 +13,7 @@ from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.models import Invoice
 
 
-class InvoiceNews:
+class InvoiceSync:
     def __init__(self, books: ZohoBooks, invoices: Invoices) -> None:
         self._books = books
         self._invoices = invoices

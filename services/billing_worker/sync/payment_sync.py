@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.billing_worker.repositories.invoices import Invoices
-from services.billing_worker.repositories.payments import Outcome, Payments, StoredPayment
+from services.billing_worker.repositories.payments import PaymentOutcome, Payments, StoredPayment
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.repositories.users import User
 from shared.contracts.events import (
@@ -22,7 +22,7 @@ from shared.zoho.products.billing.client import ZohoBilling
 
 
 @dataclass(frozen=True)
-class _Told:
+class _PaymentFacts:
     """What is told of a payment, in our ids."""
 
     payment_id: str
@@ -31,7 +31,7 @@ class _Told:
     invoice_id: str | None
 
 
-class PaymentNews:
+class PaymentSync:
     def __init__(self, zoho: ZohoBilling, payments: Payments, invoices: Invoices) -> None:
         self._zoho = zoho
         self._payments = payments
@@ -92,8 +92,8 @@ class PaymentNews:
             work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
 
     async def _first_told(
-        self, work: UnitOfWork, user: User, payment: PaymentHint | None, outcome: Outcome
-    ) -> _Told | None:
+        self, work: UnitOfWork, user: User, payment: PaymentHint | None, outcome: PaymentOutcome
+    ) -> _PaymentFacts | None:
         """Record a payment that was not told before; None when it was, or has no id."""
         if payment is None or payment.payment_id is None:
             return None
@@ -105,7 +105,7 @@ class PaymentNews:
             read = await self._zoho.payment(zoho_id)
             amount, currency = read.amount, read.currency_code
             invoice = read.invoices[0].invoice_id if read.invoices else None
-        told = _Told(
+        told = _PaymentFacts(
             payment_id=self._payments.id_of(work.org, zoho_id),
             amount=as_money(amount, currency) if amount is not None else None,
             currency=currency,

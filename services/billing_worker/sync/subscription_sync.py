@@ -21,11 +21,11 @@ from shared.contracts.events import (
 )
 from shared.contracts.tier import Held, has_ended, is_active, tier
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.outbox.committer import Overtaken
+from shared.messaging.outbox.committer import StaleRead
 from shared.zoho.products.billing.models import Subscription
 
 
-class SubscriptionNews:
+class SubscriptionSync:
     """Compare and set: an older state of Zoho's changes nothing, an equal one tells nothing."""
 
     def __init__(
@@ -117,7 +117,7 @@ class SubscriptionNews:
         """
         current = await self._subscriptions.get(stored.org, stored.subscription_id)
         if current != (stored if stored.status else None):
-            raise Overtaken
+            raise StaleRead
 
     async def _tell(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.commands import InteractionRecorded
-from shared.crypto.envelope import User
+from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
@@ -53,5 +53,5 @@ async def note_interaction(
         act=act,
         find=find,
         settle_s=CREATE_NOTE.settle_s,
-        owner=User(work.org, message.user_id),
+        owner=UserKey(work.org, message.user_id),
     )

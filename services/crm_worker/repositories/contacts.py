@@ -10,10 +10,10 @@ from typing import Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import User, Vault
+from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
-Field = Literal["email", "first_name", "last_name", "phone"]
+ContactField = Literal["email", "first_name", "last_name", "phone"]
 
 _WANT_FIELD = """
     INSERT INTO crm.contact_fields (org, user_id, field, value_sealed, arrived)
@@ -128,12 +128,12 @@ class Contacts:
         return bool(known)
 
     async def want(
-        self, work: UnitOfWork, user_id: str, fields: Mapping[Field, str], *, arrived: int
+        self, work: UnitOfWork, user_id: str, fields: Mapping[ContactField, str], *, arrived: int
     ) -> None:
         """Record what the contact should say from now on, unless something newer was recorded."""
         for field, value in fields.items():
             place = _field_place(work.org, user_id, field)
-            sealed = await self._vault.seal(User(work.org, user_id), value, place)
+            sealed = await self._vault.seal(UserKey(work.org, user_id), value, place)
             work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
         work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
 
@@ -198,7 +198,9 @@ class Contacts:
     async def record_sent(self, work: UnitOfWork, contact: WantedContact, zoho_id: str) -> None:
         """CRM now has what was wanted when the contact was leased."""
         org, user_id = contact.org, contact.user_id
-        sealed = await self._vault.seal(User(org, user_id), zoho_id, _zoho_id_place(org, user_id))
+        sealed = await self._vault.seal(
+            UserKey(org, user_id), zoho_id, _zoho_id_place(org, user_id)
+        )
         work.record(_SENT, org, user_id, contact.lease, contact.version, contact.tier, sealed)
         if zoho_id != contact.zoho_id:
             for entry in self._index.of(org, "zoho_contact", zoho_id):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from services.crm_worker.repositories.contacts import WantedContact
-from shared.crypto.blind_index import BlindIndex, Entry
+from shared.crypto.blind_index import BlindIndex, BlindIndexEntry
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _CLAIM = """
@@ -89,7 +89,7 @@ class Emails:
         """The email turned out to be that of the owner's contact."""
         work.record(_HAND_OVER, contact.org, contact.user_id, owner, self._indexes(contact))
 
-    def entries(self, contact: WantedContact) -> list[Entry]:
+    def entries(self, contact: WantedContact) -> list[BlindIndexEntry]:
         return self._index.of(contact.org, "email", contact.email)
 
     def _keep(self, work: UnitOfWork, contact: WantedContact, indexes: list[bytes]) -> None:

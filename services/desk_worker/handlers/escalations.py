@@ -6,7 +6,7 @@ from services.desk_worker.repositories.escalations import Escalation, Escalation
 from services.desk_worker.tickets.texts import as_html, comment_parts
 from services.desk_worker.tickets.tickets import Tickets
 from services.desk_worker.watching.ticket_events import announce_created
-from services.desk_worker.watching.ticket_watcher import Lookout
+from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.contracts.commands import (
     SupportCloseRequested,
     SupportEscalated,
@@ -25,7 +25,7 @@ async def open_ticket(
     *,
     escalations: Escalations,
     tickets: Tickets,
-    lookout: Lookout,
+    lookout: TicketWatcher,
 ) -> None:
     if await escalations.find(work.org, message.escalation_id):
         return
@@ -65,7 +65,7 @@ async def raise_priority(
     *,
     escalations: Escalations,
     tickets: Tickets,
-    lookout: Lookout,
+    lookout: TicketWatcher,
     desk: ZohoDesk,
 ) -> None:
     escalation = await _known(escalations, work.org, message.escalation_id)
@@ -85,7 +85,7 @@ async def close_ticket(
     work: UnitOfWork,
     *,
     escalations: Escalations,
-    lookout: Lookout,
+    lookout: TicketWatcher,
     desk: ZohoDesk,
 ) -> None:
     escalation = await _known(escalations, work.org, message.escalation_id)
@@ -105,7 +105,7 @@ async def _known(escalations: Escalations, org: str, escalation_id: str) -> Esca
     return escalation
 
 
-async def _there(lookout: Lookout, escalation: Escalation) -> Ticket:
+async def _there(lookout: TicketWatcher, escalation: Escalation) -> Ticket:
     ticket = await lookout.read(escalation.zoho_id)
     if ticket is None:
         raise PermanentError(

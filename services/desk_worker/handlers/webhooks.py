@@ -7,8 +7,8 @@ from typing import Any
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
 from services.desk_worker.watching.adoption import Adoption, email_in
-from services.desk_worker.watching.staff_messages import Said
-from services.desk_worker.watching.ticket_watcher import Lookout
+from services.desk_worker.watching.staff_messages import StaffMessages
+from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import DeskWebhook, TicketHint
 from shared.errors import Postponed
@@ -29,8 +29,8 @@ async def notice_ticket(
     *,
     escalations: Escalations,
     effects: Effects,
-    lookout: Lookout,
-    said: Said,
+    lookout: TicketWatcher,
+    said: StaffMessages,
     adoption: Adoption,
     metrics: Metrics,
 ) -> None:
@@ -50,7 +50,7 @@ async def notice_ticket(
 
 
 async def _look(
-    message: WebhookReceived, work: UnitOfWork, escalation: Escalation, lookout: Lookout
+    message: WebhookReceived, work: UnitOfWork, escalation: Escalation, lookout: TicketWatcher
 ) -> None:
     told = DeskWebhook.model_validate(message.payload)
     closing = told.ticket.closed_time if _is_closed(told.ticket) else None

@@ -9,9 +9,9 @@ from typing import Literal
 
 import asyncpg
 
-from services.desk_worker.watching.changes import Happening, TicketState
-from shared.crypto.blind_index import BlindIndex, Entry
-from shared.crypto.envelope import Day, User, Vault
+from services.desk_worker.watching.changes import TicketChange, TicketState
+from shared.crypto.blind_index import BlindIndex, BlindIndexEntry
+from shared.crypto.envelope import DayKey, UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _COLUMNS = """
@@ -59,7 +59,7 @@ class Escalation:
         return f"<Escalation {self.escalation_id}>"
 
     @property
-    def owner(self) -> User | Day:
+    def owner(self) -> UserKey | DayKey:
         return owner_of(self.org, self.user_id)
 
 
@@ -142,7 +142,7 @@ class Escalations:
         )
         return [row["at"] for row in rows]
 
-    async def was_told(self, escalation: Escalation, happening: Happening) -> bool:
+    async def was_told(self, escalation: Escalation, happening: TicketChange) -> bool:
         """Whether exactly this was told before."""
         told = await self._pool.fetchval(
             """
@@ -190,7 +190,7 @@ class Escalations:
         key = (escalation.org, escalation.escalation_id, escalation.version)
         work.record(_ADVANCE, *key, *_columns(state))
 
-    def told(self, work: UnitOfWork, escalation: Escalation, happening: Happening) -> None:
+    def told(self, work: UnitOfWork, escalation: Escalation, happening: TicketChange) -> None:
         """Record that this is told; the commit fails when it was told before."""
         key = (escalation.org, escalation.escalation_id, happening.what, happening.at)
         work.record(_TRANSITION, *key)
@@ -203,7 +203,7 @@ class Escalations:
         """What tells one department from another, without its id."""
         return self._index.mac("department", zoho_id.encode()) if zoho_id else None
 
-    def _tickets(self, org: str, zoho_id: str) -> list[Entry]:
+    def _tickets(self, org: str, zoho_id: str) -> list[BlindIndexEntry]:
         return self._index.of(org, "ticket", zoho_id)
 
     async def _escalation(self, row: asyncpg.Record) -> Escalation:
@@ -230,9 +230,9 @@ class Escalations:
         )
 
 
-def owner_of(org: str, user_id: str | None) -> User | Day:
+def owner_of(org: str, user_id: str | None) -> UserKey | DayKey:
     """Whose key seals what belongs to an escalation: its user's, where it names one."""
-    return User(org, user_id) if user_id is not None else Day(org)
+    return UserKey(org, user_id) if user_id is not None else DayKey(org)
 
 
 def _columns(state: TicketState) -> tuple[object, ...]:

@@ -12,13 +12,13 @@ from services.desk_worker.repositories.escalations import Escalation, Escalation
 from services.desk_worker.tickets.tickets import Tickets
 from services.desk_worker.watching.changes import TicketState
 from services.desk_worker.watching.ticket_events import announce_created
-from services.desk_worker.watching.ticket_watcher import Lookout
+from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.desk.models import Ticket
 
 
 class Adoption:
-    def __init__(self, escalations: Escalations, tickets: Tickets, lookout: Lookout) -> None:
+    def __init__(self, escalations: Escalations, tickets: Tickets, lookout: TicketWatcher) -> None:
         self._escalations = escalations
         self._tickets = tickets
         self._lookout = lookout

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-Kind = Literal["open", "onhold", "closed"]
-What = Literal["closed", "reopened", "status", "priority", "moved", "deleted", "comment", "reply"]
+StatusType = Literal["open", "onhold", "closed"]
+ChangeKind = Literal[
+    "closed", "reopened", "status", "priority", "moved", "deleted", "comment", "reply"
+]
 
 # `closedTime` and the history tell the same closing with times that differ by what Desk took for
 # it. Who closes, reopens and closes within this time has closed once.
@@ -20,7 +22,7 @@ class TicketState:
     """A ticket as it was read. `department` is a MAC; `modified_at` is None where Desk hides it."""
 
     status: str
-    kind: Kind
+    kind: StatusType
     priority: str | None = None
     department: bytes | None = None
     modified_at: datetime | None = None
@@ -28,8 +30,8 @@ class TicketState:
 
 
 @dataclass(frozen=True)
-class Happening:
-    what: What
+class TicketChange:
+    what: ChangeKind
     at: datetime
 
 
@@ -40,7 +42,7 @@ def happenings(
     closings: Sequence[datetime],
     told: Sequence[datetime],
     seen_at: datetime,
-) -> list[Happening]:
+) -> list[TicketChange]:
     """In the order in which they happened.
 
     `closings`: every closing known now, from the ticket itself and from its history. `told`: those
@@ -48,22 +50,22 @@ def happenings(
     """
     at = after.modified_at or seen_at
     if after.gone:
-        return [] if before.gone else [Happening("deleted", at)]
+        return [] if before.gone else [TicketChange("deleted", at)]
     untold = untold_closings(closings, told)
-    found = [Happening("closed", closing) for closing in untold]
+    found = [TicketChange("closed", closing) for closing in untold]
     if after.kind == "closed":
         if not untold and before.kind != "closed" and not closings:
-            found.append(Happening("closed", at))
+            found.append(TicketChange("closed", at))
         elif not untold and before.status != after.status:
-            found.append(Happening("status", at))
+            found.append(TicketChange("status", at))
     elif untold or before.kind == "closed":
-        found.append(Happening("reopened", at))
+        found.append(TicketChange("reopened", at))
     elif before.status != after.status:
-        found.append(Happening("status", at))
+        found.append(TicketChange("status", at))
     if before.priority != after.priority:
-        found.append(Happening("priority", at))
+        found.append(TicketChange("priority", at))
     if before.department and after.department and before.department != after.department:
-        found.append(Happening("moved", at))
+        found.append(TicketChange("moved", at))
     return found
 
 

@@ -15,8 +15,8 @@ import structlog
 from services.desk_worker.repositories.escalations import Escalation, Escalations
 from services.desk_worker.repositories.polls import Polls, Window
 from services.desk_worker.watching.adoption import Adoption, email_of
-from services.desk_worker.watching.changes import Happening
-from services.desk_worker.watching.ticket_watcher import Lookout
+from services.desk_worker.watching.changes import TicketChange
+from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.errors import IntegrationError, Postponed
 from shared.messaging.handling.gate import Gate
 from shared.messaging.outbox.committer import Committer
@@ -33,7 +33,7 @@ REACHABLE = 5_000
 
 
 @dataclass(frozen=True)
-class Pace:
+class PollPacing:
     """Seconds. `lease_s` is longer than reading one window may take."""
 
     every_s: float = 120.0
@@ -49,14 +49,14 @@ class Poller:
         *,
         escalations: Escalations,
         polls: Polls,
-        lookout: Lookout,
+        lookout: TicketWatcher,
         adoption: Adoption,
         effects: Effects,
         committer: Committer,
         desk: ZohoDesk,
         gate: Gate,
         metrics: Metrics,
-        pace: Pace,
+        pace: PollPacing,
     ) -> None:
         self._escalations = escalations
         self._polls = polls
@@ -118,7 +118,7 @@ class Poller:
         newest = rows[-1].modified_time if len(rows) >= REACHABLE else None
         return newest or window.last, gaps
 
-    async def _look(self, escalation: Escalation) -> list[Happening]:
+    async def _look(self, escalation: Escalation) -> list[TicketChange]:
         async with self._committer.begin(escalation.org) as work:
             return await self._lookout.look(work, escalation, look_back=True)
 

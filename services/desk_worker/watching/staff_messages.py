@@ -12,13 +12,13 @@ from typing import Any
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
 from services.desk_worker.tickets.texts import ends_with_any_ref
-from services.desk_worker.watching.changes import Happening
+from services.desk_worker.watching.changes import TicketChange
 from services.desk_worker.watching.ticket_events import announce_said
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.desk.client import ZohoDesk
 
 
-class Said:
+class StaffMessages:
     def __init__(self, escalations: Escalations, desk: ZohoDesk) -> None:
         self._escalations = escalations
         self._desk = desk
@@ -41,7 +41,7 @@ class Said:
             if comment.id == str(resource.get("id")) and comment.is_public:
                 at = comment.commented_time
                 if at is not None:
-                    happening = Happening("comment", at)
+                    happening = TicketChange("comment", at)
                     await self._tell_once(work, escalation, happening, comment.content)
 
     async def _tell_reply(
@@ -50,10 +50,10 @@ class Said:
         """Desk has mailed it to the user already: only that it was."""
         at = _moment(resource.get("createdTime"))
         if at is not None:
-            await self._tell_once(work, escalation, Happening("reply", at), None)
+            await self._tell_once(work, escalation, TicketChange("reply", at), None)
 
     async def _tell_once(
-        self, work: UnitOfWork, escalation: Escalation, happening: Happening, content: str | None
+        self, work: UnitOfWork, escalation: Escalation, happening: TicketChange, content: str | None
     ) -> None:
         if await self._escalations.was_told(escalation, happening):
             return

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from services.desk_worker.repositories.escalations import Escalation
 from services.desk_worker.tickets.plain_text import plain_text
-from services.desk_worker.watching.changes import Happening, Kind, TicketState
+from services.desk_worker.watching.changes import StatusType, TicketChange, TicketState
 from shared.contracts.events import (
     Event,
     NotificationRequested,
@@ -23,7 +23,7 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 
 # Agents often close with a reply and leave the resolution empty.
 NEUTRAL = "Your request has been resolved."
-_TYPES: dict[Kind, Literal["open", "on_hold", "closed"]] = {
+_TYPES: dict[StatusType, Literal["open", "on_hold", "closed"]] = {
     "open": "open",
     "onhold": "on_hold",
     "closed": "closed",
@@ -52,7 +52,7 @@ def announce(
     work: UnitOfWork,
     escalation: Escalation,
     after: TicketState,
-    found: Sequence[Happening],
+    found: Sequence[TicketChange],
     resolution: str | None,
 ) -> None:
     """Tell each happening once. `resolution` is HTML, and may be absent."""
@@ -65,14 +65,14 @@ def announce(
 
 
 def announce_said(
-    work: UnitOfWork, escalation: Escalation, happening: Happening, content: str | None
+    work: UnitOfWork, escalation: Escalation, happening: TicketChange, content: str | None
 ) -> None:
     """Somebody of staff wrote to the user: `content` as HTML, or None where Desk mailed it."""
     _announce_change(work, escalation, escalation.state, happening, plain_text(content))
 
 
 def _announce_closed(
-    work: UnitOfWork, escalation: Escalation, after: TicketState, closed: Happening, text: str
+    work: UnitOfWork, escalation: Escalation, after: TicketState, closed: TicketChange, text: str
 ) -> None:
     event = TicketResolved(
         escalation_id=escalation.escalation_id,
@@ -98,7 +98,7 @@ def _announce_change(
     work: UnitOfWork,
     escalation: Escalation,
     after: TicketState,
-    happening: Happening,
+    happening: TicketChange,
     content: str | None = None,
 ) -> None:
     assert happening.what != "closed"  # noqa: S101 - for the type checker
@@ -127,14 +127,14 @@ def _notify(
     work: UnitOfWork,
     escalation: Escalation,
     notice: TicketCreatedNotice | TicketUpdatedNotice | TicketResolvedNotice,
-    happening: Happening | None = None,
+    happening: TicketChange | None = None,
 ) -> None:
     event = NotificationRequested.of(notice, email=escalation.email, user_id=escalation.user_id)
     event_id = _event_id(escalation, happening, event) if happening else None
     work.publish(event, event_id=event_id)
 
 
-def _event_id(escalation: Escalation, happening: Happening, event: Event) -> UUID:
+def _event_id(escalation: Escalation, happening: TicketChange, event: Event) -> UUID:
     """The same for whoever tells it: a second one of it is not even sent."""
     name = (
         f"{event.routing_key}:{escalation.org}:{escalation.escalation_id}"

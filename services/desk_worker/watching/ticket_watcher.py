@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
 from services.desk_worker.watching.changes import (
-    Happening,
-    Kind,
+    StatusType,
+    TicketChange,
     TicketState,
     happenings,
     untold_closings,
@@ -23,7 +23,7 @@ from shared.zoho.products.desk.client import ZohoDesk
 from shared.zoho.products.desk.models import Ticket
 
 
-class Lookout:
+class TicketWatcher:
     def __init__(self, escalations: Escalations, desk: ZohoDesk) -> None:
         self._escalations = escalations
         self._desk = desk
@@ -35,7 +35,7 @@ class Lookout:
         *,
         hinted_closing: datetime | None = None,
         look_back: bool = False,
-    ) -> list[Happening]:
+    ) -> list[TicketChange]:
         """Read the ticket and tell what is new.
 
         `hinted_closing`: a closing that Desk spoke of. `look_back`: something happened that nobody
@@ -58,7 +58,7 @@ class Lookout:
         *,
         hinted_closing: datetime | None = None,
         look_back: bool = False,
-    ) -> list[Happening]:
+    ) -> list[TicketChange]:
         """Record the ticket as read, and announce what differs. None: it is not there any more."""
         after = self.state(ticket, escalation.state)
         told = await self._escalations.closings_told(escalation)
@@ -115,7 +115,7 @@ class Lookout:
         return [closing for closing in closings if since is None or closing >= since]
 
 
-def _kind(ticket: Ticket) -> Kind:
+def _kind(ticket: Ticket) -> StatusType:
     match ticket.kind:
         case "closed":
             return "closed"

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from pydantic import SecretStr
 
-from services.operator.dead_letters.dead_letter import DeadLetter
+from services.operator.dead_letters.dead_letter import DeadLetterMessage
 from services.operator.dead_letters.peek import look_through
 from shared.errors import Unavailable
 from shared.messaging.broker.publisher import Unroutable
@@ -64,7 +64,7 @@ class Broker:
         await channel.close()
         return found or QueueState(name, 0, 0)
 
-    async def dead_letters(self, queue: str, limit: int) -> AsyncIterator[Held]:
+    async def dead_letters(self, queue: str, limit: int) -> AsyncIterator[HeldDeadLetter]:
         """The dead letters of a work queue, the oldest first; what is not removed stays there.
 
         Until the iteration ends they are out of sight for others. Each look counts as a delivery,
@@ -77,11 +77,11 @@ class Broker:
         try:
             async with aclosing(look_through(channel, f"{queue}.dead", limit)) as messages:
                 async for message in messages:
-                    yield Held(DeadLetter.of(message, queue), message)
+                    yield HeldDeadLetter(DeadLetterMessage.of(message, queue), message)
         finally:
             await channel.close()  # puts back whatever was not acknowledged
 
-    async def send_again(self, letter: DeadLetter, replay_id: str) -> None:
+    async def send_again(self, letter: DeadLetterMessage, replay_id: str) -> None:
         """Return once the broker has it safely in a queue.
 
         Raises:
@@ -116,10 +116,10 @@ async def _counted(channel: AbstractChannel, name: str) -> QueueState | None:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldDeadLetter:
     """A dead letter in hand: it goes back unless it is removed."""
 
-    letter: DeadLetter
+    letter: DeadLetterMessage
     _message: AbstractIncomingMessage
 
     async def remove(self) -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 _TIMEOUT = aiohttp.ClientTimeout(total=30.0, connect=3.0)
 
 
-class Refused(Exception):
+class TokenServiceRefused(Exception):
     """It said no; `code` says why, `retry_after_s` when to ask again (0: no use)."""
 
     def __init__(self, code: str, retry_after_s: int) -> None:
@@ -59,9 +59,9 @@ class TokenServiceClient:
                     return answer
                 code = str(answer.get("code") or f"status_{response.status}")
                 after = response.headers.get("Retry-After", "0")
-                raise Refused(code, int(after) if after.isdigit() else 0)
+                raise TokenServiceRefused(code, int(after) if after.isdigit() else 0)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Refused("unreachable", 0) from error
+            raise TokenServiceRefused("unreachable", 0) from error
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.operation import Called
 from shared.zoho.call.tokens import Tokens
-from shared.zoho.call.transport import open_wire
+from shared.zoho.call.transport import open_transport
 from shared.zoho.products.setup import ZohoSetup
 from shared.zoho.quota.quota import Decision, Quota
 from shared.zoho.quota.settings import limits_from
@@ -51,7 +51,7 @@ async def open_zoho(
     seen: QuotaSeen,
 ) -> AsyncIterator[ZohoSetup]:
     endpoints = Endpoints.of(zoho, organization_ids)
-    async with open_wire() as wire:
+    async with open_transport() as wire:
         http = ZohoHttp(
             wire,
             Tokens(session, tokens.token_service_url, tokens.token_service_key),

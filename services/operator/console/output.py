@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 _PIPE_WIDTH = 1000  # a pipe has no edge to wrap at
 
 
-def show(rows: Sequence[Row], *, as_json: bool, empty: str) -> None:
+def show(rows: Sequence[TableRow], *, as_json: bool, empty: str) -> None:
     """Show rows under the names of the first one's fields; `empty` when there are none."""
     if as_json:
         sys.stdout.write(orjson.dumps(list(rows), option=orjson.OPT_INDENT_2).decode() + "\n")

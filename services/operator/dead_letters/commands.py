@@ -11,9 +11,9 @@ import orjson
 import typer
 
 from services.operator.access import broker as rabbitmq
-from services.operator.console.output import Row, complain, moment, show, tell
-from services.operator.dead_letters.dead_letter import DeadLetter
-from services.operator.dead_letters.replay import Fate, Replayed, Selection, replay
+from services.operator.console.output import TableRow, complain, moment, show, tell
+from services.operator.dead_letters.dead_letter import DeadLetterMessage
+from services.operator.dead_letters.replay import Replayed, ReplayResult, Selection, replay
 from services.operator.settings import BrokerSettings, OpeningSettings
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
@@ -25,24 +25,26 @@ app = typer.Typer(
     help="Messages that were given up: see them by cause, look at one, send them again.",
 )
 
-Queue = Annotated[
+QueueOption = Annotated[
     str | None,
     typer.Option("--queue", help="Only of this work queue, such as billing-worker.commands."),
 ]
-Code = Annotated[
+CodeOption = Annotated[
     str | None, typer.Option("--code", help="Only given up for this cause (docs/errors.md).")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Messages read per queue, at most.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, help="Messages read per queue, at most.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 @app.command("list")
 def list_letters(
-    queue: Queue = None,
-    code: Code = None,
+    queue: QueueOption = None,
+    code: CodeOption = None,
     each: Annotated[bool, typer.Option("--each", help="Every message, not the groups.")] = False,
-    limit: Limit = 10_000,
-    as_json: AsJson = False,
+    limit: LimitOption = 10_000,
+    as_json: JsonOption = False,
 ) -> None:
     """How many messages were given up, by queue and cause."""
     letters = asyncio.run(_read(Selection(_queues(queue), code, limit=limit)))
@@ -53,7 +55,7 @@ def list_letters(
 @app.command("show")
 def show_letter(
     message_id: Annotated[str, typer.Argument(help="The message_id of a dead letter.")],
-    queue: Queue = None,
+    queue: QueueOption = None,
     reveal: Annotated[
         bool,
         typer.Option("--reveal", help="Open the body too. It holds personal data."),
@@ -78,8 +80,8 @@ def replay_letters(
     message_ids: Annotated[
         list[str] | None, typer.Argument(help="message_ids; or select by --queue, --code.")
     ] = None,
-    queue: Queue = None,
-    code: Code = None,
+    queue: QueueOption = None,
+    code: CodeOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All of them, when nothing else selects.")
     ] = False,
@@ -94,7 +96,7 @@ def replay_letters(
             " first, and settle what you saw with `zoho-relay effects resolve`.",
         ),
     ] = False,
-    limit: Limit = 10_000,
+    limit: LimitOption = 10_000,
 ) -> None:
     """Send messages again, to the queue they were given up in; each is handled once.
 
@@ -107,7 +109,9 @@ def replay_letters(
     selection = Selection(_queues(queue), code, frozenset(message_ids or ()), limit)
     done = asyncio.run(_replay(selection, knows=knows, dry_run=dry_run))
     show(_outcomes(done), as_json=False, empty="No dead letter was selected.")
-    if not done or any(one.fate in (Fate.NEEDS_A_PERSON, Fate.NOT_TAKEN) for one in done):
+    if not done or any(
+        one.fate in (ReplayResult.NEEDS_A_PERSON, ReplayResult.NOT_TAKEN) for one in done
+    ):
         raise typer.Exit(1)
 
 
@@ -121,7 +125,7 @@ def _queues(queue: str | None) -> list[str]:
     return [queue.removesuffix(".dead")]
 
 
-async def _read(selection: Selection, *, keep_bodies: bool = False) -> list[DeadLetter]:
+async def _read(selection: Selection, *, keep_bodies: bool = False) -> list[DeadLetterMessage]:
     found = []
     async with rabbitmq.connect(BrokerSettings.load().amqp_url) as broker:
         for queue in selection.queues:
@@ -138,7 +142,7 @@ async def _replay(selection: Selection, *, knows: bool, dry_run: bool) -> list[R
         return await replay(broker, selection, knows_what_happened=knows, dry_run=dry_run)
 
 
-def _described(letter: DeadLetter) -> Row:
+def _described(letter: DeadLetterMessage) -> TableRow:
     return {
         "queue": letter.queue,
         "message_id": letter.message_id,
@@ -152,8 +156,8 @@ def _described(letter: DeadLetter) -> Row:
     }
 
 
-def _grouped(letters: list[DeadLetter]) -> list[Row]:
-    groups: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
+def _grouped(letters: list[DeadLetterMessage]) -> list[TableRow]:
+    groups: defaultdict[tuple[str, str], list[DeadLetterMessage]] = defaultdict(list)
     for letter in letters:
         groups[letter.queue, letter.code].append(letter)
     return [
@@ -173,7 +177,7 @@ def _grouped(letters: list[DeadLetter]) -> list[Row]:
     ]
 
 
-def _outcomes(done: list[Replayed]) -> list[Row]:
+def _outcomes(done: list[Replayed]) -> list[TableRow]:
     return [
         {
             "queue": one.letter.queue,
@@ -186,7 +190,7 @@ def _outcomes(done: list[Replayed]) -> list[Row]:
     ]
 
 
-def _body(letter: DeadLetter, reveal: bool) -> str:
+def _body(letter: DeadLetterMessage, reveal: bool) -> str:
     if not reveal:
         return f"{len(letter.body)} bytes; --reveal opens it"
     body = asyncio.run(_opened(letter)) if letter.is_sealed else letter.body
@@ -196,7 +200,7 @@ def _body(letter: DeadLetter, reveal: bool) -> str:
         return repr(body)  # given up because it is not JSON
 
 
-async def _opened(letter: DeadLetter) -> bytes:
+async def _opened(letter: DeadLetterMessage) -> bytes:
     settings = OpeningSettings.load()
     async with storage.connect(settings.database_url, size=2, patience_s=5) as pool:
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))

@@ -28,7 +28,7 @@ _ABOUT_THE_END = (REASON, CODE, ATTEMPTS, GIVEN_UP_AT)
 
 
 @dataclass(frozen=True)
-class DeadLetter:
+class DeadLetterMessage:
     """`queue` is the work queue it was given up in; `code` and `reason` say why.
 
     What the broker itself dead-lettered (a delivery limit) has the broker's word as its code, its

@@ -8,7 +8,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from services.operator.access.broker import Broker
-from services.operator.dead_letters.dead_letter import DeadLetter
+from services.operator.dead_letters.dead_letter import DeadLetterMessage
 from shared.errors import Unavailable
 
 
@@ -21,13 +21,13 @@ class Selection:
     message_ids: frozenset[str] = frozenset()
     limit: int = 10_000
 
-    def has(self, letter: DeadLetter) -> bool:
+    def has(self, letter: DeadLetterMessage) -> bool:
         return (self.code is None or letter.code == self.code) and (
             not self.message_ids or letter.message_id in self.message_ids
         )
 
 
-class Fate(StrEnum):
+class ReplayResult(StrEnum):
     """What became of a dead letter."""
 
     REPLAYED = "replayed"
@@ -38,8 +38,8 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Replayed:
-    letter: DeadLetter
-    fate: Fate
+    letter: DeadLetterMessage
+    fate: ReplayResult
 
 
 async def replay(
@@ -56,23 +56,25 @@ async def replay(
             if not selection.has(held.letter):
                 continue
             fate = _first_look(held.letter, knows_what_happened, dry_run)
-            if fate is Fate.REPLAYED:
+            if fate is ReplayResult.REPLAYED:
                 try:
                     await broker.send_again(held.letter, replay_id)
                     await held.remove()
                 except Unavailable:
-                    fate = Fate.NOT_TAKEN
+                    fate = ReplayResult.NOT_TAKEN
             done.append(Replayed(held.letter, fate))
     return done
 
 
-def _first_look(letter: DeadLetter, knows_what_happened: bool, dry_run: bool) -> Fate:
+def _first_look(
+    letter: DeadLetterMessage, knows_what_happened: bool, dry_run: bool
+) -> ReplayResult:
     if needs_a_person(letter) and not knows_what_happened:
-        return Fate.NEEDS_A_PERSON
-    return Fate.WOULD_BE if dry_run else Fate.REPLAYED
+        return ReplayResult.NEEDS_A_PERSON
+    return ReplayResult.WOULD_BE if dry_run else ReplayResult.REPLAYED
 
 
-def needs_a_person(letter: DeadLetter) -> bool:
+def needs_a_person(letter: DeadLetterMessage) -> bool:
     """Money may have moved: only who has looked in Zoho may send it again.
 
     Even then nothing is charged blindly: the effects journal refuses until `effects resolve`.

@@ -12,7 +12,7 @@ import asyncpg
 import typer
 
 from services.operator.access.zoho import QuotaSeen, open_zoho
-from services.operator.dead_letters.commands import AsJson
+from services.operator.dead_letters.commands import JsonOption
 from services.operator.doctor.fields import check_fields
 from services.operator.doctor.findings import Findings, show_findings
 from services.operator.doctor.manual import name_what_to_switch_off
@@ -31,7 +31,7 @@ def doctor(
         str | None,
         typer.Option("--gateway", help="Where Zoho reaches webhook-gateway: https://…"),
     ] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     org: Annotated[str, typer.Option("--org")] = "default",
 ) -> None:
     """Check the set-up, here and at Zoho, and say what to do.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     OK = "ok"
     WRONG = "wrong"
     NOT_CHECKED = "not checked"
@@ -25,7 +25,7 @@ class Finding:
 
     area: str
     check: str
-    state: State
+    state: FindingState
     found: str = ""
     todo: str = ""
 
@@ -37,20 +37,24 @@ class Findings:
         self.all: list[Finding] = []
 
     def ok(self, area: str, check: str, found: str = "") -> None:
-        self.all.append(Finding(area, check, State.OK, found))
+        self.all.append(Finding(area, check, FindingState.OK, found))
 
     def wrong(self, area: str, check: str, found: str, todo: str) -> None:
-        self.all.append(Finding(area, check, State.WRONG, found, todo))
+        self.all.append(Finding(area, check, FindingState.WRONG, found, todo))
 
     def not_checked(self, area: str, check: str, found: str, todo: str = "") -> None:
-        self.all.append(Finding(area, check, State.NOT_CHECKED, found, todo))
+        self.all.append(Finding(area, check, FindingState.NOT_CHECKED, found, todo))
 
     @property
     def anything_wrong(self) -> bool:
-        return any(one.state is State.WRONG for one in self.all)
+        return any(one.state is FindingState.WRONG for one in self.all)
 
 
-_STYLES = {State.OK: "green", State.WRONG: "bold red", State.NOT_CHECKED: "yellow"}
+_STYLES = {
+    FindingState.OK: "green",
+    FindingState.WRONG: "bold red",
+    FindingState.NOT_CHECKED: "yellow",
+}
 _INDENT = 15
 
 
@@ -92,8 +96,8 @@ def _wrapped(said: str, mark: str, width: int) -> list[str]:
 
 
 def _summary(findings: Findings) -> str:
-    counts = {state: sum(one.state is state for one in findings.all) for state in State}
+    counts = {state: sum(one.state is state for one in findings.all) for state in FindingState}
     return (
-        f"{counts[State.WRONG]} wrong, {counts[State.NOT_CHECKED]} not checked, "
-        f"{counts[State.OK]} ok."
+        f"{counts[FindingState.WRONG]} wrong, {counts[FindingState.NOT_CHECKED]} not checked, "
+        f"{counts[FindingState.OK]} ok."
     )

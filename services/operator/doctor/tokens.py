@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from services.operator.access.token_service import Refused, TokenServiceClient
+from services.operator.access.token_service import TokenServiceClient, TokenServiceRefused
 from services.operator.console.advice import CAUSES, of_cause
 from services.operator.doctor.findings import Findings
 from services.operator.settings import TokenSettings
@@ -35,7 +35,7 @@ async def granted_scopes(client: TokenServiceClient, org: str) -> Sequence[str] 
     try:
         await client.token(org)
         return (await client.status(org))["scopes"] or []
-    except Refused:
+    except TokenServiceRefused:
         return None
 
 
@@ -45,7 +45,7 @@ async def _check_replica(
     area, name = "token-service", f"replica {number}"
     try:
         await client.status(org)
-    except Refused as no:
+    except TokenServiceRefused as no:
         match no.code:
             case "wrong_key":
                 findings.wrong(area, name, *of_cause("token_service_key"))
@@ -68,7 +68,7 @@ async def check_credentials(
     try:
         await client.token(org)
         state = await client.status(org)
-    except Refused as no:
+    except TokenServiceRefused as no:
         said, todo = of_cause(no.code) if no.code in CAUSES else (no.code, "See docs/errors.md.")
         findings.wrong(area, "access token", said, todo)
         return

@@ -12,7 +12,7 @@ from services.operator.doctor.findings import Findings
 from services.operator.doctor.servers import Read
 from services.operator.doctor.zoho import ZohoChecks
 from services.operator.settings import GatewaySettings
-from shared.zoho.products.setup import Record, ZohoSetup
+from shared.zoho.products.setup import ZohoRecord, ZohoSetup
 
 _AREA = "webhooks"
 _TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -128,7 +128,7 @@ class _Hooks:
         for row in mine:
             self._desk_webhook(row, where)
 
-    def _desk_webhook(self, row: Record, where: str) -> None:
+    def _desk_webhook(self, row: ZohoRecord, where: str) -> None:
         path = urlsplit(str(row.get("url"))).path
         if row.get("isEnabled") is False:
             self._findings.wrong(_AREA, "Desk", "it is switched off", f"{where}: switch it on.")
@@ -151,11 +151,11 @@ async def _told(call: Awaitable[list[str] | None]) -> list[str] | str:
     return "none" if statuses is None else statuses
 
 
-def _watches_contacts(channel: Record) -> bool:
+def _watches_contacts(channel: ZohoRecord) -> bool:
     return any(str(event).startswith("Contacts.") for event in channel.get("events") or [])
 
 
-def _has_life(channel: Record) -> bool:
+def _has_life(channel: ZohoRecord) -> bool:
     try:
         expiry = datetime.fromisoformat(str(channel.get("channel_expiry")))
     except ValueError:

@@ -11,8 +11,8 @@ import asyncpg
 import typer
 
 from services.operator.access import broker as rabbitmq
-from services.operator.console.output import Row, complain, duration, show, tell
-from services.operator.dead_letters.commands import AsJson
+from services.operator.console.output import TableRow, complain, duration, show, tell
+from services.operator.dead_letters.commands import JsonOption
 from services.operator.repositories.inboxes import Inboxes
 from services.operator.repositories.open_effects import OpenEffect, OpenEffects
 from services.operator.repositories.outboxes import Outboxes
@@ -31,7 +31,7 @@ contacts = typer.Typer(no_args_is_help=True, help="What CRM has, or has not, of 
 Rows = Annotated[int, typer.Option("--limit", min=1, help="Rows shown, at most.")]
 
 
-def queues(as_json: AsJson = False) -> None:
+def queues(as_json: JsonOption = False) -> None:
     """Every queue: messages waiting, consumers, dead letters."""
     rows = asyncio.run(_queues())
     show(rows, as_json=as_json, empty="No queue is declared: has no service been started yet?")
@@ -43,11 +43,11 @@ def inbox_stuck(
         float, typer.Option("--older-than", min=0, help="Seconds since it was first seen.")
     ] = 900,
     limit: Rows = 100,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Messages at the head of their line that are not settled, and how many wait behind them."""
 
-    async def read() -> list[Row]:
+    async def read() -> list[TableRow]:
         async with _database() as pool:
             return [
                 {
@@ -67,10 +67,10 @@ def inbox_stuck(
 
 
 @outbox.command("pending")
-def outbox_pending(as_json: AsJson = False) -> None:
+def outbox_pending(as_json: JsonOption = False) -> None:
     """What is committed but not yet confirmed by RabbitMQ, by destination."""
 
-    async def read() -> list[Row]:
+    async def read() -> list[TableRow]:
         async with _database() as pool:
             return [
                 {
@@ -88,10 +88,10 @@ def outbox_pending(as_json: AsJson = False) -> None:
 
 
 @contacts.command("refused")
-def contacts_refused(limit: Rows = 100, as_json: AsJson = False) -> None:
+def contacts_refused(limit: Rows = 100, as_json: JsonOption = False) -> None:
     """Contacts that CRM does not take as they are; the next change of the user is tried again."""
 
-    async def read() -> list[Row]:
+    async def read() -> list[TableRow]:
         async with _database() as pool:
             return [
                 {
@@ -109,10 +109,10 @@ def contacts_refused(limit: Rows = 100, as_json: AsJson = False) -> None:
 
 
 @effects.command("list")
-def effects_list(limit: Rows = 100, as_json: AsJson = False) -> None:
+def effects_list(limit: Rows = 100, as_json: JsonOption = False) -> None:
     """Those without an answer; `unknown` ones wait for a person, overdue ones for a replay."""
 
-    async def read() -> list[Row]:
+    async def read() -> list[TableRow]:
         async with _database() as pool:
             return [
                 {
@@ -173,8 +173,8 @@ def _looked_for_in(effect: OpenEffect) -> str:
     return duration(effect.look_in_s) if effect.look_in_s > 0 else "overdue"
 
 
-async def _queues() -> list[Row]:
-    rows: list[Row] = []
+async def _queues() -> list[TableRow]:
+    rows: list[TableRow] = []
     async with rabbitmq.connect(BrokerSettings.load().amqp_url) as broker:
         for name in [*rabbitmq.work_queues(), *rabbitmq.retry_queues()]:
             state = await broker.state(name)

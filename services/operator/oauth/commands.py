@@ -10,7 +10,7 @@ import aiohttp
 import typer
 from pydantic import SecretStr
 
-from services.operator.access.token_service import Refused, TokenServiceClient
+from services.operator.access.token_service import TokenServiceClient, TokenServiceRefused
 from services.operator.console.advice import CAUSES, of_cause
 from services.operator.console.output import complain, tell
 from services.operator.settings import TokenSettings
@@ -75,7 +75,7 @@ def exchange(
     code = _code(code_file)
     try:
         granted = asyncio.run(_exchange(settings, org, code))
-    except Refused as no:
+    except TokenServiceRefused as no:
         _explain(no)
         raise typer.Exit(1) from None
     tell("The refresh token is stored, and used from now on.")
@@ -99,12 +99,12 @@ async def _exchange(settings: TokenSettings, org: str, code: SecretStr) -> list[
             client = TokenServiceClient(session, url, settings.token_service_key)
             try:
                 await client.status(org)
-            except Refused as no:
+            except TokenServiceRefused as no:
                 if no.code == "unreachable" and url != settings.token_service_url[-1]:
                     continue
                 raise
             return await client.exchange(org, code)
-    raise Refused("unreachable", 0)
+    raise TokenServiceRefused("unreachable", 0)
 
 
 def _code(file: str | None) -> SecretStr:
@@ -120,7 +120,7 @@ def _code(file: str | None) -> SecretStr:
     return SecretStr(code)
 
 
-def _explain(no: Refused) -> None:
+def _explain(no: TokenServiceRefused) -> None:
     if no.code == "wrong_key":
         said, todo = of_cause("token_service_key")
     elif no.code in _OF_AN_EXCHANGE:

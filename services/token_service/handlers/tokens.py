@@ -12,8 +12,8 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from services.token_service.accounts import NoToken
-from services.token_service.grant_exchange import Exchange
-from services.token_service.minting import TokenGovernor
+from services.token_service.grant_exchange import GrantExchange
+from services.token_service.minting import TokenMinter
 from services.token_service.repositories.access_tokens import AccessToken
 from shared.errors import Unavailable
 from shared.storage.pool import unavailable_when_down
@@ -70,7 +70,9 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 class TokenHandlers:
     """`orgs`: the organizations there are; another one is 404."""
 
-    def __init__(self, governor: TokenGovernor, exchange: Exchange, orgs: frozenset[str]) -> None:
+    def __init__(
+        self, governor: TokenMinter, exchange: GrantExchange, orgs: frozenset[str]
+    ) -> None:
         self._governor = governor
         self._exchange = exchange
         self._orgs = orgs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from shared.crypto.envelope import Day, Vault
+from shared.crypto.envelope import DayKey, Vault
 
 # How long before its end a token is replaced; half of its life when that is less.
 _REPLACE_BEFORE_S = 300.0
@@ -60,7 +60,7 @@ class AccessTokens:
     ) -> None:
         """Keep a new token, and forget those that have expired."""
         digest = hashlib.sha256(token.encode()).digest()
-        sealed = await self._vault.seal(Day(org), token, _place(org, digest))
+        sealed = await self._vault.seal(DayKey(org), token, _place(org, digest))
         await self._pool.execute(
             """
             WITH forgotten AS (

@@ -17,7 +17,7 @@ _LIVE: Final = 10
 
 
 @dataclass(frozen=True)
-class Pause:
+class MintPause:
     code: str
     retry_after_s: float
 
@@ -35,7 +35,7 @@ class Mints:
             )
             yield
 
-    async def pause(self, org: str, client: bytes) -> Pause | None:
+    async def pause(self, org: str, client: bytes) -> MintPause | None:
         """Why not to mint now: the last failure, or a budget that is used up."""
         row = await self._pool.fetchrow(
             """
@@ -63,7 +63,7 @@ class Mints:
             _WINDOW_S,
             _LIVE,
         )
-        return Pause(row["code"], row["wait_s"]) if row else None
+        return MintPause(row["code"], row["wait_s"]) if row else None
 
     async def begin(self, org: str) -> int:
         """Spend one of the budget; forgets what is older than a day."""

@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 from pydantic import SecretStr
 
-from shared.crypto.envelope import User, Vault
+from shared.crypto.envelope import UserKey, Vault
 
 # A key of its own: a refresh token outlives the keys of days, and no user's erasure touches it.
 _KEY_OWNER = "@token-service"
@@ -70,7 +70,7 @@ class RefreshTokens:
         """
         digest = _digest(token)
         sealed = await self._vault.seal(
-            User(org, _KEY_OWNER), token.get_secret_value(), _place(org, digest)
+            UserKey(org, _KEY_OWNER), token.get_secret_value(), _place(org, digest)
         )
         await self._pool.execute(
             """

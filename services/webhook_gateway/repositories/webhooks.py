@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.messaging.outbox.outbox import COLUMNS, Outbox, Row, columns, insert_sql
+from shared.messaging.outbox.outbox import COLUMNS, Outbox, OutboxRow, columns, insert_sql
 from shared.storage.retention import Rule
 
 SCHEMA: Final = "gateway"
@@ -66,7 +66,7 @@ class NewWebhook(NamedTuple):
     none (`by_body`), of the body.
     """
 
-    outbox: Row
+    outbox: OutboxRow
     product: str
     event: str
     by_body: bool

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from shared.contracts.webhooks import Product
 
 
-class Post(NamedTuple):
+class WebhookRequest(NamedTuple):
     """`query` is the raw query string: signatures are over what was sent, not over what we make
     of it. Header names compare without case."""
 
@@ -19,7 +19,7 @@ class Post(NamedTuple):
     body: bytes
 
 
-class Incoming(NamedTuple):
+class WebhookEvent(NamedTuple):
     """One event, authentic.
 
     Attributes:
@@ -41,12 +41,12 @@ class Incoming(NamedTuple):
     event_time: datetime | None = None
 
 
-class Source(Protocol):
+class WebhookSource(Protocol):
     """What a product's webhooks look like."""
 
     product: Product
 
-    async def read(self, post: Post) -> list[Incoming]:
+    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
         """The events of a post; empty when it is one that tells of nothing (a handshake).
 
         Raises:

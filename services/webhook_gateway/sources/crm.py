@@ -11,14 +11,14 @@ import orjson
 from services.webhook_gateway.requests.bodies import form_of, object_of
 from services.webhook_gateway.requests.refusals import Unauthentic
 from services.webhook_gateway.requests.times import moment
-from services.webhook_gateway.requests.webhook_request import Incoming, Post
+from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.sources.event_names import CRM_OPERATIONS, WORKFLOW
 from shared.contracts.webhooks import Product, event_name
 
 WORKFLOW_HEADER = "X-Webhook-Secret"
 
 
-class Crm:
+class CrmSource:
     """Neither kind is signed: a channel echoes the token that it was opened with, a workflow
     webhook sends a header that an administrator set. Bodies name records and prove nothing.
 
@@ -33,7 +33,7 @@ class Crm:
         self._channel_tokens = channel_tokens
         self._workflow_secrets = workflow_secrets
 
-    async def read(self, post: Post) -> list[Incoming]:
+    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
         given = post.headers.get(WORKFLOW_HEADER)
         if given is not None:
             _demand(given, self._workflow_secrets)
@@ -43,16 +43,16 @@ class Crm:
         return [_notification(payload)]
 
 
-def _workflow(post: Post) -> Incoming:
+def _workflow(post: WebhookRequest) -> WebhookEvent:
     payload = object_of(post.body, form_of(post.headers.get("Content-Type", ""), post.body))
-    return Incoming(event=WORKFLOW, known=True, raw=post.body, payload=payload)
+    return WebhookEvent(event=WORKFLOW, known=True, raw=post.body, payload=payload)
 
 
-def _notification(payload: dict[str, Any]) -> Incoming:
+def _notification(payload: dict[str, Any]) -> WebhookEvent:
     # Without the secrets: the token, and what was put into the channel's URL and comes back here.
     shown = {name: payload[name] for name in payload if name not in ("token", "query_params")}
     operation = str(payload.get("operation") or "")
-    return Incoming(
+    return WebhookEvent(
         event=event_name(f"{payload.get('module') or ''}_{operation}"),
         known=operation in CRM_OPERATIONS,
         raw=orjson.dumps(shown),

@@ -8,7 +8,7 @@ import orjson
 
 from services.webhook_gateway.requests.bodies import parse_json
 from services.webhook_gateway.requests.times import moment
-from services.webhook_gateway.requests.webhook_request import Incoming, Post
+from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures.desk import DeskSignatures
 from services.webhook_gateway.sources.event_names import DESK
 from shared.contracts.webhooks import Product, event_name
@@ -16,7 +16,7 @@ from shared.contracts.webhooks import Product, event_name
 HEADER = "X-ZDesk-JWT"
 
 
-class Desk:
+class DeskSource:
     """An array of events per post, signed as a whole by a JWT that does not cover the body.
 
     When a webhook is set up, Desk tries its URL with a GET, then with a POST without events; both
@@ -29,7 +29,7 @@ class Desk:
     def __init__(self, signatures: DeskSignatures) -> None:
         self._signatures = signatures
 
-    async def read(self, post: Post) -> list[Incoming]:
+    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
         events = _events(post.body)
         if events:
             await self._signatures.demand(post.headers.get(HEADER, ""))
@@ -44,9 +44,9 @@ def _events(body: bytes) -> list[dict[str, Any]]:
     return [event for event in events if isinstance(event, dict) and event.get("eventType")]
 
 
-def _incoming(event: dict[str, Any]) -> Incoming:
+def _incoming(event: dict[str, Any]) -> WebhookEvent:
     name = event_name(str(event["eventType"]))
-    return Incoming(
+    return WebhookEvent(
         event=name,
         known=name in DESK,
         raw=orjson.dumps(event),

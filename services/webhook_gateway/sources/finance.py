@@ -8,13 +8,13 @@ from typing import Any
 from services.webhook_gateway.requests.bodies import form_of, object_of, parse_pairs
 from services.webhook_gateway.requests.refusals import Unauthentic
 from services.webhook_gateway.requests.times import moment
-from services.webhook_gateway.requests.webhook_request import Incoming, Post
+from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures import finance as signatures
 from services.webhook_gateway.sources.event_names import FINANCE, RECORDS
 from shared.contracts.webhooks import Product, event_name
 
 
-class Finance:
+class FinanceSource:
     """Billing's event webhooks, and the workflow webhooks of Billing and Books.
 
     An event webhook names its event and its id; a workflow webhook is a bare record
@@ -25,7 +25,7 @@ class Finance:
         self.product = product
         self._secrets = secrets
 
-    async def read(self, post: Post) -> list[Incoming]:
+    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
         form = form_of(post.headers.get("Content-Type", ""), post.body)
         signed = signatures.is_signed(
             post.headers.get(signatures.HEADER, ""),
@@ -40,7 +40,7 @@ class Finance:
         event = event_name(_named_event(payload, post.query))
         event_id = _text(payload.get("event_id"))
         return [
-            Incoming(
+            WebhookEvent(
                 event=event,
                 known=event in FINANCE,
                 raw=post.body,

@@ -14,7 +14,7 @@ from services.zoho_sandbox.server.admin import AdminHandler, AdminRoutes, NoSuch
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
-Act = Callable[[World, Record, dict[str, Any]], None]
+StaffAction = Callable[[World, Record, dict[str, Any]], None]
 
 
 def add_routes(routes: AdminRoutes, world: World) -> None:
@@ -35,7 +35,7 @@ def _record(world: World, table: str, record_id: str) -> Record:
     return found
 
 
-def _happening(world: World, act: Act) -> AdminHandler:
+def _happening(world: World, act: StaffAction) -> AdminHandler:
     async def happen(request: web.Request, body: dict[str, Any]) -> Any:
         found = _record(world, "subscriptions", request.match_info["id"])
         act(world, found, body)

@@ -25,7 +25,7 @@ _EMAIL = re.compile(
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldRule:
     """One field of the module as `GET /settings/fields` tells it."""
 
     api_name: str
@@ -49,29 +49,31 @@ class Field:
         return None
 
 
-def contact_fields(user_field: str, tier_field: str) -> dict[str, Field]:
+def contact_fields(user_field: str, tier_field: str) -> dict[str, FieldRule]:
     """The Contacts module: standard fields, our unique field and our tier field."""
     fields = [
-        Field("First_Name", "text", 40),
-        Field("Last_Name", "text", 80, mandatory=True),
-        Field("Email", "email", 100),
-        Field("Secondary_Email", "email", 100),
-        Field("Phone", "phone", 30),
-        Field("Mobile", "phone", 30),
-        Field("Title", "text", 100),
-        Field("Department", "text", 50),
-        Field("Lead_Source", "picklist", 120),
-        Field("Mailing_Street", "text", 250),
-        Field("Mailing_City", "text", 100),
-        Field("Mailing_Country", "text", 100),
-        Field("Description", "textarea", 32000),
-        Field(user_field, "text", 255, unique=True, custom=True),
-        Field(tier_field, "text", 255, custom=True),
+        FieldRule("First_Name", "text", 40),
+        FieldRule("Last_Name", "text", 80, mandatory=True),
+        FieldRule("Email", "email", 100),
+        FieldRule("Secondary_Email", "email", 100),
+        FieldRule("Phone", "phone", 30),
+        FieldRule("Mobile", "phone", 30),
+        FieldRule("Title", "text", 100),
+        FieldRule("Department", "text", 50),
+        FieldRule("Lead_Source", "picklist", 120),
+        FieldRule("Mailing_Street", "text", 250),
+        FieldRule("Mailing_City", "text", 100),
+        FieldRule("Mailing_Country", "text", 100),
+        FieldRule("Description", "textarea", 32000),
+        FieldRule(user_field, "text", 255, unique=True, custom=True),
+        FieldRule(tier_field, "text", 255, custom=True),
     ]
     return {field.api_name: field for field in fields}
 
 
-def row_errors(row: Row, fields: dict[str, Field], index: int, *, creating: bool) -> Iterator[Row]:
+def row_errors(
+    row: Row, fields: dict[str, FieldRule], index: int, *, creating: bool
+) -> Iterator[Row]:
     """Every error of one row, in the order of Zoho's checks: mandatory first, then each value."""
     for field in fields.values():
         blank = row.get(field.api_name) in (None, "")

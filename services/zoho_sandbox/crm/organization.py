@@ -7,7 +7,7 @@ import orjson
 from services.zoho_sandbox.crm.fields import Row, contact_fields
 from services.zoho_sandbox.crm.notes import Notes
 from services.zoho_sandbox.crm.notifications import Channels
-from services.zoho_sandbox.crm.records import API_USER, STAFF_USER, Contacts
+from services.zoho_sandbox.crm.records import API_USER, STAFF_USER, ContactRecords
 from services.zoho_sandbox.crm.settings import CrmFieldNames
 from services.zoho_sandbox.crm.tags import Tags
 from services.zoho_sandbox.server.world import World
@@ -43,7 +43,7 @@ class CrmOrg:
         )
         self.fields = contact_fields(names.user_field, names.tier_field)
         self.tags = Tags(world.define("crm", "tags", key="id"))
-        self.contacts = Contacts(
+        self.contacts = ContactRecords(
             world.define("crm", "contacts", key="id"),
             world.define("crm", "deleted", key="id"),
             self.fields,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from services.zoho_sandbox.crm.fields import Field, Row, invalid_id, row_errors
+from services.zoho_sandbox.crm.fields import FieldRule, Row, invalid_id, row_errors
 from services.zoho_sandbox.crm.tags import Tags
 from services.zoho_sandbox.server.tables import Table
 
@@ -18,8 +18,8 @@ API_USER = "integration"
 STAFF_USER = "staff"
 
 
-class Contacts:
-    """The module `Contacts` over the sandbox's tables of contacts and of the recycle bin.
+class ContactRecords:
+    """The module `ContactRecords` over the sandbox's tables of contacts and of the recycle bin.
 
     `users` maps who acts (`integration`, `staff`) to Zoho's `{id, name, email}`.
     """
@@ -28,7 +28,7 @@ class Contacts:
         self,
         table: Table,
         deleted: Table,
-        fields: dict[str, Field],
+        fields: dict[str, FieldRule],
         tags: Tags,
         *,
         time: Callable[[], str],
@@ -208,7 +208,7 @@ def _duplicate(api_name: str, other_id: str) -> Row:
         "details": {
             "api_name": api_name,
             "id": other_id,
-            "duplicate_record": {"id": other_id, "module": {"api_name": "Contacts"}},
+            "duplicate_record": {"id": other_id, "module": {"api_name": "ContactRecords"}},
         },
         "message": "duplicate data",
         "status": "error",

@@ -15,11 +15,11 @@ from services.zoho_sandbox.crm.dialect import CrmDialect, CrmError
 from services.zoho_sandbox.crm.organization import CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import RecordCalls
 from services.zoho_sandbox.crm.records import STAFF_USER
-from services.zoho_sandbox.crm.setting_endpoints import NoteCalls, SettingCalls, WatchCalls
+from services.zoho_sandbox.crm.setting_endpoints import CrmSettingEndpoints, NoteCalls, WatchCalls
 from services.zoho_sandbox.crm.settings import CrmFieldNames
 from services.zoho_sandbox.crm.tag_endpoints import TagCalls, tag_credits
 from services.zoho_sandbox.server.admin import AdminRoutes, NoSuchRecord
-from services.zoho_sandbox.server.routes import Call, Handler, Routes
+from services.zoho_sandbox.server.routes import Call, EndpointHandler, Routes
 from services.zoho_sandbox.server.world import World
 
 _CONTACTS = "ZohoCRM.modules.contacts"
@@ -36,13 +36,13 @@ def add_routes(app: web.Application, world: World) -> None:
     _record_routes(routes, RecordCalls(crm))
     _tag_routes(routes, TagCalls(crm))
     _note_routes(routes, NoteCalls(crm))
-    _other_routes(routes, SettingCalls(crm), WatchCalls(crm))
+    _other_routes(routes, CrmSettingEndpoints(crm), WatchCalls(crm))
     routes.close()
     _Staff(crm).add_routes(AdminRoutes(app))
 
 
 def _record_routes(routes: Routes, calls: RecordCalls) -> None:
-    def write(method: str, path: str, operation: str, handler: Handler, right: str) -> None:
+    def write(method: str, path: str, operation: str, handler: EndpointHandler, right: str) -> None:
         routes.add(
             method,
             path,
@@ -53,7 +53,7 @@ def _record_routes(routes: Routes, calls: RecordCalls) -> None:
             heavy=_is_batch,
         )
 
-    def read(path: str, operation: str, handler: Handler, *more: str) -> None:
+    def read(path: str, operation: str, handler: EndpointHandler, *more: str) -> None:
         scope = (f"{_CONTACTS}.READ", *more)
         routes.add("GET", path, operation, _guarded(handler), scope=scope)
 
@@ -127,7 +127,7 @@ def _note_routes(routes: Routes, calls: NoteCalls) -> None:
     )
 
 
-def _other_routes(routes: Routes, settings: SettingCalls, watch: WatchCalls) -> None:
+def _other_routes(routes: Routes, settings: CrmSettingEndpoints, watch: WatchCalls) -> None:
     routes.add("GET", "/org", "get_org", settings.org, scope="ZohoCRM.org.READ")
     routes.add("GET", "/users", "get_users", settings.users, scope="ZohoCRM.users.READ")
     routes.add(
@@ -182,7 +182,7 @@ class _Staff:
         return {"deleted": True}
 
 
-def _guarded(handler: Handler) -> Handler:
+def _guarded(handler: EndpointHandler) -> EndpointHandler:
     async def answered(call: Call) -> web.StreamResponse:
         try:
             return await handler(call)

@@ -7,13 +7,13 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.crm.dialect import CrmError, answer, row_answer
-from services.zoho_sandbox.crm.fields import Field, Row
+from services.zoho_sandbox.crm.fields import FieldRule, Row
 from services.zoho_sandbox.crm.organization import USERS, CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import sent_rows, version_of
 from services.zoho_sandbox.server.routes import Call
 
 
-class SettingCalls:
+class CrmSettingEndpoints:
     """What a client asks about the organization itself."""
 
     def __init__(self, crm: CrmOrg) -> None:
@@ -196,7 +196,7 @@ _DETAILS: Row = {
 }
 
 
-def _field(field: Field, number: int) -> Row:
+def _field(field: FieldRule, number: int) -> Row:
     label = field.api_name.replace("_", " ")
     return {
         **_DETAILS,

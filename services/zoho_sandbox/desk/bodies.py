@@ -23,7 +23,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?Z")
 
 
 @dataclass(frozen=True)
-class Text:
+class TextRule:
     """A string of at most `length` characters, optionally of a kind or out of a list."""
 
     length: int = 100
@@ -50,69 +50,69 @@ class Text:
         return not self.values or value in self.values
 
 
-ID, OBJECT, BOOLEAN, IDS = (Text(kind=kind) for kind in ("id", "object", "boolean", "ids"))
+ID, OBJECT, BOOLEAN, IDS = (TextRule(kind=kind) for kind in ("id", "object", "boolean", "ids"))
 PRIORITIES = ("Low", "Medium", "High")
 STATUS_TYPES = {"Open": "Open", "On Hold": "On Hold", "Escalated": "Open", "Closed": "Closed"}
 
-TICKET: dict[str, Text] = {
-    "subject": Text(1000),
+TICKET: dict[str, TextRule] = {
+    "subject": TextRule(1000),
     "departmentId": ID,
     "contactId": ID,
     "contact": OBJECT,
-    "description": Text(65535),
-    "email": Text(150, "email"),
-    "phone": Text(120),
-    "priority": Text(values=PRIORITIES),
-    "status": Text(values=tuple(STATUS_TYPES)),
-    "channel": Text(100),
-    "language": Text(100),
-    "classification": Text(100),
-    "category": Text(100),
-    "subCategory": Text(100),
+    "description": TextRule(65535),
+    "email": TextRule(150, "email"),
+    "phone": TextRule(120),
+    "priority": TextRule(values=PRIORITIES),
+    "status": TextRule(values=tuple(STATUS_TYPES)),
+    "channel": TextRule(100),
+    "language": TextRule(100),
+    "classification": TextRule(100),
+    "category": TextRule(100),
+    "subCategory": TextRule(100),
     "assigneeId": ID,
     "teamId": ID,
     "productId": ID,
-    "dueDate": Text(100, "time"),
+    "dueDate": TextRule(100, "time"),
     "entitySkills": IDS,
     "cf": OBJECT,
     "customFields": OBJECT,
 }
 TICKET_CHANGE = {key: rule for key, rule in TICKET.items() if key != "contact"} | {
-    "resolution": Text(65535)
+    "resolution": TextRule(65535)
 }
-INLINE_CONTACT = {"lastName": Text(200), "email": Text(255, "email")}
-CONTACT: dict[str, Text] = {
-    "lastName": Text(200),
-    "firstName": Text(40),
-    "email": Text(255, "email"),
-    "secondaryEmail": Text(255, "email"),
-    "phone": Text(50),
-    "mobile": Text(50),
-    "description": Text(65535),
-    "title": Text(100),
-    "type": Text(100),
-    "street": Text(250),
-    "city": Text(30),
-    "state": Text(30),
-    "country": Text(30),
-    "zip": Text(30),
-    "twitter": Text(100),
-    "facebook": Text(100),
+INLINE_CONTACT = {"lastName": TextRule(200), "email": TextRule(255, "email")}
+CONTACT: dict[str, TextRule] = {
+    "lastName": TextRule(200),
+    "firstName": TextRule(40),
+    "email": TextRule(255, "email"),
+    "secondaryEmail": TextRule(255, "email"),
+    "phone": TextRule(50),
+    "mobile": TextRule(50),
+    "description": TextRule(65535),
+    "title": TextRule(100),
+    "type": TextRule(100),
+    "street": TextRule(250),
+    "city": TextRule(30),
+    "state": TextRule(30),
+    "country": TextRule(30),
+    "zip": TextRule(30),
+    "twitter": TextRule(100),
+    "facebook": TextRule(100),
     "accountId": ID,
     "ownerId": ID,
     "cf": OBJECT,
     "customFields": OBJECT,
 }
-COMMENT: dict[str, Text] = {
-    "content": Text(32000),
+COMMENT: dict[str, TextRule] = {
+    "content": TextRule(32000),
     "isPublic": BOOLEAN,
-    "contentType": Text(values=("plainText", "html")),
+    "contentType": TextRule(values=("plainText", "html")),
     "attachmentIds": IDS,
 }
 
 
 def check(
-    body: Any, rules: Mapping[str, Text], *, required: tuple[str, ...] = (), at: str = ""
+    body: Any, rules: Mapping[str, TextRule], *, required: tuple[str, ...] = (), at: str = ""
 ) -> Body:
     """The body, when it keeps the rules. Raises DeskError 422, or 400 for an empty one."""
     if not isinstance(body, dict) or not body:

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.desk.errors import DeskError
-from services.zoho_sandbox.server.routes import Call, Handler
+from services.zoho_sandbox.server.routes import Call, EndpointHandler
 from services.zoho_sandbox.server.world import World
 
 _STATUS_CODES = {
@@ -41,7 +41,7 @@ def data(rows: list[Any], **more: Any) -> web.Response:
     return answer({"data": rows, **more}) if rows else web.Response(status=204)
 
 
-def guarded(handler: Handler) -> Handler:
+def guarded(handler: EndpointHandler) -> EndpointHandler:
     """Turn DeskError into its answer."""
 
     async def answered(call: Call) -> web.StreamResponse:

@@ -6,7 +6,7 @@ from services.zoho_sandbox.desk.contacts import DeskContacts
 from services.zoho_sandbox.desk.conversations import Conversations
 from services.zoho_sandbox.desk.history import History
 from services.zoho_sandbox.desk.settings import DeskFieldNames
-from services.zoho_sandbox.desk.tickets import Tickets
+from services.zoho_sandbox.desk.tickets import TicketRecords
 from services.zoho_sandbox.desk.webhooks import DeskWebhooks
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -54,7 +54,7 @@ class DeskOrg:
         self.contacts = DeskContacts(
             world.define("desk", "contacts", key="id"), time=time, happened=happened
         )
-        self.tickets = Tickets(
+        self.tickets = TicketRecords(
             tickets,
             self.contacts,
             self.history,

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.zoho_sandbox.desk.bodies import BOOLEAN, IDS, OBJECT, Text, check
+from services.zoho_sandbox.desk.bodies import BOOLEAN, IDS, OBJECT, TextRule, check
 from services.zoho_sandbox.desk.conversations import as_answered, summary
 from services.zoho_sandbox.desk.dialect import answer, data
 from services.zoho_sandbox.desk.errors import invalid_data, not_found, unprocessable
@@ -19,14 +19,14 @@ from services.zoho_sandbox.desk.search import (
 )
 from services.zoho_sandbox.server.routes import Call
 
-_WEBHOOK: dict[str, Text] = {
-    "url": Text(100),
-    "name": Text(100),
-    "description": Text(3000),
+_WEBHOOK: dict[str, TextRule] = {
+    "url": TextRule(100),
+    "name": TextRule(100),
+    "description": TextRule(3000),
     "subscriptions": OBJECT,
-    "includeEventsFrom": Text(kind="list"),
+    "includeEventsFrom": TextRule(kind="list"),
     "isEnabled": BOOLEAN,
-    "ignoreSourceId": Text(100),
+    "ignoreSourceId": TextRule(100),
 }
 
 
@@ -107,7 +107,7 @@ class ConversationCalls:
         return data([summary(row) for row in rows[start - 1 : start - 1 + limit]])
 
 
-class SettingCalls:
+class DeskSettingEndpoints:
     """What a client asks about the portal itself, and its webhooks."""
 
     def __init__(self, desk: DeskOrg) -> None:
@@ -147,7 +147,7 @@ class SettingCalls:
                 "id": f"20460000000009{index:04d}",
                 "apiName": name,
                 "displayLabel": name.removeprefix("cf_").replace("_", " "),
-                "type": "Text",
+                "type": "TextRule",
                 "maxLength": 255,
                 "isCustomField": True,
                 "isMandatory": False,

@@ -9,12 +9,16 @@ from aiohttp import web
 
 from services.zoho_sandbox.desk.dialect import DeskDialect, guarded
 from services.zoho_sandbox.desk.organization import DeskOrg
-from services.zoho_sandbox.desk.other_endpoints import ContactCalls, ConversationCalls, SettingCalls
+from services.zoho_sandbox.desk.other_endpoints import (
+    ContactCalls,
+    ConversationCalls,
+    DeskSettingEndpoints,
+)
 from services.zoho_sandbox.desk.settings import DeskFieldNames
 from services.zoho_sandbox.desk.staff import DeskStaff
 from services.zoho_sandbox.desk.ticket_endpoints import TicketCalls
 from services.zoho_sandbox.server.admin import AdminRoutes
-from services.zoho_sandbox.server.routes import Call, Handler, Routes
+from services.zoho_sandbox.server.routes import Call, EndpointHandler, Routes
 from services.zoho_sandbox.server.world import World
 
 _TICKETS, _CONTACTS = "Desk.tickets", "Desk.contacts"
@@ -29,7 +33,7 @@ def add_routes(app: web.Application, world: World) -> None:
     _ticket_routes(routes, TicketCalls(desk))
     _conversation_routes(routes, ConversationCalls(desk))
     _contact_routes(routes, ContactCalls(desk))
-    _setting_routes(routes, SettingCalls(desk))
+    _setting_routes(routes, DeskSettingEndpoints(desk))
     routes.close()
     DeskStaff(desk).add_routes(AdminRoutes(app))
 
@@ -51,7 +55,7 @@ class _DeskRoutes:
         method: str,
         path: str,
         operation: str,
-        handler: Handler,
+        handler: EndpointHandler,
         *scope: str,
         weight: int = 1,
         paged: bool = False,
@@ -128,7 +132,7 @@ def _contact_routes(routes: _DeskRoutes, calls: ContactCalls) -> None:
     routes.add("PATCH", one, "update_contact", calls.update, change)
 
 
-def _setting_routes(routes: _DeskRoutes, calls: SettingCalls) -> None:
+def _setting_routes(routes: _DeskRoutes, calls: DeskSettingEndpoints) -> None:
     for path in ("/organizations", "/accessibleOrganizations"):
         routes.add(
             "GET", path, "list_organizations", calls.organizations, _BASIC, organization=False

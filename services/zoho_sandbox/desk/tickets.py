@@ -27,7 +27,7 @@ _LAYOUT_ID = "204600000000079001"
 _HIDDEN = ("contact", "customFields")
 
 
-class Tickets:
+class TicketRecords:
     """The table of tickets, with what a change does besides."""
 
     def __init__(
@@ -202,7 +202,7 @@ class Tickets:
             "channelCode": None,
             "customFields": {},
             "isResponseOverdue": False,
-            "layoutDetails": {"id": _LAYOUT_ID, "layoutName": "Tickets"},
+            "layoutDetails": {"id": _LAYOUT_ID, "layoutName": "TicketRecords"},
             "layoutId": _LAYOUT_ID,
             "modifiedBy": None,
             "responseDueDate": None,

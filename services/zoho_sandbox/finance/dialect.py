@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.server.access import status_of
-from services.zoho_sandbox.server.routes import Call, Handler, NotJson, Routes
+from services.zoho_sandbox.server.routes import Call, EndpointHandler, NotJson, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -54,7 +54,7 @@ def ok(message: str = "success", *, status: int = 200, **resources: Any) -> web.
     return answer(status, 0, message, **resources)
 
 
-def speaking(handler: Handler) -> Handler:
+def speaking(handler: EndpointHandler) -> EndpointHandler:
     """The handler, with what it rejects said in the envelope."""
 
     async def answered(call: Call) -> web.StreamResponse:
@@ -73,7 +73,9 @@ def speaking(handler: Handler) -> Handler:
 class FinanceRoutes(Routes):
     """Routes whose handlers may raise `Rejected`."""
 
-    def add(self, method: str, path: str, operation: str, handler: Handler, **more: Any) -> None:
+    def add(
+        self, method: str, path: str, operation: str, handler: EndpointHandler, **more: Any
+    ) -> None:
         super().add(method, path, operation, speaking(handler), **more)
 
 

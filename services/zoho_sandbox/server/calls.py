@@ -50,7 +50,7 @@ class Call:
         return self.request.query.get(name, default)
 
 
-Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+EndpointHandler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
 class Dialect(Protocol):

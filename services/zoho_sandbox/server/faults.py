@@ -37,7 +37,7 @@ class UnknownFault(ValueError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class FaultAnswer:
     """What a fault of the kind `answer` says, to the letter."""
 
     status: int
@@ -46,7 +46,7 @@ class Answer:
     headers: dict[str, str]
 
     @classmethod
-    def of(cls, order: dict[str, Any]) -> Answer:
+    def of(cls, order: dict[str, Any]) -> FaultAnswer:
         """`status`, `body` (a text, or JSON to be written), `content_type?`, `headers?`.
 
         Raises: UnknownFault: no status, or no body.
@@ -76,7 +76,7 @@ class Fault:
     times: int | None = None
     probability: float = 1.0
     delay_s: float | None = None
-    answer: Answer | None = None
+    answer: FaultAnswer | None = None
     released: asyncio.Event = field(default_factory=asyncio.Event)
     hits: int = 0
 
@@ -146,7 +146,7 @@ class Faults:
             times=None if times is None else int(times),
             probability=float(order.get("probability", 1.0)),
             delay_s=None if order.get("delay_s") is None else float(order["delay_s"]),
-            answer=Answer.of(order) if kind == "answer" else None,
+            answer=FaultAnswer.of(order) if kind == "answer" else None,
         )
         self._next_id += 1
         self._active.append(fault)

@@ -24,7 +24,7 @@ class Refusal(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Limit:
+class RateLimit:
     """A product's quotas; None means none. `rolling_s` makes the day a sliding window."""
 
     minute: int | None = None
@@ -39,11 +39,11 @@ class Limit:
 
 
 DEFAULTS = {
-    "accounts": Limit(minute=10, window_s=600.0),
-    "billing": Limit(minute=100, day=10_000, concurrency=10),
-    "books": Limit(minute=100, day=10_000, concurrency=10),
-    "crm": Limit(day=100_000, rolling_s=86_400.0, concurrency=20, heavy_concurrency=10),
-    "desk": Limit(day=100_000, concurrency=25),
+    "accounts": RateLimit(minute=10, window_s=600.0),
+    "billing": RateLimit(minute=100, day=10_000, concurrency=10),
+    "books": RateLimit(minute=100, day=10_000, concurrency=10),
+    "crm": RateLimit(day=100_000, rolling_s=86_400.0, concurrency=20, heavy_concurrency=10),
+    "desk": RateLimit(day=100_000, concurrency=25),
 }
 
 
@@ -51,13 +51,13 @@ class Meter:
     """The count of one product."""
 
     def __init__(
-        self, limit: Limit, now: Callable[[], float], to_midnight: Callable[[], float]
+        self, limit: RateLimit, now: Callable[[], float], to_midnight: Callable[[], float]
     ) -> None:
         self._now = now
         self._to_midnight = to_midnight
         self.set(limit)
 
-    def set(self, limit: Limit) -> None:
+    def set(self, limit: RateLimit) -> None:
         """New quotas, and the count starts anew."""
         self.limit = limit
         self.in_flight = 0
@@ -135,7 +135,7 @@ class Meter:
             self._resets_at = now + self._to_midnight()
 
 
-class Limits:
+class RateLimits:
     """The meters of all products."""
 
     def __init__(self, now: Callable[[], float], to_midnight: Callable[[], float]) -> None:
@@ -152,7 +152,7 @@ class Limits:
         Raises: KeyError: no such product. ValueError: no such quota.
         """
         meter = self._meters[product]
-        known = {field.name for field in fields(Limit)}
+        known = {field.name for field in fields(RateLimit)}
         if unknown := set(changes) - known:
             raise ValueError(f"unknown limit: {', '.join(sorted(unknown))}")
         meter.set(replace(meter.limit, **changes))

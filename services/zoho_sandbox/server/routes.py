@@ -17,7 +17,7 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.server.access import live_token, scope_granted
-from services.zoho_sandbox.server.calls import Call, Dialect, Handler, NotJson
+from services.zoho_sandbox.server.calls import Call, Dialect, EndpointHandler, NotJson
 from services.zoho_sandbox.server.fault_injection import delay, refusal_of, spoil
 from services.zoho_sandbox.server.faults import Fault
 from services.zoho_sandbox.server.limits import Refusal
@@ -25,7 +25,7 @@ from services.zoho_sandbox.server.recording import record
 from services.zoho_sandbox.server.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.server.world import World
 
-__all__ = ["Call", "Dialect", "Handler", "NotJson", "Route", "Routes"]
+__all__ = ["Call", "Dialect", "Endpoint", "EndpointHandler", "NotJson", "Routes"]
 
 _HIDDEN_HEADERS = ("authorization",)
 
@@ -34,11 +34,11 @@ Heavy = bool | Callable[[Call], bool]
 
 
 @dataclass(frozen=True)
-class Route:
+class Endpoint:
     """An endpoint: all of `scope` is needed; `weight` is what it costs of the day's quota."""
 
     operation: str
-    handler: Handler
+    handler: EndpointHandler
     scope: tuple[str, ...] = ()
     weight: Weight = 1
     heavy: Heavy = False
@@ -65,7 +65,7 @@ class Routes:
         method: str,
         path: str,
         operation: str,
-        handler: Handler,
+        handler: EndpointHandler,
         *,
         scope: str | Sequence[str] = (),
         weight: Weight = 1,
@@ -75,7 +75,7 @@ class Routes:
     ) -> None:
         """`path` is relative to the prefix; fixed paths go before those with a part in braces."""
         scopes = (scope,) if isinstance(scope, str) else tuple(scope)
-        route = Route(operation, handler, scopes, weight, heavy, token, organization)
+        route = Endpoint(operation, handler, scopes, weight, heavy, token, organization)
         self._patterns.append((method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path))))
         self._app.router.add_route(method, self._prefix + path, self._guard(route))
 
@@ -88,10 +88,10 @@ class Routes:
                 return self._dialect.wrong_method(call)
             return self._dialect.unknown_url(call)
 
-        route = Route("unknown", no_such_endpoint, organization=False, token=False)
+        route = Endpoint("unknown", no_such_endpoint, organization=False, token=False)
         self._app.router.add_route("*", self._prefix + "/{tail:.*}", self._guard(route))
 
-    def _guard(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _guard(self, route: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def guarded(request: web.Request) -> web.StreamResponse:
             call = await self._receive(request, route.operation)
             started = self._world.clock.monotonic()
@@ -128,7 +128,7 @@ class Routes:
         self._world.requests.add(entry)
         return Call(self._world, request, operation, body, entry)
 
-    async def _answer(self, call: Call, route: Route) -> web.StreamResponse:
+    async def _answer(self, call: Call, route: Endpoint) -> web.StreamResponse:
         if fault := self._fault(call, at_the_door=True):
             return refusal_of(call, fault, self._dialect)
         if refused := self._check(call, route):
@@ -146,7 +146,7 @@ class Routes:
         except NotJson:
             return self._dialect.bad_json(call)
 
-    async def _act(self, call: Call, route: Route) -> web.StreamResponse:
+    async def _act(self, call: Call, route: Endpoint) -> web.StreamResponse:
         fault = self._fault(call, at_the_door=False)
         if fault and not fault.after and (cut := await delay(call, fault)):
             return cut
@@ -169,7 +169,7 @@ class Routes:
             call.entry.fault = fault.kind
         return fault
 
-    def _check(self, call: Call, route: Route) -> web.Response | None:
+    def _check(self, call: Call, route: Endpoint) -> web.Response | None:
         if route.token:
             call.token = live_token(self._world, call.request.headers.get("Authorization", ""))
             if call.token is None:

@@ -67,7 +67,7 @@ class Misbehaviour:
 
 
 @dataclass
-class Delivery:
+class WebhookDelivery:
     """One webhook on its way to one target; `status` in Zoho's words, and `dropped`."""
 
     id: str
@@ -83,7 +83,7 @@ class Delivery:
         return {**self.__dict__, "created": self.created.isoformat()}
 
 
-class Webhooks:
+class WebhookDeliveries:
     """Targets by product, the deliveries so far, and the tasks that carry them out."""
 
     def __init__(self, ids: Ids, clock: Clock) -> None:
@@ -92,7 +92,7 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._targets: dict[str, list[Target]] = {}
-        self._deliveries: deque[Delivery] = deque(maxlen=_KEPT)
+        self._deliveries: deque[WebhookDelivery] = deque(maxlen=_KEPT)
         self.misbehaviour = Misbehaviour()
 
     def targets(self, product: str) -> list[Target]:
@@ -114,7 +114,7 @@ class Webhooks:
             several = given if isinstance(given, list) else [given]
             self._targets[product] = [Target.of(one) for one in several if one]
 
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[WebhookDelivery]:
         return list(self._deliveries)
 
     def send(
@@ -130,7 +130,7 @@ class Webhooks:
         """Post `body` to `url` in the background, as often as it takes within the retries."""
         copies = 1 + (random.random() < self.misbehaviour.duplicate)  # noqa: S311
         for _ in range(copies):
-            delivery = Delivery(
+            delivery = WebhookDelivery(
                 self._ids.new("accounts"), product, event_type, event_id, url, self._clock.now()
             )
             self._deliveries.append(delivery)
@@ -163,7 +163,7 @@ class Webhooks:
         return self.misbehaviour.delay_s + spread
 
     async def _carry_out(
-        self, delivery: Delivery, body: bytes, headers: dict[str, str], delay_s: float
+        self, delivery: WebhookDelivery, body: bytes, headers: dict[str, str], delay_s: float
     ) -> None:
         await asyncio.sleep(delay_s)
         for wait_s in (*_RETRY_AFTER_S, None):

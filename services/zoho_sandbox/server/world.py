@@ -12,10 +12,10 @@ import orjson
 
 from services.zoho_sandbox.server.clock import Clock
 from services.zoho_sandbox.server.faults import Faults
-from services.zoho_sandbox.server.limits import Limits
+from services.zoho_sandbox.server.limits import RateLimits
 from services.zoho_sandbox.server.request_log import RequestLog
 from services.zoho_sandbox.server.tables import Ids, Record, Table
-from services.zoho_sandbox.server.webhook_delivery import Webhooks
+from services.zoho_sandbox.server.webhook_delivery import WebhookDeliveries
 from services.zoho_sandbox.settings import SandboxSettings
 
 PRODUCTS = ("accounts", "billing", "books", "crm", "desk")
@@ -34,10 +34,10 @@ class World:
         self.clock = Clock(settings.time_zone)
         self.ids = Ids()
         self.faults = Faults()
-        self.limits = Limits(self.clock.monotonic, self.clock.seconds_to_midnight)
+        self.limits = RateLimits(self.clock.monotonic, self.clock.seconds_to_midnight)
         self.lag_s = dict(_LAGS_S)
         self.requests = log or RequestLog()
-        self.webhooks = Webhooks(self.ids, self.clock)
+        self.webhooks = WebhookDeliveries(self.ids, self.clock)
         self.webhooks.aim(settings.targets)
         self._tables: dict[str, dict[str, Table]] = {product: {} for product in PRODUCTS}
         self._seeds: list[Seed] = []

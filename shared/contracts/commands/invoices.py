@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.commands.command import About, Command
-from shared.contracts.fields import Currency, Id, Line, Page, Rate, Reason, Share
+from shared.contracts.fields import Currency, Id, Page, Rate, Reason, Share, TextLine
 
 InvoiceStatus = Literal["draft", "sent", "unpaid", "overdue", "partially_paid", "paid", "void"]
 
@@ -17,7 +17,7 @@ class InvoiceLine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    description: Annotated[Line, Field(min_length=1)]
+    description: Annotated[TextLine, Field(min_length=1)]
     quantity: Share
     rate: Rate
 

@@ -8,13 +8,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from shared.contracts.fields import Id, Instant
-from shared.contracts.outgoing import Outgoing
+from shared.contracts.outgoing import OutgoingModel
 
 Origin = Literal["application", "zoho"]
 """Who made it: a command of the application, or Zoho (its schedules, its staff)."""
 
 
-class Event(Outgoing, ABC):
+class Event(OutgoingModel, ABC):
     """Something that has become so.
 
     The first four fields are filled in when the event is committed; handlers leave them alone,

@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from shared.contracts.events.event import Event
 from shared.contracts.fields import Amount, Code, Currency, Email, Id, Instant, Word
-from shared.contracts.outgoing import Outgoing, PeoplesText
+from shared.contracts.outgoing import OutgoingModel, PeoplesText
 
 Template = Literal[
     "payment_failed",
@@ -25,7 +25,7 @@ Template = Literal[
 ]
 
 
-class Notice(Outgoing):
+class Notice(OutgoingModel):
     """The data of one template."""
 
     template: ClassVar[Template]

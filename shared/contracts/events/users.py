@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from shared.contracts.events.event import OfUser
 from shared.contracts.fields import Email, FullName, Name, Phone
-from shared.contracts.outgoing import Outgoing
+from shared.contracts.outgoing import OutgoingModel
 from shared.contracts.tier import Tier
 
 
@@ -27,7 +27,7 @@ class ContactSynced(OfUser):
     tags: tuple[str, ...] = ()
 
 
-class ContactFields(Outgoing):
+class ContactFields(OutgoingModel):
     """Fields of a contact as staff left them; absent ones did not change."""
 
     email: Email | None = None
@@ -46,7 +46,7 @@ class ContactChanged(OfUser):
     fields: ContactFields = ContactFields()
 
 
-class Kept(Outgoing):
+class Kept(OutgoingModel):
     """What Zoho must keep by law, or keeps for a time, after an erasure."""
 
     what: str

@@ -9,7 +9,7 @@ from aiormq.channel import Channel
 from shared.messaging.broker.frames import FrameWriter, ack_frame
 
 
-class Acks:
+class AckBatcher:
     """Acks of what was settled in the same turn of the event loop go out together.
 
     A single ack covers all up to it, when every delivery before is settled as well. Deliveries

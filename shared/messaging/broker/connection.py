@@ -40,7 +40,7 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-class Link(Background):
+class ReconnectingConnection(Background):
     """One connection, opened in the background and opened again whenever it is lost.
 
     `prepare` runs on each new connection before anybody gets it: here the topology is declared, so

@@ -15,7 +15,7 @@ from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
 from pamqp import encode
 
-from shared.messaging.messages.outgoing_message import Letter
+from shared.messaging.messages.outgoing_message import OutgoingMessage
 
 _FRAME: Final = Struct(">BHI")
 _END: Final = b"\xce"
@@ -34,7 +34,7 @@ _JSON: Final = b"\x10application/json"
 _PERSISTENT: Final = b"\x02"
 
 
-def publish_frames(channel: int, letter: Letter, max_body: int) -> bytes:
+def publish_frames(channel: int, letter: OutgoingMessage, max_body: int) -> bytes:
     """The frames of one message; `max_body` is the most a body frame may hold."""
     method = b"".join(
         (
@@ -59,7 +59,7 @@ def ack_frame(channel: int, delivery_tag: int, *, multiple: bool) -> bytes:
     return _ACK.pack(_METHOD, channel, 13, 60, 80, delivery_tag, multiple, 0xCE)
 
 
-def _content_header(letter: Letter) -> bytes:
+def _content_header(letter: OutgoingMessage) -> bytes:
     flags = _CONTENT_TYPE | _DELIVERY_MODE
     parts = [_JSON]
     if letter.headers:

@@ -9,9 +9,9 @@ from aiormq.channel import Channel
 from aiormq.exceptions import DeliveryError, PublishError
 
 from shared.errors import Unavailable
-from shared.messaging.broker.connection import BROKER_ERRORS, Link, is_cancelled
+from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection, is_cancelled
 from shared.messaging.broker.frames import FrameWriter, publish_frames
-from shared.messaging.messages.outgoing_message import Letter
+from shared.messaging.messages.outgoing_message import OutgoingMessage
 
 
 class Unroutable(Unavailable):
@@ -23,7 +23,7 @@ class Unroutable(Unavailable):
 class Publisher:
     """One channel with confirms on its own connection: a blocked publisher must not stop acks."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ReconnectingConnection) -> None:
         self._link = link
         self._opening = asyncio.Lock()
         self._outlet: _Outlet | None = None
@@ -40,7 +40,7 @@ class Publisher:
     async def wait_up(self) -> None:
         await self._link.wait_up()
 
-    async def publish(self, letter: Letter) -> None:
+    async def publish(self, letter: OutgoingMessage) -> None:
         """Return once the broker has it safely.
 
         Raises:
@@ -58,7 +58,7 @@ class Publisher:
             del self._in_flight[letter.message_id]
             done.set()
 
-    async def _publish(self, letter: Letter) -> None:
+    async def _publish(self, letter: OutgoingMessage) -> None:
         if not self._link.is_up:
             raise Unavailable("the broker is not connected", code="broker_unavailable")
         try:
@@ -97,7 +97,7 @@ class _Outlet:
     def is_closed(self) -> bool:
         return self._channel.is_closed
 
-    async def publish(self, letter: Letter) -> None:
+    async def publish(self, letter: OutgoingMessage) -> None:
         channel = self._channel
         if channel.is_closed:
             raise ConnectionError("the channel was closed")

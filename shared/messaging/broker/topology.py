@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from pamqp.common import FieldTable
 
 from shared.messaging.handling.policy import RetryPolicy
-from shared.messaging.handling.routes import COMMANDS, EVENTS, UNROUTED, WEBHOOKS, Lane
+from shared.messaging.handling.routes import COMMANDS, EVENTS, UNROUTED, WEBHOOKS, QueueConfig
 
 UNROUTED_QUEUE: Final = "unrouted"
 
@@ -27,7 +27,7 @@ _DEAD_DELIVERY_LIMIT: Final = 1_000_000
 class Topology:
     """What one service needs at the broker. `await topology.declare(connection)` is repeatable."""
 
-    def __init__(self, service: str, lanes: Sequence[Lane], retry: RetryPolicy) -> None:
+    def __init__(self, service: str, lanes: Sequence[QueueConfig], retry: RetryPolicy) -> None:
         self._service = service
         self._lanes = lanes
         self.retry_queues = (
@@ -62,7 +62,7 @@ class Topology:
         for name in (WEBHOOKS, EVENTS):
             await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
 
-    async def _lane(self, channel: AbstractChannel, lane: Lane) -> None:
+    async def _lane(self, channel: AbstractChannel, lane: QueueConfig) -> None:
         if lane.name != UNROUTED_QUEUE:
             bindings = [(lane.exchange, key) for key in lane.routes]
             await self._work_queue(channel, lane.queue(self._service), bindings)

@@ -9,9 +9,9 @@ from functools import reduce
 
 from pydantic import BaseModel
 
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.inbox.inbox import Claim, Key
+from shared.messaging.inbox.inbox import Claim, IdempotencyKey
 from shared.messaging.messages.delivery import Delivery
 
 
@@ -31,7 +31,7 @@ class Attempt:
     """
 
     delivery: Delivery
-    lane: Lane
+    lane: QueueConfig
     send_back: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     body: bytes = b""
@@ -42,8 +42,10 @@ class Attempt:
     error: Exception | None = None
 
     @property
-    def key(self) -> Key:
-        return Key(self.delivery.org, self.delivery.routing_key, self.delivery.message_id)
+    def key(self) -> IdempotencyKey:
+        return IdempotencyKey(
+            self.delivery.org, self.delivery.routing_key, self.delivery.message_id
+        )
 
     @property
     def number(self) -> int:

@@ -13,14 +13,14 @@ from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
 from shared.background import Background
-from shared.messaging.broker.acks import Acks
-from shared.messaging.broker.connection import BROKER_ERRORS, Link, is_cancelled
+from shared.messaging.broker.acks import AckBatcher
+from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection, is_cancelled
 from shared.messaging.consuming.attempt import Abandoned, Attempt
-from shared.messaging.consuming.delayed_retry import Retries
-from shared.messaging.consuming.queue_uptime import Reading
+from shared.messaging.consuming.delayed_retry import DelayedRetry
+from shared.messaging.consuming.queue_uptime import QueueUptime
 from shared.messaging.consuming.settle import Settle
-from shared.messaging.handling.routes import Lane
-from shared.messaging.messages.decode import delivery_of
+from shared.messaging.handling.routes import QueueConfig
+from shared.messaging.messages.decode import decode_delivery
 
 _log = structlog.get_logger(__name__)
 
@@ -39,12 +39,12 @@ class Consumer(Background):
 
     def __init__(
         self,
-        lane: Lane,
+        lane: QueueConfig,
         service: str,
-        link: Link,
+        link: ReconnectingConnection,
         settle: Settle,
-        retries: Retries,
-        reading: Reading,
+        retries: DelayedRetry,
+        reading: QueueUptime,
         *,
         known_orgs: frozenset[str],
         on_pause: Callable[[str, bool], None] = lambda _queue, _paused: None,
@@ -118,7 +118,7 @@ class Consumer(Background):
         gone, self._send_back = asyncio.Event(), asyncio.Event()
         cancelled = asyncio.Event()
         channel.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
-        acks = Acks(channel)
+        acks = AckBatcher(channel)
         take = partial(self._take, acks, gone, self._send_back)
         self._is_consuming = True
         self._reading.begins(self._queue)
@@ -174,12 +174,12 @@ class Consumer(Background):
 
     async def _take(
         self,
-        acks: Acks,
+        acks: AckBatcher,
         gone: asyncio.Event,
         send_back: asyncio.Event,
         message: DeliveredMessage,
     ) -> None:
-        delivery = delivery_of(message, self._queue, self._lane.name, self._known_orgs)
+        delivery = decode_delivery(message, self._queue, self._lane.name, self._known_orgs)
         attempt = Attempt(delivery, self._lane, send_back, gone)
         self._count(len(message.body))
         # A task of our own: those of the channel die with it, and a call to Zoho must not.
@@ -196,7 +196,7 @@ class Consumer(Background):
             self._too_much.clear()
             self._room.set()
 
-    async def _handle(self, acks: Acks, message: DeliveredMessage, attempt: Attempt) -> None:
+    async def _handle(self, acks: AckBatcher, message: DeliveredMessage, attempt: Attempt) -> None:
         try:
             await self._settle(attempt)
         except Abandoned:

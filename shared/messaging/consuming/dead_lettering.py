@@ -12,7 +12,12 @@ from shared.crypto.blind_index import BlindIndex
 from shared.messaging.consuming.attempt import Attempt
 from shared.messaging.consuming.delayed_retry import carried_on
 from shared.messaging.handling.routes import COMMANDS, UNROUTED
-from shared.messaging.handling.unit_of_work import LetterToSend, OnTheWire, Settling, UnitOfWork
+from shared.messaging.handling.unit_of_work import (
+    BodyEncoding,
+    InboxUpdate,
+    PendingMessage,
+    UnitOfWork,
+)
 from shared.messaging.messages.outgoing_message import (
     ATTEMPTS,
     CODE,
@@ -22,16 +27,16 @@ from shared.messaging.messages.outgoing_message import (
     REASON,
     REPLAY,
     SEALED,
-    Letter,
+    OutgoingMessage,
 )
 from shared.messaging.outbox.committer import Committer
-from shared.messaging.outbox.outbox import Row
+from shared.messaging.outbox.outbox import OutboxRow
 
 ERASED: Final = "erased"
 _MAX_REASON: Final = 1000
 
 
-class GivingUp:
+class DeadLettering:
     """Writes `given_up`, the dead letter, `command.failed.v1` and the refusal of a reply.
 
     RabbitMQ drops a dead letter that was not replayed within `kept_s` seconds.
@@ -47,7 +52,7 @@ class GivingUp:
         self._committer = committer
         self._digest = digest
 
-    async def write(self, attempt: Attempt, code: str, reason: str) -> list[Row]:
+    async def write(self, attempt: Attempt, code: str, reason: str) -> list[OutboxRow]:
         """Commit it; the rows returned are to be published.
 
         Raises ClaimLost, Unavailable: as `Committer.commit`.
@@ -73,15 +78,15 @@ class GivingUp:
                 work.answer({"ok": False, "code": code, "reason": reason})
         return await self._committer.commit(work)
 
-    def _settling(self, attempt: Attempt, code: str) -> Settling | None:
+    def _settling(self, attempt: Attempt, code: str) -> InboxUpdate | None:
         if attempt.claim is not None:
-            return Settling(attempt.key, attempt.claim.number, code, given_up=True)
+            return InboxUpdate(attempt.key, attempt.claim.number, code, given_up=True)
         if not attempt.delivery.is_identified:
             return None
         mac = self._digest.mac("body", attempt.body)
-        return Settling(attempt.key, None, code, attempt.delivery.exchange, mac, given_up=True)
+        return InboxUpdate(attempt.key, None, code, attempt.delivery.exchange, mac, given_up=True)
 
-    def _dead_letter(self, attempt: Attempt, code: str, reason: str) -> LetterToSend:
+    def _dead_letter(self, attempt: Attempt, code: str, reason: str) -> PendingMessage:
         delivery = attempt.delivery
         row_id = self._derived(attempt, "dead letter")
         told: dict[str, str | int] = {
@@ -94,7 +99,7 @@ class GivingUp:
         }
         headers = carried_on(delivery.headers, told)
         headers.pop(REPLAY, None)
-        letter = Letter(
+        letter = OutgoingMessage(
             "",
             f"{delivery.queue}.dead",
             delivery.message_id or str(row_id),
@@ -106,8 +111,8 @@ class GivingUp:
             expires_ms=round(self._kept_s * 1000),
         )
         sealed = delivery.headers.get(SEALED) == 1
-        return LetterToSend(
-            letter, OnTheWire.SEALED_ALREADY if sealed else OnTheWire.SEALED, row_id
+        return PendingMessage(
+            letter, BodyEncoding.SEALED_ALREADY if sealed else BodyEncoding.SEALED, row_id
         )
 
     def _derived(self, attempt: Attempt, part: str) -> UUID:

@@ -14,7 +14,11 @@ from shared.messaging.broker.publisher import Publisher
 from shared.messaging.broker.topology import retry_exchange
 from shared.messaging.consuming.attempt import Abandoned, Attempt
 from shared.messaging.handling.policy import RetryPolicy
-from shared.messaging.messages.outgoing_message import FIRST_EXCHANGE, FIRST_ROUTING_KEY, Letter
+from shared.messaging.messages.outgoing_message import (
+    FIRST_EXCHANGE,
+    FIRST_ROUTING_KEY,
+    OutgoingMessage,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +28,7 @@ _PAUSE_S: Final = 1.0
 _BROKERS = ("x-death", "x-delivery-count", "x-acquired-count", "cc", "bcc")
 
 
-class Retries:
+class DelayedRetry:
     """Delayed retry of one service."""
 
     def __init__(self, publisher: Publisher, service: str, policy: RetryPolicy) -> None:
@@ -49,9 +53,9 @@ class Retries:
                 _log.warning("a delayed retry is not taken", code=error.code)
             await asyncio.sleep(_PAUSE_S)
 
-    def _letter(self, attempt: Attempt, delay: str) -> Letter:
+    def _letter(self, attempt: Attempt, delay: str) -> OutgoingMessage:
         delivery = attempt.delivery
-        return Letter(
+        return OutgoingMessage(
             retry_exchange(self._service, delay),
             delivery.queue,
             delivery.message_id,

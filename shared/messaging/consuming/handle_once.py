@@ -7,15 +7,20 @@ import time
 from shared.crypto.blind_index import BlindIndex
 from shared.errors import InLine, NotYetKnown, PermanentError, Postponed, Unavailable
 from shared.messaging.consuming.attempt import Attempt, Handler
-from shared.messaging.consuming.queue_uptime import Reading
-from shared.messaging.consuming.waiting import Seat, Turns, WaitingRoom, through_outage
+from shared.messaging.consuming.queue_uptime import QueueUptime
+from shared.messaging.consuming.waiting import (
+    BoundedWaiters,
+    TurnNotifier,
+    WaitSlot,
+    retry_until_database_returns,
+)
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.handling.unit_of_work import Settling, UnitOfWork
-from shared.messaging.inbox.inbox import Claim, Inbox, Outcome, Request
-from shared.messaging.inbox.lease_renewal import Leases
-from shared.messaging.inbox.ordering_key import line_of
+from shared.messaging.handling.unit_of_work import InboxUpdate, UnitOfWork
+from shared.messaging.inbox.inbox import Claim, ClaimOutcome, ClaimRequest, Inbox
+from shared.messaging.inbox.lease_renewal import LeaseRenewal
+from shared.messaging.inbox.ordering_key import ordering_key_of
 from shared.messaging.outbox.committer import Committer
-from shared.messaging.outbox.direct_publisher import Outgoing
+from shared.messaging.outbox.direct_publisher import DirectPublisher
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 0.5
@@ -28,12 +33,12 @@ class OnceAndInTurn:
         self,
         *,
         inbox: Inbox,
-        leases: Leases,
+        leases: LeaseRenewal,
         committer: Committer,
-        outgoing: Outgoing,
-        turns: Turns,
+        outgoing: DirectPublisher,
+        turns: TurnNotifier,
         digest: BlindIndex,
-        reading: Reading,
+        reading: QueueUptime,
         policy: MessagingPolicy,
     ) -> None:
         self._inbox = inbox
@@ -44,14 +49,14 @@ class OnceAndInTurn:
         self._digest = digest
         self._reading = reading
         self._policy = policy
-        self._rooms: dict[str, WaitingRoom] = {}
+        self._rooms: dict[str, BoundedWaiters] = {}
 
     def handle_once(self, handle: Handler) -> Handler:
         """Nothing happens to a message that is done or given up."""
 
         async def once(attempt: Attempt) -> None:
             claim = await self._claim_in_turn(attempt)
-            if claim.outcome in (Outcome.DONE, Outcome.GIVEN_UP):
+            if claim.outcome in (ClaimOutcome.DONE, ClaimOutcome.GIVEN_UP):
                 return
             attempt.claim = claim
             self._leases.hold(claim)
@@ -68,7 +73,7 @@ class OnceAndInTurn:
         if claim.attempt > self._policy.retry.max_attempts:
             # Each attempt before ended without a word: the process died.
             raise PermanentError("every attempt at it broke off", code="attempts_exhausted")
-        settling = Settling(claim.key, claim.number)
+        settling = InboxUpdate(claim.key, claim.number)
         attempt.work = UnitOfWork(
             org=claim.key.org,
             delivery=attempt.delivery,
@@ -84,7 +89,9 @@ class OnceAndInTurn:
                 raise PermanentError(error.reason, code=error.code) from error
             raise
         work = attempt.work
-        rows = await through_outage(lambda: self._committer.commit(work), attempt, claimed=True)
+        rows = await retry_until_database_returns(
+            lambda: self._committer.commit(work), attempt, claimed=True
+        )
         await self._outgoing.send(rows)
 
     async def _claim_in_turn(self, attempt: Attempt) -> Claim:
@@ -97,17 +104,17 @@ class OnceAndInTurn:
         request = self._request(attempt)
         deadline = time.monotonic() + self._policy.wait_in_line_s
         pause_s = _FIRST_PAUSE_S
-        seat: Seat | None = None
+        seat: WaitSlot | None = None
         try:
             while True:
-                claim = await through_outage(
+                claim = await retry_until_database_returns(
                     lambda: self._inbox.claim(request), attempt, claimed=False
                 )
-                if claim.outcome is Outcome.REUSED:
+                if claim.outcome is ClaimOutcome.REUSED:
                     raise PermanentError(
                         "this message_id was used with another body", code="message_id_reused"
                     )
-                if claim.outcome not in (Outcome.HELD, Outcome.IN_LINE):
+                if claim.outcome not in (ClaimOutcome.HELD, ClaimOutcome.IN_LINE):
                     return claim
                 seat = seat or self._room(attempt).seat(claim.arrived)
                 left_s = deadline - time.monotonic()
@@ -119,22 +126,22 @@ class OnceAndInTurn:
             if seat is not None:
                 self._room(attempt).leave(seat)
 
-    def _room(self, attempt: Attempt) -> WaitingRoom:
+    def _room(self, attempt: Attempt) -> BoundedWaiters:
         """At most half of the prefetch waits, so that other lines go on."""
         queue = attempt.delivery.queue
         if queue not in self._rooms:
-            self._rooms[queue] = WaitingRoom(max(1, attempt.lane.prefetch // 2))
+            self._rooms[queue] = BoundedWaiters(max(1, attempt.lane.prefetch // 2))
         return self._rooms[queue]
 
     async def _wait(self, claim: Claim, pause_s: float) -> None:
-        what = (claim.key.org, claim.line) if claim.outcome is Outcome.IN_LINE else claim.key
+        what = (claim.key.org, claim.line) if claim.outcome is ClaimOutcome.IN_LINE else claim.key
         await self._turns.wait(what, claim.arrived, pause_s)
 
-    def _request(self, attempt: Attempt) -> Request:
+    def _request(self, attempt: Attempt) -> ClaimRequest:
         delivery = attempt.delivery
-        line = line_of(attempt.message, delivery.org, self._digest)
+        line = ordering_key_of(attempt.message, delivery.org, self._digest)
         replay = delivery.headers.get("x-relay-replay")
-        return Request(
+        return ClaimRequest(
             attempt.key,
             delivery.exchange,
             b"".join(self._digest.macs("body", attempt.body)),
@@ -150,7 +157,7 @@ class OnceAndInTurn:
 
 
 def _not_now(claim: Claim, wait_s: float) -> Postponed:
-    if claim.outcome is Outcome.IN_LINE:
+    if claim.outcome is ClaimOutcome.IN_LINE:
         return InLine("an earlier command of the same subject is not done", retry_after_s=wait_s)
     return Postponed("another attempt is at it", retry_after_s=wait_s, code="held")
 

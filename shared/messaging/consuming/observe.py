@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from shared.messaging.consuming.attempt import Attempt
 from shared.messaging.consuming.settle import Settle
-from shared.messaging.handling.observers import Observer, Settled
+from shared.messaging.handling.observers import Settled, SettlementObserver
 from shared.messaging.handling.settlement import Settlement
 from shared.observability import logs
 
 
-def observe(settle: Settle, observers: Sequence[Observer]) -> Settle:
+def observe(settle: Settle, observers: Sequence[SettlementObserver]) -> Settle:
     """The outermost: binds the correlation id for log lines, and reports."""
 
     async def observed(attempt: Attempt) -> Settlement:

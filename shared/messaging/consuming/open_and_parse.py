@@ -10,7 +10,7 @@ from shared.crypto.envelope import Vault
 from shared.errors import InvalidMessage, PermanentError, Unavailable
 from shared.messaging.broker.topology import UNROUTED_QUEUE
 from shared.messaging.consuming.attempt import Attempt, Handler, Middleware
-from shared.messaging.consuming.waiting import through_outage
+from shared.messaging.consuming.waiting import retry_until_database_returns
 from shared.messaging.messages.delivery import MAX_MESSAGE_ID, Delivery
 from shared.messaging.messages.outgoing_message import SEALED, place_of
 from shared.storage.pool import unavailable_when_down
@@ -78,7 +78,7 @@ async def _open(vault: Vault, attempt: Attempt) -> bytes:
             return await vault.open_bytes(delivery.body, place_of(delivery.message_id))
 
     try:
-        return await through_outage(opened, attempt, claimed=False)
+        return await retry_until_database_returns(opened, attempt, claimed=False)
     except Unavailable as error:
         # A key that our ring lacks. No attempt is counted before the claim, so it waits longer.
         raise Unavailable(error.reason, code=error.code, retry_after_s=_KEY_WAIT_S) from error

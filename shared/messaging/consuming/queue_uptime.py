@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 
-class Reading:
+class QueueUptime:
     """Which of these queues are being read, and since when.
 
     A message that waits for another must not be given up for the time in which that one may have

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from shared.errors import NotYetKnown, Postponed
 from shared.messaging.consuming.attempt import Abandoned, Attempt, Handler
-from shared.messaging.consuming.dead_lettering import GivingUp
-from shared.messaging.consuming.delayed_retry import Retries
-from shared.messaging.consuming.waiting import Turns, through_outage, wait_for
+from shared.messaging.consuming.dead_lettering import DeadLettering
+from shared.messaging.consuming.delayed_retry import DelayedRetry
+from shared.messaging.consuming.waiting import TurnNotifier, retry_until_database_returns, wait_for
 from shared.messaging.handling.policy import RetryPolicy
 from shared.messaging.handling.settlement import Ack, DeadLetter, Retry, Settlement, settlement_for
-from shared.messaging.inbox.inbox import Inbox, Release
+from shared.messaging.inbox.inbox import ClaimRelease, Inbox
 from shared.messaging.outbox.committer import ClaimLost
-from shared.messaging.outbox.direct_publisher import Outgoing
+from shared.messaging.outbox.direct_publisher import DirectPublisher
 
 Settle = Callable[[Attempt], Awaitable[Settlement]]
 
@@ -25,10 +25,10 @@ class Settler:
         self,
         *,
         inbox: Inbox,
-        retries: Retries,
-        giving_up: GivingUp,
-        outgoing: Outgoing,
-        turns: Turns,
+        retries: DelayedRetry,
+        giving_up: DeadLettering,
+        outgoing: DirectPublisher,
+        turns: TurnNotifier,
         policy: RetryPolicy,
     ) -> None:
         self._inbox = inbox
@@ -71,7 +71,7 @@ class Settler:
 
     async def _give_up(self, attempt: Attempt, settlement: DeadLetter) -> bool:
         try:
-            rows = await through_outage(
+            rows = await retry_until_database_returns(
                 lambda: self._giving_up.write(attempt, settlement.code, settlement.reason),
                 attempt,
                 claimed=attempt.claim is not None,
@@ -89,8 +89,10 @@ class Settler:
         if claim is None:
             return
         leave = isinstance(attempt.error, NotYetKnown)
-        release = Release(claim.key, claim.number, unspent, leave)
-        await through_outage(lambda: self._inbox.release(release), attempt, claimed=True)
+        release = ClaimRelease(claim.key, claim.number, unspent, leave)
+        await retry_until_database_returns(
+            lambda: self._inbox.release(release), attempt, claimed=True
+        )
         self._wake(attempt)
         attempt.claim = None
 

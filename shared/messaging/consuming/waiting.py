@@ -19,7 +19,7 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 
 
-async def through_outage(
+async def retry_until_database_returns(
     operation: Callable[[], Awaitable[T]], attempt: Attempt, *, claimed: bool
 ) -> T:
     """Repeat until the database answers.
@@ -54,7 +54,7 @@ async def wait_for(event: asyncio.Event, timeout_s: float) -> bool:
     return event.is_set()
 
 
-class Turns:
+class TurnNotifier:
     """Wakes those who wait for a turn, within this process; what others do is found by asking."""
 
     def __init__(self) -> None:
@@ -84,14 +84,14 @@ class Turns:
 
 
 @dataclass
-class Seat:
+class WaitSlot:
     """A place to wait in; `lost` once somebody who is served sooner has taken it."""
 
     order: int
     lost: bool = False
 
 
-class WaitingRoom:
+class BoundedWaiters:
     """A number of seats. When all are taken, whoever comes later in the order gives up theirs.
 
     So those who wait in place are those whose turn is next, and a long line moves on as fast as
@@ -100,9 +100,9 @@ class WaitingRoom:
 
     def __init__(self, seats: int) -> None:
         self._most = seats
-        self._taken: list[Seat] = []
+        self._taken: list[WaitSlot] = []
 
-    def seat(self, order: int) -> Seat | None:
+    def seat(self, order: int) -> WaitSlot | None:
         """A seat, or None when all are taken by those who come sooner."""
         if len(self._taken) >= self._most:
             last = max(self._taken, key=lambda seat: seat.order)
@@ -110,10 +110,10 @@ class WaitingRoom:
                 return None
             last.lost = True
             self._taken.remove(last)
-        seat = Seat(order)
+        seat = WaitSlot(order)
         self._taken.append(seat)
         return seat
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: WaitSlot) -> None:
         if not seat.lost:
             self._taken.remove(seat)

@@ -8,13 +8,13 @@ from typing import Final
 
 import structlog
 
-from shared.messaging.handling.routes import Lane
+from shared.messaging.handling.routes import QueueConfig
 from shared.messaging.handling.settlement import (
     Ack,
     DeadLetter,
-    Look,
     Pause,
     Postpone,
+    Reconcile,
     Retry,
     Settlement,
 )
@@ -29,7 +29,7 @@ _LABELS: Final = {
     Postpone: "postpone",
     Retry: "retry",
     Pause: "pause",
-    Look: "look",
+    Reconcile: "look",
     DeadLetter: "dead_letter",
 }
 
@@ -44,7 +44,7 @@ class Settled:
     error: Exception | None = None
 
 
-Observer = Callable[[Settled], None]
+SettlementObserver = Callable[[Settled], None]
 
 
 def label_of(settlement: Settlement) -> str:
@@ -79,7 +79,7 @@ def log_settled(settled: Settled) -> None:
             _log.info("message settled", **values)
 
 
-def count_settled(metrics: Metrics, lanes: Sequence[Lane]) -> Observer:
+def count_settled(metrics: Metrics, lanes: Sequence[QueueConfig]) -> SettlementObserver:
     """Metrics of each delivery, labelled with the key in the table of routes.
 
     What has no route is `unknown`: its key is the sender's text, and a series each would be

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from shared.settings import Consumer
+from shared.settings import ConsumerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class MessagingPolicy:
     known_orgs: frozenset[str] = frozenset({"default"})
 
     @classmethod
-    def of(cls, settings: Consumer) -> Self:
+    def of(cls, settings: ConsumerSettings) -> Self:
         """The policy that a service's settings ask for."""
         return cls(
             retry=RetryPolicy(max_attempts=settings.max_attempts),

@@ -32,7 +32,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class QueueConfig:
     """One queue of a service, `<service>.<name>`, with its own consumer and prefetch.
 
     `name` is urgent, commands, reads, webhooks, events or unrouted (whose queue is `unrouted`, of

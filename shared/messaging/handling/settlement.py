@@ -42,7 +42,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Reconcile:
     """It may have been done: back after `delay_s`, only to look. No attempt spent."""
 
     delay_s: float
@@ -56,7 +56,7 @@ class DeadLetter:
     reason: str
 
 
-Settlement = Ack | Postpone | Retry | Pause | Look | DeadLetter
+Settlement = Ack | Postpone | Retry | Pause | Reconcile | DeadLetter
 
 PAUSE_S = 60.0
 """How soon a message tries again what a person has to mend."""
@@ -70,7 +70,7 @@ def settlement_for(error: BaseException, attempt: int, policy: RetryPolicy) -> S
         case Misconfigured():
             return Pause(PAUSE_S)
         case OutcomeUnknown(settle_s=delay_s):
-            return Look(delay_s)  # later, and only a look; see the effects journal
+            return Reconcile(delay_s)  # later, and only a look; see the effects journal
         case PermanentError(code=code, reason=reason):
             return DeadLetter(code, reason)
         case _ if attempt < policy.max_attempts:

@@ -14,9 +14,9 @@ from pamqp.common import FieldTable
 
 from shared.contracts.events import Event
 from shared.contracts.replies import MAX_REPLY_BYTES
-from shared.messaging.inbox.inbox import Key
+from shared.messaging.inbox.inbox import IdempotencyKey
 from shared.messaging.messages.delivery import Delivery
-from shared.messaging.messages.outgoing_message import Letter
+from shared.messaging.messages.outgoing_message import OutgoingMessage
 
 REPLY_EXPIRES_MS: Final = 600_000
 
@@ -36,7 +36,7 @@ class EventToPublish:
     event_id: UUID
 
 
-class OnTheWire(Enum):
+class BodyEncoding(Enum):
     """How a body travels. In the outbox it is sealed always."""
 
     OPEN = "open"
@@ -45,23 +45,23 @@ class OnTheWire(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class LetterToSend:
+class PendingMessage:
     """A letter whose body is open, except with SEALED_ALREADY. The same `id` is sent once."""
 
-    letter: Letter
-    wire: OnTheWire
+    letter: OutgoingMessage
+    wire: BodyEncoding
     id: UUID = field(default_factory=uuid4)
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class InboxUpdate:
     """The inbox row that the commit settles, as `done` or `given_up`.
 
     `claim` is the number on which everything is conditional; None for a message that was given up
     before it was claimed: its row is made then, from `source` and `mac`, if there is none.
     """
 
-    key: Key
+    key: IdempotencyKey
     claim: int | None
     code: str | None = None
     source: str = ""
@@ -84,7 +84,7 @@ class UnitOfWork:
         delivery: Delivery | None = None,
         arrived: int = 0,
         attempt: int = 1,
-        settling: Settling | None = None,
+        settling: InboxUpdate | None = None,
         correlation_id: str | None = None,
     ) -> None:
         self.org = org
@@ -96,7 +96,7 @@ class UnitOfWork:
         self.traceparent = delivery.traceparent if delivery else None
         self.changes: list[Change] = []
         self.events: list[EventToPublish] = []
-        self.letters: list[LetterToSend] = []
+        self.letters: list[PendingMessage] = []
 
     def record(self, sql: str, *args: Any) -> None:
         """Run this statement at the commit, in the order recorded.
@@ -134,7 +134,7 @@ class UnitOfWork:
                 {"ok": False, "code": "too_large", "reason": "the answer is larger than 8 MiB"}
             )
         reply_id = uuid4()
-        letter = Letter(
+        letter = OutgoingMessage(
             "",
             self.delivery.reply_to,
             str(reply_id),
@@ -145,7 +145,7 @@ class UnitOfWork:
             expires_ms=REPLY_EXPIRES_MS,
             headers=self.trace(),
         )
-        self.letters.append(LetterToSend(letter, OnTheWire.OPEN, reply_id))
+        self.letters.append(PendingMessage(letter, BodyEncoding.OPEN, reply_id))
 
     def send(
         self,
@@ -162,7 +162,7 @@ class UnitOfWork:
         `mandatory`: it is kept and tried again until a queue takes it.
         """
         headers: FieldTable = {**self.trace(), "org": self.org}
-        letter = Letter(
+        letter = OutgoingMessage(
             exchange,
             routing_key,
             message_id,
@@ -172,8 +172,8 @@ class UnitOfWork:
             timestamp=datetime.now(UTC),
             headers=headers,
         )
-        wire = OnTheWire.SEALED if sealed else OnTheWire.OPEN
-        self.letters.append(LetterToSend(letter, wire))
+        wire = BodyEncoding.SEALED if sealed else BodyEncoding.OPEN
+        self.letters.append(PendingMessage(letter, wire))
 
     def trace(self) -> FieldTable:
         """The headers that are carried on."""

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import asyncpg
 
-from shared.messaging.batcher import Grouper
+from shared.messaging.batcher import Batcher
 from shared.storage.pool import unavailable_when_down
 
 
-class Key(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """The idempotency key of a message."""
 
     org: str
@@ -22,7 +22,7 @@ class Key(NamedTuple):
     message_id: str
 
 
-class Outcome(StrEnum):
+class ClaimOutcome(StrEnum):
     """What a claim found. The names are those of `claim()` in 0001_messaging.sql."""
 
     CLAIMED = "claimed"
@@ -34,14 +34,14 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ClaimRequest:
     """A message that wants to be claimed. See `claim()` in 0001_messaging.sql.
 
     `macs`: of its body, under each key in use, in a row. `fallback`: its line when neither user_id
     nor what it names tells one. `replay`: the id of the replay that sent it.
     """
 
-    key: Key
+    key: IdempotencyKey
     source: str
     macs: bytes
     lined: bool = False
@@ -61,8 +61,8 @@ class Claim:
     user who asked to be forgotten.
     """
 
-    key: Key
-    outcome: Outcome
+    key: IdempotencyKey
+    outcome: ClaimOutcome
     number: int = 0
     attempt: int = 0
     arrived: int = 0
@@ -72,10 +72,10 @@ class Claim:
     erased: bool = False
 
 
-class Release(NamedTuple):
+class ClaimRelease(NamedTuple):
     """A claim given back: `unspent`, the attempt does not count; `leave`, its place is free."""
 
-    key: Key
+    key: IdempotencyKey
     number: int
     unspent: bool
     leave: bool
@@ -100,17 +100,17 @@ class Inbox:
             """  # noqa: S608
         self._release_sql = f"SELECT {schema}.release($1, $2, $3, $4, $5, $6)"
         self._renew_sql = f"SELECT {schema}.renew($1, $2, $3, $4, $5)"
-        self._claims: Grouper[Request, Claim] = Grouper("claim", self._claim, gather_s=0.002)
-        self._releases: Grouper[Release, None] = Grouper("release", self._release)
+        self._claims: Batcher[ClaimRequest, Claim] = Batcher("claim", self._claim, gather_s=0.002)
+        self._releases: Batcher[ClaimRelease, None] = Batcher("release", self._release)
 
-    async def claim(self, request: Request) -> Claim:
+    async def claim(self, request: ClaimRequest) -> Claim:
         return await self._claims.run(request)
 
-    async def release(self, release: Release) -> None:
+    async def release(self, release: ClaimRelease) -> None:
         """Give a claim back; nothing happens when it was lost."""
         await self._releases.run(release)
 
-    async def renew(self, held: Sequence[tuple[Key, int]]) -> None:
+    async def renew(self, held: Sequence[tuple[IdempotencyKey, int]]) -> None:
         """Extend the leases of these claims, as far as they still hold."""
         ordered = sorted(held)
         with unavailable_when_down():
@@ -121,7 +121,7 @@ class Inbox:
                 self._lease_s,
             )
 
-    async def _claim(self, group: list[Request]) -> list[Claim]:
+    async def _claim(self, group: list[ClaimRequest]) -> list[Claim]:
         named = [(at, *thing) for at, r in enumerate(group, 1) for thing in r.named]
         names = [(at, *thing) for at, r in enumerate(group, 1) for thing in r.names]
         with unavailable_when_down():
@@ -142,7 +142,8 @@ class Inbox:
         found = {row["item"]: _claim_of(group[row["item"] - 1].key, row) for row in rows}
         # A row that was pruned in the same moment: as good as held, so it is asked for again.
         return [
-            found.get(at) or Claim(request.key, Outcome.HELD) for at, request in enumerate(group, 1)
+            found.get(at) or Claim(request.key, ClaimOutcome.HELD)
+            for at, request in enumerate(group, 1)
         ]
 
     async def oldest_in_line_s(self, org: str) -> float:
@@ -151,7 +152,7 @@ class Inbox:
             age: float | None = await self._pool.fetchval(self._oldest_sql, org)
         return age or 0.0
 
-    async def _release(self, group: list[Release]) -> list[None]:
+    async def _release(self, group: list[ClaimRelease]) -> list[None]:
         ordered = sorted(group)
         with unavailable_when_down():
             await self._pool.execute(
@@ -170,11 +171,11 @@ def columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]
     return [flat[at::width] for at in range(width)]
 
 
-def _claim_of(key: Key, row: asyncpg.Record) -> Claim:
+def _claim_of(key: IdempotencyKey, row: asyncpg.Record) -> Claim:
     _, outcome, number, attempt, arrived, line, lease_left_s, waited_s, erased = row
     return Claim(
         key,
-        Outcome(outcome),
+        ClaimOutcome(outcome),
         number or 0,
         attempt or 0,
         arrived,

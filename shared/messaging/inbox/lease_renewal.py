@@ -8,19 +8,19 @@ import structlog
 
 from shared.background import Background
 from shared.errors import Unavailable
-from shared.messaging.inbox.inbox import Claim, Inbox, Key
+from shared.messaging.inbox.inbox import Claim, IdempotencyKey, Inbox
 
 _log = structlog.get_logger(__name__)
 
 
-class Leases(Background):
+class LeaseRenewal(Background):
     """Renews all claims in hand with one statement, every third of a lease."""
 
     def __init__(self, inbox: Inbox, lease_s: float) -> None:
         super().__init__("renew leases")
         self._inbox = inbox
         self._every_s = lease_s / 3
-        self._held: set[tuple[Key, int]] = set()
+        self._held: set[tuple[IdempotencyKey, int]] = set()
 
     def hold(self, claim: Claim) -> None:
         self._held.add((claim.key, claim.number))

@@ -12,7 +12,7 @@ from shared.crypto.blind_index import BlindIndex
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OrderingKey:
     """What the claim needs in order to find the line; see `claim()` in 0001_messaging.sql."""
 
     lined: bool = False
@@ -22,10 +22,10 @@ class Line:
     names: tuple[tuple[str, str], ...] = ()
 
 
-NO_LINE: Final = Line()
+NO_LINE: Final = OrderingKey()
 
 
-def line_of(message: BaseModel | None, org: str, digest: BlindIndex) -> Line:
+def ordering_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> OrderingKey:
     """A command's line: its user's; else of what it names; else of the email; else of the id.
 
     What names nothing (a report), and webhooks and events, are in no line.
@@ -34,7 +34,7 @@ def line_of(message: BaseModel | None, org: str, digest: BlindIndex) -> Line:
         return NO_LINE
     about = message.about()
     if about.user_id is not None:
-        return Line(True, about.user_id, names=about.names)
+        return OrderingKey(True, about.user_id, names=about.names)
     fallback = None
     if about.email is not None:
         fallback = f"email:{digest.of(org, 'email', about.email)[0].index.hex()}"
@@ -42,4 +42,4 @@ def line_of(message: BaseModel | None, org: str, digest: BlindIndex) -> Line:
         fallback = ":".join((about.named or about.names)[0])
     if fallback is None:
         return NO_LINE
-    return Line(True, None, fallback, about.named, about.names)
+    return OrderingKey(True, None, fallback, about.named, about.names)

@@ -14,7 +14,7 @@ from shared.messaging.messages.outgoing_message import FIRST_EXCHANGE, FIRST_ROU
 DEFAULT_ORG = "default"
 
 
-def delivery_of(
+def decode_delivery(
     message: DeliveredMessage, queue: str, lane: str, known_orgs: frozenset[str]
 ) -> Delivery:
     """What came, with the first exchange and routing key of what comes back from a retry.

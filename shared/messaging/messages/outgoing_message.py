@@ -19,7 +19,7 @@ GIVEN_UP_AT = "x-given-up-at"  # ISO 8601, UTC
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingMessage:
     """What is published: persistent JSON. `mandatory`: it fails when no queue takes it."""
 
     exchange: str

@@ -10,19 +10,19 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.crypto.envelope import Day, Vault
+from shared.crypto.envelope import DayKey, Vault
 from shared.errors import Postponed
-from shared.messaging.batcher import Grouper
+from shared.messaging.batcher import Batcher
 from shared.messaging.handling.routes import WEBHOOKS
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.inbox import columns
-from shared.messaging.outbox.direct_publisher import Outgoing
-from shared.messaging.outbox.outbox import Outbox, Row
+from shared.messaging.outbox.direct_publisher import DirectPublisher
+from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.messaging.outbox.rows import Versions, rows_of
 from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.pool import unavailable_when_down
 
-Connection = asyncpg.pool.PoolConnectionProxy
+PooledConnection = asyncpg.pool.PoolConnectionProxy
 
 _ANEW_S: Final = 0.05
 _STALE: Final = ("40001", "ZR001")
@@ -39,7 +39,7 @@ class ClaimLost(Exception):
         self.settled = settled
 
 
-class Overtaken(Postponed):
+class StaleRead(Postponed):
     """What the unit was decided on has changed since it was read: decide anew, at once.
 
     A change says so by failing with `serialization_failure`, or ZR001; the same unit would always
@@ -59,13 +59,18 @@ class Committer:
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, schema: str, vault: Vault, outbox: Outbox, outgoing: Outgoing
+        self,
+        pool: asyncpg.Pool,
+        schema: str,
+        vault: Vault,
+        outbox: Outbox,
+        outgoing: DirectPublisher,
     ) -> None:
         self._pool = pool
         self._vault = vault
         self._outbox = outbox
         self._outgoing = outgoing
-        self._group: Grouper[UnitOfWork, list[Row] | ClaimLost] = Grouper(
+        self._group: Batcher[UnitOfWork, list[OutboxRow] | ClaimLost] = Batcher(
             "commit", self._commit, gather_s=0.002
         )
         self._settle_sql = f"SELECT item FROM {schema}.settle($1, $2, $3, $4, $5, $6)"  # noqa: S608
@@ -105,7 +110,7 @@ class Committer:
         yield work
         self._outgoing.send_soon(await self.commit(work))
 
-    async def commit(self, work: UnitOfWork) -> list[Row]:
+    async def commit(self, work: UnitOfWork) -> list[OutboxRow]:
         """Commit; the rows returned are to be published.
 
         Raises:
@@ -117,9 +122,11 @@ class Committer:
             raise result
         return result
 
-    async def _commit(self, group: list[UnitOfWork]) -> list[list[Row] | ClaimLost]:
+    async def _commit(self, group: list[UnitOfWork]) -> list[list[OutboxRow] | ClaimLost]:
         with unavailable_when_down(), _overtaken_when_stale():
-            keys = {org: await self._vault.key_of(Day(org)) for org in {work.org for work in group}}
+            keys = {
+                org: await self._vault.key_of(DayKey(org)) for org in {work.org for work in group}
+            }
             async with self._pool.acquire() as connection, connection.transaction():
                 lost = await self._settle(connection, group)
                 winners = [work for at, work in enumerate(group) if at not in lost]
@@ -135,7 +142,7 @@ class Committer:
         return [lost.get(at) or (rows[id(work)] if keep else []) for at, work in enumerate(group)]
 
     async def _settle(
-        self, connection: Connection, group: list[UnitOfWork]
+        self, connection: PooledConnection, group: list[UnitOfWork]
     ) -> dict[int, ClaimLost]:
         """Mark what was claimed as settled; the positions of those whose claim was lost.
 
@@ -172,7 +179,9 @@ class Committer:
             for item in lost
         }
 
-    async def _raise_versions(self, connection: Connection, winners: list[UnitOfWork]) -> Versions:
+    async def _raise_versions(
+        self, connection: PooledConnection, winners: list[UnitOfWork]
+    ) -> Versions:
         """The version before each subject's first event of this group."""
         counts = Counter((work.org, e.subject) for work in winners for e in work.events)
         if not counts:
@@ -186,7 +195,7 @@ class Committer:
         return {(org, subject): version - counts[org, subject] for org, subject, version in raised}
 
 
-async def _close_webhooks(connection: Connection, winners: Sequence[UnitOfWork]) -> None:
+async def _close_webhooks(connection: PooledConnection, winners: Sequence[UnitOfWork]) -> None:
     """From now on, the same body from Zoho means something new."""
     handled = [
         work.delivery.message_id
@@ -214,10 +223,10 @@ def _overtaken_when_stale() -> Iterator[None]:
     except asyncpg.PostgresError as error:
         if error.sqlstate not in _STALE:
             raise
-        raise Overtaken from error
+        raise StaleRead from error
 
 
-async def _run_changes(connection: Connection, winners: Sequence[UnitOfWork]) -> None:
+async def _run_changes(connection: PooledConnection, winners: Sequence[UnitOfWork]) -> None:
     """Run the changes of all units: each unit's in its own order, equal statements together."""
     queues = [list(reversed(work.changes)) for work in winners if work.changes]
     while queues:

@@ -10,7 +10,7 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.messaging.broker.publisher import Publisher
-from shared.messaging.outbox.outbox import Outbox, Row
+from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
 _log = structlog.get_logger(__name__)
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 _MAX_IN_FLIGHT: Final = 1000
 
 
-class Outgoing:
+class DirectPublisher:
     """The short way out of the outbox: from memory, without reading it back."""
 
     def __init__(self, publisher: Publisher, outbox: Outbox) -> None:
@@ -31,14 +31,14 @@ class Outgoing:
         """Whether rows committed now are published from here; else they are the relay's at once."""
         return self._publisher.is_up and self._publisher.in_flight < _MAX_IN_FLIGHT
 
-    async def send(self, rows: Sequence[Row]) -> None:
+    async def send(self, rows: Sequence[OutboxRow]) -> None:
         """Publish, and return once the broker has answered for all; never raises."""
         if len(rows) == 1:
             await self._send(rows[0])
         elif rows:
             await asyncio.gather(*map(self._send, rows))
 
-    def send_soon(self, rows: Sequence[Row]) -> None:
+    def send_soon(self, rows: Sequence[OutboxRow]) -> None:
         """Publish in the background."""
         if rows:
             self._track(asyncio.create_task(self.send(rows), name="publish committed"))
@@ -49,7 +49,7 @@ class Outgoing:
             await asyncio.wait(self._sending)
         await self._outbox.settled()
 
-    async def _send(self, row: Row) -> None:
+    async def _send(self, row: OutboxRow) -> None:
         if not self._publisher.is_up:
             return
         try:

@@ -10,7 +10,7 @@ import structlog
 
 from shared.background import Background
 from shared.errors import Unavailable
-from shared.messaging.broker.connection import BROKER_ERRORS, Link, is_cancelled
+from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection, is_cancelled
 from shared.messaging.outbox.outbox import Outbox
 from shared.observability.metrics import Metrics
 
@@ -23,7 +23,11 @@ class Gauges(Background):
     """Measures every ten seconds, for as long as its context is entered."""
 
     def __init__(
-        self, metrics: Metrics, outbox: Outbox, link: Link, retry_queues: Sequence[str]
+        self,
+        metrics: Metrics,
+        outbox: Outbox,
+        link: ReconnectingConnection,
+        retry_queues: Sequence[str],
     ) -> None:
         super().__init__("messaging gauges")
         self._metrics = metrics

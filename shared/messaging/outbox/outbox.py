@@ -12,8 +12,8 @@ import asyncpg
 import orjson
 
 from shared.crypto.envelope import Vault
-from shared.messaging.batcher import Grouper
-from shared.messaging.messages.outgoing_message import SEALED, Letter, place_of
+from shared.messaging.batcher import Batcher
+from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, place_of
 from shared.storage.pool import unavailable_when_down
 
 # With the types in which a group of them is given as arrays.
@@ -32,17 +32,17 @@ _ARRAYS: Final = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(COLUMNS.
 _GIVEN: Final = f"unnest({_ARRAYS}) AS r ({', '.join(COLUMNS)})"
 
 
-class Row(NamedTuple):
+class OutboxRow(NamedTuple):
     """An outbox row: the letter as it goes out, and the body as it is stored."""
 
     id: UUID
     org: str
-    letter: Letter
+    letter: OutgoingMessage
     stored: bytes
     sealed: bool
 
 
-class Pending(NamedTuple):
+class OutboxBacklog(NamedTuple):
     rows: int
     oldest_age_s: float
 
@@ -54,7 +54,7 @@ class Outbox:
         self._pool = pool
         self._vault = vault
         self._lease_s = lease_s
-        self._marks: Grouper[UUID, None] = Grouper("mark published", self._mark, gather_s=0.02)
+        self._marks: Batcher[UUID, None] = Batcher("mark published", self._mark, gather_s=0.02)
         self._insert_sql = insert_sql(schema, _GIVEN, lease="$10")
         self._mark_sql = f"""
             UPDATE {schema}.outbox SET published_at = clock_timestamp() WHERE id = ANY ($1::uuid[])
@@ -78,7 +78,7 @@ class Outbox:
             """  # noqa: S608
 
     async def insert(
-        self, connection: asyncpg.pool.PoolConnectionProxy, rows: Sequence[Row], *, keep: bool
+        self, connection: asyncpg.pool.PoolConnectionProxy, rows: Sequence[OutboxRow], *, keep: bool
     ) -> None:
         """Write rows inside the caller's transaction. `keep`: this process publishes them."""
         await connection.execute(self._insert_sql, *columns(rows), self.lease_s(keep=keep))
@@ -95,28 +95,28 @@ class Outbox:
         """Return once no mark is under way."""
         await self._marks.idle()
 
-    async def take(self, limit: int) -> list[Row]:
+    async def take(self, limit: int) -> list[OutboxRow]:
         """Lease up to `limit` rows that nobody has, oldest first. Raises `Unavailable`."""
         with unavailable_when_down():
             found = await self._pool.fetch(self._take_sql, limit, self._lease_s)
             return [await self._row(record) for record in sorted(found, key=lambda r: r["seq"])]
 
-    async def pending(self) -> Pending:
+    async def pending(self) -> OutboxBacklog:
         """How many rows are not yet confirmed, and the age of the oldest. Raises `Unavailable`."""
         with unavailable_when_down():
             [(rows, oldest_age_s)] = await self._pool.fetch(self._pending_sql)
-        return Pending(rows, float(oldest_age_s))
+        return OutboxBacklog(rows, float(oldest_age_s))
 
     async def _mark(self, ids: list[UUID]) -> list[None]:
         with unavailable_when_down():
             await self._pool.execute(self._mark_sql, ids)
         return [None] * len(ids)
 
-    async def _row(self, record: asyncpg.Record) -> Row:
+    async def _row(self, record: asyncpg.Record) -> OutboxRow:
         stored, message_id = record["body"], record["message_id"]
         sealed = record["sealed"]
         body = stored if sealed else await self._vault.open_bytes(stored, place_of(message_id))
-        letter = Letter(
+        letter = OutgoingMessage(
             record["exchange"],
             record["routing_key"],
             message_id,
@@ -124,7 +124,7 @@ class Outbox:
             mandatory=record["mandatory"],
             **_from_properties(record["properties"]),
         )
-        return Row(record["id"], record["org"], letter, stored, sealed)
+        return OutboxRow(record["id"], record["org"], letter, stored, sealed)
 
 
 def insert_sql(schema: str, source: str, *, lease: str) -> str:
@@ -142,7 +142,7 @@ def insert_sql(schema: str, source: str, *, lease: str) -> str:
         """  # noqa: S608
 
 
-def columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+def columns(rows: Sequence[OutboxRow]) -> tuple[list[Any], ...]:
     """The rows, column by column, in the order of `COLUMNS`."""
     letters = [row.letter for row in rows]
     return (
@@ -158,12 +158,12 @@ def columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
     )
 
 
-def sealed_header(letter: Letter) -> dict[str, Any]:
+def sealed_header(letter: OutgoingMessage) -> dict[str, Any]:
     """The letter's headers, saying that its body is sealed."""
     return {**letter.headers, SEALED: 1}
 
 
-def _properties(letter: Letter) -> str:
+def _properties(letter: OutgoingMessage) -> str:
     return orjson.dumps(
         {
             "correlation_id": letter.correlation_id,

@@ -11,7 +11,7 @@ from shared.background import Background
 from shared.errors import IntegrationError, Unavailable
 from shared.messaging.broker.connection import is_cancelled
 from shared.messaging.broker.publisher import Publisher
-from shared.messaging.outbox.outbox import Outbox, Row
+from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Relay(Background):
         await asyncio.gather(*map(self._publish, rows))
         return len(rows) == _GROUP
 
-    async def _publish(self, row: Row) -> None:
+    async def _publish(self, row: OutboxRow) -> None:
         try:
             await self._publisher.publish(row.letter)
             await self._outbox.mark(row.id)

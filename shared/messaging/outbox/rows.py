@@ -11,26 +11,28 @@ import orjson
 from shared.crypto.data_key import DataKey
 from shared.messaging.handling.routes import EVENTS
 from shared.messaging.handling.unit_of_work import (
+    BodyEncoding,
     EventToPublish,
-    LetterToSend,
-    OnTheWire,
+    PendingMessage,
     UnitOfWork,
 )
-from shared.messaging.messages.outgoing_message import Letter, place_of
-from shared.messaging.outbox.outbox import Row, sealed_header
+from shared.messaging.messages.outgoing_message import OutgoingMessage, place_of
+from shared.messaging.outbox.outbox import OutboxRow, sealed_header
 
 Versions = dict[tuple[str, str], int]
 """By (org, subject), the version of its last event."""
 
 
-def rows_of(work: UnitOfWork, versions: Versions, key: DataKey) -> list[Row]:
+def rows_of(work: UnitOfWork, versions: Versions, key: DataKey) -> list[OutboxRow]:
     """The unit's events, then its letters, sealed under `key`; counts `versions` up."""
     rows = [_event_row(work, event, versions, key) for event in work.events]
     rows += [_letter_row(work.org, letter, key) for letter in work.letters]
     return rows
 
 
-def _event_row(work: UnitOfWork, pending: EventToPublish, versions: Versions, key: DataKey) -> Row:
+def _event_row(
+    work: UnitOfWork, pending: EventToPublish, versions: Versions, key: DataKey
+) -> OutboxRow:
     at = (work.org, pending.subject)
     versions[at] += 1
     now = datetime.now(UTC)
@@ -44,7 +46,7 @@ def _event_row(work: UnitOfWork, pending: EventToPublish, versions: Versions, ke
             "version": versions[at],
         }
     )
-    letter = Letter(
+    letter = OutgoingMessage(
         EVENTS,
         pending.event.routing_key,
         str(pending.event_id),
@@ -57,19 +59,19 @@ def _event_row(work: UnitOfWork, pending: EventToPublish, versions: Versions, ke
     return _row(pending.event_id, work.org, letter, key)
 
 
-def _letter_row(org: str, pending: LetterToSend, key: DataKey) -> Row:
+def _letter_row(org: str, pending: PendingMessage, key: DataKey) -> OutboxRow:
     letter = pending.letter
     match pending.wire:
-        case OnTheWire.OPEN:
+        case BodyEncoding.OPEN:
             return _row(pending.id, org, letter, key)
-        case OnTheWire.SEALED:
+        case BodyEncoding.SEALED:
             sealed = key.seal(letter.body, place_of(letter.message_id))
             letter = replace(letter, body=sealed, headers=sealed_header(letter))
-        case OnTheWire.SEALED_ALREADY:
+        case BodyEncoding.SEALED_ALREADY:
             letter = replace(letter, headers=sealed_header(letter))
-    return Row(pending.id, org, letter, letter.body, sealed=True)
+    return OutboxRow(pending.id, org, letter, letter.body, sealed=True)
 
 
-def _row(row_id: UUID, org: str, letter: Letter, key: DataKey) -> Row:
+def _row(row_id: UUID, org: str, letter: OutgoingMessage, key: DataKey) -> OutboxRow:
     stored = key.seal(letter.body, place_of(letter.message_id))
-    return Row(row_id, org, letter, stored, sealed=False)
+    return OutboxRow(row_id, org, letter, stored, sealed=False)

@@ -13,23 +13,23 @@ from pydantic import SecretStr
 
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import Vault
-from shared.messaging.broker.connection import Link
+from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.topology import Topology
 from shared.messaging.consuming.attempt import compose
 from shared.messaging.consuming.consumer import Consumer
-from shared.messaging.consuming.dead_lettering import GivingUp
-from shared.messaging.consuming.delayed_retry import Retries
+from shared.messaging.consuming.dead_lettering import DeadLettering
+from shared.messaging.consuming.delayed_retry import DelayedRetry
 from shared.messaging.consuming.handle_once import OnceAndInTurn, call_handler
 from shared.messaging.consuming.observe import observe
 from shared.messaging.consuming.open_and_parse import open_and_parse
-from shared.messaging.consuming.queue_uptime import Reading
+from shared.messaging.consuming.queue_uptime import QueueUptime
 from shared.messaging.consuming.settle import Settle, Settler
-from shared.messaging.consuming.waiting import Turns
-from shared.messaging.handling.observers import Observer, count_settled, log_settled
+from shared.messaging.consuming.waiting import TurnNotifier
+from shared.messaging.handling.observers import SettlementObserver, count_settled, log_settled
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.handling.routes import Lane
+from shared.messaging.handling.routes import QueueConfig
 from shared.messaging.inbox.inbox import Inbox
-from shared.messaging.inbox.lease_renewal import Leases
+from shared.messaging.inbox.lease_renewal import LeaseRenewal
 from shared.messaging.outbox.committer import Committer
 from shared.messaging.outbox.outbox import Outbox
 from shared.messaging.service.retention import rules
@@ -57,16 +57,18 @@ class Messaging:
         vault: Vault,
         digest: BlindIndex,
         metrics: Metrics,
-        lanes: Sequence[Lane],
+        lanes: Sequence[QueueConfig],
         policy: MessagingPolicy | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[SettlementObserver] = (),
     ) -> None:
         self._policy = policy = policy or MessagingPolicy()
         self._service = service
         self._lanes = list(lanes)
         self._metrics = metrics
         topology = Topology(service, lanes, policy.retry)
-        self._consume_link = Link(amqp_url, f"{service} consume", topology.declare)
+        self._consume_link = ReconnectingConnection(
+            amqp_url, f"{service} consume", topology.declare
+        )
         self._sending = Sending(
             service=service,
             amqp_url=amqp_url,
@@ -78,10 +80,10 @@ class Messaging:
         self._outgoing = self._sending.outgoing
         self.committer = Committer(pool, schema, vault, self._sending.outbox, self._outgoing)
         self._inbox = Inbox(pool, schema, lease_s=policy.lease_s)
-        self._leases = Leases(self._inbox, policy.lease_s)
-        self._retries = Retries(self._sending.publisher, service, policy.retry)
+        self._leases = LeaseRenewal(self._inbox, policy.lease_s)
+        self._retries = DelayedRetry(self._sending.publisher, service, policy.retry)
         self._pruner = Pruner(pool, rules(schema))
-        self._reading = Reading(lane.queue(service) for lane in self._lanes)
+        self._reading = QueueUptime(lane.queue(service) for lane in self._lanes)
         settle = self._chain(vault, digest, [log_settled, *observers])
         self._consumers = [self._consumer(lane, settle) for lane in self._lanes]
         self._stack = AsyncExitStack()
@@ -114,8 +116,10 @@ class Messaging:
         finally:
             await self._stack.aclose()
 
-    def _chain(self, vault: Vault, digest: BlindIndex, observers: list[Observer]) -> Settle:
-        turns = Turns()
+    def _chain(
+        self, vault: Vault, digest: BlindIndex, observers: list[SettlementObserver]
+    ) -> Settle:
+        turns = TurnNotifier()
         once = OnceAndInTurn(
             inbox=self._inbox,
             leases=self._leases,
@@ -129,7 +133,7 @@ class Messaging:
         settler = Settler(
             inbox=self._inbox,
             retries=self._retries,
-            giving_up=GivingUp(
+            giving_up=DeadLettering(
                 self._service, self.committer, digest, kept_s=self._policy.dead_letters_kept_s
             ),
             outgoing=self._outgoing,
@@ -142,7 +146,7 @@ class Messaging:
         counted = count_settled(self._metrics, self._lanes)
         return observe(settler.settle(handle), [counted, *observers])
 
-    def _consumer(self, lane: Lane, settle: Settle) -> Consumer:
+    def _consumer(self, lane: QueueConfig, settle: Settle) -> Consumer:
         return Consumer(
             lane,
             self._service,

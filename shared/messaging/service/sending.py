@@ -11,11 +11,11 @@ import structlog
 from pydantic import SecretStr
 
 from shared.errors import Unavailable
-from shared.messaging.broker.connection import Link
+from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.publisher import Publisher
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.outbox.direct_publisher import Outgoing
+from shared.messaging.outbox.direct_publisher import DirectPublisher
 from shared.messaging.outbox.gauges import Gauges
 from shared.messaging.outbox.outbox import Outbox
 from shared.messaging.outbox.relay import Relay
@@ -39,10 +39,10 @@ class Sending:
         metrics: Metrics,
         policy: MessagingPolicy,
     ) -> None:
-        link = Link(amqp_url, f"{service} publish", topology.declare)
+        link = ReconnectingConnection(amqp_url, f"{service} publish", topology.declare)
         self.publisher = Publisher(link)
         self.outbox = outbox
-        self.outgoing = Outgoing(self.publisher, outbox)
+        self.outgoing = DirectPublisher(self.publisher, outbox)
         self._relay = Relay(outbox, self.publisher, poll_s=policy.relay_poll_s)
         self._parts = (link, Gauges(metrics, outbox, link, [*topology.retry_queues]), self._relay)
         self._stack = AsyncExitStack()

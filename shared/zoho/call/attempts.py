@@ -10,19 +10,19 @@ from typing import Any, Final
 from shared.errors import IntegrationError, OutcomeUnknown, Unavailable, ZohoRejected
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.error_mapping import error_for
-from shared.zoho.call.error_tables.known_answers import Meaning, Row
+from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 from shared.zoho.call.operation import Called, Operation
-from shared.zoho.call.responses import Answer
+from shared.zoho.call.responses import ParsedResponse
 from shared.zoho.call.transport import NotWritten
-from shared.zoho.quota.priority import Lane
-from shared.zoho.quota.quota import Told
+from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.quota import QuotaFeedback
 
 # A longer wait is the message's own affair.
 _WAIT_IN_PLACE_S: Final = 5.0
 # Even a good token may be killed meanwhile: at most one mint in this time is spent on telling.
 _GOOD_S: Final = 300.0
 
-Observer = Callable[[Called], None]
+CallObserver = Callable[[Called], None]
 Params = Mapping[str, str | int]
 
 
@@ -36,13 +36,13 @@ class TryAgain(Exception):
 
 
 @dataclass
-class Request:
+class ZohoRequest:
     """One call as its caller asked for it, and how far its tries have come."""
 
     operation: Operation
     path: str
     org: str
-    lane: Lane
+    lane: Priority
     params: Params
     json: Any
     headers: Mapping[str, str]
@@ -58,11 +58,11 @@ class Request:
         return f"{self.operation.product} {self.operation.name}"
 
 
-class Outcomes:
+class AttemptRecorder:
     """`first_wait_s`: before the second try where Zoho names no time; doubles."""
 
     def __init__(
-        self, breakers: Breakers, observers: Sequence[Observer], first_wait_s: float
+        self, breakers: Breakers, observers: Sequence[CallObserver], first_wait_s: float
     ) -> None:
         self._breakers = breakers
         self._observers = observers
@@ -70,7 +70,7 @@ class Outcomes:
         # By organization: the token (its hash) that is good for sure, and until when that is held.
         self._good: dict[str, tuple[str, float]] = {}
 
-    def meant(self, request: Request, sha256: str, row: Row) -> Row:
+    def meant(self, request: ZohoRequest, sha256: str, row: KnownAnswer) -> KnownAnswer:
         """The row, or what it means once it is known that the token (`sha256`) is good.
 
         It is known when the token was new and was refused as the old one. The next operations that
@@ -85,23 +85,30 @@ class Outcomes:
         return replace(row, meaning=row.if_again) if known else row
 
     def answered(
-        self, request: Request, row: Row | None, answer: Answer, told: Told, duration_s: float
+        self,
+        request: ZohoRequest,
+        row: KnownAnswer | None,
+        answer: ParsedResponse,
+        told: QuotaFeedback,
+        duration_s: float,
     ) -> None:
         """There is an answer, `row` when it is no success."""
         outcome = told.limit or (row.meaning.value if row else "ok")
         self._tell(request, outcome, duration_s, answer.status, answer.zoho_code, told.credits_left)
 
-    def succeeded(self, request: Request) -> None:
+    def succeeded(self, request: ZohoRequest) -> None:
         product, name = request.operation.product, request.operation.name
         self._breakers.succeeded(request.org, product, name, lane=request.lane)
 
-    def token_refused(self, request: Request) -> TryAgain:
+    def token_refused(self, request: ZohoRequest) -> TryAgain:
         """A new token is at hand; the old one says nothing about the product."""
         request.token_replaced = True
         self._breakers.undecided(request.org, request.operation.product, request.operation.name)
         return TryAgain(Unavailable(f"{request.name}: the token was refused"), 0.0)
 
-    def refused(self, request: Request, row: Row, answer: Answer, told: Told) -> Exception:
+    def refused(
+        self, request: ZohoRequest, row: KnownAnswer, answer: ParsedResponse, told: QuotaFeedback
+    ) -> Exception:
         """Zoho answered, and the answer is no success."""
         operation = request.operation
         error = error_for(
@@ -122,7 +129,7 @@ class Outcomes:
             return TryAgain(error, self._wait_s(request))
         return error
 
-    def not_written(self, request: Request, error: NotWritten, duration_s: float) -> Exception:
+    def not_written(self, request: ZohoRequest, error: NotWritten, duration_s: float) -> Exception:
         """Nothing reached Zoho."""
         if error.too_late:
             self._tell(request, "too_late", duration_s)
@@ -132,7 +139,7 @@ class Outcomes:
         self._learn(request, unreachable)
         return TryAgain(unreachable, self._wait_s(request))
 
-    def lost(self, request: Request, duration_s: float) -> Exception:
+    def lost(self, request: ZohoRequest, duration_s: float) -> Exception:
         """It was written, or may have been, and no answer came."""
         self._tell(request, "lost", duration_s)
         what = f"{request.name}: no answer"
@@ -146,7 +153,7 @@ class Outcomes:
             return TryAgain(unavailable, self._wait_s(request))
         return unavailable  # its state is read before it is tried again
 
-    def _learn(self, request: Request, error: IntegrationError) -> None:
+    def _learn(self, request: ZohoRequest, error: IntegrationError) -> None:
         product, name = request.operation.product, request.operation.name
         if isinstance(error, ZohoRejected):
             self.succeeded(request)  # a no of Zoho's own: calls get through
@@ -157,7 +164,7 @@ class Outcomes:
 
     def _tell(
         self,
-        request: Request,
+        request: ZohoRequest,
         outcome: str,
         duration_s: float,
         status: int = 0,
@@ -178,5 +185,5 @@ class Outcomes:
         for observe in self._observers:
             observe(called)
 
-    def _wait_s(self, request: Request) -> float:
+    def _wait_s(self, request: ZohoRequest) -> float:
         return float(self._first_wait_s * 2 ** (request.attempt - 1))

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from shared.errors import IntegrationError, Misconfigured, Postponed, RateLimited, Unavailable
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 _log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ ACCOUNTS: Final = "accounts"
 _OF_ONE_OPERATION: Final = frozenset({"scope", "permission", "licence"})
 
 # (organization, product, cause, is open)
-Observer = Callable[[str, str, str, bool], None]
+BreakerObserver = Callable[[str, str, str, bool], None]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Breaker:
     until: float
     pause_s: float
     operation: str = ""
-    lane: Lane | None = None
+    lane: Priority | None = None
     trying_until: float = 0.0
 
     @property
@@ -67,7 +67,7 @@ class Breakers:
     def __init__(
         self,
         *,
-        observe: Observer = lambda *_: None,
+        observe: BreakerObserver = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
         first_pause_s: float = 15.0,
     ) -> None:
@@ -102,7 +102,7 @@ class Breakers:
         operation: str,
         error: IntegrationError,
         *,
-        lane: Lane | None = None,
+        lane: Priority | None = None,
     ) -> None:
         """A call failed, or the token or permit for it; `lane` when only that lane is refused."""
         self.undecided(org, product, operation)
@@ -129,7 +129,7 @@ class Breakers:
         self.undecided(org, product, operation)
         self._lose(org, product, Unavailable("Zoho does not answer", code="zoho_unavailable"))
 
-    def succeeded(self, org: str, product: str, operation: str, *, lane: Lane) -> None:
+    def succeeded(self, org: str, product: str, operation: str, *, lane: Priority) -> None:
         """Zoho answered, with a yes or a no of its own: what was wrong here is mended."""
         self._answered(org, product, operation, lane, also_its_own=True)
 
@@ -139,11 +139,11 @@ class Breakers:
             breaker.trying_until = 0.0
         self._wake()
 
-    def gate(self, org: str, *products: str, lane: Lane | None = None) -> BreakerGate:
+    def gate(self, org: str, *products: str, lane: Priority | None = None) -> BreakerGate:
         """What a queue whose messages call these products watches."""
         return BreakerGate(self, org, (*products, ACCOUNTS), lane)
 
-    def held_for(self, org: str, products: tuple[str, ...], lane: Lane | None) -> float | None:
+    def held_for(self, org: str, products: tuple[str, ...], lane: Priority | None) -> float | None:
         """Seconds until something may be tried; None when nothing holds them back.
 
         What one operation lacks holds up no queue: others in it, payments among them, call others.
@@ -180,7 +180,7 @@ class Breakers:
         org: str,
         product: str,
         operation: str,
-        lane: Lane | None,
+        lane: Priority | None,
         *,
         also_its_own: bool = False,
     ) -> None:
@@ -203,7 +203,7 @@ class Breakers:
         error: IntegrationError,
         wait_s: float | None,
         operation: str = "",
-        lane: Lane | None = None,
+        lane: Priority | None = None,
     ) -> None:
         new = _Breaker(org, product, cause, error, 0.0, 0.0, operation, lane)
         known = self._breakers.get(new.key)
@@ -243,7 +243,7 @@ class BreakerGate:
     """A `messaging.handling.gate.Gate` over the breakers of some products, and of the accounts."""
 
     def __init__(
-        self, breakers: Breakers, org: str, products: tuple[str, ...], lane: Lane | None
+        self, breakers: Breakers, org: str, products: tuple[str, ...], lane: Priority | None
     ) -> None:
         self._breakers = breakers
         self._org = org

@@ -23,15 +23,15 @@ from shared.zoho.call.error_tables.known_answers import (
     LIMITS,
     MISCONFIGURED,
     OF_ONE_ROW,
+    KnownAnswer,
     Meaning,
-    Row,
     row_for,
     row_for_code,
 )
-from shared.zoho.call.responses import Answer
-from shared.zoho.quota.quota import Told
+from shared.zoho.call.responses import ParsedResponse
+from shared.zoho.quota.quota import QuotaFeedback
 
-TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
+TABLES: Final[Mapping[str, tuple[KnownAnswer, ...]]] = {
     "billing": FINANCE,
     "books": FINANCE,
     "crm": CRM,
@@ -41,14 +41,14 @@ TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
 _LONGEST_WAIT_S = 86_400.0
 
 
-def meaning_of(product: str, answer: Answer) -> Row:
+def meaning_of(product: str, answer: ParsedResponse) -> KnownAnswer:
     """The row of the product's table that this answer, which is not ok, matches."""
     if answer.failed_rows and answer.status < 500:
         return row_for_code(TABLES[product], answer.zoho_code)
     return row_for(TABLES[product], answer.status, answer.zoho_code, answer.message)
 
 
-def is_told_by_rows(product: str, answer: Answer) -> bool:
+def is_told_by_rows(product: str, answer: ParsedResponse) -> bool:
     """Whether each row has its own result.
 
     Not when none went well for a reason that is no row's own (a right that is missing, a limit).
@@ -59,7 +59,7 @@ def is_told_by_rows(product: str, answer: Answer) -> bool:
     )
 
 
-def told_by(row: Row | None, headers: Mapping[str, str]) -> Told:
+def told_by(row: KnownAnswer | None, headers: Mapping[str, str]) -> QuotaFeedback:
     """What an answer says about the quota; `row` when it was refused.
 
     Headers: Books' `X-Rate-Limit-*` are the day's (finance 2.3); CRM's credits show once half are
@@ -71,15 +71,15 @@ def told_by(row: Row | None, headers: Mapping[str, str]) -> Told:
     limit = _number(headers, "X-Rate-Limit-Limit")
     resets_in_s = _within_a_day(_seconds(headers.get("X-Rate-Limit-Reset", "")))
     if row is None or row.meaning not in LIMITS:
-        return Told(None, 0.0, limit, left, resets_in_s)
+        return QuotaFeedback(None, 0.0, limit, left, resets_in_s)
     name = row.meaning.value
     if row.meaning is Meaning.CONCURRENCY_LIMIT and left == 0:
         name = Meaning.DAY_LIMIT.value
-    return Told(name, _wait_s(row, headers), limit, left, resets_in_s)
+    return QuotaFeedback(name, _wait_s(row, headers), limit, left, resets_in_s)
 
 
 def error_for(
-    row: Row,
+    row: KnownAnswer,
     *,
     product: str,
     operation: str,
@@ -88,7 +88,7 @@ def error_for(
     zoho_code: str,
     repeatable: bool,
     settle_s: float,
-    told: Told,
+    told: QuotaFeedback,
 ) -> IntegrationError:
     """The one place where Zoho's refusals become our errors."""
     what = f"{product} {operation}: {status} {zoho_code}".rstrip()
@@ -116,7 +116,7 @@ def error_for(
     return OutcomeUnknown(what, settle_s=settle_s)
 
 
-def _wait_s(row: Row, headers: Mapping[str, str]) -> float:
+def _wait_s(row: KnownAnswer, headers: Mapping[str, str]) -> float:
     """Zoho's own time where it names one. `X-Rate-Limit-Reset` is the day's, nobody else's."""
     named = _seconds(headers.get("Retry-After", ""))
     if named is None and row.meaning is Meaning.DAY_LIMIT:

@@ -14,17 +14,17 @@ from typing import Any, Final
 import backoff
 
 from shared.errors import IntegrationError
-from shared.zoho.call.attempts import Observer, Outcomes, Params, Request, TryAgain
+from shared.zoho.call.attempts import AttemptRecorder, CallObserver, Params, TryAgain, ZohoRequest
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.error_mapping import is_told_by_rows, meaning_of, told_by
-from shared.zoho.call.error_tables.known_answers import Meaning, Row
+from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 from shared.zoho.call.operation import Called, Operation, Reply
-from shared.zoho.call.responses import Answer, read
+from shared.zoho.call.responses import ParsedResponse, read
 from shared.zoho.call.tokens import Token, Tokens
-from shared.zoho.call.transport import AnswerLost, Exchange, NotWritten, Raw, Wire
-from shared.zoho.quota.priority import Lane
-from shared.zoho.quota.quota import Permit, Quota, Told
+from shared.zoho.call.transport import AnswerLost, NotWritten, RawResponse, RequestTrace, Transport
+from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.quota import Permit, Quota, QuotaFeedback
 
 __all__ = ["Called", "Operation", "Permit", "Reply", "ZohoHttp"]
 
@@ -41,13 +41,13 @@ class ZohoHttp:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: Transport,
         tokens: Tokens,
         quota: Quota,
         endpoints: Mapping[str, Endpoints],
         breakers: Breakers,
         *,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[CallObserver] = (),
         probes: Mapping[str, tuple[Operation, str]] | None = None,
         first_wait_s: float = 0.5,
     ) -> None:
@@ -56,7 +56,7 @@ class ZohoHttp:
         self._quota = quota
         self._endpoints = endpoints
         self._breakers = breakers
-        self._outcomes = Outcomes(breakers, observers, first_wait_s)
+        self._outcomes = AttemptRecorder(breakers, observers, first_wait_s)
         self._probes = probes or {}
 
     async def call(
@@ -65,7 +65,7 @@ class ZohoHttp:
         path: str,
         *,
         org: str,
-        lane: Lane,
+        lane: Priority,
         params: Params | None = None,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
@@ -84,7 +84,7 @@ class ZohoHttp:
             Misconfigured: credentials, scope, organization, licence, disabled user. Not done.
             ZohoRejected: Zoho said no.
         """
-        request = Request(operation, path, org, lane, params or {}, json, headers or {})
+        request = ZohoRequest(operation, path, org, lane, params or {}, json, headers or {})
         if permit is not None and not permit.trial:
             self._breakers.check(org, operation.product, operation.name)
 
@@ -125,7 +125,7 @@ class ZohoHttp:
         product: str,
         *,
         org: str,
-        lane: Lane,
+        lane: Priority,
         weight: int = 1,
         heavy: bool = False,
         operation: str = "",
@@ -159,7 +159,7 @@ class ZohoHttp:
         self,
         product: str,
         org: str,
-        lane: Lane,
+        lane: Priority,
         weight: int,
         operation: str,
         timeout_s: float,
@@ -176,9 +176,9 @@ class ZohoHttp:
             self._breakers.failed(org, product, operation, error, lane=only)
             raise
 
-    async def _probe(self, product: str, org: str, lane: Lane) -> None:
+    async def _probe(self, product: str, org: str, lane: Priority) -> None:
         operation, path = self._probes[product]
-        request = Request(operation, path, org, lane, {}, None, {}, attempt=1)
+        request = ZohoRequest(operation, path, org, lane, {}, None, {}, attempt=1)
         while True:
             permit = await self._take(
                 product, org, lane, operation.weight, operation.name, operation.timeout_s
@@ -194,10 +194,10 @@ class ZohoHttp:
             else:
                 return
 
-    async def _try(self, request: Request, permit: Permit) -> Reply:
+    async def _try(self, request: ZohoRequest, permit: Permit) -> Reply:
         operation = request.operation
         token = await self._tokens.get(request.org)
-        exchange = Exchange(permit.write_until)
+        exchange = RequestTrace(permit.write_until)
         began = time.monotonic()
         try:
             raw = await self._send(request, permit, exchange, token)
@@ -207,7 +207,7 @@ class ZohoHttp:
         except BaseException as error:
             # Cancelled while it was under way, or the answer lost: Zoho has counted it.
             if exchange.written:
-                await self._quota.release(permit, Told())
+                await self._quota.release(permit, QuotaFeedback())
             if not isinstance(error, AnswerLost):
                 raise
             raise self._outcomes.lost(request, time.monotonic() - began) from error
@@ -223,11 +223,11 @@ class ZohoHttp:
             raise self._outcomes.token_refused(request)
         raise self._outcomes.refused(request, row, answer, told)
 
-    def _meaning(self, request: Request, token: Token, answer: Answer) -> Row:
+    def _meaning(self, request: ZohoRequest, token: Token, answer: ParsedResponse) -> KnownAnswer:
         row = meaning_of(request.operation.product, answer)
         return self._outcomes.meant(request, token.sha256, row)
 
-    async def _replace(self, request: Request, token: Token) -> None:
+    async def _replace(self, request: ZohoRequest, token: Token) -> None:
         try:
             await self._tokens.replace(request.org, token)
         except IntegrationError as error:
@@ -237,13 +237,13 @@ class ZohoHttp:
             )
             raise
 
-    def _may_replace(self, request: Request, permit: Permit, token: Token) -> bool:
+    def _may_replace(self, request: ZohoRequest, permit: Permit, token: Token) -> bool:
         """Once a call; and a breaker's trial does not pay a mint for a token that is new."""
         return not request.token_replaced and not (permit.trial and self._tokens.is_new(token))
 
     async def _send(
-        self, request: Request, permit: Permit, exchange: Exchange, token: Token
-    ) -> Raw:
+        self, request: ZohoRequest, permit: Permit, exchange: RequestTrace, token: Token
+    ) -> RawResponse:
         operation = request.operation
         endpoints = self._endpoints[request.org]
         accept = "application/pdf" if operation.accept == "pdf" else "application/json"

@@ -20,7 +20,7 @@ _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ParsedResponse:
     """An answer as read. `zoho_code` is "" when Zoho reported no error.
 
     `body` is `{}` without one; a top-level array is put under `data`.
@@ -48,26 +48,30 @@ class Answer:
         return [code for code in codes if code]
 
 
-def read(product: str, accept: str, status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
+def read(
+    product: str, accept: str, status: int, headers: Mapping[str, str], raw: bytes
+) -> ParsedResponse:
     """Decide from the body, not from the status alone: errors come under 200, pages under 401."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if accept == "pdf" and 200 <= status < 300 and raw.startswith(b"%PDF"):
-        return Answer(status, "", "", {}, raw)
+        return ParsedResponse(status, "", "", {}, raw)
     if not raw.strip():
         # 204 and 304 have none. Of the finance products every other answer has.
         bare = status in (204, 304) or product in ("crm", "desk")
-        return Answer(status, "" if bare else NOT_JSON, "", {})
+        return ParsedResponse(status, "" if bare else NOT_JSON, "", {})
     if kind == "text/html" or raw.lstrip()[:1] not in (b"{", b"["):
-        return Answer(status, NOT_JSON, "", {})
+        return ParsedResponse(status, NOT_JSON, "", {})
     try:
         body = loads(raw)
     except ValueError:
-        return Answer(status, NOT_JSON, "", {})
+        return ParsedResponse(status, NOT_JSON, "", {})
     if isinstance(body, list):
         body = {"data": body}
     if accept == "pdf" and 200 <= status < 300 and not _code(product, body):
-        return Answer(status, NOT_JSON, "", {})  # a success that is not the document asked for
-    return Answer(status, _code(product, body), str(body.get("message", "")), body)
+        return ParsedResponse(
+            status, NOT_JSON, "", {}
+        )  # a success that is not the document asked for
+    return ParsedResponse(status, _code(product, body), str(body.get("message", "")), body)
 
 
 def loads(raw: bytes) -> Any:

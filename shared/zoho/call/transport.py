@@ -33,7 +33,7 @@ class AnswerLost(Exception):
 
 
 @dataclass
-class Exchange:
+class RequestTrace:
     """The life of one request. `written` once its first byte may have left.
 
     `traced`: aiohttp tells us of its steps, so that "not written" is known and not guessed.
@@ -45,13 +45,13 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Wire:
+class Transport:
     """Connections to Zoho; at most `connections` requests at a time, first come, first served.
 
     aiohttp's own connector is not fair: with more tasks than connections some waited over a second.
@@ -66,7 +66,7 @@ class Wire:
 
     async def send(
         self,
-        exchange: Exchange,
+        exchange: RequestTrace,
         method: str,
         url: str,
         *,
@@ -75,7 +75,7 @@ class Wire:
         headers: Mapping[str, str],
         timeout_s: float,
         fresh: bool,
-    ) -> Raw:
+    ) -> RawResponse:
         """Send it and read the whole answer. Redirects are not followed: they would carry the
         token elsewhere, and cost a call.
 
@@ -96,7 +96,7 @@ class Wire:
                     trace_request_ctx=exchange,
                 ) as response:
                     exchange.written = True
-                    return Raw(response.status, response.headers, await response.read())
+                    return RawResponse(response.status, response.headers, await response.read())
             except NotWritten as error:
                 if exchange.written:
                     raise AnswerLost from error
@@ -109,13 +109,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(*, connections: int = 20) -> AsyncIterator[Wire]:
+async def open_transport(*, connections: int = 20) -> AsyncIterator[Transport]:
     """The sessions that calls go through, closed on the way out."""
     async with (
         _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S)) as kept,
         _session(aiohttp.TCPConnector(limit=0, force_close=True)) as fresh,
     ):
-        yield Wire(kept, fresh, connections)
+        yield Transport(kept, fresh, connections)
 
 
 def dumps(value: Any) -> bytes:
@@ -147,7 +147,7 @@ async def _about_to_connect(_session: Any, context: Any, _params: Any) -> None:
 
 async def _about_to_write(_session: Any, context: Any, _headers: Any) -> None:
     """aiohttp calls this when it is connected, before the first byte leaves."""
-    exchange: Exchange = context.trace_request_ctx
+    exchange: RequestTrace = context.trace_request_ctx
     # aiohttp sends a GET, PUT or DELETE again by itself when a kept connection turns out to be
     # closed. Zoho would count both, we only one; and a PUT was perhaps done.
     if exchange.written or time.monotonic() > exchange.write_until:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
-from shared.crypto.envelope import Day, User, Vault
+from shared.crypto.envelope import DayKey, UserKey, Vault
 from shared.errors import (
     Misconfigured,
     OutcomeUnknown,
@@ -31,15 +31,15 @@ from shared.errors import (
 )
 from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Permit, ZohoHttp
-from shared.zoho.effects.journal import EffectKey, EffectsJournal, Entry, State
-from shared.zoho.quota.priority import Lane
+from shared.zoho.effects.journal import EffectKey, EffectsJournal, EffectState, JournalEntry
+from shared.zoho.quota.priority import Priority
 
 __all__ = ["Absence", "EffectKey", "Effects"]
 
 # What these say is surely not done: nothing was written, or Zoho answered with a refusal.
 _SURELY_NOT_DONE: Final = (Postponed, Unavailable, Misconfigured, PermanentError)
 
-Result = dict[str, Any]
+EffectResult = dict[str, Any]
 
 
 class Absence(Enum):
@@ -51,9 +51,9 @@ class Absence(Enum):
     PROVEN = "proven"
 
 
-Act = Callable[[Permit], Awaitable[Result]]
-Find = Callable[[], Awaitable[Result | Absence | None]]
-Adopt = Callable[[], Awaitable[Result | None]]
+Act = Callable[[Permit], Awaitable[EffectResult]]
+Find = Callable[[], Awaitable[EffectResult | Absence | None]]
+Adopt = Callable[[], Awaitable[EffectResult | None]]
 
 
 class Effects:
@@ -88,14 +88,14 @@ class Effects:
         key: EffectKey,
         *,
         product: str,
-        lane: Lane,
+        lane: Priority,
         act: Act,
         find: Find,
         settle_s: float,
-        owner: User | Day,
+        owner: UserKey | DayKey,
         adopt: Adopt | None = None,
         money: bool = False,
-    ) -> Result:
+    ) -> EffectResult:
         """Do it once, and return what was remembered of it; the second time only remember.
 
         `act` writes with the permit it is given and returns what must be kept (JSON types; ids of
@@ -112,7 +112,7 @@ class Effects:
             that it was surely not done, and close the intent.
         """
         settle_s *= self._settle_factor
-        user_id = owner.user_id if isinstance(owner, User) else None
+        user_id = owner.user_id if isinstance(owner, UserKey) else None
         while True:
             entry = await self._journal.entry(key)
             if entry is not None and entry.is_anothers(user_id):
@@ -151,7 +151,7 @@ class Effects:
     async def may_be_done(self, key: EffectKey) -> bool:
         """Whether it was done or may have been; not when every try of it was surely refused."""
         entry = await self._journal.entry(key)
-        return entry is not None and entry.state is not State.CLEAR
+        return entry is not None and entry.state is not EffectState.CLEAR
 
     async def intended_at(self, key: EffectKey) -> datetime | None:
         """When the last act was intended: what Zoho shows from before is no evidence about it.
@@ -169,14 +169,20 @@ class Effects:
         return await self._journal.any_open(org, product)
 
     async def _settled(
-        self, key: EffectKey, entry: Entry | None, *, find: Find, owner: User | Day, money: bool
-    ) -> Result | None:
+        self,
+        key: EffectKey,
+        entry: JournalEntry | None,
+        *,
+        find: Find,
+        owner: UserKey | DayKey,
+        money: bool,
+    ) -> EffectResult | None:
         """What is already known to have been made; None when it is right to act."""
-        if entry is None or entry.state is State.CLEAR:
+        if entry is None or entry.state is EffectState.CLEAR:
             return None
-        if entry.state is State.UNKNOWN:
+        if entry.state is EffectState.UNKNOWN:
             raise _unknown(key)
-        if entry.state is State.DONE:
+        if entry.state is EffectState.DONE:
             return await self._open(key, entry)
         if entry.look_in_s > 0:
             raise OutcomeUnknown(
@@ -185,8 +191,14 @@ class Effects:
         return await self._look(key, entry, find, owner, money=money)
 
     async def _look(
-        self, key: EffectKey, entry: Entry, find: Find, owner: User | Day, *, money: bool
-    ) -> Result | None:
+        self,
+        key: EffectKey,
+        entry: JournalEntry,
+        find: Find,
+        owner: UserKey | DayKey,
+        *,
+        money: bool,
+    ) -> EffectResult | None:
         try:
             found = await find()
         except PermanentError:
@@ -210,8 +222,8 @@ class Effects:
         act: Act,
         permit: Permit,
         settle_s: float,
-        owner: User | Day,
-    ) -> Result:
+        owner: UserKey | DayKey,
+    ) -> EffectResult:
         try:
             result = await act(permit)
         except _SURELY_NOT_DONE:
@@ -225,20 +237,20 @@ class Effects:
         return await self._remember(key, number, result, owner)
 
     async def _remember(
-        self, key: EffectKey, number: int, result: Result, owner: User | Day
-    ) -> Result:
+        self, key: EffectKey, number: int, result: EffectResult, owner: UserKey | DayKey
+    ) -> EffectResult:
         sealed = await self._vault.seal_bytes(owner, orjson.dumps(result), key.place)
         if await self._journal.done(key, number, sealed):
             return result
         # We were so late that another has looked: what it found is what everybody remembers.
         entry = await self._journal.entry(key)
-        if entry is not None and entry.state is State.DONE:
+        if entry is not None and entry.state is EffectState.DONE:
             return await self._open(key, entry)
         raise OutcomeUnknown(f"{key.operation} was settled by another", settle_s=self._timeout_s)
 
-    async def _open(self, key: EffectKey, entry: Entry) -> Result:
+    async def _open(self, key: EffectKey, entry: JournalEntry) -> EffectResult:
         assert entry.result is not None  # noqa: S101 - the table's own check
-        result: Result = orjson.loads(await self._vault.open_bytes(entry.result, key.place))
+        result: EffectResult = orjson.loads(await self._vault.open_bytes(entry.result, key.place))
         return result
 
     def _count(self, key: EffectKey, found: str) -> None:
@@ -247,8 +259,8 @@ class Effects:
         ).inc()
 
 
-def _nothing_but(result: Result) -> Act:
-    async def act(_permit: Permit) -> Result:
+def _nothing_but(result: EffectResult) -> Act:
+    async def act(_permit: Permit) -> EffectResult:
         return result
 
     return act

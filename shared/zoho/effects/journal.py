@@ -31,7 +31,7 @@ class EffectKey:
         return f"relay.effects.result:{self.org}:{self.operation}:{self.business_id}"
 
 
-class State(StrEnum):
+class EffectState(StrEnum):
     INTENDED = "intended"
     DONE = "done"
     CLEAR = "clear"
@@ -39,10 +39,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A row of the journal. `look_in_s` is what remains until looking is allowed, never below 0."""
 
-    state: State
+    state: EffectState
     number: int
     look_in_s: float
     result: bytes | None
@@ -51,7 +51,7 @@ class Entry:
     def is_anothers(self, owner: str | None) -> bool:
         """Whether it is, or may be, made for another user; what was surely not made is nobody's."""
         return (
-            self.state is not State.CLEAR
+            self.state is not EffectState.CLEAR
             and None not in (owner, self.owner)
             and owner != self.owner
         )
@@ -61,7 +61,7 @@ class EffectsJournal:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def entry(self, key: EffectKey) -> Entry | None:
+    async def entry(self, key: EffectKey) -> JournalEntry | None:
         row = await self._pool.fetchrow(
             """
             SELECT state, number, result, owner,
@@ -73,8 +73,8 @@ class EffectsJournal:
         )
         if row is None:
             return None
-        return Entry(
-            State(row["state"]), row["number"], row["look_in_s"], row["result"], row["owner"]
+        return JournalEntry(
+            EffectState(row["state"]), row["number"], row["look_in_s"], row["result"], row["owner"]
         )
 
     async def intend(

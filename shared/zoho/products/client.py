@@ -9,23 +9,28 @@ from typing import Any, Generic, Self, TypeVar
 from shared.environment import Environment
 from shared.zoho.call.http import Operation, Permit, Reply, ZohoHttp
 from shared.zoho.products.pages import Fetch
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 S = TypeVar("S", bound=Environment)
 
 
-class Client(Generic[S]):
+class ProductClient(Generic[S]):
     """A product's client for one organization; `settings` name the fields that carry our ids."""
 
     def __init__(
-        self, http: ZohoHttp, settings: S, *, org: str = "default", lane: Lane = Lane.COMMANDS
+        self,
+        http: ZohoHttp,
+        settings: S,
+        *,
+        org: str = "default",
+        lane: Priority = Priority.COMMANDS,
     ) -> None:
         self._http = http
         self._settings = settings
         self.org = org
         self.lane = lane
 
-    def on(self, lane: Lane) -> Self:
+    def on(self, lane: Priority) -> Self:
         """The same client, its calls taking their place in another lane."""
         other = copy(self)
         other.lane = lane

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.zoho.call.http import Operation, ZohoHttp
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 _LIST_PLANS: Final = Operation("billing", "list_plans", "GET", repeatable=True)
 _LIST_EVENTS: Final = Operation("billing", "list_events", "GET", repeatable=True)
@@ -28,13 +28,15 @@ _DESK_DEPARTMENT: Final = Operation("desk", "get_department", "GET", repeatable=
 _DESK_FIELDS: Final = Operation("desk", "list_fields", "GET", repeatable=True, weight=3)
 _DESK_WEBHOOKS: Final = Operation("desk", "list_webhooks", "GET", repeatable=True, weight=3)
 
-Record = Mapping[str, Any]
+ZohoRecord = Mapping[str, Any]
 
 
 class ZohoSetup:
     """One organization of ours, on one lane."""
 
-    def __init__(self, http: ZohoHttp, *, org: str = "default", lane: Lane = Lane.READS) -> None:
+    def __init__(
+        self, http: ZohoHttp, *, org: str = "default", lane: Priority = Priority.READS
+    ) -> None:
         self._http = http
         self._org = org
         self._lane = lane
@@ -68,7 +70,7 @@ class ZohoSetup:
             return [str(hook.get("status")) for hook in event.get("webhooks") or []]
         return None
 
-    async def books_organizations(self) -> list[Record]:
+    async def books_organizations(self) -> list[ZohoRecord]:
         """Those that the token's user belongs to: `organization_id`, `plan_name`, …"""
         return list((await self._get(_BOOKS_ORGANIZATIONS, "/organizations"))["organizations"])
 
@@ -82,7 +84,7 @@ class ZohoSetup:
 
     async def crm_edition(self) -> str:
         """In lower case, as `ZOHO_CRM_EDITION` is; empty when Zoho does not say."""
-        rows: list[Record] = list((await self._get(_CRM_ORG, "/org")).get("org") or [])
+        rows: list[ZohoRecord] = list((await self._get(_CRM_ORG, "/org")).get("org") or [])
         details = rows[0].get("license_details") or {} if rows else {}
         return str(details.get("paid_type") or "").lower()
 
@@ -95,15 +97,15 @@ class ZohoSetup:
         body = await self._get(_CRM_FIELDS, "/settings/fields", **asked)
         return {str(one["api_name"]): bool(one.get("unique")) for one in body.get("fields") or []}
 
-    async def crm_channels(self) -> list[Record]:
+    async def crm_channels(self) -> list[ZohoRecord]:
         """Live notification channels: `events`, `channel_expiry`, `notify_url`, …"""
         return list((await self._get(_CRM_CHANNELS, "/actions/watch")).get("watch") or [])
 
-    async def desk_organizations(self) -> list[Record]:
+    async def desk_organizations(self) -> list[ZohoRecord]:
         """Those that the token's user belongs to: `id`, `edition`, …"""
         return list((await self._get(_DESK_ORGANIZATIONS, "/organizations")).get("data") or [])
 
-    async def desk_department(self, department_id: str) -> Record:
+    async def desk_department(self, department_id: str) -> ZohoRecord:
         """Raises ZohoRejected (404) when there is none of this id."""
         return await self._get(_DESK_DEPARTMENT, f"/departments/{department_id}")
 
@@ -112,18 +114,18 @@ class ZohoSetup:
         body = await self._get(_DESK_FIELDS, "/organizationFields", module="tickets")
         return {str(one.get("apiName")) for one in body.get("data") or []}
 
-    async def desk_webhooks(self) -> list[Record]:
+    async def desk_webhooks(self) -> list[ZohoRecord]:
         """`id`, `url`, `isEnabled`, `subscriptions`, `includeEventsFrom`."""
         return list((await self._get(_DESK_WEBHOOKS, "/webhooks")).get("data") or [])
 
-    async def _get(self, operation: Operation, path: str, **params: str | int) -> Record:
+    async def _get(self, operation: Operation, path: str, **params: str | int) -> ZohoRecord:
         reply = await self._http.call(
             operation, path, org=self._org, lane=self._lane, params=params
         )
         return reply.body
 
 
-def _names(record: Record) -> set[str]:
+def _names(record: ZohoRecord) -> set[str]:
     return {
         str(field[name])
         for field in record.get("custom_fields") or []

@@ -66,8 +66,8 @@ def _utc(value: datetime | None) -> datetime | None:
 
 ZohoId = Annotated[str, BeforeValidator(_exact_text)]
 MaybeId = Annotated[str | None, BeforeValidator(_exact_text_or_none)]
-Text = Annotated[str | None, BeforeValidator(_none_if_empty)]
-Money = Annotated[Decimal, BeforeValidator(_exact_number)]
-MaybeMoney = Annotated[Decimal | None, BeforeValidator(_exact_number)]
-Day = Annotated[date | None, BeforeValidator(_none_if_empty)]
-Time = Annotated[datetime | None, BeforeValidator(_aware), AfterValidator(_utc)]
+ZohoText = Annotated[str | None, BeforeValidator(_none_if_empty)]
+ZohoMoney = Annotated[Decimal, BeforeValidator(_exact_number)]
+MaybeZohoMoney = Annotated[Decimal | None, BeforeValidator(_exact_number)]
+ZohoDay = Annotated[date | None, BeforeValidator(_none_if_empty)]
+ZohoTime = Annotated[datetime | None, BeforeValidator(_aware), AfterValidator(_utc)]

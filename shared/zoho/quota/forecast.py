@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Set
 import asyncpg
 
 from shared.storage.pool import unavailable_when_down
-from shared.zoho.quota.limits import Limits
+from shared.zoho.quota.limits import QuotaLimits
 
 # (organization, product, seconds)
-Observer = Callable[[str, str, float], None]
+ForecastObserver = Callable[[str, str, float], None]
 
 
 class QuotaForecast:
@@ -24,10 +24,10 @@ class QuotaForecast:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        limits: Mapping[str, Limits],
+        limits: Mapping[str, QuotaLimits],
         *,
         called: Set[tuple[str, str]],
-        observe: Observer,
+        observe: ForecastObserver,
     ) -> None:
         self._pool = pool
         self._limits = limits

@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from shared.zoho.quota.limits import Limits
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.limits import QuotaLimits
+from shared.zoho.quota.priority import Priority
 
 # Refusals that do not end count as the day's for so long.
 _DAY_WAIT_S = 1800.0
@@ -19,19 +19,19 @@ On = Any
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PermitRequest:
     """A call that wants a permit, as its caller described it."""
 
     org: str
     product: str
-    lane: Lane
+    lane: Priority
     weight: int
     heavy: bool
     deadline_s: float
 
 
 @dataclass(frozen=True)
-class Told:
+class QuotaFeedback:
     """What an answer of Zoho's said about its quota.
 
     `limit`: the limit that refused the call (minute, day, concurrency), with the `wait_s` that
@@ -45,7 +45,7 @@ class Told:
     resets_in_s: float | None = None
 
 
-async def decide(on: On, wanted: Wanted, limits: Limits) -> Any:
+async def decide(on: On, wanted: PermitRequest, limits: QuotaLimits) -> Any:
     """`permit` is set, or `used_up` and `wait_s`."""
     return await on.fetchrow(
         """
@@ -70,7 +70,7 @@ async def decide(on: On, wanted: Wanted, limits: Limits) -> Any:
 
 
 async def note_answer(
-    on: On, permit: int, org: str, product: str, told: Told, limits: Limits
+    on: On, permit: int, org: str, product: str, told: QuotaFeedback, limits: QuotaLimits
 ) -> None:
     await on.execute(
         "SELECT relay.permit_answered($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -87,7 +87,9 @@ async def note_answer(
     )
 
 
-async def note_refusal(on: On, org: str, product: str, told: Told, limits: Limits) -> Any:
+async def note_refusal(
+    on: On, org: str, product: str, told: QuotaFeedback, limits: QuotaLimits
+) -> Any:
     """`used_up` and `wait_s`, corrected by what is known of earlier refusals."""
     return await on.fetchrow(
         "SELECT used_up, wait_s FROM relay.quota_refused($1, $2, $3, $4, $5, $6)",
@@ -104,14 +106,14 @@ async def note_nothing_written(on: On, permit: int) -> None:
     await on.execute("SELECT relay.return_permit($1)", permit)
 
 
-async def warm_up(pool: asyncpg.Pool, connections: int, product: str, limits: Limits) -> None:
+async def warm_up(pool: asyncpg.Pool, connections: int, product: str, limits: QuotaLimits) -> None:
     """Open so many connections and let each rehearse a decision; nothing is granted.
 
     Measured on two cores: a new connection takes 15 to 50 ms, its first decision 8 (PostgreSQL
     compiles the functions), later ones less than one.
     """
     # Of nobody, so that no lock is held that a call waits for.
-    wanted = Wanted("", product, Lane.URGENT, weight=1, heavy=False, deadline_s=1.0)
+    wanted = PermitRequest("", product, Priority.URGENT, weight=1, heavy=False, deadline_s=1.0)
     async with AsyncExitStack() as stack:
         count = min(connections, pool.get_max_size())
         held = [await stack.enter_async_context(pool.acquire()) for _ in range(count)]
@@ -121,6 +123,8 @@ async def warm_up(pool: asyncpg.Pool, connections: int, product: str, limits: Li
             try:
                 row = await decide(connection, wanted, limits)
                 if row["permit"] is not None:
-                    await note_answer(connection, row["permit"], "", product, Told(), limits)
+                    await note_answer(
+                        connection, row["permit"], "", product, QuotaFeedback(), limits
+                    )
             finally:
                 await rehearsal.rollback()

@@ -8,29 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 # What a lane may use of every limit; the rest is kept for the lanes above it. Each figure is
 # what the lane can count on when all those below it are full.
-SHARES: Mapping[Lane, float] = {
-    Lane.URGENT: 1.0,
-    Lane.COMMANDS: 0.8,
-    Lane.READS: 0.7,
-    Lane.BACKFILL: 0.6,
+SHARES: Mapping[Priority, float] = {
+    Priority.URGENT: 1.0,
+    Priority.COMMANDS: 0.8,
+    Priority.READS: 0.7,
+    Priority.BACKFILL: 0.6,
 }
 
 # Up to this part of the day's credits a lane is not paced; from there on its share of what is left
 # is spread over the hours left. docs/decisions/0030-the-days-credits-are-paced.md
-UNPACED: Mapping[Lane, float] = {
-    Lane.URGENT: 1.0,
-    Lane.COMMANDS: SHARES[Lane.READS],
-    Lane.READS: 0.35,
-    Lane.BACKFILL: 0.2,
+UNPACED: Mapping[Priority, float] = {
+    Priority.URGENT: 1.0,
+    Priority.COMMANDS: SHARES[Priority.READS],
+    Priority.READS: 0.35,
+    Priority.BACKFILL: 0.2,
 }
 
 
 @dataclass(frozen=True)
-class Limits:
+class QuotaLimits:
     """What Zoho allows one organization in one product. `None` = no such limit, or not known.
 
     calls: requests in any `window_s` seconds. in_flight: requests at the same time, of which
@@ -47,12 +47,12 @@ class Limits:
     zone: str | None
     refusal_patience_s: float | None = None
     heavy_in_flight: int | None = None
-    shares: Mapping[Lane, float] = field(default_factory=lambda: SHARES)
-    unpaced: Mapping[Lane, float] = field(default_factory=lambda: UNPACED)
+    shares: Mapping[Priority, float] = field(default_factory=lambda: SHARES)
+    unpaced: Mapping[Priority, float] = field(default_factory=lambda: UNPACED)
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanQuota:
     """A plan or edition: calls at the same time, credits a day (`at_most`, however many users)."""
 
     in_flight: int
@@ -66,37 +66,37 @@ class Plan:
 
 
 _BOOKS = {
-    "free": Plan(5, 1_000),
-    "standard": Plan(10, 2_000),
-    "professional": Plan(10, 5_000),
-    "premium": Plan(10, 10_000),
-    "elite": Plan(10, 10_000),
-    "ultimate": Plan(10, 10_000),
+    "free": PlanQuota(5, 1_000),
+    "standard": PlanQuota(10, 2_000),
+    "professional": PlanQuota(10, 5_000),
+    "premium": PlanQuota(10, 10_000),
+    "elite": PlanQuota(10, 10_000),
+    "ultimate": PlanQuota(10, 10_000),
 }
-_CRM_STANDARD = Plan(10, 50_000, 250, 100_000)
-_CRM_ENTERPRISE = Plan(20, 50_000, 1_000, 5_000_000)
-_CRM_ULTIMATE = Plan(25, 50_000, 2_000)
-_DESK_ENTERPRISE = Plan(25, 100_000, 1_000)
+_CRM_STANDARD = PlanQuota(10, 50_000, 250, 100_000)
+_CRM_ENTERPRISE = PlanQuota(20, 50_000, 1_000, 5_000_000)
+_CRM_ULTIMATE = PlanQuota(25, 50_000, 2_000)
+_DESK_ENTERPRISE = PlanQuota(25, 100_000, 1_000)
 
-PLANS: Mapping[str, Mapping[str, Plan]] = {
+PLANS: Mapping[str, Mapping[str, PlanQuota]] = {
     # Billing publishes no table; it is the same platform, so Books' is expected. Unverified.
     "billing": _BOOKS,
     "books": _BOOKS,
     "crm": {
-        "free": Plan(5, 5_000),
+        "free": PlanQuota(5, 5_000),
         "standard": _CRM_STANDARD,
         "starter": _CRM_STANDARD,
-        "professional": Plan(15, 50_000, 500, 3_000_000),
+        "professional": PlanQuota(15, 50_000, 500, 3_000_000),
         "enterprise": _CRM_ENTERPRISE,
         "one": _CRM_ENTERPRISE,
         "ultimate": _CRM_ULTIMATE,
         "crm_plus": _CRM_ULTIMATE,
     },
     "desk": {
-        "free": Plan(5, 5_000),
-        "express": Plan(10, 25_000, 100),
-        "standard": Plan(10, 50_000, 250),
-        "professional": Plan(15, 75_000, 500),
+        "free": PlanQuota(5, 5_000),
+        "express": PlanQuota(10, 25_000, 100),
+        "standard": PlanQuota(10, 50_000, 250),
+        "professional": PlanQuota(15, 75_000, 500),
         "enterprise": _DESK_ENTERPRISE,
         "one": _DESK_ENTERPRISE,
         "crm_plus": _DESK_ENTERPRISE,
@@ -106,7 +106,7 @@ PLANS: Mapping[str, Mapping[str, Plan]] = {
 
 def limits_of(
     product: str, *, plan: str | None = None, users: int = 1, zone: str = "UTC"
-) -> Limits:
+) -> QuotaLimits:
     """The limits of a plan. Without a plan: the lowest concurrency, and no limit of ours per day.
 
     Calls past a limit that we were not told of are refused by Zoho and wait; a limit guessed too
@@ -121,7 +121,7 @@ def limits_of(
         raise ValueError(f"{product} has no plan {plan!r}; there are {', '.join(plans)}")
     known = plans[plan] if plan else None
     finance = product in ("billing", "books")
-    return Limits(
+    return QuotaLimits(
         calls=100 if finance else None,
         window_s=60.0 if finance else 0.0,
         in_flight=known.in_flight if known else 5,

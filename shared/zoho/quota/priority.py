@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Lane(StrEnum):
+class Priority(StrEnum):
     """What a call is for, most urgent first: a lane may not use what is kept for those above it."""
 
     URGENT = "urgent"  # payments and cancellations

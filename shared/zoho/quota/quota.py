@@ -17,11 +17,11 @@ import asyncpg
 from shared.errors import RateLimited
 from shared.storage.pool import is_down, unavailable_when_down
 from shared.zoho.quota import ledger
-from shared.zoho.quota.ledger import Told, Wanted
-from shared.zoho.quota.limits import Limits
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.ledger import PermitRequest, QuotaFeedback
+from shared.zoho.quota.limits import QuotaLimits
+from shared.zoho.quota.priority import Priority
 
-__all__ = ["Decision", "Permit", "Quota", "Told"]
+__all__ = ["Decision", "Permit", "Quota", "QuotaFeedback"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Permit:
     id: int
     product: str
     org: str
-    lane: Lane
+    lane: Priority
     weight: int
     write_until: float
     deadline: float
@@ -64,7 +64,7 @@ class Decision:
 
     org: str
     product: str
-    lane: Lane
+    lane: Priority
     granted: bool
     waited_s: float
     calls_left: int | None
@@ -81,7 +81,7 @@ class Quota:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        limits: Mapping[str, Limits],
+        limits: Mapping[str, QuotaLimits],
         *,
         observe: Callable[[Decision], None] = lambda _: None,
         patience_s: float = PATIENCE_S,
@@ -93,7 +93,9 @@ class Quota:
         self.called: set[tuple[str, str]] = set()
         self._noted_behind: set[asyncio.Task[Any]] = set()
         # One waiter a lane asks for all in this process: the others would only ask in vain.
-        self._turns: defaultdict[tuple[str, str, Lane], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: defaultdict[tuple[str, str, Priority], asyncio.Lock] = defaultdict(
+            asyncio.Lock
+        )
 
     async def warm_up(self, connections: int) -> None:
         """Let the first decisions be as fast as later ones. Raises Unavailable as `take` does."""
@@ -105,7 +107,7 @@ class Quota:
         self,
         org: str,
         product: str,
-        lane: Lane,
+        lane: Priority,
         weight: int,
         deadline_s: float,
         timeout_s: float,
@@ -129,12 +131,12 @@ class Quota:
         except TimeoutError:
             raise self._refused(product, "concurrency", self._patience_s) from None
         try:
-            wanted = Wanted(org, product, lane, weight, heavy, deadline_s)
+            wanted = PermitRequest(org, product, lane, weight, heavy, deadline_s)
             return await self._take(wanted, timeout_s, began)
         finally:
             turn.release()
 
-    async def _take(self, wanted: Wanted, timeout_s: float, began: float) -> Permit:
+    async def _take(self, wanted: PermitRequest, timeout_s: float, began: float) -> Permit:
         org, product, lane = wanted.org, wanted.product, wanted.lane
         while True:
             # Before asking, so that ours runs out before PostgreSQL's does.
@@ -168,11 +170,11 @@ class Quota:
             # A little late and uneven, so that replicas do not ask in step.
             await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
 
-    async def _decide(self, wanted: Wanted) -> Any:
+    async def _decide(self, wanted: PermitRequest) -> Any:
         with unavailable_when_down():
             return await ledger.decide(self._pool, wanted, self._limits[wanted.product])
 
-    async def release(self, permit: Permit, told: Told) -> Told:
+    async def release(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
         """The request was written: it counts for one window from now, answered or not.
 
         Returns what was told, corrected by what the ledger knows of earlier refusals. Never
@@ -188,7 +190,7 @@ class Quota:
         permit.spent = True
         await self._behind(self._note_nothing_written(permit), otherwise=None)
 
-    async def _note_answer(self, permit: Permit, told: Told) -> Told:
+    async def _note_answer(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
         limits = self._limits[permit.product]
         with self._noting():
             async with self._pool.acquire() as connection:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared.settings import ZohoCalls
-from shared.zoho.quota.limits import Limits, limits_of
+from shared.zoho.quota.limits import QuotaLimits, limits_of
 
 
-def limits_from(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
+def limits_from(settings: ZohoCalls, zone: str) -> dict[str, QuotaLimits]:
     """By product. `zone`: the data centre's time zone, in which a day begins."""
     plans = {
         "billing": (settings.zoho_billing_plan, 1),
@@ -24,7 +24,7 @@ def limits_from(settings: ZohoCalls, zone: str) -> dict[str, Limits]:
     }
 
 
-def _overridden(product: str, limits: Limits, settings: ZohoCalls) -> Limits:
+def _overridden(product: str, limits: QuotaLimits, settings: ZohoCalls) -> QuotaLimits:
     def other(limit: str) -> int | None:
         value: int | None = getattr(settings, f"zoho_{product}_{limit}")
         return value

@@ -9,12 +9,12 @@ from hypothesis import given
 
 from shared.crypto.data_key import DataKey
 from shared.crypto.data_keys import DESTROY_USER_KEY, owner_of_user
-from shared.crypto.envelope import DataKeys, Day, KeyOwner, User, Vault
+from shared.crypto.envelope import DataKeys, DayKey, KeyOwner, UserKey, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
 from shared.errors import PermanentError, Unavailable
 
 OLD, NEW = fresh_key("old"), fresh_key("new")
-ANN = User("default", "u1")
+ANN = UserKey("default", "u1")
 PLACE = "billing.users.email:default:u1"
 
 Replica = Callable[..., Vault]
@@ -75,10 +75,10 @@ async def test_each_user_and_each_organization_has_a_key_of_its_own(replica: Rep
     vault = replica()
     owners: list[KeyOwner] = [
         ANN,
-        User("default", "u2"),
-        User("other", "u1"),
-        Day("default"),
-        Day("other"),
+        UserKey("default", "u2"),
+        UserKey("other", "u1"),
+        DayKey("default"),
+        DayKey("other"),
     ]
 
     keys = [await vault.key_of(owner) for owner in owners]
@@ -103,7 +103,7 @@ async def test_after_a_rotation_old_values_open_and_new_keys_are_wrapped_by_the_
     before = await replica(OLD).seal(ANN, "before", PLACE)
 
     vault = replica(f"{NEW},{OLD}")
-    await vault.seal(User("default", "u2"), "after", PLACE)
+    await vault.seal(UserKey("default", "u2"), "after", PLACE)
 
     assert await vault.open(before, PLACE) == "before"
     rows = await pool.fetch("SELECT owner, key_id FROM relay.data_keys")
@@ -135,7 +135,7 @@ async def test_a_wrapped_key_that_was_moved_to_another_user_does_not_unwrap(
     replica: Replica, pool: asyncpg.Pool
 ) -> None:
     await replica().seal(ANN, "x", PLACE)
-    await replica().seal(User("default", "u2"), "x", PLACE)
+    await replica().seal(UserKey("default", "u2"), "x", PLACE)
     await pool.execute(
         """
         UPDATE relay.data_keys
@@ -145,7 +145,7 @@ async def test_a_wrapped_key_that_was_moved_to_another_user_does_not_unwrap(
     )
 
     with pytest.raises(Unavailable):
-        await replica().seal(User("default", "u2"), "x", PLACE)
+        await replica().seal(UserKey("default", "u2"), "x", PLACE)
 
 
 async def test_an_erased_user_is_not_readable_and_gets_no_new_key(
@@ -174,7 +174,7 @@ async def test_a_user_who_never_had_a_key_can_be_erased_within_a_transaction(
     await pool.execute(DESTROY_USER_KEY, "default", owner_of_user("u9"), uuid4())
 
     with pytest.raises(PermanentError):
-        await replica().seal(User("default", "u9"), "x", PLACE)
+        await replica().seal(UserKey("default", "u9"), "x", PLACE)
 
 
 async def test_another_replica_forgets_a_destroyed_key_in_time(
@@ -191,13 +191,13 @@ async def test_another_replica_forgets_a_destroyed_key_in_time(
 
 async def test_only_so_many_keys_stay_in_memory_and_all_still_open(replica: Replica) -> None:
     vault = replica(cached=2)
-    blobs = [await vault.seal(User("default", f"u{n}"), str(n), PLACE) for n in range(5)]
+    blobs = [await vault.seal(UserKey("default", f"u{n}"), str(n), PLACE) for n in range(5)]
 
     assert [await vault.open(blob, PLACE) for blob in blobs] == list("01234")
 
 
 async def test_many_values_open_after_one_round_trip(pool: asyncpg.Pool, replica: Replica) -> None:
-    blobs = [await replica().seal(User("default", f"u{n}"), str(n), PLACE) for n in range(5)]
+    blobs = [await replica().seal(UserKey("default", f"u{n}"), str(n), PLACE) for n in range(5)]
     vault = replica()
 
     await vault.preload(blobs)

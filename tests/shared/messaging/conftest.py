@@ -26,7 +26,7 @@ from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.messaging.handling.observers import Settled
 from shared.messaging.handling.policy import MessagingPolicy, RetryPolicy
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.handling.settlement import Settlement
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
@@ -92,7 +92,7 @@ class Bench:
         routes: dict[str, Handle] | None = None,
         *,
         service: str = "billing-worker",
-        lanes: list[Lane] | None = None,
+        lanes: list[QueueConfig] | None = None,
         policy: MessagingPolicy = POLICY,
         stack: AsyncExitStack | None = None,
     ) -> Messaging:
@@ -100,7 +100,7 @@ class Bench:
         if lanes is None:
             handlers = routes or {"user.updated.v1": note}
             table = {key: Route(COMMANDS[key], handle) for key, handle in handlers.items()}
-            lanes = [Lane("commands", table), Lane("unrouted", {})]
+            lanes = [QueueConfig("commands", table), QueueConfig("unrouted", {})]
         messaging = Messaging(
             service=service,
             schema="test",

@@ -9,7 +9,7 @@ import aiormq
 import pytest
 from pydantic import SecretStr
 
-from shared.messaging.broker.connection import Link
+from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
 
@@ -19,7 +19,7 @@ async def test_a_channel_that_the_library_gives_up_is_a_lost_connection(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch, lost: BaseException
 ) -> None:
     """It cancels what waits on a connection without heartbeats; that must not end who asked."""
-    async with Link(SecretStr(amqp_url), "test") as link:
+    async with ReconnectingConnection(SecretStr(amqp_url), "test") as link:
         await link.wait_up()
         monkeypatch.setattr(aiormq.Connection, "channel", AsyncMock(side_effect=lost))
 
@@ -32,5 +32,5 @@ async def test_it_can_be_left_at_any_moment_of_its_beginning(amqp_url: str) -> N
     topology = Topology("webhook-gateway", [], MessagingPolicy().retry)
     for moment in range(120):
         async with asyncio.timeout(20):
-            async with Link(SecretStr(amqp_url), "test", topology.declare):
+            async with ReconnectingConnection(SecretStr(amqp_url), "test", topology.declare):
                 await asyncio.sleep(moment / 2000)

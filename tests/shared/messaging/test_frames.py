@@ -10,14 +10,16 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from shared.messaging.broker.acks import Acks
+from shared.messaging.broker.acks import AckBatcher
 from shared.messaging.broker.frames import ack_frame, publish_frames
-from shared.messaging.messages.outgoing_message import Letter
+from shared.messaging.messages.outgoing_message import OutgoingMessage
 
 LETTERS = [
-    Letter("zoho.events", "a.b.v1", "m1", b"{}", mandatory=False),
-    Letter("", "queue", "m1", b"x" * 1000, correlation_id="c", reply_to="r", expires_ms=600_000),
-    Letter(
+    OutgoingMessage("zoho.events", "a.b.v1", "m1", b"{}", mandatory=False),
+    OutgoingMessage(
+        "", "queue", "m1", b"x" * 1000, correlation_id="c", reply_to="r", expires_ms=600_000
+    ),
+    OutgoingMessage(
         "zoho.webhooks",
         "päckchen",
         "m" * 128,
@@ -29,7 +31,7 @@ LETTERS = [
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_a_publish(letter: Letter) -> None:
+def test_a_publish(letter: OutgoingMessage) -> None:
     publish = commands.Basic.Publish(
         exchange=letter.exchange, routing_key=letter.routing_key, mandatory=letter.mandatory
     )
@@ -80,7 +82,7 @@ class _Written:
 async def test_one_ack_covers_what_it_may(
     turns: list[list[int]], expected: list[tuple[int, bool]]
 ) -> None:
-    acks = Acks(_Channel())  # type: ignore[arg-type]
+    acks = AckBatcher(_Channel())  # type: ignore[arg-type]
     written = _Written()
     acks._writer = written  # type: ignore[assignment]
 

@@ -16,7 +16,7 @@ from shared.contracts.commands import (
 )
 from shared.errors import NotYetKnown, Postponed, Unavailable
 from shared.messaging.handling.gate import SimpleGate
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.handling.settlement import Ack, DeadLetter, Postpone, Retry
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import POLICY, RECORD, Bench, named, note, quicker, until
@@ -205,8 +205,8 @@ async def test_the_unknown_is_not_given_up_while_a_queue_of_its_service_is_not_r
     gate = SimpleGate()
     gate.close()
     lanes = [
-        Lane("urgent", {"user.updated.v1": Route(UserUpdated, unknown)}),
-        Lane("commands", {}, gate=gate),
+        QueueConfig("urgent", {"user.updated.v1": Route(UserUpdated, unknown)}),
+        QueueConfig("commands", {}, gate=gate),
     ]
     await bench.start(lanes=lanes, policy=quicker(unknown_user_wait_s=0.3))
     await bench.send(named("Ada"))

@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 from shared.contracts.commands import UserUpdated
 from shared.errors import Misconfigured
 from shared.messaging.handling.gate import SimpleGate
-from shared.messaging.handling.routes import Lane, Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.handling.settlement import Ack, Pause, Postpone, Retry
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
@@ -141,7 +141,7 @@ async def test_a_queue_pauses_while_its_gate_is_closed(bench: Bench) -> None:
         await note(message, work)
 
     shut_once: list[bool] = []
-    lanes = [Lane("commands", {"user.updated.v1": Route(UserUpdated, shut)}, gate=gate)]
+    lanes = [QueueConfig("commands", {"user.updated.v1": Route(UserUpdated, shut)}, gate=gate)]
     messaging = await bench.start(lanes=lanes)
     await bench.send(named("first"))
     assert isinstance(await bench.next_settlement(), Pause)
@@ -166,7 +166,7 @@ async def test_what_waits_in_line_goes_back_when_the_queue_pauses(bench: Bench) 
         await go_on.wait()
         await note(message, work)
 
-    lanes = [Lane("commands", {"user.updated.v1": Route(UserUpdated, slow)}, gate=gate)]
+    lanes = [QueueConfig("commands", {"user.updated.v1": Route(UserUpdated, slow)}, gate=gate)]
     await bench.start(lanes=lanes)
     await bench.send(named("first"))
     await started.wait()
@@ -261,7 +261,7 @@ async def test_large_bodies_in_flight_hold_the_queue_back(bench: Bench) -> None:
         await note(message, work)
 
     route = Route(UserUpdated, weigh)
-    lanes = [Lane("commands", {"user.updated.v1": route}, prefetch=2, max_bytes=50)]
+    lanes = [QueueConfig("commands", {"user.updated.v1": route}, prefetch=2, max_bytes=50)]
     await bench.start(lanes=lanes)
     for n in range(6):
         await bench.send(named(f"n{n}", f"u{n}"))

@@ -10,7 +10,7 @@ import orjson
 from shared.contracts.commands import ReportRevenueRequested, UserUpdated
 from shared.contracts.webhooks import WebhookReceived
 from shared.errors import PermanentError, Unavailable
-from shared.messaging.handling.routes import WEBHOOKS, Lane, Route
+from shared.messaging.handling.routes import WEBHOOKS, QueueConfig, Route
 from shared.messaging.handling.settlement import Ack, DeadLetter
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, quicker, until
@@ -168,7 +168,7 @@ async def test_what_services_send_each_other_is_sealed_on_the_wire(bench: Bench)
     async def hear(message: WebhookReceived, work: UnitOfWork) -> None:
         heard.put_nowait(message)
 
-    lanes = [Lane("webhooks", {"billing.#": Route(WebhookReceived, hear)})]
+    lanes = [QueueConfig("webhooks", {"billing.#": Route(WebhookReceived, hear)})]
     await bench.start(lanes=lanes)
     gateway = await bench.start(lanes=[], service="webhook-gateway")
     wire = await bench.listen(WEBHOOKS)
@@ -214,7 +214,8 @@ async def test_what_no_queue_takes_yet_is_kept_until_one_does(bench: Bench) -> N
     assert not await all_published(bench)
 
     await bench.start(
-        service="desk-worker", lanes=[Lane("webhooks", {"desk.#": Route(WebhookReceived, hear)})]
+        service="desk-worker",
+        lanes=[QueueConfig("webhooks", {"desk.#": Route(WebhookReceived, hear)})],
     )
 
     await asyncio.wait_for(heard.wait(), 20)
@@ -224,7 +225,9 @@ async def test_a_webhook_that_is_given_up_is_no_failed_command(bench: Bench) -> 
     async def refuse(message: WebhookReceived, work: UnitOfWork) -> None:
         raise PermanentError("no", code="no")
 
-    await bench.start(lanes=[Lane("webhooks", {"billing.#": Route(WebhookReceived, refuse)})])
+    await bench.start(
+        lanes=[QueueConfig("webhooks", {"billing.#": Route(WebhookReceived, refuse)})]
+    )
     dead, events = await bench.dead("billing-worker.webhooks"), await bench.listen()
 
     await bench.send(b"{}", exchange=WEBHOOKS, routing_key="billing.renewed.v1")

@@ -10,9 +10,9 @@ from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.operation import Called, Operation, Reply
 from shared.zoho.call.tokens import Token
-from shared.zoho.call.transport import open_wire
-from shared.zoho.quota.priority import Lane
-from shared.zoho.quota.quota import Permit, Told
+from shared.zoho.call.transport import open_transport
+from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.quota import Permit, QuotaFeedback
 
 ORGANIZATIONS = {"billing": "700", "books": "701", "desk": "702"}
 READ = Operation("billing", "get_customer", "GET")
@@ -43,14 +43,14 @@ class CountingQuota:
 
     taken: int = 0
     weights: list[int] = field(default_factory=list)
-    released: list[Told] = field(default_factory=list)
+    released: list[QuotaFeedback] = field(default_factory=list)
     given_back: int = 0
 
     async def take(
         self,
         org: str,
         product: str,
-        lane: Lane,
+        lane: Priority,
         weight: int,
         deadline_s: float,
         timeout_s: float,
@@ -61,7 +61,7 @@ class CountingQuota:
         self.weights.append(weight)
         return Permit(self.taken, product, org, lane, weight, 9e9, 9e9)
 
-    async def release(self, permit: Permit, told: Told) -> Told:
+    async def release(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
         permit.spent = True
         self.released.append(told)
         return told
@@ -81,7 +81,7 @@ class Access:
     calls: list[Called]
 
     async def call(self, operation: Operation, path: str = "/customers", **more: Any) -> Reply:
-        return await self.http.call(operation, path, org="default", lane=Lane.COMMANDS, **more)
+        return await self.http.call(operation, path, org="default", lane=Priority.COMMANDS, **more)
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ async def zoho_access(url: str = "") -> AsyncIterator[Access]:
     overrides = dict.fromkeys(("billing", "books", "crm", "desk"), url) if url else {}
     tokens, quota, breakers = HeldTokens(), CountingQuota(), Breakers()
     calls: list[Called] = []
-    async with open_wire() as wire:
+    async with open_transport() as wire:
         http = ZohoHttp(
             wire,
             cast("Any", tokens),

@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from shared.crypto.envelope import KeyOwner, User, Vault
+from shared.crypto.envelope import KeyOwner, UserKey, Vault
 from shared.errors import OutcomeUnknown, PermanentError, RateLimited, Unavailable, ZohoRejected
 from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import Absence, EffectKey, Effects
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 Json = dict[str, Any]
 
@@ -166,11 +166,11 @@ class Delivery:
         return await effects.perform(
             life.key,
             product="billing",
-            lane=Lane.COMMANDS,
+            lane=Priority.COMMANDS,
             act=self._act,
             find=self._find,
             settle_s=SETTLE_S,
-            owner=User("default", "u1"),
+            owner=UserKey("default", "u1"),
             money=life.money,
         )
 
@@ -205,7 +205,7 @@ class Delivery:
 
     @asynccontextmanager
     async def permit(
-        self, product: str, *, org: str, lane: Lane, **_: object
+        self, product: str, *, org: str, lane: Priority, **_: object
     ) -> AsyncIterator[Permit]:
         await self._gate(BEFORE_INTENT)
         permit = ScheduledPermit(1, product, org, lane, 1, math.inf, math.inf)

@@ -14,12 +14,12 @@ from typing import Any
 
 import asyncpg
 
-from shared.crypto.envelope import User, Vault
+from shared.crypto.envelope import UserKey, Vault
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import EffectKey, Effects
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 # What a machine that stands still for a moment never uses up.
 UNHURRIED_S = 30.0
@@ -66,7 +66,7 @@ class Permits:
 
     @asynccontextmanager
     async def permit(
-        self, product: str, *, org: str, lane: Lane, **_more: object
+        self, product: str, *, org: str, lane: Priority, **_more: object
     ) -> AsyncIterator[Permit]:
         self.granted += 1
         yield Permit(
@@ -121,12 +121,12 @@ class World:
         return await (replica or self.replica()).perform(
             key,
             product="billing",
-            lane=Lane.COMMANDS,
+            lane=Priority.COMMANDS,
             act=act or answered,
             find=find or search,
             settle_s=self.settle_s,
             money=money,
-            owner=User(key.org, user_id),
+            owner=UserKey(key.org, user_id),
         )
 
     async def make_at_last(self, key: EffectKey, **more: Any) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import asyncpg
 import pytest
 
 from shared.errors import RateLimited
-from shared.zoho.quota.limits import Limits
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.limits import QuotaLimits
+from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Permit, Quota
 
-ALL = dict.fromkeys(Lane, 1.0)
-OPEN = Limits(
+ALL = dict.fromkeys(Priority, 1.0)
+OPEN = QuotaLimits(
     calls=None,
     window_s=60.0,
     in_flight=None,
@@ -24,14 +24,14 @@ OPEN = Limits(
 PATIENT_S = 30.0
 
 
-def quota_of(pool: asyncpg.Pool, limits: Limits, **options: object) -> Quota:
+def quota_of(pool: asyncpg.Pool, limits: QuotaLimits, **options: object) -> Quota:
     """One without patience, unless the options say otherwise."""
     return Quota(pool, {"billing": limits}, **{"patience_s": 0.0, **options})  # type: ignore[arg-type]
 
 
 async def take(
     quota: Quota,
-    lane: Lane = Lane.COMMANDS,
+    lane: Priority = Priority.COMMANDS,
     *,
     org: str = "default",
     weight: int = 1,
@@ -40,13 +40,15 @@ async def take(
     return await quota.take(org, "billing", lane, weight, deadline_s, 10.0)
 
 
-async def refused(quota: Quota, lane: Lane = Lane.COMMANDS, *, weight: int = 1) -> RateLimited:
+async def refused(
+    quota: Quota, lane: Priority = Priority.COMMANDS, *, weight: int = 1
+) -> RateLimited:
     with pytest.raises(RateLimited) as caught:
         await take(quota, lane, weight=weight)
     return caught.value
 
 
-async def granted_or_not(quota: Quota, lane: Lane, *, weight: int) -> bool:
+async def granted_or_not(quota: Quota, lane: Priority, *, weight: int) -> bool:
     try:
         await take(quota, lane, weight=weight)
     except RateLimited:

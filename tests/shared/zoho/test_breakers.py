@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import IntegrationError, Misconfigured, Postponed, RateLimited, Unavailable
 from shared.zoho.call.breakers import Breakers
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 
 LICENCE_OF_ALL = "disabled_user"
 
@@ -41,7 +41,7 @@ def limited(limit: str, wait_s: float = 600.0) -> RateLimited:
     return RateLimited("told", retry_after_s=wait_s, product="billing", limit=limit)
 
 
-def fail(breakers: Breakers, error: IntegrationError, lane: Lane | None = None) -> None:
+def fail(breakers: Breakers, error: IntegrationError, lane: Priority | None = None) -> None:
     breakers.failed("default", "billing", "create_customer", error, lane=lane)
 
 
@@ -78,14 +78,14 @@ def test_what_one_operation_lacks_holds_up_no_queue(
 ) -> None:
     fail(breakers, misconfigured(cause))
     assert is_refused(breakers, operation="create_customer")
-    assert breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+    assert breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
     assert seen == [("default", "billing", cause, True)]  # the operator is told all the same
 
 
 def test_what_all_operations_lack_holds_up_the_queue_beside_it(breakers: Breakers) -> None:
     fail(breakers, misconfigured("scope"))
     fail(breakers, misconfigured("organization"))
-    assert not breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+    assert not breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
 
 
 def test_a_pause_over_lets_one_through_to_see(breakers: Breakers, clock: Clock) -> None:
@@ -94,7 +94,7 @@ def test_a_pause_over_lets_one_through_to_see(breakers: Breakers, clock: Clock) 
     assert breakers.check("default", "billing", "any")
     assert is_refused(breakers)
 
-    breakers.succeeded("default", "billing", "any", lane=Lane.COMMANDS)
+    breakers.succeeded("default", "billing", "any", lane=Priority.COMMANDS)
 
     assert not breakers.check("default", "billing", "any")
 
@@ -120,7 +120,7 @@ def test_calls_that_fail_together_are_one_failure(breakers: Breakers, clock: Clo
 def test_zohos_word_on_concurrency_holds_all_lanes_for_a_moment(
     breakers: Breakers, clock: Clock
 ) -> None:
-    fail(breakers, limited("concurrency", 0.05), lane=Lane.READS)  # the ledger's count
+    fail(breakers, limited("concurrency", 0.05), lane=Priority.READS)  # the ledger's count
     assert not is_refused(breakers)
     fail(breakers, limited("concurrency", 1.0))
     assert is_refused(breakers)
@@ -129,19 +129,19 @@ def test_zohos_word_on_concurrency_holds_all_lanes_for_a_moment(
 
 
 def test_a_lane_ahead_of_its_pace_pauses_alone(breakers: Breakers) -> None:
-    fail(breakers, limited("pace"), lane=Lane.BACKFILL)
-    assert not breakers.gate("default", "billing", lane=Lane.BACKFILL).is_open()
-    assert breakers.gate("default", "billing", lane=Lane.COMMANDS).is_open()
+    fail(breakers, limited("pace"), lane=Priority.BACKFILL)
+    assert not breakers.gate("default", "billing", lane=Priority.BACKFILL).is_open()
+    assert breakers.gate("default", "billing", lane=Priority.COMMANDS).is_open()
 
 
 def test_a_cause_is_told_open_while_anything_is_held_by_it(
     breakers: Breakers, seen: list[tuple[str, str, str, bool]]
 ) -> None:
-    fail(breakers, limited("minute"), lane=Lane.BACKFILL)
-    fail(breakers, limited("minute"), lane=Lane.READS)
-    breakers.succeeded("default", "billing", "any", lane=Lane.READS)
+    fail(breakers, limited("minute"), lane=Priority.BACKFILL)
+    fail(breakers, limited("minute"), lane=Priority.READS)
+    breakers.succeeded("default", "billing", "any", lane=Priority.READS)
     assert seen[-1] == ("default", "billing", "minute", True)
-    breakers.succeeded("default", "billing", "any", lane=Lane.BACKFILL)
+    breakers.succeeded("default", "billing", "any", lane=Priority.BACKFILL)
     assert seen[-1] == ("default", "billing", "minute", False)
 
 
@@ -172,7 +172,7 @@ def test_a_few_lost_answers_are_no_outage(breakers: Breakers) -> None:
     for _ in range(4):
         breakers.lost("default", "billing", "create_customer")
     assert not is_refused(breakers)
-    breakers.succeeded("default", "billing", "get_plan", lane=Lane.READS)
+    breakers.succeeded("default", "billing", "get_plan", lane=Priority.READS)
     for _ in range(4):
         breakers.lost("default", "billing", "create_customer")
     assert not is_refused(breakers)
@@ -194,15 +194,15 @@ def test_an_outage_costs_attempts_only_those_who_met_it(breakers: Breakers) -> N
 
 
 def test_zohos_limit_stops_all_lanes_the_ledgers_only_one(breakers: Breakers) -> None:
-    fail(breakers, limited("day"), lane=Lane.BACKFILL)
+    fail(breakers, limited("day"), lane=Priority.BACKFILL)
     assert not is_refused(breakers)  # the ledger itself will say no where it must
-    assert not breakers.gate("default", "billing", lane=Lane.BACKFILL).is_open()
-    assert breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+    assert not breakers.gate("default", "billing", lane=Priority.BACKFILL).is_open()
+    assert breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
 
     fail(breakers, limited("day"))
 
     assert is_refused(breakers)
-    assert not breakers.gate("default", "billing", lane=Lane.URGENT).is_open()
+    assert not breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
 
 
 def test_a_limit_ends_when_zoho_said_it_would(breakers: Breakers, clock: Clock) -> None:
@@ -217,7 +217,7 @@ def test_opening_and_closing_are_seen(
     breakers: Breakers, seen: list[tuple[str, str, str, bool]]
 ) -> None:
     fail(breakers, misconfigured())
-    breakers.succeeded("default", "billing", "any", lane=Lane.COMMANDS)
+    breakers.succeeded("default", "billing", "any", lane=Priority.COMMANDS)
     assert seen == [
         ("default", "billing", LICENCE_OF_ALL, True),
         ("default", "billing", LICENCE_OF_ALL, False),
@@ -237,7 +237,7 @@ async def test_a_gate_tells_when_it_closes_and_opens() -> None:
 
     opening = asyncio.create_task(gate.opened())
     await asyncio.sleep(0)
-    breakers.succeeded("default", "billing", "any", lane=Lane.COMMANDS)
+    breakers.succeeded("default", "billing", "any", lane=Priority.COMMANDS)
     await opening
     assert gate.is_open()
 

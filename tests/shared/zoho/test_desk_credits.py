@@ -18,11 +18,11 @@ from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.request_log import RequestLog
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from shared.settings import Desk
+from shared.settings import DeskOrganization
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
-from shared.zoho.call.transport import open_wire
+from shared.zoho.call.transport import open_transport
 from shared.zoho.products.desk.client import ZohoDesk
 from shared.zoho.quota.limits import limits_of
 from shared.zoho.quota.quota import Quota
@@ -57,7 +57,7 @@ async def asked(ledger_pool: asyncpg.Pool) -> AsyncIterator[Asked]:
         zoho = Zoho(url, await stack.enter_async_context(aiohttp.ClientSession()), world)
         tokens = SandboxToken((await zoho.mint()).body["access_token"])
         http = ZohoHttp(
-            await stack.enter_async_context(open_wire()),
+            await stack.enter_async_context(open_transport()),
             cast("Any", tokens),
             Quota(ledger_pool, {"desk": limits_of("desk", plan="enterprise")}),
             {
@@ -68,7 +68,7 @@ async def asked(ledger_pool: asyncpg.Pool) -> AsyncIterator[Asked]:
             },
             Breakers(),
         )
-        desk = ZohoDesk(http, Desk(zoho_desk_org_id="1", zoho_desk_department_id="1"))
+        desk = ZohoDesk(http, DeskOrganization(zoho_desk_org_id="1", zoho_desk_department_id="1"))
         driver = await stack.enter_async_context(SandboxDriver(url))
         await driver.set_limits("desk", reset_in_s=86_400.0)  # no midnight while it counts
         yield Asked(desk, driver, ledger_pool)

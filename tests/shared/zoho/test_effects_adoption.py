@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from shared.crypto.envelope import User
+from shared.crypto.envelope import UserKey
 from shared.errors import PermanentError
 from shared.zoho.call.http import Permit
-from shared.zoho.quota.priority import Lane
+from shared.zoho.quota.priority import Priority
 from tests.shared.zoho.effects_world import SETTLE_S, World, key_of
 
 
@@ -35,12 +35,12 @@ async def test_what_was_there_is_not_adopted_once_it_has_gone_to_another(world: 
     result = await world.replica().perform(
         key_of(),
         product="billing",
-        lane=Lane.COMMANDS,
+        lane=Priority.COMMANDS,
         act=act,
         find=find,
         adopt=adopt,
         settle_s=SETTLE_S,
-        owner=User("default", "u1"),
+        owner=UserKey("default", "u1"),
     )
 
     assert len(looks) == 2

@@ -14,7 +14,7 @@ from shared.errors import (
 )
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.error_mapping import TABLES
-from shared.zoho.call.error_tables.known_answers import NOT_JSON, Meaning, Row
+from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
 from shared.zoho.call.operation import Operation
 from tests.mocked_http import MockedHttp
 from tests.shared.zoho.access import ORGANIZATIONS, Access, zoho_access
@@ -32,7 +32,7 @@ ROWS = [
 ]
 
 
-def body_of(product: str, row: Row) -> dict[str, Any] | str:
+def body_of(product: str, row: KnownAnswer) -> dict[str, Any] | str:
     message = f"invalid value for {row.quotes}" if row.quotes else "a sentence of Zoho's"
     if row.zoho_code == NOT_JSON:
         return "<html><body>Too many requests</body></html>"
@@ -47,7 +47,7 @@ def body_of(product: str, row: Row) -> dict[str, Any] | str:
             return {"errorCode": code, "message": message}
 
 
-def answers(zoho: MockedHttp, product: str, row: Row, *, times: int = 5) -> None:
+def answers(zoho: MockedHttp, product: str, row: KnownAnswer, *, times: int = 5) -> None:
     body = body_of(product, row)
     for _ in range(times):
         if isinstance(body, str):
@@ -72,7 +72,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("product", "row"), ROWS)
-async def test_every_row_becomes_the_error_it_stands_for(product: str, row: Row) -> None:
+async def test_every_row_becomes_the_error_it_stands_for(product: str, row: KnownAnswer) -> None:
     create = Operation(product, "create_thing", "POST", settle_s=33.0)  # type: ignore[arg-type]
     async with zoho_access() as access:
         with MockedHttp() as zoho:
@@ -116,7 +116,7 @@ async def test_an_unknown_code_is_told_by_its_status(
     create = Operation(product, "create_thing", "POST")  # type: ignore[arg-type]
     async with zoho_access() as access:
         with MockedHttp() as zoho:
-            answers(zoho, product, Row(status, "99999", Meaning.REJECTED, "ours"))
+            answers(zoho, product, KnownAnswer(status, "99999", Meaning.REJECTED, "ours"))
             assert type(await error_of(access, create)) is kind
 
 
@@ -124,7 +124,7 @@ async def test_an_unknown_code_is_told_by_its_status(
 async def test_a_page_instead_of_an_answer_leaves_open_whether_it_was_done(status: int) -> None:
     async with zoho_access() as access:
         with MockedHttp() as zoho:
-            answers(zoho, "billing", Row(status, NOT_JSON, Meaning.OUTAGE, "finance 5.2"))
+            answers(zoho, "billing", KnownAnswer(status, NOT_JSON, Meaning.OUTAGE, "finance 5.2"))
             once = await error_of(access, Operation("billing", "create_thing", "POST"))
             again = await error_of(
                 access, Operation("billing", "cancel_thing", "POST", repeatable=True)
@@ -136,7 +136,7 @@ async def test_a_page_instead_of_an_answer_leaves_open_whether_it_was_done(statu
 async def test_a_page_of_the_front_door_was_not_done() -> None:
     async with zoho_access() as access:
         with MockedHttp() as zoho:
-            answers(zoho, "billing", Row(404, NOT_JSON, Meaning.NOT_YET, "finance 5.2"))
+            answers(zoho, "billing", KnownAnswer(404, NOT_JSON, Meaning.NOT_YET, "finance 5.2"))
             error = await error_of(access, Operation("billing", "create_thing", "POST"))
     assert isinstance(error, Unavailable)
 

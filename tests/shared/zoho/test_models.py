@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.zoho.products.billing.models import Customer, Subscription
 from shared.zoho.products.books.models import Invoice
-from shared.zoho.products.crm.models import Contact, ContactToSend, rows_of
+from shared.zoho.products.crm.models import ContactToSend, CrmContact, rows_of
 from shared.zoho.products.desk.models import HistoryEntry, Ticket
 
 _SUBSCRIPTION = {
@@ -108,7 +108,7 @@ def test_a_contact_is_sent_so_that_crm_takes_it() -> None:
 
 
 def test_a_contacts_tags_are_their_names() -> None:
-    contact = Contact.of({"id": "1", "Tag": [{"name": "Trial", "id": "2"}], "X": 1})
+    contact = CrmContact.of({"id": "1", "Tag": [{"name": "Trial", "id": "2"}], "X": 1})
 
     assert contact.tag_names == {"Trial"}
     assert contact.fields["X"] == 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from shared.zoho.quota.quota import Told
+from shared.zoho.quota.quota import QuotaFeedback
 from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, take
 
 
@@ -22,7 +22,7 @@ async def test_the_place_of_a_call_is_free_again(ledger_pool: asyncpg.Pool, writ
     permit = await take(quota)
 
     if written:
-        await quota.release(permit, Told())
+        await quota.release(permit, QuotaFeedback())
     else:
         await quota.give_back(permit)
 
@@ -31,7 +31,7 @@ async def test_the_place_of_a_call_is_free_again(ledger_pool: asyncpg.Pool, writ
 
 async def test_what_a_cancelled_caller_leaves_behind(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
-    releasing = asyncio.create_task(quota.release(await take(quota), Told()))
+    releasing = asyncio.create_task(quota.release(await take(quota), QuotaFeedback()))
     await asyncio.sleep(0)
     releasing.cancel()
 

@@ -8,21 +8,21 @@ import pytest
 
 from shared.zoho.quota.forecast import QuotaForecast
 from shared.zoho.quota.limits import SHARES, UNPACED
-from shared.zoho.quota.priority import Lane
-from shared.zoho.quota.quota import Quota, Told
+from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.quota import Quota, QuotaFeedback
 from tests.shared.zoho.permits_taken import OPEN, granted_or_not, quota_of, refused, take
 
 pytestmark = pytest.mark.usefixtures("noted_before_going_on", "within_a_quarter_of_an_hour")
 
 PACED = replace(
-    OPEN, credits=96_000, shares=SHARES, unpaced={**UNPACED, Lane.BACKFILL: 0.0}, zone=None
+    OPEN, credits=96_000, shares=SHARES, unpaced={**UNPACED, Priority.BACKFILL: 0.0}, zone=None
 )
 QUARTER = 600  # of backfill's 57,600 credits in 24 hours
 
 
 async def test_credits_of_the_day_go_by_weight(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, replace(OPEN, credits=10))
-    await quota.release(await take(quota, weight=8), Told())
+    await quota.release(await take(quota, weight=8), QuotaFeedback())
 
     error = await refused(quota, weight=3)
 
@@ -33,7 +33,7 @@ async def test_credits_of_the_day_go_by_weight(ledger_pool: asyncpg.Pool) -> Non
 
 async def test_rolling_credits_come_back_after_24_hours(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, replace(OPEN, credits=1, zone=None))
-    await quota.release(await take(quota), Told())
+    await quota.release(await take(quota), QuotaFeedback())
     assert (await refused(quota)).limit == "day"
 
     await later(ledger_pool, "25 hours")
@@ -43,9 +43,9 @@ async def test_rolling_credits_come_back_after_24_hours(ledger_pool: asyncpg.Poo
 
 async def test_headers_tell_what_others_spent(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, OPEN)
-    await quota.release(await take(quota), Told(credits_limit=1000, credits_left=1))
+    await quota.release(await take(quota), QuotaFeedback(credits_limit=1000, credits_left=1))
 
-    await quota.release(await take(quota), Told(credits_limit=1000, credits_left=0))
+    await quota.release(await take(quota), QuotaFeedback(credits_limit=1000, credits_left=0))
 
     assert (await refused(quota)).limit == "day"
 
@@ -54,23 +54,23 @@ async def test_a_morning_of_backfill_leaves_the_evening_its_credits(
     ledger_pool: asyncpg.Pool,
 ) -> None:
     quota = quota_of(ledger_pool, PACED)
-    await take(quota, Lane.BACKFILL, weight=QUARTER)
+    await take(quota, Priority.BACKFILL, weight=QUARTER)
 
-    error = await refused(quota, Lane.BACKFILL)
+    error = await refused(quota, Priority.BACKFILL)
 
     assert error.limit == "pace"
     assert 0 < error.retry_after_s <= 900
-    for lane in (Lane.READS, Lane.COMMANDS, Lane.URGENT):
+    for lane in (Priority.READS, Priority.COMMANDS, Priority.URGENT):
         assert await take(quota, lane)
     await later(ledger_pool, "15 minutes")
-    assert await take(quota, Lane.BACKFILL)
+    assert await take(quota, Priority.BACKFILL)
 
 
 async def test_a_small_backfill_is_not_drawn_out(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, replace(PACED, unpaced=UNPACED))
-    await take(quota, Lane.BACKFILL, weight=19_200)  # a fifth of the day
-    await take(quota, Lane.BACKFILL, weight=400)  # and this quarter's part of two more fifths
-    assert (await refused(quota, Lane.BACKFILL)).limit == "pace"
+    await take(quota, Priority.BACKFILL, weight=19_200)  # a fifth of the day
+    await take(quota, Priority.BACKFILL, weight=400)  # and this quarter's part of two more fifths
+    assert (await refused(quota, Priority.BACKFILL)).limit == "pace"
 
 
 async def test_a_quarter_of_an_hour_that_is_not_used_is_spread_over_the_later_ones(
@@ -78,8 +78,8 @@ async def test_a_quarter_of_an_hour_that_is_not_used_is_spread_over_the_later_on
 ) -> None:
     """A day that ends in half an hour: what backfill may have is left for two or three quarters."""
     quota = quota_of(ledger_pool, replace(PACED, credits=1000))
-    await quota.release(await take(quota, Lane.URGENT), resets(in_s=1800.0, left=999))
-    granted = [await granted_or_not(quota, Lane.BACKFILL, weight=10) for _ in range(40)]
+    await quota.release(await take(quota, Priority.URGENT), resets(in_s=1800.0, left=999))
+    granted = [await granted_or_not(quota, Priority.BACKFILL, weight=10) for _ in range(40)]
     assert 190 <= 10 * sum(granted) <= 310
 
 
@@ -87,21 +87,21 @@ async def test_a_call_of_great_weight_is_made_when_anything_is_left_to_the_quart
     ledger_pool: asyncpg.Pool,
 ) -> None:
     quota = quota_of(ledger_pool, PACED)
-    assert await take(quota, Lane.BACKFILL, weight=5 * QUARTER)
+    assert await take(quota, Priority.BACKFILL, weight=5 * QUARTER)
 
 
 async def test_commands_are_paced_once_they_touch_what_is_kept_for_them_alone(
     ledger_pool: asyncpg.Pool,
 ) -> None:
     quota = quota_of(ledger_pool, PACED)
-    await take(quota, Lane.URGENT, weight=67_199)
+    await take(quota, Priority.URGENT, weight=67_199)
     assert await take(quota, weight=1)
     await take(quota, weight=200)
 
     error = await refused(quota)
 
     assert error.limit == "pace"
-    assert await take(quota, Lane.URGENT, weight=20_000)
+    assert await take(quota, Priority.URGENT, weight=20_000)
 
 
 async def test_zohos_own_reset_begins_the_day(ledger_pool: asyncpg.Pool) -> None:
@@ -137,12 +137,12 @@ async def test_it_is_forecast_when_the_day_will_be_used_up(ledger_pool: asyncpg.
     await forecast.refresh()
     assert seen == {}
 
-    await quota.release(await take(quota, weight=500), Told())
+    await quota.release(await take(quota, weight=500), QuotaFeedback())
     await forecast.refresh()
     # As many again in as long as these took: 15 to 30 minutes, by the slot they fell into.
     assert 890 < seen["default", "billing"] <= 1800
 
-    await quota.release(await take(quota, weight=500), Told("day", 60.0))
+    await quota.release(await take(quota, weight=500), QuotaFeedback("day", 60.0))
     await forecast.refresh()
     assert seen["default", "billing"] == 0
 
@@ -150,7 +150,7 @@ async def test_it_is_forecast_when_the_day_will_be_used_up(ledger_pool: asyncpg.
 async def test_a_day_that_lasts_is_forecast_to_last(ledger_pool: asyncpg.Pool) -> None:
     limits = {"billing": replace(OPEN, credits=1_000_000)}
     quota = Quota(ledger_pool, limits)
-    await quota.release(await take(quota), Told())
+    await quota.release(await take(quota), QuotaFeedback())
     seen: list[float] = []
     await QuotaForecast(
         ledger_pool,
@@ -161,9 +161,9 @@ async def test_a_day_that_lasts_is_forecast_to_last(ledger_pool: asyncpg.Pool) -
     assert seen == [inf]
 
 
-def resets(*, in_s: float, left: int, limit: int | None = None) -> Told:
+def resets(*, in_s: float, left: int, limit: int | None = None) -> QuotaFeedback:
     """What Zoho's headers say on an answer."""
-    return Told(None, 0.0, limit, left, in_s)
+    return QuotaFeedback(None, 0.0, limit, left, in_s)
 
 
 async def later(pool: asyncpg.Pool, how_much: str) -> None:

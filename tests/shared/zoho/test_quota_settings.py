@@ -6,7 +6,7 @@ import pytest
 
 from shared.environment import SettingsError, for_service
 from shared.settings import CrmEdition, DeskEdition, FinancePlan, ZohoCalls
-from shared.zoho.quota.limits import PLANS, Limits, limits_of
+from shared.zoho.quota.limits import PLANS, QuotaLimits, limits_of
 from shared.zoho.quota.settings import limits_from
 
 
@@ -14,7 +14,7 @@ class Settings(ZohoCalls):
     model_config = for_service("billing-worker")
 
 
-def limits(**settings: Any) -> dict[str, Limits]:
+def limits(**settings: Any) -> dict[str, QuotaLimits]:
     return limits_from(Settings(**settings), "Europe/Berlin")
 
 

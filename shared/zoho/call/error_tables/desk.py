@@ -7,29 +7,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.zoho.call.error_tables.known_answers import Meaning, Row
+from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 
 DESK: Final = (
     # `Retry-After` comes with the first and not with the second (2.5).
-    Row(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5", wait_s=3600.0),
-    Row(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5", wait_s=1.0),
-    Row(None, "INTERNAL_SERVER_ERROR", Meaning.OUTAGE, "2.4"),
-    Row(401, "INVALID_OAUTH", Meaning.BAD_TOKEN, "2.4"),
-    Row(None, "SCOPE_MISMATCH", Meaning.SCOPE, "2.4"),
-    Row(None, "OAUTH_ORG_MISMATCH", Meaning.ORGANIZATION, "2.1, 2.4"),
-    Row(None, "LICENSE_ACCESS_LIMITED", Meaning.LICENCE, "2.4"),
-    Row(None, "UNAUTHORIZED", Meaning.PERMISSION, "2.4"),
-    Row(None, "FORBIDDEN", Meaning.PERMISSION, "2.4"),
-    Row(None, "INTEGRATION_ADMIN_ERROR", Meaning.SETUP, "2.4"),
+    KnownAnswer(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5", wait_s=3600.0),
+    KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5", wait_s=1.0),
+    KnownAnswer(None, "INTERNAL_SERVER_ERROR", Meaning.OUTAGE, "2.4"),
+    KnownAnswer(401, "INVALID_OAUTH", Meaning.BAD_TOKEN, "2.4"),
+    KnownAnswer(None, "SCOPE_MISMATCH", Meaning.SCOPE, "2.4"),
+    KnownAnswer(None, "OAUTH_ORG_MISMATCH", Meaning.ORGANIZATION, "2.1, 2.4"),
+    KnownAnswer(None, "LICENSE_ACCESS_LIMITED", Meaning.LICENCE, "2.4"),
+    KnownAnswer(None, "UNAUTHORIZED", Meaning.PERMISSION, "2.4"),
+    KnownAnswer(None, "FORBIDDEN", Meaning.PERMISSION, "2.4"),
+    KnownAnswer(None, "INTEGRATION_ADMIN_ERROR", Meaning.SETUP, "2.4"),
     # For an id: merged or in the trash.
-    Row(404, "URL_NOT_FOUND", Meaning.REJECTED, "2.4", code="zoho_not_found"),
-    Row(405, "METHOD_NOT_ALLOWED", Meaning.REJECTED, "2.4"),
-    Row(415, "UNSUPPORTED_MEDIA_TYPE", Meaning.REJECTED, "2.4"),
-    Row(413, "RESOURCE_SIZE_EXCEEDED", Meaning.REJECTED, "2.4"),
-    Row(400, "BAD_REQUEST", Meaning.REJECTED, "2.4"),
-    Row(400, "EMPTY_PAYLOAD", Meaning.REJECTED, "2.4"),
-    Row(422, "INVALID_DATA", Meaning.REJECTED, "2.4"),
-    Row(422, "UNPROCESSABLE_ENTITY", Meaning.REJECTED, "2.4"),
-    Row(None, "ONLY_LIVECHAT_USER", Meaning.REJECTED, "2.4"),
-    Row(None, "DUPLICATE_CONTRACT", Meaning.REJECTED, "2.4", code="zoho_duplicate"),
+    KnownAnswer(404, "URL_NOT_FOUND", Meaning.REJECTED, "2.4", code="zoho_not_found"),
+    KnownAnswer(405, "METHOD_NOT_ALLOWED", Meaning.REJECTED, "2.4"),
+    KnownAnswer(415, "UNSUPPORTED_MEDIA_TYPE", Meaning.REJECTED, "2.4"),
+    KnownAnswer(413, "RESOURCE_SIZE_EXCEEDED", Meaning.REJECTED, "2.4"),
+    KnownAnswer(400, "BAD_REQUEST", Meaning.REJECTED, "2.4"),
+    KnownAnswer(400, "EMPTY_PAYLOAD", Meaning.REJECTED, "2.4"),
+    KnownAnswer(422, "INVALID_DATA", Meaning.REJECTED, "2.4"),
+    KnownAnswer(422, "UNPROCESSABLE_ENTITY", Meaning.REJECTED, "2.4"),
+    KnownAnswer(None, "ONLY_LIVECHAT_USER", Meaning.REJECTED, "2.4"),
+    KnownAnswer(None, "DUPLICATE_CONTRACT", Meaning.REJECTED, "2.4", code="zoho_duplicate"),
 )

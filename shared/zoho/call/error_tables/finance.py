@@ -8,29 +8,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.zoho.call.error_tables.known_answers import Meaning, Row
+from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 
 FINANCE: Final = (
-    Row(None, "44", Meaning.MINUTE_LIMIT, "4.2", wait_s=60.0),
+    KnownAnswer(None, "44", Meaning.MINUTE_LIMIT, "4.2", wait_s=60.0),
     # The headers say how long (2.3); without them, one call an hour finds out.
-    Row(None, "45", Meaning.DAY_LIMIT, "4.2", wait_s=3600.0),
-    Row(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2", wait_s=1.0),
-    Row(None, "6018", Meaning.DISABLED_USER, "1.5, 2.2"),
-    Row(None, "6041", Meaning.ORGANIZATION, "remembered: user not in this organization"),
+    KnownAnswer(None, "45", Meaning.DAY_LIMIT, "4.2", wait_s=3600.0),
+    KnownAnswer(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2", wait_s=1.0),
+    KnownAnswer(None, "6018", Meaning.DISABLED_USER, "1.5, 2.2"),
+    KnownAnswer(None, "6041", Meaning.ORGANIZATION, "remembered: user not in this organization"),
     # A token that is dead and a scope that is missing look alike; a new token tells them apart.
-    Row(401, "57", Meaning.BAD_TOKEN, "1.3, 5 trap 10", if_again=Meaning.SCOPE),
-    Row(None, "57", Meaning.SCOPE, "2.2: under 200 and 403"),
-    Row(400, "2", Meaning.ORGANIZATION, "2.2", quotes="organization_id"),
-    Row(401, "14", Meaning.BAD_TOKEN, "1.3"),
-    Row(None, "INVALID_OAUTHTOKEN", Meaning.BAD_TOKEN, "1.3"),
-    Row(404, "1002", Meaning.REJECTED, "2.2", code="zoho_not_found"),
-    Row(500, "1000", Meaning.OUTAGE, "2.2"),
-    Row(None, "1000", Meaning.OUTAGE, "2.2", quotes="internal error"),
-    Row(None, "1000", Meaning.REJECTED, "2.2: the other use of 1000, a name that exists"),
-    Row(None, "1001", Meaning.REJECTED, "2.2", code="zoho_duplicate"),
-    Row(None, "3062", Meaning.REJECTED, "2.2", code="zoho_duplicate"),
-    Row(None, "1038", Meaning.REJECTED, "2.2"),
-    Row(None, "2", Meaning.REJECTED, "2.2"),
-    Row(None, "5", Meaning.REJECTED, "2.2"),
-    Row(None, "37", Meaning.REJECTED, "2.2"),
+    KnownAnswer(401, "57", Meaning.BAD_TOKEN, "1.3, 5 trap 10", if_again=Meaning.SCOPE),
+    KnownAnswer(None, "57", Meaning.SCOPE, "2.2: under 200 and 403"),
+    KnownAnswer(400, "2", Meaning.ORGANIZATION, "2.2", quotes="organization_id"),
+    KnownAnswer(401, "14", Meaning.BAD_TOKEN, "1.3"),
+    KnownAnswer(None, "INVALID_OAUTHTOKEN", Meaning.BAD_TOKEN, "1.3"),
+    KnownAnswer(404, "1002", Meaning.REJECTED, "2.2", code="zoho_not_found"),
+    KnownAnswer(500, "1000", Meaning.OUTAGE, "2.2"),
+    KnownAnswer(None, "1000", Meaning.OUTAGE, "2.2", quotes="internal error"),
+    KnownAnswer(None, "1000", Meaning.REJECTED, "2.2: the other use of 1000, a name that exists"),
+    KnownAnswer(None, "1001", Meaning.REJECTED, "2.2", code="zoho_duplicate"),
+    KnownAnswer(None, "3062", Meaning.REJECTED, "2.2", code="zoho_duplicate"),
+    KnownAnswer(None, "1038", Meaning.REJECTED, "2.2"),
+    KnownAnswer(None, "2", Meaning.REJECTED, "2.2"),
+    KnownAnswer(None, "5", Meaning.REJECTED, "2.2"),
+    KnownAnswer(None, "37", Meaning.REJECTED, "2.2"),
 )

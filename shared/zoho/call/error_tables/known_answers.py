@@ -49,7 +49,7 @@ LIMITS: Final = frozenset({Meaning.MINUTE_LIMIT, Meaning.DAY_LIMIT, Meaning.CONC
 
 
 @dataclass(frozen=True)
-class Row:
+class KnownAnswer:
     """One known answer. None matches any status, or any code; the first row that matches counts.
 
     `quotes`: text, in lower case, that the message must hold, where a code alone says too little.
@@ -77,30 +77,34 @@ class Row:
 
 # What a status says when a product's table does not know better.
 BY_STATUS: Final = (
-    Row(401, None, Meaning.BAD_TOKEN, "finance 1.3, crm 1.3, desk 2.4"),
-    Row(403, None, Meaning.PERMISSION, "finance 2.1, crm 1.3, desk 2.4"),
-    Row(408, None, Meaning.OUTAGE, "ours: the edge gave up waiting"),
-    Row(429, None, Meaning.MINUTE_LIMIT, "finance 2.3", wait_s=60.0),
+    KnownAnswer(401, None, Meaning.BAD_TOKEN, "finance 1.3, crm 1.3, desk 2.4"),
+    KnownAnswer(403, None, Meaning.PERMISSION, "finance 2.1, crm 1.3, desk 2.4"),
+    KnownAnswer(408, None, Meaning.OUTAGE, "ours: the edge gave up waiting"),
+    KnownAnswer(429, None, Meaning.MINUTE_LIMIT, "finance 2.3", wait_s=60.0),
 )
 
 
-def row_for_code(table: Sequence[Row], zoho_code: str) -> Row:
+def row_for_code(table: Sequence[KnownAnswer], zoho_code: str) -> KnownAnswer:
     """What one result of several means (CRM's `data`): it has a code, and no status of its own."""
     for row in table:
         if row.zoho_code == zoho_code:
             return row
-    return Row(None, zoho_code, Meaning.REJECTED, "crm 1.3")
+    return KnownAnswer(None, zoho_code, Meaning.REJECTED, "crm 1.3")
 
 
-def row_for(table: Sequence[Row], status: int, zoho_code: str, message: str = "") -> Row:
+def row_for(
+    table: Sequence[KnownAnswer], status: int, zoho_code: str, message: str = ""
+) -> KnownAnswer:
     """The row that this answer matches; never none."""
     for row in (*table, *BY_STATUS):
         if row.matches(status, zoho_code, message):
             return row
     if status >= 500 or (status < 400 and zoho_code in ("", NOT_JSON)):
         # Also a redirect, and a 2xx without the JSON that it should hold (trap 2 of finance).
-        return Row(status, None, Meaning.OUTAGE, "finance 5.2")
+        return KnownAnswer(status, None, Meaning.OUTAGE, "finance 5.2")
     if zoho_code == NOT_JSON:
         # A page of the front door's: the API itself never saw the request.
-        return Row(status, NOT_JSON, Meaning.NOT_YET, "finance 5.2", code="zoho_unavailable")
-    return Row(status, None, Meaning.REJECTED, "finance 2.2, crm 1.3, desk 2.4")
+        return KnownAnswer(
+            status, NOT_JSON, Meaning.NOT_YET, "finance 5.2", code="zoho_unavailable"
+        )
+    return KnownAnswer(status, None, Meaning.REJECTED, "finance 2.2, crm 1.3, desk 2.4")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from shared.settings import BillingFields
 from shared.zoho.call.http import Operation, Permit
 from shared.zoho.products.billing.models import Customer
-from shared.zoho.products.client import Client
+from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows
 
 CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", settle_s=10)
@@ -18,7 +18,7 @@ _MARK_INACTIVE: Final = Operation("billing", "mark_customer_inactive", "POST", r
 _MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repeatable=True)
 
 
-class BillingCustomers(Client[BillingFields]):
+class BillingCustomers(ProductClient[BillingFields]):
     async def create_customer(
         self,
         *,

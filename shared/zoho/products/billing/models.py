@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from shared.zoho.products.values import (
-    Day,
     MaybeId,
-    MaybeMoney,
-    Text,
-    Time,
+    MaybeZohoMoney,
+    ZohoDay,
     ZohoId,
     ZohoModel,
+    ZohoText,
+    ZohoTime,
     none_if_nothing,
 )
 
@@ -25,8 +25,8 @@ _ENDED = frozenset({"cancelled", "cancelled_from_dunning", "expired", "trial_exp
 class CustomField(ZohoModel):
     """Billing shows a custom field by its label, newer answers by its API name as well."""
 
-    label: Text = None
-    api_name: Text = None
+    label: ZohoText = None
+    api_name: ZohoText = None
     value: Any = None
 
 
@@ -35,14 +35,14 @@ class Customer(ZohoModel):
 
     customer_id: ZohoId
     display_name: str = ""
-    email: Text = None
-    first_name: Text = None
-    last_name: Text = None
-    phone: Text = None
+    email: ZohoText = None
+    first_name: ZohoText = None
+    last_name: ZohoText = None
+    phone: ZohoText = None
     status: str = ""
-    currency_code: Text = None
+    currency_code: ZohoText = None
     custom_fields: tuple[CustomField, ...] = ()
-    updated_time: Time = None
+    updated_time: ZohoTime = None
 
     def custom_field(self, name: str) -> str | None:
         """The value of the field of this label or API name; None when empty or not there."""
@@ -57,30 +57,30 @@ class Plan(ZohoModel):
 
     plan_code: str
     name: str = ""
-    recurring_price: MaybeMoney = None
+    recurring_price: MaybeZohoMoney = None
     interval: int | None = None
-    interval_unit: Text = None
+    interval_unit: ZohoText = None
     trial_period: int | None = None
-    status: Text = None
+    status: ZohoText = None
 
 
 class SubscriptionPlan(ZohoModel):
     plan_code: str
-    name: Text = None
-    quantity: MaybeMoney = None
-    price: MaybeMoney = None
+    name: ZohoText = None
+    quantity: MaybeZohoMoney = None
+    price: MaybeZohoMoney = None
 
 
 class SubscriptionCustomer(ZohoModel):
     customer_id: ZohoId
-    email: Text = None
-    display_name: Text = None
+    email: ZohoText = None
+    display_name: ZohoText = None
 
 
 class Card(ZohoModel):
     card_id: ZohoId
     last_four_digits: Any = None
-    status: Text = None
+    status: ZohoText = None
 
 
 class Subscription(ZohoModel):
@@ -88,25 +88,25 @@ class Subscription(ZohoModel):
 
     subscription_id: ZohoId
     status: str
-    name: Text = None
-    amount: MaybeMoney = None
-    reference_id: Text = None
+    name: ZohoText = None
+    amount: MaybeZohoMoney = None
+    reference_id: ZohoText = None
     plan: SubscriptionPlan | None = None
-    listed_plan_code: Text = Field(default=None, validation_alias="plan_code")
+    listed_plan_code: ZohoText = Field(default=None, validation_alias="plan_code")
     customer: SubscriptionCustomer | None = None
     listed_customer_id: MaybeId = Field(default=None, validation_alias="customer_id")
-    currency_code: Text = None
+    currency_code: ZohoText = None
     auto_collect: bool | None = None
-    activated_at: Day = None
-    trial_ends_at: Day = None
-    current_term_starts_at: Day = None
-    current_term_ends_at: Day = None
-    next_billing_at: Day = None
-    expires_at: Day = None
-    cancelled_at: Day = None
+    activated_at: ZohoDay = None
+    trial_ends_at: ZohoDay = None
+    current_term_starts_at: ZohoDay = None
+    current_term_ends_at: ZohoDay = None
+    next_billing_at: ZohoDay = None
+    expires_at: ZohoDay = None
+    cancelled_at: ZohoDay = None
     child_invoice_id: MaybeId = None
     card: Annotated[Card | None, BeforeValidator(none_if_nothing)] = None
-    updated_time: Time = None
+    updated_time: ZohoTime = None
 
     @property
     def plan_code(self) -> str | None:
@@ -132,65 +132,69 @@ class Subscription(ZohoModel):
 
 class InvoicePayment(ZohoModel):
     payment_id: ZohoId
-    amount: MaybeMoney = None
+    amount: MaybeZohoMoney = None
 
 
 class BillingInvoice(ZohoModel):
     """An invoice as Billing has it; Books has the same number under another id."""
 
     invoice_id: ZohoId
-    number: Text = Field(default=None, validation_alias=AliasChoices("number", "invoice_number"))
+    number: ZohoText = Field(
+        default=None, validation_alias=AliasChoices("number", "invoice_number")
+    )
     status: str = ""
-    invoice_date: Day = Field(default=None, validation_alias=AliasChoices("invoice_date", "date"))
-    due_date: Day = None
+    invoice_date: ZohoDay = Field(
+        default=None, validation_alias=AliasChoices("invoice_date", "date")
+    )
+    due_date: ZohoDay = None
     customer_id: MaybeId = None
-    total: MaybeMoney = None
-    balance: MaybeMoney = None
-    payment_made: MaybeMoney = None
-    write_off_amount: MaybeMoney = None
-    currency_code: Text = None
+    total: MaybeZohoMoney = None
+    balance: MaybeZohoMoney = None
+    payment_made: MaybeZohoMoney = None
+    write_off_amount: MaybeZohoMoney = None
+    currency_code: ZohoText = None
     payments: tuple[InvoicePayment, ...] = ()
-    updated_time: Time = None
+    updated_time: ZohoTime = None
 
 
 class AppliedInvoice(ZohoModel):
     invoice_id: ZohoId
-    invoice_number: Text = None
-    amount_applied: MaybeMoney = None
+    invoice_number: ZohoText = None
+    amount_applied: MaybeZohoMoney = None
 
 
 class AutoTransaction(ZohoModel):
     """Present when a card was charged: only such a payment can be refunded by the API."""
 
     autotransaction_id: MaybeId = None
-    gateway_error_message: Text = None
+    gateway_error_message: ZohoText = None
     card_id: MaybeId = None
 
 
 class Payment(ZohoModel):
     payment_id: ZohoId
     payment_mode: str = ""
-    status: Text = None
-    amount: MaybeMoney = None
-    amount_refunded: MaybeMoney = None
-    date: Day = None
-    reference_number: Text = None
-    description: Text = None
+    status: ZohoText = None
+    amount: MaybeZohoMoney = None
+    amount_refunded: MaybeZohoMoney = None
+    date: ZohoDay = None
+    reference_number: ZohoText = None
+    description: ZohoText = None
     customer_id: MaybeId = None
-    email: Text = None
-    currency_code: Text = None
+    email: ZohoText = None
+    currency_code: ZohoText = None
     invoices: tuple[AppliedInvoice, ...] = ()
     autotransaction: Annotated[AutoTransaction | None, BeforeValidator(none_if_nothing)] = None
-    created_time: Time = None
-    updated_time: Time = None
+    created_time: ZohoTime = None
+    updated_time: ZohoTime = None
 
 
-class Refund(ZohoModel):
+class BillingRefund(ZohoModel):
     refund_id: ZohoId = Field(validation_alias=AliasChoices("refund_id", "creditnote_refund_id"))
-    amount: MaybeMoney = None
-    description: Text = None
-    status: Text = None
-    date: Day = None
+    amount: MaybeZohoMoney = None
+    description: ZohoText = None
+    status: ZohoText = None
+    date: ZohoDay = None
 
 
 class BillingEvent(ZohoModel):
@@ -198,5 +202,5 @@ class BillingEvent(ZohoModel):
 
     event_id: ZohoId
     event_type: str
-    event_time: Time = None
-    payload: Text = None
+    event_time: ZohoTime = None
+    payload: ZohoText = None

@@ -12,8 +12,14 @@ from typing import Any, Final
 
 from shared.settings import BillingFields
 from shared.zoho.call.http import Operation, Permit
-from shared.zoho.products.billing.models import BillingEvent, BillingInvoice, Card, Payment, Refund
-from shared.zoho.products.client import Client
+from shared.zoho.products.billing.models import (
+    BillingEvent,
+    BillingInvoice,
+    BillingRefund,
+    Card,
+    Payment,
+)
+from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows, pages
 
 CREATE_PAYMENT: Final = Operation("billing", "create_payment", "POST", settle_s=10)
@@ -30,7 +36,7 @@ _LIST_EVENTS: Final = Operation("billing", "list_events", "GET", repeatable=True
 _GET_EVENT: Final = Operation("billing", "get_event", "GET", repeatable=True)
 
 
-class BillingPayments(Client[BillingFields]):
+class BillingPayments(ProductClient[BillingFields]):
     async def invoices_of(
         self, *, customer_id: str | None = None, subscription_id: str | None = None
     ) -> list[BillingInvoice]:
@@ -120,7 +126,7 @@ class BillingPayments(Client[BillingFields]):
 
     async def refund_payment(
         self, payment_id: str, *, amount: Decimal, description: str, permit: Permit | None = None
-    ) -> Refund:
+    ) -> BillingRefund:
         """Give money back to the card it came from. Money: only inside an effect.
 
         Raises:
@@ -132,7 +138,7 @@ class BillingPayments(Client[BillingFields]):
             json={"amount": amount, "description": description},
             permit=permit,
         )
-        return Refund.model_validate(reply.body["refund"])
+        return BillingRefund.model_validate(reply.body["refund"])
 
     async def events(self) -> AsyncIterator[list[BillingEvent]]:
         """The event log, page by page; Zoho keeps 180 days of it."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from shared.settings import BillingFields
 from shared.zoho.call.http import Operation, Permit
 from shared.zoho.products.billing.models import Plan, Subscription
-from shared.zoho.products.client import Client
+from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows
 
 CREATE_SUBSCRIPTION: Final = Operation("billing", "create_subscription", "POST", settle_s=10)
@@ -21,7 +21,7 @@ _CANCEL: Final = Operation("billing", "cancel_subscription", "POST", repeatable=
 _REACTIVATE: Final = Operation("billing", "reactivate_subscription", "POST", repeatable=True)
 
 
-class BillingSubscriptions(Client[BillingFields]):
+class BillingSubscriptions(ProductClient[BillingFields]):
     async def plan(self, plan_code: str) -> Plan:
         """Raises ZohoRejected (404) for a code that the organization does not have."""
         reply = await self._call(_GET_PLAN, f"/plans/{plan_code}")

@@ -9,14 +9,14 @@ from typing import Any, Final, TypeVar
 from shared.settings import BillingFields
 from shared.zoho.call.http import Operation
 from shared.zoho.products.books.models import (
-    Contact,
+    BooksContact,
+    BooksRefund,
     CreditNote,
     CustomerPayment,
     Invoice,
     Organization,
-    Refund,
 )
-from shared.zoho.products.client import Client
+from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows, pages
 from shared.zoho.products.values import ZohoModel
 
@@ -44,7 +44,7 @@ _GET_ORGANIZATION: Final = Operation("books", "get_organization", "GET", repeata
 _STABLE: Final = {"sort_column": "created_time", "sort_order": "A"}
 
 
-class ZohoBooks(Client[BillingFields]):
+class ZohoBooks(ProductClient[BillingFields]):
     """Reads what the Billing–Books integration made, and the invoices made for the application.
 
     Every method raises what `ZohoHttp.call` raises; docstrings name only what an operation adds.
@@ -78,9 +78,9 @@ class ZohoBooks(Client[BillingFields]):
                 return invoice
         return None
 
-    async def contacts_with_email(self, email: str) -> list[Contact]:
+    async def contacts_with_email(self, email: str) -> list[BooksContact]:
         params = {"email": email, "contact_type": "customer"}
-        contacts = await self._all(_LIST_CONTACTS, "/contacts", params, Contact, "contacts")
+        contacts = await self._all(_LIST_CONTACTS, "/contacts", params, BooksContact, "contacts")
         return [one for one in contacts if _same(one.email, email)]
 
     async def invoices_of(self, customer_id: str) -> list[Invoice]:
@@ -131,17 +131,19 @@ class ZohoBooks(Client[BillingFields]):
         keys = ("customerpayments", "customer_payments")
         return self._dated(_LIST_PAYMENTS, "/customerpayments", first, last, CustomerPayment, *keys)
 
-    async def credit_note_refunds_dated(self, first: date, last: date) -> AsyncIterator[Refund]:
+    async def credit_note_refunds_dated(
+        self, first: date, last: date
+    ) -> AsyncIterator[BooksRefund]:
         """Refunds of all credit notes in the range; Books has no filter by date for them."""
         fetch = self._page(_LIST_REFUNDS, "/creditnotes/refunds")
         async for rows in pages(fetch, {}, "creditnote_refunds"):
-            for refund in map(Refund.model_validate, rows):
+            for refund in map(BooksRefund.model_validate, rows):
                 if refund.date is not None and first <= refund.date <= last:
                     yield refund
 
-    async def customer_payment_refunds(self, payment_id: str) -> list[Refund]:
+    async def customer_payment_refunds(self, payment_id: str) -> list[BooksRefund]:
         path = f"/customerpayments/{payment_id}/refunds"
-        return await self._all(_LIST_PAYMENT_REFUNDS, path, {}, Refund, "payment_refunds")
+        return await self._all(_LIST_PAYMENT_REFUNDS, path, {}, BooksRefund, "payment_refunds")
 
     async def organization(self, organization_id: str) -> Organization:
         reply = await self._call(_GET_ORGANIZATION, f"/organizations/{organization_id}")

@@ -7,24 +7,24 @@ from decimal import Decimal
 from pydantic import AliasChoices, Field
 
 from shared.zoho.products.values import (
-    Day,
     MaybeId,
-    MaybeMoney,
-    Money,
-    Text,
-    Time,
+    MaybeZohoMoney,
+    ZohoDay,
     ZohoId,
     ZohoModel,
+    ZohoMoney,
+    ZohoText,
+    ZohoTime,
 )
 
 
-class InvoiceLine(ZohoModel):
-    name: Text = None
-    description: Text = None
-    quantity: MaybeMoney = None
-    rate: MaybeMoney = None
-    tax_percentage: MaybeMoney = None
-    item_total: MaybeMoney = None
+class BooksInvoiceLine(ZohoModel):
+    name: ZohoText = None
+    description: ZohoText = None
+    quantity: MaybeZohoMoney = None
+    rate: MaybeZohoMoney = None
+    tax_percentage: MaybeZohoMoney = None
+    item_total: MaybeZohoMoney = None
 
 
 class Invoice(ZohoModel):
@@ -37,21 +37,21 @@ class Invoice(ZohoModel):
     invoice_number: str = ""
     status: str = ""
     customer_id: MaybeId = None
-    customer_name: Text = None
-    email: Text = None
-    reference_number: Text = None
-    date: Day = None
-    due_date: Day = None
-    currency_code: Text = None
-    sub_total: MaybeMoney = None
-    tax_total: MaybeMoney = None
-    total: Money = Decimal(0)
-    balance: Money = Decimal(0)
-    payment_made: MaybeMoney = None
-    credits_applied: MaybeMoney = None
-    write_off_amount: MaybeMoney = None
-    line_items: tuple[InvoiceLine, ...] = ()
-    last_modified_time: Time = None
+    customer_name: ZohoText = None
+    email: ZohoText = None
+    reference_number: ZohoText = None
+    date: ZohoDay = None
+    due_date: ZohoDay = None
+    currency_code: ZohoText = None
+    sub_total: MaybeZohoMoney = None
+    tax_total: MaybeZohoMoney = None
+    total: ZohoMoney = Decimal(0)
+    balance: ZohoMoney = Decimal(0)
+    payment_made: MaybeZohoMoney = None
+    credits_applied: MaybeZohoMoney = None
+    write_off_amount: MaybeZohoMoney = None
+    line_items: tuple[BooksInvoiceLine, ...] = ()
+    last_modified_time: ZohoTime = None
 
     @property
     def counts(self) -> bool:
@@ -62,9 +62,9 @@ class Invoice(ZohoModel):
 class CreditNote(ZohoModel):
     creditnote_id: ZohoId
     status: str = ""
-    date: Day = None
-    total: Money = Decimal(0)
-    currency_code: Text = None
+    date: ZohoDay = None
+    total: ZohoMoney = Decimal(0)
+    currency_code: ZohoText = None
 
     @property
     def counts(self) -> bool:
@@ -75,15 +75,15 @@ class CustomerPayment(ZohoModel):
     """A payment received. Lists may name the amount refunded; it tells where refunds are."""
 
     payment_id: ZohoId
-    date: Day = None
-    amount: Money = Decimal(0)
-    amount_refunded: MaybeMoney = None
-    currency_code: Text = None
-    reference_number: Text = None
-    payment_mode: Text = None
+    date: ZohoDay = None
+    amount: ZohoMoney = Decimal(0)
+    amount_refunded: MaybeZohoMoney = None
+    currency_code: ZohoText = None
+    reference_number: ZohoText = None
+    payment_mode: ZohoText = None
 
 
-class Refund(ZohoModel):
+class BooksRefund(ZohoModel):
     """Money given back, from a credit note or from a payment.
 
     Lists give the amount as `amount_fcy`, in the currency of the credit note or payment.
@@ -94,26 +94,26 @@ class Refund(ZohoModel):
     )
     creditnote_id: MaybeId = None
     payment_id: MaybeId = None
-    date: Day = None
-    amount: Money = Field(
+    date: ZohoDay = None
+    amount: ZohoMoney = Field(
         default=Decimal(0), validation_alias=AliasChoices("amount_fcy", "amount", "amount_bcy")
     )
-    currency_code: Text = None
+    currency_code: ZohoText = None
 
 
-class Contact(ZohoModel):
+class BooksContact(ZohoModel):
     """A customer as Books has it; Billing's customer has another id."""
 
     contact_id: ZohoId
-    contact_name: Text = None
-    email: Text = None
-    currency_code: Text = None
+    contact_name: ZohoText = None
+    email: ZohoText = None
+    currency_code: ZohoText = None
 
 
 class Organization(ZohoModel):
     """`time_zone` is an IANA name; it decides what day it is for Books."""
 
     organization_id: ZohoId
-    name: Text = None
-    time_zone: Text = None
-    currency_code: Text = None
+    name: ZohoText = None
+    time_zone: ZohoText = None
+    currency_code: ZohoText = None

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from shared.settings import CrmFields
 from shared.zoho.call.http import Operation, Permit, ZohoHttp
-from shared.zoho.products.client import Client
-from shared.zoho.products.crm.models import Contact, ContactToSend, Note, Row, rows_of
-from shared.zoho.quota.priority import Lane
+from shared.zoho.products.client import ProductClient
+from shared.zoho.products.crm.models import ContactToSend, CrmContact, Note, RowResult, rows_of
+from shared.zoho.quota.priority import Priority
 
 MAX_ROWS: Final = 100
 """Rows of one upsert; more than 10 count against a smaller limit of calls in flight."""
@@ -34,7 +34,7 @@ _REMOVE_TAGS: Final = Operation("crm", "remove_tags", "POST", repeatable=True, r
 _LIST_NOTES: Final = Operation("crm", "list_notes", "GET", repeatable=True)
 
 
-class ZohoCrm(Client[CrmFields]):
+class ZohoCrm(ProductClient[CrmFields]):
     """Every method raises what `ZohoHttp.call` raises; row errors come back as rows.
 
     `version` is the API's (`v8`); only tags and notes differ between v2 and v8 for us.
@@ -46,7 +46,7 @@ class ZohoCrm(Client[CrmFields]):
         settings: CrmFields,
         *,
         org: str = "default",
-        lane: Lane = Lane.COMMANDS,
+        lane: Priority = Priority.COMMANDS,
         version: str = "v8",
     ) -> None:
         super().__init__(http, settings, org=org, lane=lane)
@@ -59,7 +59,7 @@ class ZohoCrm(Client[CrmFields]):
 
     async def upsert_contacts(
         self, contacts: Sequence[ContactToSend], *, automations: bool = True
-    ) -> list[Row]:
+    ) -> list[RowResult]:
         """Make or update at most 100 contacts, found by our unique field, then by email.
 
         The caller sees to it that no two rows have one email: what Zoho does then is not defined.
@@ -83,7 +83,7 @@ class ZohoCrm(Client[CrmFields]):
         reply = await self._call(_UPSERT, "/Contacts/upsert", json=body, weight=_tens(contacts))
         return rows_of(reply.body)
 
-    async def update_contact(self, contact_id: str, contact: ContactToSend) -> Row:
+    async def update_contact(self, contact_id: str, contact: ContactToSend) -> RowResult:
         """Set our fields of one contact by its id (a changed email would upsert another one)."""
         fields = self._settings
         row = contact.row(
@@ -92,35 +92,35 @@ class ZohoCrm(Client[CrmFields]):
         reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json={"data": [row]})
         return rows_of(reply.body)[0]
 
-    async def anonymize_contact(self, contact_id: str, fields: Mapping[str, Any]) -> Row:
+    async def anonymize_contact(self, contact_id: str, fields: Mapping[str, Any]) -> RowResult:
         """Overwrite personal fields; here, and only here, an empty value is meant to erase."""
         body = {"data": [dict(fields)], "trigger": []}
         reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json=body)
         return rows_of(reply.body)[0]
 
-    async def contact(self, contact_id: str) -> Contact | None:
+    async def contact(self, contact_id: str) -> CrmContact | None:
         """The contact, fresh; None when it was deleted or merged away (204)."""
         reply = await self._call(_GET, f"/Contacts/{contact_id}")
         records = reply.body.get("data") or []
-        return Contact.of(records[0]) if records else None
+        return CrmContact.of(records[0]) if records else None
 
-    async def contacts_with_email(self, email: str) -> list[Contact]:
+    async def contacts_with_email(self, email: str) -> list[CrmContact]:
         """Those whose email is this one. The search lags, and finds more than it is asked for."""
         reply = await self._call(_SEARCH, "/Contacts/search", params={"email": email})
-        found = [Contact.of(record) for record in reply.body.get("data") or []]
+        found = [CrmContact.of(record) for record in reply.body.get("data") or []]
         return [one for one in found if (one.email or "").casefold() == email.casefold()]
 
-    async def add_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[Row]:
+    async def add_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[RowResult]:
         """Add tags to at most 500 contacts; the tags they have stay."""
         return await self._tags(_ADD_TAGS, "add_tags", contact_ids, tags)
 
-    async def remove_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[Row]:
+    async def remove_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[RowResult]:
         """Take tags away; one that a contact does not have is no error."""
         return await self._tags(_REMOVE_TAGS, "remove_tags", contact_ids, tags)
 
     async def create_note(
         self, contact_id: str, *, title: str, content: str, permit: Permit | None = None
-    ) -> Row:
+    ) -> RowResult:
         """Put a note on a contact. Zoho makes another one each time: only inside an effect."""
         note: dict[str, Any] = {"Note_Title": title, "Note_Content": content}
         if self._version == "v2":
@@ -138,7 +138,7 @@ class ZohoCrm(Client[CrmFields]):
 
     async def _tags(
         self, operation: Operation, action: str, contact_ids: Sequence[str], tags: Sequence[str]
-    ) -> list[Row]:
+    ) -> list[RowResult]:
         path = f"/Contacts/actions/{action}"
         weight = -(-len(contact_ids) // 50)
         if self._version == "v2":

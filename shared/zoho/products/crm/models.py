@@ -11,7 +11,7 @@ from pydantic import Field
 
 from shared.zoho.call.error_tables import known_answers as error_tables
 from shared.zoho.call.error_tables.crm import CRM
-from shared.zoho.products.values import Text, Time, ZohoId, ZohoModel
+from shared.zoho.products.values import ZohoId, ZohoModel, ZohoText, ZohoTime
 
 # An optional +, then groups of letters and digits split by one space, dot or hyphen, perhaps in
 # brackets; at most 30 characters. A phone that does not fit would cost the whole row.
@@ -60,21 +60,21 @@ class Tag(ZohoModel):
     name: str
 
 
-class Contact(ZohoModel):
+class CrmContact(ZohoModel):
     """A contact. `fields` holds everything Zoho sent, for custom fields."""
 
     id: ZohoId
-    email: Text = Field(default=None, validation_alias="Email")
-    first_name: Text = Field(default=None, validation_alias="First_Name")
-    last_name: Text = Field(default=None, validation_alias="Last_Name")
-    phone: Text = Field(default=None, validation_alias="Phone")
+    email: ZohoText = Field(default=None, validation_alias="Email")
+    first_name: ZohoText = Field(default=None, validation_alias="First_Name")
+    last_name: ZohoText = Field(default=None, validation_alias="Last_Name")
+    phone: ZohoText = Field(default=None, validation_alias="Phone")
     tags: tuple[Tag, ...] = Field(default=(), validation_alias="Tag")
-    modified_time: Time = Field(default=None, validation_alias="Modified_Time")
+    modified_time: ZohoTime = Field(default=None, validation_alias="Modified_Time")
     modified_by: Any = Field(default=None, validation_alias="Modified_By")
     fields: Mapping[str, Any] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: dict[str, Any]) -> Contact:
+    def of(cls, record: dict[str, Any]) -> CrmContact:
         return cls.model_validate(
             {**record, "Tag": record.get("Tag") or (), "fields": record},
         )
@@ -85,7 +85,7 @@ class Contact(ZohoModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RowResult:
     """The result of the request's row at the same position.
 
     `id` is what was written, or, for `DUPLICATE_DATA`, the record that stands in the way.
@@ -110,22 +110,22 @@ class Row:
         return self._known.wait_s or 0.0
 
     @property
-    def _known(self) -> error_tables.Row:
+    def _known(self) -> error_tables.KnownAnswer:
         return error_tables.row_for_code(CRM, self.code)
 
 
-def rows_of(body: Mapping[str, Any]) -> list[Row]:
+def rows_of(body: Mapping[str, Any]) -> list[RowResult]:
     """The rows of an answer, in the order of the request's."""
     return [_row(one) for one in body.get("data", [])]
 
 
-def _row(one: Mapping[str, Any]) -> Row:
+def _row(one: Mapping[str, Any]) -> RowResult:
     details = one.get("details") or {}
     if not isinstance(details, Mapping):
         details = {}
     duplicate = details.get("duplicate_record") or {}
     found = details.get("id") or duplicate.get("id")
-    return Row(
+    return RowResult(
         ok=one.get("status") == "success",
         code=str(one.get("code", "")),
         id=str(found) if found is not None else None,
@@ -144,6 +144,6 @@ def _at_fault(details: Mapping[str, Any]) -> Iterator[str]:
 
 class Note(ZohoModel):
     id: ZohoId
-    title: Text = Field(default=None, validation_alias="Note_Title")
-    content: Text = Field(default=None, validation_alias="Note_Content")
-    modified_time: Time = Field(default=None, validation_alias="Modified_Time")
+    title: ZohoText = Field(default=None, validation_alias="Note_Title")
+    content: ZohoText = Field(default=None, validation_alias="Note_Content")
+    modified_time: ZohoTime = Field(default=None, validation_alias="Modified_Time")

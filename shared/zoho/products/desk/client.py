@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.settings import Desk
+from shared.settings import DeskOrganization
 from shared.zoho.call.http import Operation, Permit, Reply
-from shared.zoho.products.client import Client
+from shared.zoho.products.client import ProductClient
 from shared.zoho.products.desk.models import Comment, DeskContact, HistoryEntry, Ticket
 
 MAX_DESCRIPTION: Final = 65_535
@@ -36,7 +36,7 @@ _HISTORY: Final = Operation("desk", "get_ticket_history", "GET", repeatable=True
 _SEARCH_CONTACTS: Final = Operation("desk", "search_contacts", "GET", repeatable=True, weight=_NEAR)
 
 
-class ZohoDesk(Client[Desk]):
+class ZohoDesk(ProductClient[DeskOrganization]):
     """Every method raises what `ZohoHttp.call` raises; docstrings name what an operation adds."""
 
     async def create_ticket(

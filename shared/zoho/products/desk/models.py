@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from shared.zoho.products.values import MaybeId, Text, Time, ZohoId, ZohoModel
+from shared.zoho.products.values import MaybeId, ZohoId, ZohoModel, ZohoText, ZohoTime
 
 
 class TicketContact(ZohoModel):
     id: MaybeId = None
-    email: Text = None
-    first_name: Text = Field(default=None, validation_alias="firstName")
-    last_name: Text = Field(default=None, validation_alias="lastName")
+    email: ZohoText = None
+    first_name: ZohoText = Field(default=None, validation_alias="firstName")
+    last_name: ZohoText = Field(default=None, validation_alias="lastName")
 
 
 class Ticket(ZohoModel):
@@ -23,20 +23,20 @@ class Ticket(ZohoModel):
     """
 
     id: ZohoId
-    ticket_number: Text = Field(default=None, validation_alias="ticketNumber")
-    subject: Text = None
+    ticket_number: ZohoText = Field(default=None, validation_alias="ticketNumber")
+    subject: ZohoText = None
     status: str = ""
-    status_type: Text = Field(default=None, validation_alias="statusType")
-    priority: Text = None
-    resolution: Text = None
-    description: Text = None
-    email: Text = None
+    status_type: ZohoText = Field(default=None, validation_alias="statusType")
+    priority: ZohoText = None
+    resolution: ZohoText = None
+    description: ZohoText = None
+    email: ZohoText = None
     contact_id: MaybeId = Field(default=None, validation_alias="contactId")
     contact: TicketContact | None = None
     department_id: MaybeId = Field(default=None, validation_alias="departmentId")
-    created_time: Time = Field(default=None, validation_alias="createdTime")
-    modified_time: Time = Field(default=None, validation_alias="modifiedTime")
-    closed_time: Time = Field(default=None, validation_alias="closedTime")
+    created_time: ZohoTime = Field(default=None, validation_alias="createdTime")
+    modified_time: ZohoTime = Field(default=None, validation_alias="modifiedTime")
+    closed_time: ZohoTime = Field(default=None, validation_alias="closedTime")
     is_trashed: bool | None = Field(default=None, validation_alias="isTrashed")
     is_spam: bool | None = Field(default=None, validation_alias="isSpam")
     cf: dict[str, Any] | None = None
@@ -62,18 +62,18 @@ class Comment(ZohoModel):
     id: ZohoId
     content: str = ""
     is_public: bool = Field(default=False, validation_alias="isPublic")
-    commented_time: Time = Field(default=None, validation_alias="commentedTime")
+    commented_time: ZohoTime = Field(default=None, validation_alias="commentedTime")
 
 
 class DeskContact(ZohoModel):
     id: ZohoId
-    email: Text = None
-    first_name: Text = Field(default=None, validation_alias="firstName")
-    last_name: Text = Field(default=None, validation_alias="lastName")
+    email: ZohoText = None
+    first_name: ZohoText = Field(default=None, validation_alias="firstName")
+    last_name: ZohoText = Field(default=None, validation_alias="lastName")
 
 
 class HistoryProperty(ZohoModel):
-    name: Text = Field(
+    name: ZohoText = Field(
         default=None, validation_alias=AliasChoices("propertyName", "fieldName", "name")
     )
     value: Any = Field(default=None, validation_alias=AliasChoices("propertyValue", "value"))
@@ -82,8 +82,8 @@ class HistoryProperty(ZohoModel):
 class HistoryEntry(ZohoModel):
     """One step of a ticket's history; a changed property has a previous and an updated value."""
 
-    name: Text = Field(default=None, validation_alias="eventName")
-    time: Time = Field(default=None, validation_alias="eventTime")
+    name: ZohoText = Field(default=None, validation_alias="eventName")
+    time: ZohoTime = Field(default=None, validation_alias="eventTime")
     properties: tuple[HistoryProperty, ...] = Field(default=(), validation_alias="eventInfo")
 
     def change_of(self, field: str) -> tuple[str | None, str | None] | None:
