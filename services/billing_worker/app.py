@@ -46,8 +46,7 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
-from shared.messaging.handling.routes import QueueConfig as Queue
-from shared.messaging.handling.routes import Route
+from shared.messaging.handling.routes import QueueConfig, Route
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.client import ZohoBilling
@@ -123,20 +122,22 @@ class HandlerParts:
             news=SubscriptionSync(users, subscriptions, invoices, settings.zoho_free_plan_codes),
         )
 
-    def queues(self) -> list[Queue]:
+    def queues(self) -> list[QueueConfig]:
         """One queue for each urgency; each pauses while what it needs of Zoho is closed."""
         gate = self.parts.breakers.gate
         prefetch, org = self.settings.prefetch, self.zoho.org
         return [
-            Queue("urgent", self.urgent(), prefetch, gate(org, "billing", lane=Priority.URGENT)),
-            Queue(
+            QueueConfig(
+                "urgent", self.urgent(), prefetch, gate(org, "billing", lane=Priority.URGENT)
+            ),
+            QueueConfig(
                 "commands", self.commands(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
             ),
-            Queue("reads", self.reads(), prefetch, gate(org, "books", lane=Priority.READS)),
-            Queue(
+            QueueConfig("reads", self.reads(), prefetch, gate(org, "books", lane=Priority.READS)),
+            QueueConfig(
                 "webhooks", self.webhooks(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
             ),
-            Queue("unrouted", {}, prefetch),  # commands of nobody: answered, never lost
+            QueueConfig("unrouted", {}, prefetch),  # commands of nobody: answered, never lost
         ]
 
     def urgent(self) -> Mapping[str, Route]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.billing_worker.customers.user_fields import display_name
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.events import CustomerCreated
-from shared.crypto.envelope import UserKey as KeyOfUser
+from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
@@ -51,7 +51,7 @@ class Customers:
             find=find,
             adopt=adopt,
             settle_s=CREATE_CUSTOMER.settle_s,
-            owner=KeyOfUser(user.org, user.user_id),
+            owner=UserKey(user.org, user.user_id),
         )
         customer_id: str = result["customer_id"]
         await self._users.record_customer(work, user.user_id, customer_id)

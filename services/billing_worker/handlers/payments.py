@@ -22,7 +22,7 @@ from shared.contracts.commands import (
 )
 from shared.contracts.events import PaymentSucceeded
 from shared.contracts.money import as_money, decimals_of, is_too_fine
-from shared.crypto.envelope import UserKey as KeyOfUser
+from shared.crypto.envelope import UserKey
 from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
@@ -91,7 +91,7 @@ class PaymentHandlers:
             act=act,
             find=find,
             settle_s=CREATE_PAYMENT.settle_s,
-            owner=KeyOfUser(work.org, user.user_id),
+            owner=UserKey(work.org, user.user_id),
         )
         must_be_this_wish(wish, result, "payment_id")
         await self._tell(
@@ -155,7 +155,7 @@ class PaymentHandlers:
             act=act,
             find=find,
             settle_s=COLLECT_INVOICE.settle_s,
-            owner=KeyOfUser(work.org, user.user_id),
+            owner=UserKey(work.org, user.user_id),
             adopt=choose_card,
             money=True,
         )
@@ -207,7 +207,7 @@ class PaymentHandlers:
             act=act,
             find=find,
             settle_s=REFUND_PAYMENT.settle_s,
-            owner=KeyOfUser(work.org, stored.user_id),
+            owner=UserKey(work.org, stored.user_id),
             money=True,
         )
         must_be_this_wish(wish, result, "refund_id")

@@ -22,7 +22,7 @@ from shared.contracts.commands import (
     SubscriptionReactivateRequested,
     SubscriptionRequested,
 )
-from shared.crypto.envelope import UserKey as KeyOfUser
+from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.call.http import Permit
@@ -140,7 +140,7 @@ class SubscriptionHandlers:
                 act=act,
                 find=find,
                 settle_s=CREATE_SUBSCRIPTION.settle_s,
-                owner=KeyOfUser(user.org, user.user_id),
+                owner=UserKey(user.org, user.user_id),
             )
         except ZohoRejected as refused:
             await self._must_have_plan(message.plan_code, refused)

@@ -11,8 +11,7 @@ import asyncpg
 
 from services.billing_worker.repositories.subscriptions import Origin
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import UserKey as KeyOfUser
-from shared.crypto.envelope import Vault
+from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.models import Invoice
 
@@ -115,7 +114,7 @@ class Invoices:
         """Somebody spoke of an invoice of Billing's: look for it in Books until it is there."""
         invoice_id = self.id_of(work.org, billing_id)
         place = _place("billing", work.org, invoice_id)
-        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), billing_id, place)
+        sealed = await self._vault.seal(UserKey(work.org, user_id), billing_id, place)
         work.record(_WANT, work.org, invoice_id, user_id, subscription_id, sealed)
 
     def hold(self, work: UnitOfWork, one: StoredInvoice) -> None:
@@ -143,7 +142,7 @@ class Invoices:
     ) -> None:
         """What Books says of it now; it counts as announced."""
         place = _place("books", work.org, invoice_id)
-        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), invoice.invoice_id, place)
+        sealed = await self._vault.seal(UserKey(work.org, user_id), invoice.invoice_id, place)
         work.record(
             _PUT,
             work.org,
@@ -175,7 +174,7 @@ class Invoices:
     ) -> None:
         """What the command asked for; after `record`. Sealed: descriptions may tell of people."""
         place = _place("lines", work.org, invoice_id)
-        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), lines, place)
+        sealed = await self._vault.seal(UserKey(work.org, user_id), lines, place)
         work.record(_LINES, work.org, invoice_id, sealed)
 
     async def lease(self, *, limit: int, lease_s: float) -> list[StoredInvoice]:

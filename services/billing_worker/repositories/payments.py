@@ -11,8 +11,7 @@ import asyncpg
 
 from services.billing_worker.repositories.subscriptions import Origin
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import UserKey as KeyOfUser
-from shared.crypto.envelope import Vault
+from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 PaymentOutcome = Literal["succeeded", "failed"]
@@ -102,7 +101,7 @@ class Payments:
     async def add(self, work: UnitOfWork, one: StoredPayment) -> None:
         """Record one that is told now; the commit fails when another tells it at this moment."""
         place = _place(one.org, one.payment_id)
-        sealed = await self._vault.seal(KeyOfUser(one.org, one.user_id), one.zoho_id, place)
+        sealed = await self._vault.seal(UserKey(one.org, one.user_id), one.zoho_id, place)
         work.record(
             _ADD,
             one.org,

@@ -11,8 +11,7 @@ from typing import Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import UserKey as KeyOfUser
-from shared.crypto.envelope import Vault
+from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 Origin = Literal["application", "zoho"]
@@ -102,7 +101,7 @@ class Subscriptions:
     async def put(self, work: UnitOfWork, one: StoredSubscription) -> None:
         """Record the state; a new subscription can be found by Zoho's id afterwards."""
         place = _place(one.org, one.subscription_id)
-        sealed = await self._vault.seal(KeyOfUser(one.org, one.user_id), one.zoho_id, place)
+        sealed = await self._vault.seal(UserKey(one.org, one.user_id), one.zoho_id, place)
         work.record(
             _PUT,
             one.org,

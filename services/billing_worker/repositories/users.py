@@ -9,8 +9,7 @@ from typing import Final, Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
-from shared.crypto.envelope import UserKey as KeyOfUser
-from shared.crypto.envelope import Vault
+from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 UserField = Literal["email", "full_name", "first_name", "last_name", "phone"]
@@ -134,13 +133,13 @@ class Users:
 
     async def record_customer(self, work: UnitOfWork, user_id: str, customer_id: str) -> None:
         place = _place("customer", work.org, user_id)
-        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), customer_id, place)
+        sealed = await self._vault.seal(UserKey(work.org, user_id), customer_id, place)
         work.record(_CUSTOMER, work.org, user_id, sealed)
         self._record_index(work, "customer", customer_id, user_id)
 
     async def record_contact(self, work: UnitOfWork, user_id: str, contact_id: str) -> None:
         place = _place("contact", work.org, user_id)
-        sealed = await self._vault.seal(KeyOfUser(work.org, user_id), contact_id, place)
+        sealed = await self._vault.seal(UserKey(work.org, user_id), contact_id, place)
         work.record(_CONTACT, work.org, user_id, sealed)
 
     def take_revision(self, work: UnitOfWork, user: User) -> None:
@@ -172,7 +171,7 @@ class Users:
     async def _sealed(
         self, org: str, user_id: str, values: Mapping[UserField, str]
     ) -> dict[UserField, bytes]:
-        key = await self._vault.key_of(KeyOfUser(org, user_id))
+        key = await self._vault.key_of(UserKey(org, user_id))
         return {
             field: key.seal(value.encode(), _field_place(org, user_id, field))
             for field, value in values.items()
