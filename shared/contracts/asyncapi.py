@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from shared.contracts.commands import COMMANDS
 from shared.contracts.events import EVENTS
-from shared.contracts.replies import RESULTS, Done, RefusedReply
+from shared.contracts.replies import RESULTS, Done, Refused
 
 Json = dict[str, Any]
 
@@ -118,7 +118,7 @@ def _reply_schema(results: tuple[type[BaseModel], ...]) -> Json:
         "anyOf": [{"$ref": f"#/$defs/{result.__name__}"} for result in results]
     }
     done["required"] = ["ok", "result"]
-    refused = RefusedReply.model_json_schema(mode="serialization")
+    refused = Refused.model_json_schema(mode="serialization")
     refused["required"] = ["ok", "code", "reason"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -30,7 +30,7 @@ class Done(OutgoingModel):
     result: dict[str, Any]
 
 
-class RefusedReply(OutgoingModel):
+class Refused(OutgoingModel):
     """The command was given up; `code` is listed in docs/errors.md."""
 
     ok: Literal[False] = False
