@@ -147,7 +147,7 @@ class DeskSettingEndpoints:
                 "id": f"20460000000009{index:04d}",
                 "apiName": name,
                 "displayLabel": name.removeprefix("cf_").replace("_", " "),
-                "type": "TextRule",
+                "type": "Text",
                 "maxLength": 255,
                 "isCustomField": True,
                 "isMandatory": False,
