@@ -7,6 +7,7 @@ IntegrationError
 │  └─ NotYetKnown      it names a user or a subscription that nobody told us of → wait off the line
 ├─ Unavailable         no answer from Zoho, PostgreSQL or a key ring → delayed retry
 ├─ Misconfigured       credentials, scope, organization, licence → pause, alert, spend no attempt
+├─ CannotStart         the service meets what it must not touch → it ends with exit code 2
 ├─ PermanentError      it fails the same way every time       → dead-letter
 │  ├─ InvalidMessage   the body does not match its contract
 │  └─ ZohoRejected     Zoho understood the request and said no
@@ -98,6 +99,12 @@ class Misconfigured(IntegrationError):
         self.product = product
         self.cause = cause
         self.org = org
+
+
+class CannotStart(IntegrationError):
+    """A person has to change something first: starting again would fail in the same way."""
+
+    code = "cannot_start"
 
 
 class PermanentError(IntegrationError):

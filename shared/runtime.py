@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from shared.environment import SettingsError
+from shared.errors import CannotStart
 from shared.observability import logs
 from shared.settings import Observability
 
@@ -30,7 +31,7 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
-    SETTINGS = 2
+    SETTINGS = 2  # or another reason that a person has to remove before a start can succeed
     KILLED = 130  # a second signal: the drain was cut short
 
 
@@ -47,7 +48,12 @@ def run(
             print(f"{service}: {problem}", file=sys.stderr)
         sys.exit(Exit.SETTINGS)
     logs.configure(service, settings.log_level)
-    sys.exit(uvloop.run(_supervise(settings, main)))
+    try:
+        code = uvloop.run(_supervise(settings, main))
+    except CannotStart as error:
+        print(f"{service}: {error.reason} ({error.code})", file=sys.stderr)
+        code = Exit.SETTINGS
+    sys.exit(code)
 
 
 async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]]) -> Exit:
@@ -59,6 +65,8 @@ async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[N
     log.info("service started")
     try:
         await main(settings, stop)
+    except CannotStart:
+        raise
     except Exception as error:
         log.critical("service failed", **logs.describe(error))
         return Exit.FAILED

@@ -11,6 +11,7 @@ PROGRAM = """
 import asyncio, sys
 from shared.runtime import run
 from shared.environment import Port, for_service
+from shared.errors import CannotStart
 from shared.settings import Observability
 
 class Settings(Observability):
@@ -21,6 +22,8 @@ async def main(settings, stop):
     print("up", flush=True)
     if "fail" in sys.argv:
         raise ValueError("row of Ada")
+    if "refuse" in sys.argv:
+        raise CannotStart("remove .run/", code="migration_changed")
     await stop.wait()
     print("draining", flush=True)
     if "hang" in sys.argv:
@@ -110,3 +113,12 @@ def test_bad_settings_are_named_and_end_it_with_code_2(started):
         "billing-worker: METRICS_PORT: must be a whole number",
     ]
     assert out == ""
+
+
+def test_what_only_a_person_can_change_is_named_and_ends_it_with_code_2(started):
+    process = started("refuse")
+
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 2
+    assert err.splitlines() == ["billing-worker: remove .run/ (migration_changed)"]

@@ -22,6 +22,8 @@ CREATE TABLE {schema}.user_fields (
     PRIMARY KEY (org, user_id, field)
 );
 
+-- `requested_plan`, and `lines_sealed` of invoices: the same id asked for differently is told apart
+-- from the same command once more.
 CREATE TABLE {schema}.subscriptions (
     org text NOT NULL,
     subscription_id text NOT NULL,      -- the application's, or an opaque one of ours
@@ -32,6 +34,7 @@ CREATE TABLE {schema}.subscriptions (
     plan_code text,
     quantity numeric,
     term_ends_at date,
+    requested_plan text,                -- what a command asked for; null: no command did
     zoho_updated_at timestamptz,        -- how new, by Zoho's clock, what is stored is
     read_at timestamptz,                -- since when, by our clock, it has been read
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -49,6 +52,7 @@ CREATE TABLE {schema}.invoices (
     subscription_id text,
     billing_sealed bytea,               -- its ids in the two products
     books_sealed bytea,
+    lines_sealed bytea,                 -- what a command asked for; null: no command did
     number text,
     status text,
     total numeric,
@@ -94,43 +98,12 @@ CREATE TABLE {schema}.refunds (
 
 CREATE INDEX refunds_payment ON {schema}.refunds (org, payment_id);
 
--- ZR001, "changed meanwhile", is an error like any other for messaging: the message is handled again.
--- (A serialization failure would pass for a database that is away, and the commit be repeated.)
-
--- Take the user's next revision, if it still is the one that was read. Otherwise somebody else has
--- changed what decides the user's tier: the whole commit fails, and the message is handled again.
-CREATE FUNCTION {schema}.take_revision(p_org text, p_user_id text, p_read bigint) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE {schema}.users SET revision = revision + 1
-    WHERE org = p_org AND user_id = p_user_id AND revision = p_read;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the user changed meanwhile' USING ERRCODE = 'ZR001';
-    END IF;
-END $$;
-
--- Go on only while the invoice is still leased to us and not announced: it is announced once.
-CREATE FUNCTION {schema}.hold_invoice(p_org text, p_invoice_id text, p_lease bigint) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM FROM {schema}.invoices
-    WHERE org = p_org AND invoice_id = p_invoice_id AND lease = p_lease AND announced_at IS NULL
-    FOR UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the invoice was announced by another' USING ERRCODE = 'ZR001';
-    END IF;
-END $$;
-
--- Go on only while the invoice is as it was read: a change of it is told once.
-CREATE FUNCTION {schema}.expect_invoice(
-    p_org text, p_invoice_id text, p_status text, p_balance numeric
-) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM FROM {schema}.invoices
-    WHERE org = p_org AND invoice_id = p_invoice_id
-      AND status IS NOT DISTINCT FROM p_status AND balance IS NOT DISTINCT FROM p_balance
-    FOR UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the invoice changed meanwhile' USING ERRCODE = 'ZR001';
-    END IF;
-END $$;
+-- Which command decided last on a thing of a subscription's, by its first arrival: an older one that
+-- comes back from a delay undoes nothing of it.
+CREATE TABLE {schema}.decisions (
+    org text NOT NULL,
+    subscription_id text NOT NULL,
+    about text NOT NULL CHECK (about IN ('renewal', 'plan')),
+    arrived bigint NOT NULL,
+    PRIMARY KEY (org, subscription_id, about)
+);

@@ -21,11 +21,25 @@ CREATE TABLE crm.contacts (
     failures int NOT NULL DEFAULT 0,
     refused_version bigint NOT NULL DEFAULT 0,  -- CRM said no to this version: wait for the next
     refused_code text,
+    refused_at timestamptz,
+    refused_email bytea,            -- blind index of the email that another user's contact has
+    go_by_id boolean NOT NULL DEFAULT false,    -- CRM's contact carries another's user id: mend it
+
+    -- The message that changed the contact last.
+    changed_by_key text NOT NULL DEFAULT 'user.signed_up.v1',
+    changed_by_id text,
     PRIMARY KEY (org, user_id)
 );
 
 CREATE INDEX contacts_behind ON crm.contacts (org, wanted_since)
     WHERE has_email AND sent_version < wanted_version AND refused_version < wanted_version;
+
+CREATE INDEX contacts_refused ON crm.contacts (org, refused_email)
+    WHERE sent_version < refused_version;
+
+-- Kind `email`: the user who may find, or make, a contact by this email. One only, so that no two
+-- replicas can send two users to the same contact.
+CREATE UNIQUE INDEX blind_index_email_owner ON crm.blind_index (org, index) WHERE kind = 'email';
 
 -- One field of a user each, with the arrival of the command that set it: an older command, back from
 -- a delay, changes nothing. A sign-up counts as 0, so that every update is later than it.

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from shared.storage import pool as storage
 from shared.storage.migrations import MigrationChanged, migrate
+from shared.storage.migrations.files import scopes_of
 
 
 @pytest.fixture
@@ -110,3 +111,150 @@ async def test_what_is_up_to_date_needs_no_right_to_create(
 async def test_a_schema_has_a_plain_name(pool: asyncpg.Pool, schema: str) -> None:
     with pytest.raises(ValueError, match="schema"):
         await migrate(pool, schema=schema)
+
+
+ANSWER = (
+    "CREATE OR REPLACE FUNCTION {schema}.answer(p_n int) RETURNS int LANGUAGE sql AS $$\n{}\n$$"
+)
+
+
+def write_answer(folder: Path, body: str, head: str = ANSWER) -> Path:
+    file = folder / "functions" / "answer.sql"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(head.replace("{}", body))
+    return file
+
+
+async def test_a_function_is_made_after_the_tables_that_it_reads(
+    pool: asyncpg.Pool, folder: Path
+) -> None:
+    write_answer(folder, "SELECT p_n + count(*)::int FROM {schema}.things")
+    await migrate(pool, schema="billing", folder=folder)
+    assert await pool.fetchval("SELECT billing.answer(1)") == 2
+
+
+async def test_a_function_is_replaced_when_its_file_changes(
+    pool: asyncpg.Pool, folder: Path
+) -> None:
+    write_answer(folder, "SELECT p_n + 1")
+    await migrate(pool, schema="billing", folder=folder)
+    identity = "SELECT 'billing.answer(int)'::regprocedure::oid"
+    before = await pool.fetchval(identity)
+
+    write_answer(folder, "SELECT p_n + 10")
+    await migrate(pool, schema="billing", folder=folder)
+
+    assert await pool.fetchval("SELECT billing.answer(1)") == 11
+    assert await pool.fetchval(identity) == before
+
+
+@pytest.mark.parametrize(
+    ("head", "call"),
+    [
+        (ANSWER.replace("p_n int", "p_n int, p_more int DEFAULT 5"), "billing.answer(1)"),
+        (ANSWER.replace("p_n int", "p_n text"), "billing.answer('1')"),
+        (ANSWER.replace("RETURNS int", "RETURNS bigint"), "billing.answer(1)"),
+        (ANSWER.replace("p_n int", "p_m int"), "billing.answer(1)"),
+    ],
+)
+async def test_a_function_with_another_signature_takes_the_place_of_the_former(
+    pool: asyncpg.Pool, folder: Path, head: str, call: str
+) -> None:
+    write_answer(folder, "SELECT p_n")
+    await migrate(pool, schema="billing", folder=folder)
+
+    write_answer(folder, "SELECT 7", head)
+    await migrate(pool, schema="billing", folder=folder)
+
+    assert await pool.fetchval(f"SELECT {call}") == 7
+    assert await pool.fetchval("SELECT count(*) FROM pg_proc WHERE proname = 'answer'") == 1
+
+
+async def test_an_older_release_leaves_the_functions_of_a_newer_one_alone(
+    pool: asyncpg.Pool, folder: Path
+) -> None:
+    write_answer(folder, "SELECT 11")
+    await migrate(pool, schema="billing", folder=folder, release="0.11.0")
+
+    write_answer(folder, "SELECT 9")
+    await migrate(pool, schema="billing", folder=folder, release="0.9.0")
+    assert await pool.fetchval("SELECT billing.answer(1)") == 11
+
+    await migrate(pool, schema="billing", folder=folder, release="0.12.0")
+    assert await pool.fetchval("SELECT billing.answer(1)") == 9
+
+
+async def test_functions_change_together_or_not_at_all(pool: asyncpg.Pool, folder: Path) -> None:
+    file = write_answer(folder, "SELECT 1")
+    await migrate(pool, schema="billing", folder=folder)
+    write_answer(folder, "SELECT 2")
+    broken = file.with_name("broken.sql")
+    broken.write_text("CREATE OR REPLACE FUNCTION {schema}.broken() RETURNS int LANGUAGE nothing")
+
+    with pytest.raises(asyncpg.PostgresError):
+        await migrate(pool, schema="billing", folder=folder)
+    assert await pool.fetchval("SELECT billing.answer(1)") == 1
+
+    broken.unlink()
+    await migrate(pool, schema="billing", folder=folder)
+    assert await pool.fetchval("SELECT billing.answer(1)") == 2
+
+
+async def test_a_file_creates_the_function_that_it_is_named_after(
+    pool: asyncpg.Pool, folder: Path
+) -> None:
+    file = write_answer(folder, "SELECT 1")
+    file.rename(file.with_name("question.sql"))
+    with pytest.raises(ValueError, match=r"question"):
+        await migrate(pool, schema="billing", folder=folder)
+
+
+async def test_every_function_that_reads_the_clock_can_be_given_the_time(
+    pool: asyncpg.Pool,
+) -> None:
+    await migrate(pool, schema="billing")
+    without = await pool.fetch(
+        """
+        SELECT p.proname FROM pg_proc p
+        WHERE p.pronamespace = 'relay'::regnamespace AND p.prosrc ~ 'clock_timestamp|now\\(\\)'
+          AND NOT 'p_now' = ANY (p.proargnames)
+        """
+    )
+    assert [row["proname"] for row in without] == []
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [("relay", "0001_data_keys.sql", b"another")],
+        [("relay", "0001_data_keys.sql", None), ("relay", "0010_effects.sql", b"")],
+        [("billing", "0001_before.sql", b"")],
+    ],
+)
+async def test_a_database_of_an_earlier_version_is_named_and_left_as_it_is(
+    pool: asyncpg.Pool, folder: Path, history: list[tuple[str, str, bytes | None]]
+) -> None:
+    await pool.execute(
+        """
+        CREATE SCHEMA relay;
+        CREATE TABLE relay.migrations (
+            scope text, name text, checksum bytea, applied_at timestamptz DEFAULT now(),
+            PRIMARY KEY (scope, name))
+        """
+    )
+    present = {
+        file.key: file.checksum for scope in scopes_of("x", None) for file in scope.migrations
+    }
+    await pool.executemany(
+        "INSERT INTO relay.migrations (scope, name, checksum) VALUES ($1, $2, $3)",
+        [
+            (of, name, present[of, name] if digest is None else digest)
+            for of, name, digest in history
+        ],
+    )
+
+    with pytest.raises(MigrationChanged, match=r"make down.*\.run/.*down --volumes"):
+        await migrate(pool, schema="billing", folder=folder)
+
+    assert await pool.fetchval("SELECT to_regclass('relay.data_keys') IS NULL")
+    assert await pool.fetchval("SELECT to_regnamespace('billing') IS NULL")

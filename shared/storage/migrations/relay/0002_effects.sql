@@ -17,6 +17,9 @@ CREATE TABLE relay.effects (
     number       bigint      NOT NULL DEFAULT 1,
     write_until  timestamptz NOT NULL,     -- the request is not written after this moment
     look_after   timestamptz NOT NULL,     -- write_until + timeout + the operation's settle time
+    -- When the act that is under way, or was the last, was intended. What Zoho shows from before it
+    -- is no evidence about it: an invoice is often collected because an earlier charge was declined.
+    intended_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     result       bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),
     updated_at   timestamptz NOT NULL DEFAULT now(),
