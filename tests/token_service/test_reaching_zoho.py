@@ -45,13 +45,8 @@ class Worker:
 
 @pytest.fixture
 async def worker(
-    accounts: AccountsServer,
-    replica: Replica,
-    database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
+    accounts: AccountsServer, replica: Replica, database_url: str
 ) -> AsyncIterator[Worker]:
-    # What one call is told, the next one knows, however slow the machine is.
-    monkeypatch.setattr("shared.zoho.quota.quota._RELEASE_WITHIN_S", 60.0)
     base = accounts.url.removesuffix("/accounts")
     settings = accounts.world.settings
     endpoints = Endpoints(
@@ -71,7 +66,8 @@ async def worker(
         tokens = Tokens(session, [replica.url], SecretStr(KEY))
         # Patient with calls in flight on a slow machine; a minute's limit is longer than that.
         limits = {product: limits_of(product) for product in PRODUCTS}
-        quota = Quota(pool, limits, patience_s=30.0)
+        # And what one call learns, the next one knows.
+        quota = Quota(pool, limits, patience_s=30.0, note_within_s=60.0)
         http = ZohoHttp(
             wire, tokens, quota, {"default": endpoints}, Breakers(), observers=[calls.append]
         )

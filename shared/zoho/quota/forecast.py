@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Set
 
 import asyncpg
 
+from shared.storage.clock import Clock, database_clock
 from shared.storage.pool import unavailable_when_down
 from shared.zoho.quota.limits import QuotaLimits
 
@@ -28,11 +29,13 @@ class QuotaForecast:
         *,
         called: Set[tuple[str, str]],
         observe: ForecastObserver,
+        clock: Clock = database_clock,
     ) -> None:
         self._pool = pool
         self._limits = limits
         self._called = called
         self._observe = observe
+        self._clock = clock
 
     async def refresh(self) -> None:
         """Raises Unavailable when the database is away."""
@@ -40,11 +43,12 @@ class QuotaForecast:
             for org, product in sorted(self._called):
                 limits = self._limits[product]
                 gone_in_s = await self._pool.fetchval(
-                    "SELECT relay.quota_forecast($1, $2, $3, $4)",
+                    "SELECT relay.quota_forecast($1, $2, $3, $4, $5)",
                     org,
                     product,
                     limits.credits,
                     limits.zone,
+                    self._clock(),
                 )
                 if gone_in_s is not None:
                     self._observe(org, product, gone_in_s)

@@ -1,9 +1,13 @@
-"""All SQL of the quota ledger. Each decision is one function of PostgreSQL, and one round trip."""
+"""Call the quota ledger's functions: each decision is one of them, and one round trip.
+
+`at` is the moment that counts; None: PostgreSQL's own clock.
+"""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -45,12 +49,14 @@ class QuotaFeedback:
     resets_in_s: float | None = None
 
 
-async def decide(on: On, wanted: PermitRequest, limits: QuotaLimits) -> Any:
+async def decide(
+    on: On, wanted: PermitRequest, limits: QuotaLimits, at: datetime | None = None
+) -> Any:
     """`permit` is set, or `used_up` and `wait_s`."""
     return await on.fetchrow(
         """
         SELECT permit, wait_s, used_up, calls_left, credits_left FROM relay.take_permit(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         """,
         wanted.org,
         wanted.product,
@@ -66,14 +72,21 @@ async def decide(on: On, wanted: PermitRequest, limits: QuotaLimits) -> Any:
         limits.credits,
         limits.zone,
         wanted.deadline_s,
+        at,
     )
 
 
 async def note_answer(
-    on: On, permit: int, org: str, product: str, told: QuotaFeedback, limits: QuotaLimits
+    on: On,
+    permit: int,
+    org: str,
+    product: str,
+    told: QuotaFeedback,
+    limits: QuotaLimits,
+    at: datetime | None = None,
 ) -> None:
     await on.execute(
-        "SELECT relay.permit_answered($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "SELECT relay.permit_answered($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         permit,
         limits.window_s,
         org,
@@ -84,21 +97,28 @@ async def note_answer(
         told.credits_left,
         told.resets_in_s,
         limits.zone,
+        at,
     )
 
 
 async def note_refusal(
-    on: On, org: str, product: str, told: QuotaFeedback, limits: QuotaLimits
+    on: On,
+    org: str,
+    product: str,
+    told: QuotaFeedback,
+    limits: QuotaLimits,
+    at: datetime | None = None,
 ) -> Any:
     """`used_up` and `wait_s`, corrected by what is known of earlier refusals."""
     return await on.fetchrow(
-        "SELECT used_up, wait_s FROM relay.quota_refused($1, $2, $3, $4, $5, $6)",
+        "SELECT used_up, wait_s FROM relay.quota_refused($1, $2, $3, $4, $5, $6, $7)",
         org,
         product,
         told.limit,
         told.wait_s,
         limits.refusal_patience_s,
         _DAY_WAIT_S,
+        at,
     )
 
 

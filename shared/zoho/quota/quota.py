@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from shared.errors import RateLimited
+from shared.storage.clock import Clock, database_clock
 from shared.storage.pool import is_down, unavailable_when_down
 from shared.zoho.quota import ledger
 from shared.zoho.quota.ledger import PermitRequest, QuotaFeedback
@@ -29,8 +30,6 @@ _log = logging.getLogger(__name__)
 
 # Shorter waits are spent here; for longer ones the message goes back to its queue.
 PATIENCE_S = 5.0
-# A ledger that does not answer must not hold up an answer of Zoho's: the deadline frees the slot.
-_RELEASE_WITHIN_S = 2.0
 
 
 @dataclass
@@ -75,7 +74,8 @@ class Quota:
     """Takes and gives back permits. One per process; any number of processes.
 
     `limits` by product. `observe` sees every decision that ended a wait. `called`: organizations
-    and products that permits were asked for.
+    and products that permits were asked for. `note_within_s`: how long a release waits for the
+    ledger, which must not hold up an answer of Zoho's; noting goes on behind it.
     """
 
     def __init__(
@@ -85,11 +85,15 @@ class Quota:
         *,
         observe: Callable[[Decision], None] = lambda _: None,
         patience_s: float = PATIENCE_S,
+        note_within_s: float = 2.0,
+        clock: Clock = database_clock,
     ) -> None:
         self._pool = pool
         self._limits = limits
         self._observe = observe
         self._patience_s = patience_s
+        self._note_within_s = note_within_s
+        self._clock = clock
         self.called: set[tuple[str, str]] = set()
         self._noted_behind: set[asyncio.Task[Any]] = set()
         # One waiter a lane asks for all in this process: the others would only ask in vain.
@@ -172,7 +176,9 @@ class Quota:
 
     async def _decide(self, wanted: PermitRequest) -> Any:
         with unavailable_when_down():
-            return await ledger.decide(self._pool, wanted, self._limits[wanted.product])
+            return await ledger.decide(
+                self._pool, wanted, self._limits[wanted.product], self._clock()
+            )
 
     async def release(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
         """The request was written: it counts for one window from now, answered or not.
@@ -195,12 +201,12 @@ class Quota:
         with self._noting():
             async with self._pool.acquire() as connection:
                 await ledger.note_answer(
-                    connection, permit.id, permit.org, permit.product, told, limits
+                    connection, permit.id, permit.org, permit.product, told, limits, self._clock()
                 )
                 if told.limit is None:
                     return told
                 row = await ledger.note_refusal(
-                    connection, permit.org, permit.product, told, limits
+                    connection, permit.org, permit.product, told, limits, self._clock()
                 )
                 return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
         return told
@@ -218,7 +224,7 @@ class Quota:
         task = asyncio.create_task(noting, name="note quota")
         self._noted_behind.add(task)
         task.add_done_callback(self._noted_behind.discard)
-        await asyncio.wait({task}, timeout=_RELEASE_WITHIN_S)
+        await asyncio.wait({task}, timeout=self._note_within_s)
         return task.result() if task.done() else otherwise
 
     @contextmanager

@@ -25,8 +25,12 @@ PATIENT_S = 30.0
 
 
 def quota_of(pool: asyncpg.Pool, limits: QuotaLimits, **options: object) -> Quota:
-    """One without patience, unless the options say otherwise."""
-    return Quota(pool, {"billing": limits}, **{"patience_s": 0.0, **options})  # type: ignore[arg-type]
+    """One without patience, unless the options say otherwise.
+
+    What a release notes is in the ledger when it returns, however slow the machine is.
+    """
+    defaults: dict[str, object] = {"patience_s": 0.0, "note_within_s": 60.0}
+    return Quota(pool, {"billing": limits}, **{**defaults, **options})  # type: ignore[arg-type]
 
 
 async def take(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -12,9 +13,8 @@ from shared.zoho.call.operation import Operation
 from shared.zoho.quota.limits import SHARES, limits_of
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Decision, Permit, Quota, QuotaFeedback
+from tests.shared.zoho.moved_clock import MovedClock
 from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, refused, take
-
-pytestmark = pytest.mark.usefixtures("noted_before_going_on")
 
 
 async def test_no_more_calls_than_the_window_allows(ledger_pool: asyncpg.Pool) -> None:
@@ -56,34 +56,45 @@ async def test_organizations_do_not_share(ledger_pool: asyncpg.Pool) -> None:
     assert await take(quota, org="another")
 
 
-async def test_a_call_counts_for_one_window_after_its_answer(ledger_pool: asyncpg.Pool) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, calls=1, window_s=0.4), patience_s=PATIENT_S)
-    began = asyncio.get_running_loop().time()
-    await quota.release(await take(quota), QuotaFeedback())
+async def test_a_call_counts_for_one_window_after_its_answer(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, calls=1, window_s=60.0), clock=clock)
+    permit = await take(quota)
+    clock.pass_by(seconds=20)
+    await quota.release(permit, QuotaFeedback())
 
-    await take(quota)
+    clock.pass_by(seconds=59)
+    assert (await refused(quota)).retry_after_s == 1
+    clock.pass_by(seconds=1)
+    assert await take(quota)
 
-    assert asyncio.get_running_loop().time() - began >= 0.4
 
-
-async def test_no_window_ever_holds_more_than_the_limit(ledger_pool: asyncpg.Pool) -> None:
-    limits = replace(OPEN, calls=10, window_s=0.5, shares=SHARES)
-    replicas = [quota_of(ledger_pool, limits, patience_s=PATIENT_S) for _ in range(4)]
-    arrived: list[float] = []
+async def test_no_window_ever_holds_more_than_the_limit(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    limits = replace(OPEN, calls=10, window_s=60.0, shares=SHARES)
+    replicas = [quota_of(ledger_pool, limits, clock=clock) for _ in range(4)]
+    arrived: list[datetime] = []
 
     async def work(quota: Quota, lane: Priority) -> None:
         while len(arrived) < 40:
-            permit = await take(quota, lane)
-            arrived.append(asyncio.get_running_loop().time())  # Zoho would count it here
+            try:
+                permit = await take(quota, lane)
+            except RateLimited:
+                clock.pass_by(seconds=3)
+                continue
+            arrived.append(clock())  # Zoho would count it here
+            clock.pass_by(seconds=1)
             await quota.release(permit, QuotaFeedback())
 
-    workers = [
-        work(quota, lane) for quota in replicas for lane in (Priority.URGENT, Priority.READS)
-    ]
-    await asyncio.gather(*workers, return_exceptions=True)
+    await asyncio.gather(
+        *(work(quota, lane) for quota in replicas for lane in (Priority.URGENT, Priority.READS))
+    )
 
     assert len(arrived) >= 40
-    assert all(later - first >= 0.5 for first, later in zip(arrived, arrived[10:], strict=False))
+    window = timedelta(seconds=60)
+    assert all(later - first >= window for first, later in zip(arrived, arrived[10:], strict=False))
 
 
 async def test_calls_in_flight_are_bounded(ledger_pool: asyncpg.Pool) -> None:
@@ -96,9 +107,15 @@ async def test_calls_in_flight_are_bounded(ledger_pool: asyncpg.Pool) -> None:
     assert await take(quota)
 
 
-async def test_a_dead_worker_gives_its_slot_back_at_the_deadline(ledger_pool: asyncpg.Pool) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
-    await take(quota, deadline_s=0.3)
+async def test_a_dead_worker_gives_its_slot_back_at_the_deadline(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), clock=clock)
+    await take(quota, deadline_s=60)
+
+    clock.pass_by(seconds=59)
+    assert (await refused(quota)).limit == "concurrency"
+    clock.pass_by(seconds=1)
     assert await take(quota)
 
 
@@ -149,14 +166,13 @@ async def test_zohos_refusal_stops_every_replica(ledger_pool: asyncpg.Pool) -> N
     assert 7100 < error.retry_after_s <= 7200
 
 
-async def test_refusals_that_do_not_end_are_the_days(ledger_pool: asyncpg.Pool) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, refusal_patience_s=120.0))
+async def test_refusals_that_do_not_end_are_the_days(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, refusal_patience_s=120.0), clock=clock)
     first = await quota.release(await take(quota), QuotaFeedback("concurrency", 0.01))
     assert first == QuotaFeedback("concurrency", 0.01)
-    await ledger_pool.execute(
-        "UPDATE relay.quota_told SET concurrency_until = NULL,"
-        " throttled_since = throttled_since - interval '3 minutes'"
-    )
+    clock.pass_by(minutes=3)
 
     second = await quota.release(await take(quota), QuotaFeedback("concurrency", 0.01))
 
@@ -164,19 +180,27 @@ async def test_refusals_that_do_not_end_are_the_days(ledger_pool: asyncpg.Pool) 
     assert (await refused(quota)).limit == "day"
 
 
-async def test_served_calls_end_a_row_of_refusals(ledger_pool: asyncpg.Pool) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, refusal_patience_s=120.0), patience_s=PATIENT_S)
+async def test_served_calls_end_a_row_of_refusals(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, refusal_patience_s=120.0), clock=clock)
     await quota.release(await take(quota), QuotaFeedback("concurrency", 0.01))
+    clock.pass_by(seconds=1)
     await quota.release(await take(quota), QuotaFeedback())
-    since = await ledger_pool.fetchval("SELECT throttled_since FROM relay.quota_told")
-    assert since is None
+
+    clock.pass_by(minutes=3)
+    later = await quota.release(await take(quota), QuotaFeedback("concurrency", 0.01))
+
+    assert later.limit == "concurrency"
 
 
-@pytest.mark.usefixtures("within_a_quarter_of_an_hour")
-async def test_every_decision_is_told_to_the_observer(ledger_pool: asyncpg.Pool) -> None:
+async def test_every_decision_is_reported_to_the_observer(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
     seen: list[Decision] = []
     observe: Callable[[Decision], None] = seen.append
-    quota = quota_of(ledger_pool, replace(OPEN, calls=1, credits=100), observe=observe)
+    limits = replace(OPEN, calls=1, credits=100)
+    quota = quota_of(ledger_pool, limits, observe=observe, clock=clock)
     await take(quota, weight=3)
     await refused(quota)
     assert [(d.granted, d.calls_left, d.credits_left) for d in seen] == [

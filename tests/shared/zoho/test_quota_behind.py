@@ -6,19 +6,18 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from shared.zoho.quota.quota import QuotaFeedback
+from shared.zoho.quota.quota import Quota, QuotaFeedback
 from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, take
 
 
-@pytest.fixture(autouse=True)
-def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a process that stands still just when the ledger answers."""
-    monkeypatch.setattr("shared.zoho.quota.quota._RELEASE_WITHIN_S", 0.0)
+def impatient_quota(pool: asyncpg.Pool) -> Quota:
+    """One whose process stands still just when the ledger answers."""
+    return quota_of(pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S, note_within_s=0.0)
 
 
 @pytest.mark.parametrize("written", [True, False])
 async def test_the_place_of_a_call_is_free_again(ledger_pool: asyncpg.Pool, written: bool) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
+    quota = impatient_quota(ledger_pool)
     permit = await take(quota)
 
     if written:
@@ -30,7 +29,7 @@ async def test_the_place_of_a_call_is_free_again(ledger_pool: asyncpg.Pool, writ
 
 
 async def test_what_a_cancelled_caller_leaves_behind(ledger_pool: asyncpg.Pool) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S)
+    quota = impatient_quota(ledger_pool)
     releasing = asyncio.create_task(quota.release(await take(quota), QuotaFeedback()))
     await asyncio.sleep(0)
     releasing.cancel()
