@@ -1,4 +1,4 @@
-"""billing-worker put together: its parts, its queues, and which message goes to which handler."""
+"""Assemble billing-worker: its parts, its queues, and the handler of each message."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.customers.customers import Customers
-from services.billing_worker.handlers.application_invoices import OwnInvoiceHandlers
+from services.billing_worker.handlers.application_invoices import ApplicationInvoiceHandlers
 from services.billing_worker.handlers.invoices import InvoiceHandlers
 from services.billing_worker.handlers.payments import PaymentHandlers
 from services.billing_worker.handlers.reports import ReportHandlers
 from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
 from services.billing_worker.handlers.users import sign_up, update_user
 from services.billing_worker.handlers.webhooks import WebhookHandlers
+from services.billing_worker.invoices.invoice_finder import InvoiceFinder
+from services.billing_worker.invoices.invoice_sync import InvoiceSync
+from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.payments import Payments
 from services.billing_worker.repositories.subscriptions import Subscriptions
 from services.billing_worker.repositories.users import Users
 from services.billing_worker.settings import Settings
-from services.billing_worker.sync.invoice_finder import InvoiceFinder
-from services.billing_worker.sync.invoice_sync import InvoiceSync
-from services.billing_worker.sync.payment_sync import PaymentSync
-from services.billing_worker.sync.subscription_sync import SubscriptionSync
+from services.billing_worker.subscriptions.subscription_sync import SubscriptionSync
 from shared.contracts.commands import (
     InvoiceCreateRequested,
     InvoiceListRequested,
@@ -55,8 +55,8 @@ from shared.zoho.quota.priority import Priority
 
 SERVICE, SCHEMA = "billing-worker", "billing"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Asked first after a pause, so that no write has to find out. Of the organization: Books'
-# `/organizations` answers even while the user is disabled (code 6018).
+# Called first after a pause, so that no write has to be the probe. Lists of the organization are
+# used because Books' `/organizations` answers even while the user is disabled (code 6018).
 PROBES = {
     "billing": (Operation("billing", "list_plans", "GET", repeatable=True), "/plans?per_page=1"),
     "books": (Operation("books", "list_invoices", "GET", repeatable=True), "/invoices?per_page=1"),
@@ -93,7 +93,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HandlerParts:
-    """What the handlers are given."""
+    """Hold what the handlers need, built once."""
 
     parts: WorkerParts
     settings: Settings
@@ -103,13 +103,13 @@ class HandlerParts:
     subscriptions: Subscriptions
     invoices: Invoices
     payments: Payments
-    news: SubscriptionSync
+    subscription_sync: SubscriptionSync
 
     @classmethod
     def of(cls, parts: WorkerParts, settings: Settings) -> HandlerParts:
-        stored = (parts.pool, parts.vault, parts.index)
-        users, subscriptions = Users(*stored), Subscriptions(*stored)
-        invoices = Invoices(*stored)
+        storage = (parts.pool, parts.vault, parts.index)
+        users, subscriptions = Users(*storage), Subscriptions(*storage)
+        invoices = Invoices(*storage)
         return cls(
             parts=parts,
             settings=settings,
@@ -118,12 +118,14 @@ class HandlerParts:
             users=users,
             subscriptions=subscriptions,
             invoices=invoices,
-            payments=Payments(*stored),
-            news=SubscriptionSync(users, subscriptions, invoices, settings.zoho_free_plan_codes),
+            payments=Payments(*storage),
+            subscription_sync=SubscriptionSync(
+                users, subscriptions, invoices, settings.zoho_free_plan_codes
+            ),
         )
 
     def queues(self) -> list[QueueConfig]:
-        """One queue for each urgency; each pauses while what it needs of Zoho is closed."""
+        """One queue for each urgency. Each pauses while the product it needs is unavailable."""
         gate = self.parts.breakers.gate
         prefetch, org = self.settings.prefetch, self.zoho.org
         return [
@@ -137,7 +139,9 @@ class HandlerParts:
             QueueConfig(
                 "webhooks", self.webhooks(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
             ),
-            QueueConfig("unrouted", {}, prefetch),  # commands of nobody: answered, never lost
+            QueueConfig(
+                "unrouted", {}, prefetch
+            ),  # unknown commands get an answer and are never lost
         ]
 
     def urgent(self) -> Mapping[str, Route]:
@@ -162,12 +166,12 @@ class HandlerParts:
     def commands(self) -> Mapping[str, Route]:
         handlers = self._subscriptions(Priority.COMMANDS)
         customers = self._customers(Priority.COMMANDS)
-        invoices = OwnInvoiceHandlers(
+        invoices = ApplicationInvoiceHandlers(
             books=self.books,
             users=self.users,
             contacts=BooksContacts(self.books, self.users),
             invoices=self.invoices,
-            news=InvoiceSync(self.books, self.invoices),
+            invoice_sync=InvoiceSync(self.books, self.invoices),
             invoice_field=self.settings.zoho_books_invoice_field,
         )
         return {
@@ -213,9 +217,9 @@ class HandlerParts:
             users=self.users,
             subscriptions=self.subscriptions,
             invoices=self.invoices,
-            news=self.news,
-            payment_news=PaymentSync(self.zoho, self.payments, self.invoices),
-            invoice_news=InvoiceSync(self.books, self.invoices),
+            subscription_sync=self.subscription_sync,
+            payment_sync=PaymentSync(self.zoho, self.payments, self.invoices),
+            invoice_sync=InvoiceSync(self.books, self.invoices),
             metrics=self.parts.metrics,
         ).routes()
 
@@ -230,5 +234,5 @@ class HandlerParts:
             customers=self._customers(lane),
             subscriptions=self.subscriptions,
             decisions=Decisions(self.parts.pool),
-            news=self.news,
+            subscription_sync=self.subscription_sync,
         )

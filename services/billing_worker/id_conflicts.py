@@ -1,6 +1,7 @@
-"""Ids are named once: the same wish again is done already, another under its id is refused.
+"""Refuse a command whose id was used before for something else.
 
-Answering "done" to another amount or plan would let the application believe what never happened.
+The same request again counts as done. Answering "done" to another amount or plan would let the
+application believe what never happened.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from shared.contracts.commands import (
 from shared.errors import PermanentError
 
 RequestFingerprint = Mapping[str, Any]
-"""What the journal of effects keeps of a command (JSON types), to compare the next with."""
+"""The part of a command that the effects journal keeps (JSON types), compared with the next one."""
 
 
-def must_be_this_payment(message: PaymentRecordRequested, known: StoredPayment) -> None:
+def ensure_same_payment(message: PaymentRecordRequested, known: StoredPayment) -> None:
     """
     Raises:
         PermanentError: `id_taken`.
@@ -40,7 +41,7 @@ def must_be_this_payment(message: PaymentRecordRequested, known: StoredPayment) 
         raise _taken("this payment_id was recorded for another invoice")
 
 
-def must_be_this_refund(message: PaymentRefundRequested, known: StoredRefund) -> None:
+def ensure_same_refund(message: PaymentRefundRequested, known: StoredRefund) -> None:
     """
     Raises:
         PermanentError: `id_taken`.
@@ -49,8 +50,8 @@ def must_be_this_refund(message: PaymentRefundRequested, known: StoredRefund) ->
         raise _taken("this refund_id is that of another amount or payment")
 
 
-def must_be_this_subscription(message: SubscriptionRequested, known: StoredSubscription) -> None:
-    """Compared with the plan first asked for; what it was changed to since is no contradiction.
+def ensure_same_subscription(message: SubscriptionRequested, known: StoredSubscription) -> None:
+    """Compare with the plan of the first request. A later change of plan is no contradiction.
 
     Raises:
         PermanentError: `id_taken`.
@@ -61,10 +62,10 @@ def must_be_this_subscription(message: SubscriptionRequested, known: StoredSubsc
         raise _taken("this subscription_id was requested with another plan_code")
 
 
-def must_be_this_invoice(
+def ensure_same_invoice(
     message: InvoiceCreateRequested, known: StoredInvoice, lines: str | None
 ) -> None:
-    """`lines` are those it was made with, as `lines_text` tells them; None: not known.
+    """`lines` are those it was made with, as `canonical_lines` writes them; None: not known.
 
     Raises:
         PermanentError: `id_taken`.
@@ -75,32 +76,37 @@ def must_be_this_invoice(
         raise _taken("this invoice_id is that of an invoice made at Zoho")
     if message.currency is not None and known.currency not in (None, message.currency):
         raise _taken("this invoice_id was made in another currency")
-    if lines not in (None, lines_text(message.lines)):
+    if lines not in (None, canonical_lines(message.lines)):
         raise _taken("this invoice_id was made with other lines")
 
 
-def must_be_this_wish(asked: RequestFingerprint, done: RequestFingerprint, name: str) -> None:
-    """What the journal remembers was done for this id is what is asked for now.
+def ensure_same_request(requested: RequestFingerprint, done: RequestFingerprint, name: str) -> None:
+    """Compare the request with what the journal remembers as done for this id.
 
-    Only what both tell is compared: what was found at Zoho may tell less than what was asked.
+    Only fields that both have are compared: what was found at Zoho may have fewer than a request.
 
     Raises:
         PermanentError: `id_taken`.
     """
-    given = {field: value for field, value in asked.items() if value is not None}
-    if any(field in done and done[field] != value for field, value in given.items()):
-        raise _taken(f"this {name} was asked for before, and differently")
+    fields = {field: value for field, value in requested.items() if value is not None}
+    if any(field in done and done[field] != value for field, value in fields.items()):
+        raise _taken(f"this {name} was requested before, with other values")
 
 
-def plain(amount: Decimal) -> str:
-    """The same text for equal amounts: `19` for 19, 19.0 and 19.00."""
+def canonical_amount(amount: Decimal) -> str:
+    """Write equal amounts alike: `19` for 19, 19.0 and 19.00."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def lines_text(lines: Iterable[InvoiceLine]) -> str:
-    """The same text for equal lines, however their numbers are written."""
-    return repr([(one.description, plain(one.quantity), plain(one.rate)) for one in lines])
+def canonical_lines(lines: Iterable[InvoiceLine]) -> str:
+    """Write equal lines alike, whatever the form of their numbers."""
+    return repr(
+        [
+            (line.description, canonical_amount(line.quantity), canonical_amount(line.rate))
+            for line in lines
+        ]
+    )
 
 
 def _taken(reason: str) -> PermanentError:

@@ -1,4 +1,4 @@
-"""What billing-worker reads from its environment."""
+"""Define the settings that billing-worker reads from its environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m services.token_service`: serve tokens until SIGTERM."""
+"""Run token-service until SIGTERM: `python -m services.token_service`."""
 
 from __future__ import annotations
 

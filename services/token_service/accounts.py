@@ -1,4 +1,4 @@
-"""Zoho's accounts server: tokens for a refresh token or a grant code, or why there are none."""
+"""Call Zoho's accounts server for tokens, and map its refusals to stable codes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import aiohttp
 import orjson
 from pydantic import SecretStr
 
-# Code → how long to ask no more. For those that need a person, long enough to be no nuisance and
-# short enough to notice that the person was there; new credentials are tried at once.
+# How long minting pauses after each code. Where a person has to act, the pause is long enough to
+# cause no noise and short enough to notice the fix. New credentials are tried at once.
 PAUSE_S: Final = {
     "cool_down": 600.0,  # the throttle's window (finance 1.4)
     "refresh_token_dead": 120.0,
@@ -21,9 +21,9 @@ PAUSE_S: Final = {
     "accounts_unavailable": 15.0,
 }
 
-# Zoho's words (finance 1.3). One word stands for what was presented: a refresh token that is wrong
-# or revoked, or a grant code that is wrong, used or expired.
-_PRESENTED_IS_DEAD: Final = frozenset({"invalid_code", "invalid_grant"})
+# Zoho's words (finance 1.3). They are the same for a refresh token that is wrong or revoked and for
+# a grant code that is wrong, used or expired.
+_CREDENTIAL_IS_DEAD: Final = frozenset({"invalid_code", "invalid_grant"})
 _BY_ERROR: Final = {
     "invalid_client": "invalid_client",
     "invalid_client_secret": "invalid_client",
@@ -33,9 +33,9 @@ _BY_ERROR: Final = {
 
 
 class NoToken(Exception):
-    """There is no token to be had; `code` says why, `retry_after_s` when to ask again.
+    """No token is available. `code` is the reason, `retry_after_s` the time until the next try.
 
-    0: asking again for the same is no use.
+    0: the same request will fail again.
     """
 
     def __init__(self, code: str, retry_after_s: float) -> None:
@@ -45,8 +45,8 @@ class NoToken(Exception):
 
 
 @dataclass(frozen=True)
-class Minted:
-    """`scopes`: what was granted, separated by spaces; empty when the answer does not say."""
+class MintedToken:
+    """`scopes` were granted, separated by spaces. Empty when the answer has none."""
 
     access_token: str = field(repr=False)
     api_domain: str
@@ -55,11 +55,11 @@ class Minted:
 
 
 @dataclass(frozen=True)
-class Exchanged:
-    """What a grant code was worth."""
+class ExchangedGrant:
+    """The tokens that a grant code was exchanged for."""
 
     refresh_token: SecretStr
-    minted: Minted
+    minted: MintedToken
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class OAuthClient:
     client_secret: SecretStr
 
     def fingerprint(self, refresh_token: SecretStr) -> bytes:
-        """What names these credentials where they must not appear."""
+        """A digest that identifies these credentials where they must not appear."""
         parts = (
             self.client_id,
             self.client_secret.get_secret_value(),
@@ -98,69 +98,71 @@ class Accounts:
     def fingerprint(self, refresh_token: SecretStr) -> bytes:
         return self._client.fingerprint(refresh_token)
 
-    async def refresh(self, refresh_token: SecretStr) -> Minted:
-        """Ask for an access token. The secrets go in the body, never in a URL.
+    async def refresh(self, refresh_token: SecretStr) -> MintedToken:
+        """Request an access token. The secrets go in the body, never in a URL.
 
-        Success is only a body with `access_token`: errors come under 200 as well.
+        Only a body with `access_token` is success, because errors come with status 200 too.
         Raises: NoToken.
         Source: finance reference §1.2, §1.3.
         """
-        body = await self._ask(
+        body = await self._request(
             "refresh_token", "refresh_token_dead", refresh_token=refresh_token.get_secret_value()
         )
         return _minted(body)
 
-    async def exchange(self, code: SecretStr) -> Exchanged:
-        """Ask for a refresh token, and the first access token that comes with it.
+    async def exchange(self, code: SecretStr) -> ExchangedGrant:
+        """Request a refresh token, and the first access token that comes with it.
 
-        A code is good once, for minutes. Raises: NoToken; `grant_code_dead` when it is no longer.
+        A code works once, for minutes. Raises: NoToken, `grant_code_dead` when it has expired.
         Source: finance reference §1.2, §1.5.
         """
-        body = await self._ask(
+        body = await self._request(
             "authorization_code", "grant_code_dead", code=code.get_secret_value()
         )
         refresh_token = body.get("refresh_token")
         if not isinstance(refresh_token, str) or not refresh_token:
             raise _no_token("no_refresh_token")
-        return Exchanged(SecretStr(refresh_token), _minted(body))
+        return ExchangedGrant(SecretStr(refresh_token), _minted(body))
 
-    async def _ask(self, grant_type: str, when_dead: str, **presented: str) -> dict[str, object]:
+    async def _request(
+        self, grant_type: str, code_when_dead: str, **credential: str
+    ) -> dict[str, object]:
         form = {
             "grant_type": grant_type,
             "client_id": self._client.client_id,
             "client_secret": self._client.client_secret.get_secret_value(),
-            **presented,
+            **credential,
         }
         try:
             async with self._session.post(
                 self._url, data=form, timeout=self._timeout, allow_redirects=False
             ) as response:
-                return _read(response.status, await response.read(), when_dead)
+                return _parse(response.status, await response.read(), code_when_dead)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_token("accounts_unavailable") from error
 
 
-def _read(status: int, raw: bytes, when_dead: str) -> dict[str, object]:
+def _parse(status: int, raw: bytes, code_when_dead: str) -> dict[str, object]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
-        # A page: of the wrong data centre's, or of a server in trouble.
+        # A page: from the wrong data centre, or from a failing server.
         raise _no_token("accounts_unavailable" if status >= 500 else "wrong_data_center")
     token = body.get("access_token")
     if isinstance(token, str) and token:
         return body
     if status >= 500:
         raise _no_token("accounts_unavailable")
-    said = str(body.get("error"))
-    if said in _PRESENTED_IS_DEAD:
-        raise _no_token(when_dead)
-    raise _no_token(_BY_ERROR.get(said, "not_configured"))
+    error = str(body.get("error"))
+    if error in _CREDENTIAL_IS_DEAD:
+        raise _no_token(code_when_dead)
+    raise _no_token(_BY_ERROR.get(error, "not_configured"))
 
 
-def _minted(body: dict[str, object]) -> Minted:
-    return Minted(
+def _minted(body: dict[str, object]) -> MintedToken:
+    return MintedToken(
         str(body["access_token"]),
         str(body.get("api_domain") or ""),
         _expires_in_s(body),
@@ -169,15 +171,15 @@ def _minted(body: dict[str, object]) -> Minted:
 
 
 def _expires_in_s(body: dict[str, object]) -> float:
-    """An hour; some answers lack it (finance 1.3), and `expires_in_sec` was seen (1.2)."""
+    """An hour when the answer lacks it (finance 1.3). `expires_in_sec` was seen too (1.2)."""
     for name in ("expires_in_sec", "expires_in"):
         value = body.get(name)
         if isinstance(value, int | float) and value > 0:
-            # Old servers gave milliseconds under this name: an hour is the longest life.
+            # Old servers give milliseconds under this name. An hour is the longest lifetime.
             return min(float(value), 3600.0)
     return 3600.0
 
 
 def _no_token(code: str) -> NoToken:
-    # Of a grant code there is nothing to wait for: the next one is another one.
+    # Waiting does not help a grant code: the next one is a new one.
     return NoToken(code, PAUSE_S.get(code, 0.0))

@@ -1,4 +1,4 @@
-"""The composition root of token-service."""
+"""Assemble token-service from its settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from services.token_service.accounts import PAUSE_S, Accounts, OAuthClient
 from services.token_service.grant_exchange import GrantExchange
-from services.token_service.handlers.tokens import TokenHandlers, only_with_key, refusals
+from services.token_service.handlers.tokens import TokenHandlers, errors_as_responses, require_key
 from services.token_service.minting import TokenMinter
 from services.token_service.repositories.access_tokens import AccessTokens
 from services.token_service.repositories.mints import Mints
@@ -33,14 +33,14 @@ _LARGEST_REQUEST = 4096
 
 @dataclass(frozen=True)
 class TokenService:
-    """A running token-service: where it listens, and its health."""
+    """A running token-service: its port and its health."""
 
     port: int
     health: Health
 
 
 async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
-    """Start everything; the stack ends it in the right order."""
+    """Start everything. The stack stops it in the right order."""
     metrics = Metrics("token-service")
     health = await stack.enter_async_context(
         Health(metrics, host=settings.http_host, port=settings.metrics_port)
@@ -53,10 +53,10 @@ async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
     refresh_tokens = RefreshTokens(pool, vault)
     if settings.zoho_refresh_token is not None:
         await refresh_tokens.store(_ORG, settings.zoho_refresh_token, source="environment")
-    governor, exchange = await _tokens(stack, settings, pool, vault, refresh_tokens, metrics)
+    minter, exchange = await _tokens(stack, settings, pool, vault, refresh_tokens, metrics)
     health.add("database", _answers(pool))
-    health.before_scrape("token", _how_it_stands(governor, metrics))
-    app = _http(settings, governor, exchange)
+    health.before_scrape("token", _token_gauges(minter, metrics))
+    app = _http(settings, minter, exchange)
     port = await _listen(stack, app, settings)
     health.started()
     return TokenService(port, health)
@@ -85,15 +85,15 @@ async def _tokens(
     def count(org: str, outcome: str) -> None:
         metrics.zoho_token_mints.labels(org=org, outcome=outcome).inc()
 
-    governor = TokenMinter(*parts, observe=count)
-    stack.push_async_callback(governor.close)
-    return governor, GrantExchange(*parts, observe=count)
+    minter = TokenMinter(*parts, observe=count)
+    stack.push_async_callback(minter.close)
+    return minter, GrantExchange(*parts, observe=count)
 
 
-def _http(settings: Settings, governor: TokenMinter, exchange: GrantExchange) -> web.Application:
-    handlers = TokenHandlers(governor, exchange, frozenset({_ORG}))
+def _http(settings: Settings, minter: TokenMinter, exchange: GrantExchange) -> web.Application:
+    handlers = TokenHandlers(minter, exchange, frozenset({_ORG}))
     app = web.Application(
-        middlewares=[only_with_key(settings.token_service_key), refusals],
+        middlewares=[require_key(settings.token_service_key), errors_as_responses],
         client_max_size=_LARGEST_REQUEST,
     )
     app.add_routes(
@@ -108,7 +108,7 @@ def _http(settings: Settings, governor: TokenMinter, exchange: GrantExchange) ->
 
 
 async def _listen(stack: AsyncExitStack, app: web.Application, settings: Settings) -> int:
-    # No access log: it would be one line per call of a worker's, and say nothing.
+    # No access log: one line per call of a worker would carry no information.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=20.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -123,11 +123,11 @@ def _answers(pool: asyncpg.Pool) -> Check:
     return check
 
 
-def _how_it_stands(governor: TokenMinter, metrics: Metrics) -> Check:
-    """Said by every replica at every scrape: a dead refresh token shows even while nobody asks."""
+def _token_gauges(minter: TokenMinter, metrics: Metrics) -> Check:
+    """Set by every replica at every scrape, so a dead refresh token shows without any request."""
 
     async def refresh() -> None:
-        state = await governor.state(_ORG)
+        state = await minter.state(_ORG)
         metrics.zoho_token_expires_in.labels(org=_ORG).set(state.expires_in_s)
         for code in PAUSE_S:
             metrics.zoho_breaker_open.labels(org=_ORG, product="accounts", cause=code).set(

@@ -1,4 +1,4 @@
-"""A grant code becomes a stored refresh token: what `zoho-relay oauth exchange` asks for.
+"""Exchange a grant code for a stored refresh token, for `zoho-relay oauth exchange`.
 
 docs/decisions/0020-token-service-exchanges-the-grant-code.md
 """
@@ -17,12 +17,12 @@ from services.token_service.repositories.refresh_tokens import RefreshTokens
 
 _log = structlog.get_logger()
 
-# Zoho's throttle, and what keeps us away from it: no code is spent on either.
+# Zoho's throttle, and our budget that avoids it. Neither may spend a grant code.
 _THROTTLED = frozenset({"cool_down", "mint_budget"})
 
 
 class GrantExchange:
-    """Shares the lock, the budget and the tables of the governor: one request at a time."""
+    """Shares the lock, the budget and the tables of `TokenMinter`: one request at a time."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class GrantExchange:
         self._observe = observe
 
     async def exchange(self, org: str, code: SecretStr) -> str:
-        """Store the refresh token that the code is worth; what it may do, separated by spaces.
+        """Exchange the code and store its refresh token. Returns its scopes, separated by spaces.
 
         From then on it is the organization's token. The access token that came with it is kept
-        too, so the first worker that asks costs no mint.
-        Raises: NoToken; nothing is stored then, and `accounts_unavailable` may have spent the code.
+        too, so the first worker's request costs no mint.
+        Raises: NoToken. Nothing is stored then. `accounts_unavailable` may have spent the code.
         """
         async with self._mints.turn(org):
             before = await self._fingerprint(org)
@@ -53,21 +53,21 @@ class GrantExchange:
                 raise NoToken(pause.code, pause.retry_after_s)
             number = await self._mints.begin(org)
             try:
-                got = await self._accounts.exchange(code)
+                grant = await self._accounts.exchange(code)
             except NoToken as error:
                 await self._failed(number, org, before, error)
                 raise
-            scopes = got.minted.scopes
+            scopes = grant.minted.scopes
             await self._refresh_tokens.store(
-                org, got.refresh_token, source="exchange", scopes=scopes
+                org, grant.refresh_token, source="exchange", scopes=scopes
             )
-            client = self._accounts.fingerprint(got.refresh_token)
+            client = self._accounts.fingerprint(grant.refresh_token)
             await self._access_tokens.add(
                 org,
                 client,
-                got.minted.access_token,
-                api_domain=got.minted.api_domain,
-                expires_in_s=got.minted.expires_in_s,
+                grant.minted.access_token,
+                api_domain=grant.minted.api_domain,
+                expires_in_s=grant.minted.expires_in_s,
             )
             await self._mints.succeeded(number, org, client)
         self._observe(org, "exchanged")
@@ -78,7 +78,7 @@ class GrantExchange:
         self._observe(org, error.code)
         _log.error("grant code not exchanged", org=org, code=error.code)
         if error.code in _THROTTLED:
-            # The throttle is the client's: a refresh now would only make it last longer.
+            # The throttle applies to the client. A refresh now would only prolong it.
             await self._mints.failed(number, org, client, error.code, error.retry_after_s)
         else:
             await self._mints.ended(number, error.code)

@@ -1,4 +1,4 @@
-"""Who mints, when, and that it happens once however many ask."""
+"""Mint access tokens: once per organization, however many workers request one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from services.token_service.repositories.refresh_tokens import KnownToken, Refre
 
 _log = structlog.get_logger()
 
-# Longer than a mint may take. What is still waiting then would rather ask the other replica.
-_PATIENCE_S = 20.0
+# Longer than a mint may take. A caller that still waits then does better with the other replica.
+_MINT_WAIT_S = 20.0
 
 # (org, outcome)
 MintObserver = Callable[[str, str], None]
@@ -25,8 +25,8 @@ MintObserver = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class TokenState:
-    """`problem`: why the last request failed. `expires_in_s`: of the token that would be handed
-    out now; 0 when there is none."""
+    """`problem` is the reason of the last failure. `expires_in_s` belongs to the token that would
+    be handed out now, and is 0 without one."""
 
     refresh_token: KnownToken | None
     problem: str | None
@@ -35,10 +35,10 @@ class TokenState:
 
 
 class TokenMinter:
-    """Gives out the organization's access token.
+    """Hand out the organization's access token.
 
-    Fifty workers that start cold on two replicas cost one mint: in a process all who ask share one
-    task, and replicas take turns under a lock in PostgreSQL, looking again once it is theirs.
+    Fifty workers that start cold on two replicas cost one mint. In a process all callers share one
+    task. Replicas take turns under a lock in PostgreSQL and check again once they hold it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TokenMinter:
         self._minting: dict[str, asyncio.Task[AccessToken]] = {}
 
     async def token(self, org: str) -> AccessToken:
-        """A token with life in it, minted if there is none.
+        """Return a token that is still valid, minted if there is none.
 
         Raises: NoToken, with a stable code.
         """
@@ -68,21 +68,21 @@ class TokenMinter:
             self._minting[org] = task
             task.add_done_callback(lambda done: self._ended(org, done))
         try:
-            # Shielded: one who goes away must not take the token of the others along.
-            return await asyncio.wait_for(asyncio.shield(task), _PATIENCE_S)
+            # Shielded: a cancelled caller must not cancel the mint of the others.
+            return await asyncio.wait_for(asyncio.shield(task), _MINT_WAIT_S)
         except TimeoutError:
             raise NoToken("busy", 5.0) from None
 
     async def replace(self, org: str, sha256: bytes) -> AccessToken:
-        """A token in place of one that Zoho called invalid. Raises as `token`."""
+        """Return a token in place of one that Zoho called invalid. Raises as `token`."""
         await self._access_tokens.mark_invalid(org, sha256)
-        # A task that began before the report may be about to hand out the reported token.
+        # A task that began before the report may be about to return the reported token.
         if task := self._minting.get(org):
-            await asyncio.wait([task], timeout=_PATIENCE_S)
+            await asyncio.wait([task], timeout=_MINT_WAIT_S)
         return await self.token(org)
 
     async def state(self, org: str) -> TokenState:
-        """How things stand. Asks Zoho nothing."""
+        """Return the current state, without a call to Zoho."""
         refresh_token = await self._refresh_tokens.newest(org)
         mints_left = await self._mints.left(org)
         if refresh_token is None:
@@ -91,20 +91,20 @@ class TokenMinter:
         token = await self._access_tokens.usable(org, client)
         return TokenState(
             await self._refresh_tokens.known(org),
-            await self._mints.standing(org, client),
+            await self._mints.problem(org, client),
             mints_left,
             token.expires_in_s if token else 0.0,
         )
 
     async def close(self) -> None:
-        """Let a mint in progress end: its token has been paid for."""
+        """Let a mint in progress end, because it has used up budget already."""
         if self._minting:
-            await asyncio.wait(list(self._minting.values()), timeout=_PATIENCE_S)
+            await asyncio.wait(list(self._minting.values()), timeout=_MINT_WAIT_S)
 
     def _ended(self, org: str, task: asyncio.Task[AccessToken]) -> None:
         self._minting.pop(org, None)
         if not task.cancelled():
-            task.exception()  # seen, even when everybody who asked has gone away
+            task.exception()  # marked as retrieved, even when every caller is gone
 
     async def _get(self, org: str) -> AccessToken:
         refresh_token = await self._refresh_tokens.newest(org)
@@ -116,8 +116,8 @@ class TokenMinter:
         try:
             return await self._mint(org, client, refresh_token)
         except NoToken:
-            # In a throttle or an outage the old one serves to its last minute.
-            if token := await self._access_tokens.usable(org, client, even_old=True):
+            # During throttling or an outage the old token serves to its last minute.
+            if token := await self._access_tokens.usable(org, client, allow_old=True):
                 return token
             raise
 
@@ -148,6 +148,6 @@ class TokenMinter:
             self._observe(org, "minted")
             _log.info("access token minted", org=org, expires_in_s=minted.expires_in_s)
         token = await self._access_tokens.usable(org, client)
-        if token is None:  # reported invalid in this very moment
+        if token is None:  # reported invalid just now
             raise NoToken("busy", 1.0)
         return token

@@ -1,4 +1,4 @@
-"""What token-service reads from its environment. It alone gets the client's secret."""
+"""Define the settings of token-service. It alone reads the client's secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole billing-worker on a real broker and database, beside a sandbox and a token-service."""
+"""Run a whole billing-worker on a real broker and database, with a sandbox and a token-service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shared.crypto.keyring import fresh_key
 from tests.conftest import Servers
 
 _QUEUES = ("urgent", "commands", "reads", "webhooks")
-# One worker for all tests in here, on one event loop: starting it takes longer than a test.
+# One worker for all tests of the package, on one event loop: its start takes longer than a test.
 shared = pytest_asyncio.fixture(scope="package", loop_scope="session")
 
 _KEY = "a-key-of-the-tests-and-nothing-else"
@@ -44,7 +44,7 @@ _DIGITS = 15  # ids of Zoho's have that many digits and more
 
 @dataclass
 class Upstream(Stage):
-    """The application, Zoho's staff and a spectator: see deploy.demo.stage."""
+    """The application, Zoho's staff and an observer of the events. See deploy.demo.stage."""
 
     async def send(self, command: Command, *, message_id: str | None = None) -> None:
         body = command.model_dump(mode="json", exclude_unset=True)
@@ -54,28 +54,28 @@ class Upstream(Stage):
         body = command.model_dump(mode="json", exclude_unset=True)
         return await self.ask(command.routing_key, body)
 
-    async def held(self, product: str, kind: str) -> list[dict[str, Any]]:
+    async def records(self, product: str, kind: str) -> list[dict[str, Any]]:
         return await self.sandbox.records(product, kind)
 
-    def told(self, routing_key: str, **fields: Any) -> list[dict[str, Any]]:
+    def events_named(self, routing_key: str, **fields: Any) -> list[dict[str, Any]]:
         return [
             body
             for key, body in self.events
             if key == routing_key and all(body.get(f) == v for f, v in fields.items())
         ]
 
-    async def nothing_of_zohos_left(self) -> None:
-        """No id of Zoho's in any event or reply so far."""
-        out = json.dumps([self.events, self._replies])
+    async def assert_no_zoho_id_left(self) -> None:
+        """Check that no event or reply so far has an id of Zoho's."""
+        sent = json.dumps([self.events, self._replies])
         state = await self.sandbox.state()
         for product in ("billing", "books"):
             for rows in state[product].values():
                 for row in rows:
                     for name, value in row.items():
                         if name.endswith("_id") and len(str(value)) >= _DIGITS:
-                            assert str(value) not in out, f"an id of Zoho's left: {name}"
-        assert "zoho." not in out.lower()
-        assert "zohosecurepay" not in out.lower()
+                            assert str(value) not in sent, f"an id of Zoho's left: {name}"
+        assert "zoho." not in sent.lower()
+        assert "zohosecurepay" not in sent.lower()
 
 
 @shared
@@ -118,7 +118,7 @@ async def own_database_url(postgres_url: str) -> AsyncIterator[str]:
 async def worker(
     own_database_url: str, broker_url: str, sandbox_url: str
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A running billing-worker and its token-service, for all tests in here."""
+    """A running billing-worker and its token-service, for all tests of the package."""
     sandbox = SandboxSettings()
     keys = fresh_key("e1")
     async with AsyncExitStack() as stack:
@@ -153,7 +153,7 @@ async def worker(
             zoho_books_invoice_field="cf_app_invoice_id",
             zoho_free_plan_codes="free",
             zoho_minute_calls=100_000,
-            # So that what was lost is looked for at once: the sandbox's searches do not lag.
+            # So that a lost answer is looked up at once: the sandbox's searches do not lag.
             effect_write_s=1.0,
             effect_timeout_s=0.2,
             settle_factor=0.02,
@@ -178,23 +178,23 @@ async def upstream(
     broker_url: str,
     sandbox_url: str,
 ) -> AsyncIterator[Upstream]:
-    """The application, of a system in which nothing has happened yet."""
+    """The application of a system without any data yet."""
     await _forget_everything(own_database_url, world)
     async with AsyncExitStack() as stack:
         stage = await stack.enter_async_context(Upstream(broker_url, sandbox_url, patience_s=30))
-        for product in _MADE:  # all tests together make more calls than a minute allows
+        for product in _MADE:  # all tests together exceed a minute's limit
             await stage.sandbox.set_limits(product, minute=100_000)
         gateway = await _gateway(stack, broker_url)
         await stage.sandbox.set_targets(billing=[{"url": gateway, "secret": "notcheckedhere1"}])
         yield stage
-        await stage.nothing_of_zohos_left()
+        await stage.assert_no_zoho_id_left()
         await stage.sandbox.wait_until_delivered(product="billing")
         await stage.sandbox.set_targets(billing=[])
         await _idle(own_database_url, stage)
 
 
 async def _forget_everything(database_url: str, world: World) -> None:
-    """Empty database and Zoho, as before the first message; the token stays, for mints are few."""
+    """Empty the database and Zoho. The token stays, because the number of mints is limited."""
     connection = await asyncpg.connect(database_url)
     tables = await connection.fetch(
         "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
@@ -202,7 +202,7 @@ async def _forget_everything(database_url: str, world: World) -> None:
     )
     emptied = False
     while not emptied:
-        # A webhook of the test before may still be written down, and lock tables in its own order.
+        # A webhook of the previous test may still be committing, and locks tables in another order.
         with suppress(asyncpg.DeadlockDetectedError):
             await connection.execute("TRUNCATE " + ", ".join(row["name"] for row in tables))
             emptied = True
@@ -216,7 +216,7 @@ async def _forget_everything(database_url: str, world: World) -> None:
 
 
 async def _idle(database_url: str, stage: Stage) -> None:
-    """Wait until every command is settled, so that none runs on in the next test."""
+    """Wait until every command is settled, so that none continues in the next test."""
     connection = await asyncpg.connect(database_url)
     while True:
         queues = [
@@ -250,7 +250,7 @@ async def _consuming(amqp_url: str, running: asyncio.Task[None]) -> None:
 
 
 async def _gateway(stack: AsyncExitStack, amqp_url: str) -> str:
-    """Stands for webhook-gateway: passes on what the sandbox posts, unsealed."""
+    """Stand in for webhook-gateway: publish what the sandbox posts, unsealed."""
     connection = await stack.enter_async_context(await aio_pika.connect(amqp_url))
     channel = await connection.channel()
     webhooks = await channel.get_exchange("zoho.webhooks")

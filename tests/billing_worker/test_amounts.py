@@ -1,4 +1,4 @@
-"""Amounts come in exactly, and go out with the decimals of their currency."""
+"""Amounts are read exactly, and written with the decimals of their currency."""
 
 from decimal import Decimal
 
@@ -11,22 +11,25 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
 )
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.test_money import an_unpaid_invoice, with_card
-from tests.billing_worker.test_named_once import cash
+from tests.billing_worker.scenarios import an_unpaid_invoice, record_cash, with_card
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_recorded_payment_is_told_with_its_currencys_decimals(upstream: Upstream) -> None:
+async def test_a_recorded_payment_is_announced_with_its_currencys_decimals(
+    upstream: Upstream,
+) -> None:
     await an_unpaid_invoice(upstream)
 
-    await upstream.send(cash(amount=Decimal(3)))
+    await upstream.send(record_cash(amount=Decimal(3)))
 
     paid = await upstream.event("payment.succeeded.v1", payment_id="p1")
     assert paid["amount"] == "3.00"
 
 
-async def test_an_invoice_and_what_is_collected_for_it_are_told_alike(upstream: Upstream) -> None:
+async def test_an_invoice_and_what_is_collected_for_it_are_announced_alike(
+    upstream: Upstream,
+) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     issued = await upstream.event("invoice.issued.v1", invoice_id=invoice_id)
     await with_card(upstream)
@@ -34,11 +37,11 @@ async def test_an_invoice_and_what_is_collected_for_it_are_told_alike(upstream: 
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
     paid = await upstream.event("payment.succeeded.v1", user_id="u1")
-    (in_billing,) = await upstream.held("billing", "invoices")
+    (in_billing,) = await upstream.records("billing", "invoices")
     assert paid["amount"] == issued["total"] == issued["balance"] == f"{in_billing['total']:.2f}"
 
 
-async def test_an_own_invoice_is_told_with_its_currencys_decimals(upstream: Upstream) -> None:
+async def test_an_own_invoice_is_announced_with_its_currencys_decimals(upstream: Upstream) -> None:
     await an_unpaid_invoice(upstream)
     line = InvoiceLine(description="Work", quantity=Decimal("1.5"), rate=Decimal(20))
 
@@ -65,4 +68,4 @@ async def test_a_refund_finer_than_its_payments_currency_gives_nothing_back(
     failed = await upstream.event("command.failed.v1")
     assert failed["code"] == "invalid_message"
     assert "at most 2 digits after the point" in failed["reason"]
-    assert await upstream.held("billing", "refunds") == []
+    assert await upstream.records("billing", "refunds") == []

@@ -1,4 +1,4 @@
-"""Money moves once, and what may have moved is never moved again."""
+"""Money moves once, and money that may have moved is never moved again."""
 
 from decimal import Decimal
 from typing import Any
@@ -15,49 +15,26 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
 )
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.test_subscriptions import a_subscription
+from tests.billing_worker.scenarios import a_card_payment, an_unpaid_invoice, charges, with_card
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def an_unpaid_invoice(upstream: Upstream) -> str:
-    await a_subscription(upstream)
-    return str((await upstream.event("invoice.issued.v1", user_id="u1"))["invoice_id"])
-
-
-async def with_card(upstream: Upstream) -> str:
-    (customer,) = await upstream.held("billing", "customers")
-    await upstream.sandbox.add_card(customer["customer_id"])
-    return str(customer["customer_id"])
-
-
-async def charges(upstream: Upstream) -> list[dict[str, Any]]:
-    payments = await upstream.held("billing", "payments")
-    return [one for one in payments if one["status"] == "success"]
-
-
 async def answers(upstream: Upstream, operation: str, status: int, body: dict[str, Any]) -> None:
-    """Zoho answers this, to the letter, until the faults are cleared."""
+    """Make Zoho give exactly this answer until the faults are cleared."""
     await upstream.sandbox.happen(
         "faults", product="billing", operation=operation, kind="answer", status=status, body=body
     )
 
 
 async def lift(upstream: Upstream, operation: str) -> None:
-    """Let go what is held of this operation; other faults stay."""
+    """Release the held calls of this operation. Other faults stay."""
     await upstream.sandbox.fault("billing", "none", operation=operation)
-
-
-async def a_card_payment(upstream: Upstream) -> str:
-    invoice_id = await an_unpaid_invoice(upstream)
-    await with_card(upstream)
-    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
-    return str((await upstream.event("payment.succeeded.v1", user_id="u1"))["payment_id"])
 
 
 async def test_a_recorded_payment_pays_its_invoice(upstream: Upstream) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
-    wish = PaymentRecordRequested(
+    request = PaymentRecordRequested(
         user_id="u1",
         payment_id="p1",
         amount=Decimal(10),
@@ -67,19 +44,19 @@ async def test_a_recorded_payment_pays_its_invoice(upstream: Upstream) -> None:
     )
 
     for _ in range(3):
-        await upstream.send(wish)
-    told = await upstream.event("payment.succeeded.v1", payment_id="p1")
+        await upstream.send(request)
+    paid = await upstream.event("payment.succeeded.v1", payment_id="p1")
     await upstream.send(InvoiceVoidRequested(invoice_id=invoice_id, reason="test"))
 
     failed = await upstream.event("command.failed.v1")
     (payment,) = await charges(upstream)
     assert payment["reference_number"] == "p1"
-    assert told["origin"] == "application"
+    assert paid["origin"] == "application"
     assert failed["code"] == "invoice_not_voidable"
-    assert len(upstream.told("payment.succeeded.v1")) == 1
+    assert len(upstream.events_named("payment.succeeded.v1")) == 1
 
 
-async def test_an_invoice_is_collected_once_and_given_back_once(upstream: Upstream) -> None:
+async def test_an_invoice_is_collected_once_and_refunded_once(upstream: Upstream) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     await with_card(upstream)
 
@@ -96,10 +73,10 @@ async def test_an_invoice_is_collected_once_and_given_back_once(upstream: Upstre
     await upstream.zoho("billing", "payments", "refunded", lambda p: p["amount_refunded"] == 8)
     (charge,) = await charges(upstream)
     assert charge["payment_mode"] == "autotransaction"
-    assert len(await upstream.held("billing", "refunds")) == 2
+    assert len(await upstream.records("billing", "refunds")) == 2
 
 
-async def test_a_declined_card_is_told(upstream: Upstream) -> None:
+async def test_a_declined_card_is_announced(upstream: Upstream) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     await upstream.sandbox.decline_next(await with_card(upstream))
 
@@ -109,14 +86,14 @@ async def test_a_declined_card_is_told(upstream: Upstream) -> None:
     assert failed["code"] == "payment_declined"
 
 
-async def test_an_invoice_paid_otherwise_after_a_decline_is_not_told_as_declined(
+async def test_an_invoice_paid_otherwise_after_a_decline_is_not_announced_as_declined(
     upstream: Upstream,
 ) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     await upstream.sandbox.decline_next(await with_card(upstream))
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
     await upstream.event("command.failed.v1", code="payment_declined")
-    (invoice,) = await upstream.held("billing", "invoices")
+    (invoice,) = await upstream.records("billing", "invoices")
     await upstream.send(
         PaymentRecordRequested(
             user_id="u1",
@@ -135,7 +112,7 @@ async def test_an_invoice_paid_otherwise_after_a_decline_is_not_told_as_declined
     )
 
     await upstream.event("command.failed.v1", code="refund_not_possible")
-    assert len(upstream.told("command.failed.v1", code="payment_declined")) == 1
+    assert len(upstream.events_named("command.failed.v1", code="payment_declined")) == 1
     assert len(await charges(upstream)) == 1
 
 
@@ -181,7 +158,7 @@ async def test_a_decline_whose_answer_was_lost_is_proof_enough_to_charge_again(
     assert len(await charges(upstream)) == 1
 
 
-async def test_a_charge_that_zoho_does_not_let_us_look_for_is_not_told_as_declined(
+async def test_a_charge_that_cannot_be_looked_up_is_not_announced_as_declined(
     upstream: Upstream,
 ) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
@@ -204,7 +181,7 @@ async def test_an_invoice_whose_balance_zoho_leaves_out_is_not_taken_as_collecte
 ) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     await with_card(upstream)
-    (invoice,) = await upstream.held("billing", "invoices")
+    (invoice,) = await upstream.records("billing", "invoices")
     del invoice["balance"]
     await answers(upstream, "retrieve_invoice", 200, {"code": 0, "invoice": invoice})
     await upstream.sandbox.fault("billing", "reset_before", operation="collect_charge", times=1)
@@ -215,7 +192,7 @@ async def test_an_invoice_whose_balance_zoho_leaves_out_is_not_taken_as_collecte
     assert failed["code"] == "outcome_unknown"
 
 
-async def test_a_charge_whose_card_was_taken_away_is_not_told_as_one_without_a_card(
+async def test_a_charge_whose_card_was_taken_away_is_not_reported_as_missing(
     upstream: Upstream,
 ) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
@@ -236,7 +213,7 @@ async def test_an_earlier_decline_proves_nothing_of_a_charge_without_an_answer(
 ) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     customer_id = await with_card(upstream)
-    (invoice,) = await upstream.held("billing", "invoices")
+    (invoice,) = await upstream.records("billing", "invoices")
     declined = {
         "payment_id": "460000000099999999",
         "payment_mode": "autotransaction",
@@ -273,10 +250,10 @@ async def test_a_refund_of_which_zoho_shows_nothing_is_not_repeated(upstream: Up
 
     failed = await upstream.event("command.failed.v1")
     assert failed["code"] == "outcome_unknown"
-    assert len(await upstream.held("billing", "refunds")) == 1
+    assert len(await upstream.records("billing", "refunds")) == 1
 
 
-async def test_a_refund_that_zoho_does_not_let_us_look_for_is_not_repeated(
+async def test_a_refund_that_cannot_be_looked_up_is_not_repeated(
     upstream: Upstream,
 ) -> None:
     payment_id = await a_card_payment(upstream)
@@ -295,10 +272,10 @@ async def test_a_refund_that_zoho_does_not_let_us_look_for_is_not_repeated(
     again = await upstream.event("command.failed.v1", message_id="again")
 
     assert [first["code"], again["code"]] == ["outcome_unknown", "outcome_unknown"]
-    assert len(await upstream.held("billing", "refunds")) == 1
+    assert len(await upstream.records("billing", "refunds")) == 1
 
 
-async def test_only_card_payments_are_given_back(upstream: Upstream) -> None:
+async def test_only_card_payments_are_refunded(upstream: Upstream) -> None:
     await an_unpaid_invoice(upstream)
     await upstream.send(
         PaymentRecordRequested(
@@ -323,13 +300,13 @@ async def test_an_own_invoice_is_made_once_and_voided(upstream: Upstream) -> Non
     await upstream.send(InvoiceVoidRequested(invoice_id="i1", reason="mistake"))
 
     changed = await upstream.event("invoice.changed.v1", invoice_id="i1")
-    own = [i for i in await upstream.held("books", "invoices") if i["total"] == 30]
+    own = [i for i in await upstream.records("books", "invoices") if i["total"] == 30]
     assert (issued["total"], issued["origin"]) == ("30.00", "application")
     assert changed["status"] == "void"
     assert len(own) == 1
 
 
-async def test_what_is_written_off_is_told(upstream: Upstream) -> None:
+async def test_a_write_off_is_announced(upstream: Upstream) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
 
     await upstream.send(InvoiceWriteOffRequested(invoice_id=invoice_id, reason="gone"))

@@ -1,4 +1,4 @@
-"""Invoices and reports are answered, and nothing in an answer leads to Zoho."""
+"""Invoice and report commands are answered, and no answer leads to Zoho."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from shared.contracts.commands import (
     ReportSummaryRequested,
 )
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.test_subscriptions import a_subscription
+from tests.billing_worker.scenarios import a_subscription
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -29,9 +29,9 @@ async def an_invoice(upstream: Upstream) -> str:
     return str((await upstream.event("invoice.issued.v1", user_id="u1"))["invoice_id"])
 
 
-async def test_an_invoice_is_shown(upstream: Upstream) -> None:
+async def test_an_invoice_is_returned(upstream: Upstream) -> None:
     invoice_id = await an_invoice(upstream)
-    (in_books,) = await upstream.held("books", "invoices")
+    (in_books,) = await upstream.records("books", "invoices")
 
     answer = await upstream.request(InvoiceRequested(invoice_id=invoice_id, format="json"))
 
@@ -58,13 +58,13 @@ async def test_a_pdf_comes_without_zohos_links(upstream: Upstream) -> None:
     assert answer["result"]["size_bytes"] == len(pdf)
 
 
-async def test_an_invoice_nobody_told_of_is_unknown(upstream: Upstream) -> None:
+async def test_an_invoice_that_was_never_announced_is_unknown(upstream: Upstream) -> None:
     answer = await upstream.request(InvoiceRequested(invoice_id="inv_none", format="json"))
 
     assert (answer["ok"], answer["code"]) == (False, "unknown_invoice")
 
 
-async def test_the_users_invoices_are_listed(upstream: Upstream) -> None:
+async def test_the_invoices_of_a_user_are_listed(upstream: Upstream) -> None:
     invoice_id = await an_invoice(upstream)
 
     answer = await upstream.request(InvoiceListRequested(user_id="u1"))
@@ -75,7 +75,7 @@ async def test_the_users_invoices_are_listed(upstream: Upstream) -> None:
     assert answer["result"]["has_more"] is False
 
 
-async def test_reports_add_up_what_books_holds(upstream: Upstream) -> None:
+async def test_reports_sum_what_books_lists(upstream: Upstream) -> None:
     await upstream.sandbox.load(
         {
             "books": {
@@ -102,22 +102,22 @@ async def test_reports_add_up_what_books_holds(upstream: Upstream) -> None:
     summary = await upstream.request(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
     owed = await upstream.request(ReportReceivablesRequested(as_of=LAST + timedelta(days=45)))
 
-    by_currency = {one["currency"]: one for one in accrual["result"]["revenue"]}
+    by_currency = {row["currency"]: row for row in accrual["result"]["revenue"]}
     assert by_currency["USD"]["total"] == "106.30"
     assert by_currency["EUR"]["total"] == "50.00"
     assert by_currency["JPY"]["total"] == "250"  # every page is read
     assert [p["period"] for p in by_currency["USD"]["periods"]] == [str(FIRST), str(LAST)]
     assert accrual["result"]["tax_included"] is True
     assert cash["result"]["revenue"] == []
-    (euro,) = [one for one in summary["result"]["summary"] if one["currency"] == "EUR"]
+    (euro,) = [row for row in summary["result"]["summary"] if row["currency"] == "EUR"]
     assert (euro["invoiced"], euro["outstanding"], euro["refunded"]) == ("50.00", "50.00", "0.00")
-    (late,) = [one for one in owed["result"]["receivables"] if one["currency"] == "EUR"]
+    (late,) = [row for row in owed["result"]["receivables"] if row["currency"] == "EUR"]
     assert (late["days_31_60"], late["total"]) == ("50.00", "50.00")
-    yen = [one["amount"] for one in by_currency["JPY"]["periods"]]
+    yen = [row["amount"] for row in by_currency["JPY"]["periods"]]
     assert yen == ["250"]
 
 
-async def test_cash_counts_what_was_paid(upstream: Upstream) -> None:
+async def test_cash_revenue_counts_payments(upstream: Upstream) -> None:
     await upstream.sandbox.load(
         {
             "books": {

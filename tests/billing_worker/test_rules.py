@@ -10,11 +10,11 @@ from pypdf.annotations import Link
 from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 
 from services.billing_worker.customers.user_fields import display_name
-from services.billing_worker.id_conflicts import must_be_this_wish
+from services.billing_worker.id_conflicts import ensure_same_request
 from services.billing_worker.invoices.pdf_links import without_links
-from services.billing_worker.reports.revenue import aged
+from services.billing_worker.reports.revenue import receivables_by_age
 from services.billing_worker.repositories.subscriptions import StoredSubscription
-from services.billing_worker.sync.subscription_sync import cause_of
+from services.billing_worker.subscriptions.change_cause import cause_of
 from services.zoho_sandbox.books.pdf import invoice_pdf
 from shared.errors import PermanentError
 from shared.zoho.products.books.models import Invoice
@@ -54,7 +54,7 @@ def state(status: str, plan: str = "basic", ends: int = 1) -> StoredSubscription
         (state("paused"), state("live"), "resumed"),
     ],
 )
-def test_what_happened_shows_in_the_difference(
+def test_the_cause_of_a_change_follows_from_the_states(
     before: StoredSubscription, now: StoredSubscription, cause: str
 ) -> None:
     assert cause_of(before, now) == cause
@@ -69,7 +69,7 @@ def test_what_happened_shows_in_the_difference(
         ({"email": "ada@b.example", "full_name": ""}, "ada"),
     ],
 )  # fmt: skip
-def test_everybody_has_a_name_to_show(fields: dict[str, str], name: str) -> None:
+def test_every_user_has_a_display_name(fields: dict[str, str], name: str) -> None:
     assert display_name(fields) == name
 
 
@@ -84,7 +84,7 @@ def test_everybody_has_a_name_to_show(fields: dict[str, str], name: str) -> None
         (date(2026, 3, 31), "over_90_days"),
     ],
 )
-def test_what_is_owed_has_an_age(due: date, bucket: str) -> None:
+def test_a_balance_ages_by_its_due_date(due: date, bucket: str) -> None:
     invoice = Invoice.model_validate(
         {
             "invoice_id": "1",
@@ -96,7 +96,7 @@ def test_what_is_owed_has_an_age(due: date, bucket: str) -> None:
         }
     )
 
-    ages = aged([invoice], date(2026, 6, 30))["USD"]
+    ages = receivables_by_age([invoice], date(2026, 6, 30))["USD"]
 
     assert {name: amount for name, amount in ages.items() if amount} == {bucket: Decimal(7)}
 
@@ -105,21 +105,21 @@ def test_what_is_owed_has_an_age(due: date, bucket: str) -> None:
     "done",
     [
         {"payment_id": "z", "amount": "5", "currency": "USD", "invoice_id": "i1"},
-        {"payment_id": "z", "amount": "5"},  # as it was found at Zoho
+        {"payment_id": "z", "amount": "5"},  # found at Zoho
         {"payment_id": "z"},  # as it was remembered before wishes were
     ],
 )
-def test_what_was_done_for_the_same_wish_is_taken_as_done(done: dict[str, str]) -> None:
-    must_be_this_wish({"amount": "5", "currency": "USD", "invoice_id": None}, done, "payment_id")
+def test_the_same_request_counts_as_done(done: dict[str, str]) -> None:
+    ensure_same_request({"amount": "5", "currency": "USD", "invoice_id": None}, done, "payment_id")
 
 
-def test_what_was_done_for_another_wish_under_the_id_is_not_taken_for_this_one() -> None:
+def test_another_request_under_the_same_id_is_refused() -> None:
     with pytest.raises(PermanentError) as refused:
-        must_be_this_wish({"amount": "6"}, {"payment_id": "z", "amount": "5"}, "payment_id")
+        ensure_same_request({"amount": "6"}, {"payment_id": "z", "amount": "5"}, "payment_id")
     assert refused.value.code == "id_taken"
 
 
-def test_a_pdfs_links_and_drawn_addresses_are_taken_out() -> None:
+def test_links_and_drawn_addresses_are_removed_from_a_pdf() -> None:
     pdf = invoice_pdf("INV-1", "Ada", 12.0, "USD", "https://zohosecurepay.com/billing/1/pay")
 
     cleaned = without_links(pdf)
@@ -131,7 +131,7 @@ def test_a_pdfs_links_and_drawn_addresses_are_taken_out() -> None:
     assert b"zoho" not in cleaned
 
 
-def test_a_pdfs_other_links_stay() -> None:
+def test_other_links_of_a_pdf_stay() -> None:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf())))
     writer.add_annotation(0, Link(rect=(0, 0, 9, 9), url="https://shop.example.com/help"))
     output = io.BytesIO()
@@ -142,7 +142,7 @@ def test_a_pdfs_other_links_stay() -> None:
     assert len(page["/Annots"]) == 1
 
 
-def test_metadata_that_leads_to_zoho_goes() -> None:
+def test_metadata_with_a_zoho_link_is_removed() -> None:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf())))
     writer.add_metadata({"/Producer": "made at books.zoho.com", "/Title": "Invoice"})
     output = io.BytesIO()
@@ -155,7 +155,7 @@ def test_metadata_that_leads_to_zoho_goes() -> None:
     assert "zoho" not in str(cleaned.metadata)
 
 
-def test_a_link_that_cannot_be_taken_out_refuses_the_pdf() -> None:
+def test_a_pdf_is_refused_when_a_link_cannot_be_removed() -> None:
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf())))
     hidden = DictionaryObject({NameObject("/Where"): TextStringObject("https://books.zoho.com/x")})
     writer.pages[0][NameObject("/PieceInfo")] = hidden
@@ -167,7 +167,7 @@ def test_a_link_that_cannot_be_taken_out_refuses_the_pdf() -> None:
     assert refused.value.code == "pdf_contains_zoho_link"
 
 
-def test_what_is_no_pdf_is_refused() -> None:
+def test_a_file_that_is_no_pdf_is_refused() -> None:
     with pytest.raises(PermanentError) as refused:
         without_links(b"<html>Sign in to Zoho</html>")
     assert refused.value.code == "pdf_contains_zoho_link"

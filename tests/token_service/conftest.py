@@ -1,4 +1,4 @@
-"""Token-service replicas on a real PostgreSQL, and the sandbox's accounts server."""
+"""Run token-service replicas on a real PostgreSQL, with the sandbox's accounts server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ RING = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
 class AccountsServer:
-    """Zoho's accounts server, as the sandbox plays it."""
+    """The sandbox's accounts server."""
 
     def __init__(self, world: World, url: str) -> None:
         self.world = world
@@ -34,7 +34,7 @@ class AccountsServer:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """Every one that was received, of whatever product."""
+        """Every received request, of all products."""
         return self.world.requests.find()
 
     def fault(self, kind: str, **more: Any) -> None:
@@ -53,19 +53,19 @@ class AccountsServer:
         table.add({**known, "refresh_token": token, "status": "active"})
         return SecretStr(token)
 
-    async def until_asked(self) -> None:
-        """A request for a token is held."""
+    async def until_held(self) -> None:
+        """Wait until a request for a token is held."""
         while not self.world.requests.held():  # noqa: ASYNC110  (a list, without an event)
             await asyncio.sleep(0.01)
 
     async def until_idle(self) -> None:
-        """Every request has been answered, or given up."""
+        """Wait until every request has an answer or was given up."""
         while any(request.status is None for request in self.requests):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 class Replica:
-    """One token-service, asked over HTTP."""
+    """One token-service, called over HTTP."""
 
     def __init__(self, session: aiohttp.ClientSession, port: int, metrics_port: int) -> None:
         self._session = session
@@ -101,7 +101,7 @@ Start = Callable[..., Awaitable[Replica]]
 @pytest.fixture
 async def accounts() -> AsyncIterator[AccountsServer]:
     world = World(SandboxSettings())
-    # Not aiohttp's TestServer: that calls a request off whose client dies, and Zoho does not.
+    # Not aiohttp's TestServer, which cancels a request when its client dies. Zoho does not.
     runner = web.AppRunner(create_app(world), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -114,7 +114,7 @@ async def accounts() -> AsyncIterator[AccountsServer]:
 
 @pytest.fixture
 async def start(database_url: str, accounts: AccountsServer) -> AsyncIterator[Start]:
-    """Start a replica; settings may be changed by name. All end with the test."""
+    """Start a replica, with some settings changed by name. All stop with the test."""
     sandbox = accounts.world.settings
 
     async with AsyncExitStack() as stack:

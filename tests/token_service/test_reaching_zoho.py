@@ -1,4 +1,4 @@
-"""The whole way to Zoho: sandbox, token-service, ledger and `ZohoHttp`, nothing made up."""
+"""Calls reach Zoho through the real parts: sandbox, token-service, ledger and `ZohoHttp`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ async def worker(
         storage.connect(SecretStr(database_url), size=4) as pool,
     ):
         tokens = Tokens(session, [replica.url], SecretStr(KEY))
-        # Patient with calls in flight on a slow machine; a minute's limit is longer than that.
+        # Long enough for calls in flight on a slow machine, and shorter than a minute's limit.
         limits = {product: limits_of(product) for product in PRODUCTS}
         # And what one call learns, the next one knows.
         quota = Quota(pool, limits, patience_s=30.0, note_within_s=60.0)
@@ -98,7 +98,7 @@ async def test_an_expired_token_costs_one_mint_and_no_message(
     assert accounts.mints == 2
 
 
-async def test_an_answer_lost_after_it_was_done_leaves_it_open(
+async def test_a_lost_answer_to_a_done_write_leaves_its_outcome_unknown(
     worker: Worker, accounts: AccountsServer
 ) -> None:
     fault(accounts, "reset_after")
@@ -141,7 +141,7 @@ async def test_a_days_limit_lasts_until_zohos_reset(
 @pytest.mark.parametrize(
     ("product", "kind", "cause", "mints"),
     [
-        # To a scope that is missing the finance products say what they say to a dead token.
+        # The finance products answer a missing scope as they answer an invalid token.
         ("billing", "scope_mismatch", "scope", 2),
         ("books", "scope_mismatch", "scope", 2),
         ("crm", "scope_mismatch", "scope", 1),
@@ -150,7 +150,7 @@ async def test_a_days_limit_lasts_until_zohos_reset(
         ("books", "user_disabled", "disabled_user", 1),
     ],
 )
-async def test_what_only_a_person_can_mend_costs_no_token_where_zoho_says_what_it_is(
+async def test_a_fault_that_needs_a_person_costs_no_mint_where_zoho_names_it(
     worker: Worker, accounts: AccountsServer, product: str, kind: str, cause: str, mints: int
 ) -> None:
     fault(accounts, kind, product, times=mints)

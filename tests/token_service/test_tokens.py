@@ -1,4 +1,4 @@
-"""What token-service promises its workers."""
+"""Workers get a valid token, at the cost of as few mints as possible."""
 
 import asyncio
 import hashlib
@@ -89,7 +89,7 @@ async def test_a_wrong_key_gets_nothing(
         ("/v1/token/invalid", {"org": "default"}, 400),
     ],
 )
-async def test_what_makes_no_sense_is_refused(
+async def test_an_invalid_request_is_refused(
     replica: Replica, path: str, body: Any, status: int
 ) -> None:
     assert (await replica.post(path, body))[0] == status
@@ -110,14 +110,14 @@ async def test_each_refusal_has_its_own_code_and_pauses_minting(
     replica: Replica, accounts: AccountsServer, kind: str, code: str
 ) -> None:
     accounts.fault(kind, times=1)
-    said, retry_after_s = await replica.refused()
-    assert said == code
+    reported, retry_after_s = await replica.refused()
+    assert reported == code
 
     again, _ = await replica.refused()
 
     assert again == code
     assert retry_after_s >= 1
-    assert accounts.mints == 0  # the second was not even asked for
+    assert accounts.mints == 0  # the second request was not made
 
 
 async def test_a_wrong_secret_says_so(start: Start) -> None:
@@ -147,7 +147,7 @@ async def test_ten_mints_in_ten_minutes_and_no_more(
     assert accounts.mints == 10
 
 
-async def test_a_dead_refresh_token_is_mended_by_storing_a_new_one(
+async def test_storing_a_new_refresh_token_replaces_a_dead_one(
     replica: Replica, accounts: AccountsServer, database_url: str
 ) -> None:
     accounts.revoke_refresh_token()
@@ -184,10 +184,10 @@ async def test_a_replica_that_dies_while_minting_blocks_nobody(
 ) -> None:
     accounts.fault("hold", times=1)
     dying, other = await start(), await start()
-    asked = asyncio.create_task(dying.post("/v1/token", {"org": "default"}))
-    await accounts.until_asked()
+    request = asyncio.create_task(dying.post("/v1/token", {"org": "default"}))
+    await accounts.until_held()
 
-    # What a SIGKILL does to its connections, and so to its lock.
+    # Ends its connections, and so its lock, as a SIGKILL does.
     connection = await asyncpg.connect(database_url)
     killed = await connection.fetchval(
         """
@@ -201,16 +201,16 @@ async def test_a_replica_that_dies_while_minting_blocks_nobody(
     assert killed == 1
     assert await other.token()
     accounts.world.faults.clear()
-    await asked
+    await request
     assert accounts.mints <= 2
 
 
-async def test_one_who_goes_away_leaves_the_token_to_the_others(
+async def test_a_cancelled_caller_leaves_the_mint_to_the_others(
     replica: Replica, accounts: AccountsServer
 ) -> None:
     accounts.fault("hold", times=1)
     first = asyncio.create_task(replica.token())
-    await accounts.until_asked()
+    await accounts.until_held()
     second = asyncio.create_task(replica.token())
     first.cancel()
     accounts.world.faults.clear()
@@ -231,18 +231,18 @@ async def test_no_token_lies_open_in_the_database(
     token = await replica.token()
     refresh_token = accounts.world.settings.refresh_token.get_secret_value()
     connection = await asyncpg.connect(database_url)
-    found: Counter[str] = Counter()
+    leaks: Counter[str] = Counter()
     for table in ("access_tokens", "refresh_tokens", "mints", "pauses"):
         for row in await connection.fetch(f"SELECT * FROM token.{table}"):  # noqa: S608
             for value in row.values():
                 content = value if isinstance(value, bytes) else str(value).encode()
-                found[table] += token.encode() in content or refresh_token.encode() in content
+                leaks[table] += token.encode() in content or refresh_token.encode() in content
     await connection.close()
-    assert found.keys() >= {"access_tokens", "refresh_tokens", "mints"}
-    assert not found.total()
+    assert leaks.keys() >= {"access_tokens", "refresh_tokens", "mints"}
+    assert not leaks.total()
 
 
-async def test_an_old_token_serves_while_no_new_one_is_to_be_had(
+async def test_an_old_token_serves_while_no_new_one_is_available(
     replica: Replica, accounts: AccountsServer, database_url: str
 ) -> None:
     token = await replica.token()
@@ -254,7 +254,7 @@ async def test_an_old_token_serves_while_no_new_one_is_to_be_had(
 
 
 async def exchange(database_url: str, token: SecretStr) -> None:
-    """What `zoho-relay oauth exchange` does with the token it was given."""
+    """Store the token as `zoho-relay oauth exchange` does."""
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
         vault = Vault(DataKeys(pool, KeyRing.parse(RING)))
         await RefreshTokens(pool, vault).store("default", token, source="exchange")

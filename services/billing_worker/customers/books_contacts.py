@@ -1,4 +1,4 @@
-"""A user as a customer of Books: Billing's integration makes it, under an id of its own."""
+"""Find a user's contact in Books. Zoho's integration makes it, under an id of its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class BooksContacts:
         self._users = users
 
     async def of(self, user: User, work: UnitOfWork) -> BooksContact | None:
-        """Looked for by email once, remembered afterwards; None while Books has none."""
+        """The contact, searched by email once, then remembered. None while Books has none."""
         if user.contact_id is not None:
             return BooksContact(contact_id=user.contact_id, email=user.email)
         if user.email is None:
             return None
-        found = await self._books.contacts_with_email(user.email)
-        if not found:
+        contacts = await self._books.contacts_with_email(user.email)
+        if not contacts:
             return None
-        await self._users.record_contact(work, user.user_id, found[0].contact_id)
-        return found[0]
+        await self._users.record_contact(work, user.user_id, contacts[0].contact_id)
+        return contacts[0]

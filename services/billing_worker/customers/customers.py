@@ -1,4 +1,4 @@
-"""A user's customer in Billing: made when it is first needed, once, or adopted."""
+"""Create or adopt a user's customer in Billing, once, when it is first needed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Customers:
         self._users = users
 
     async def ensure(self, user: User, work: UnitOfWork) -> str:
-        """Billing's id of the user's customer, which is made if there is none.
+        """Return Billing's id of the user's customer, which is created if there is none.
 
         Raises:
-            NotYetKnown: no email of the user's is known.
+            NotYetKnown: the user's email is not known yet.
         """
         if user.customer_id is not None:
             return user.customer_id
@@ -36,12 +36,12 @@ class Customers:
             return _made(await self._create(user, email, permit))
 
         async def find() -> EffectResult | None:
-            found = await self._probe(user, email)
-            return _made(found) if found else None
+            customer = await self._probe(user, email)
+            return _made(customer) if customer else None
 
         async def adopt() -> EffectResult | None:
-            found = await self._adoptable(user, email)
-            return {**_made(found), "adopted": True} if found else None
+            customer = await self._adoptable(user, email)
+            return {**_made(customer), "adopted": True} if customer else None
 
         result = await self._effects.perform(
             EffectKey(user.org, CREATE_CUSTOMER.name, user.user_id),
@@ -59,7 +59,7 @@ class Customers:
         return customer_id
 
     async def card(self, customer_id: str) -> str:
-        """Billing's id of a card of theirs that can be charged.
+        """Return Billing's id of a card of the customer that can be charged.
 
         Raises:
             PermanentError: `no_stored_card`.
@@ -81,7 +81,7 @@ class Customers:
         )
 
     async def _probe(self, user: User, email: str) -> Customer | None:
-        """What an unanswered create may have made: ours by our field, else by email and name."""
+        """Find what an unanswered create may have made: by our field, else by email and name."""
         ours = await self._zoho.customer_of_user(user.user_id, email=email)
         return ours or await self._adoptable(user, email)
 
@@ -94,7 +94,7 @@ class Customers:
             customer = await self._zoho.customer(listed.customer_id)
             if self._zoho.user_of(customer) not in (None, user.user_id):
                 continue
-            owner = await self._users.with_customer(user.org, customer.customer_id)
+            owner = await self._users.find_by_customer(user.org, customer.customer_id)
             if owner is None or owner.user_id == user.user_id:
                 return customer
         return None

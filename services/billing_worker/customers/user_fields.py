@@ -1,4 +1,4 @@
-"""A person as commands tell of one, and the names Billing is given."""
+"""Read a person's fields from commands, and derive the display name for Billing."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ _FIELDS: Final = frozenset(get_args(UserField))
 _NAMES: Final = ("full_name", "first_name", "last_name")
 
 
-def person_fields(given: Mapping[str, Any]) -> dict[UserField, str]:
-    """The fields that a command gives, empty where it empties one."""
+def user_fields_in(command: Mapping[str, Any]) -> dict[UserField, str]:
+    """The user's fields in a command. A field that the command clears is an empty text."""
     return {
-        cast("UserField", field): value or "" for field, value in given.items() if field in _FIELDS
+        cast("UserField", field): value or ""
+        for field, value in command.items()
+        if field in _FIELDS
     }
 
 
 def display_name(fields: Mapping[str, str]) -> str:
-    """What Billing shows on invoices: the full name, else first and last, else the email's start.
+    """The full name, else first and last, else the part of the email before the `@`.
 
-    Billing demands one, and it need not be unique.
+    Billing requires one and shows it on invoices.
     """
     parts = " ".join(fields[name] for name in _NAMES[1:] if fields.get(name))
     return fields.get("full_name") or parts or fields["email"].partition("@")[0]
 
 
-def merged(user: User, changes: Mapping[UserField, str], *, arrived: int) -> dict[UserField, str]:
-    """Of `changes`, those that nothing newer has changed."""
+def without_outdated(
+    user: User, changes: Mapping[UserField, str], *, arrived: int
+) -> dict[UserField, str]:
+    """Drop those `changes` whose field a newer command has set."""
     return {
         field: value for field, value in changes.items() if not user.knows_newer(field, arrived)
     }

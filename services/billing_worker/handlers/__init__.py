@@ -1,1 +1,1 @@
-"""One verb per message."""
+"""Handle each message: one method per routing key."""

@@ -1,14 +1,14 @@
-"""Invoices that the application makes, voids, or gives up."""
+"""Create, void and write off invoices on the application's command."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from services.billing_worker.customers.books_contacts import BooksContacts
-from services.billing_worker.id_conflicts import lines_text, must_be_this_invoice
+from services.billing_worker.id_conflicts import canonical_lines, ensure_same_invoice
+from services.billing_worker.invoices.invoice_sync import InvoiceSync, invoice_issued
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import Users
-from services.billing_worker.sync.invoice_sync import InvoiceSync, issued
 from shared.contracts.commands import (
     InvoiceCreateRequested,
     InvoiceVoidRequested,
@@ -20,14 +20,14 @@ from shared.zoho.products.books.client import ZohoBooks
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnInvoiceHandlers:
-    """`invoice_field` is Books' unique custom field: with it, making an invoice twice makes one."""
+class ApplicationInvoiceHandlers:
+    """`invoice_field` is Books' unique custom field. It turns a second create into an update."""
 
     books: ZohoBooks
     users: Users
     contacts: BooksContacts
     invoices: Invoices
-    news: InvoiceSync
+    invoice_sync: InvoiceSync
     invoice_field: str | None
 
     async def create(self, message: InvoiceCreateRequested, work: UnitOfWork) -> None:
@@ -37,9 +37,9 @@ class OwnInvoiceHandlers:
         known = await self.invoices.get(work.org, message.invoice_id)
         if known is not None:
             lines = await self.invoices.lines(work.org, message.invoice_id)
-            must_be_this_invoice(message, known, lines)
+            ensure_same_invoice(message, known, lines)
             if lines is not None:
-                return  # what staff has made of it since stays
+                return  # later changes by staff stay
         if not self.invoice_field:
             raise Misconfigured(
                 "ZOHO_BOOKS_INVOICE_FIELD is not set", product="books", cause="invoice_field"
@@ -62,11 +62,11 @@ class OwnInvoiceHandlers:
             work, message.invoice_id, user.user_id, invoice, origin="application"
         )
         await self.invoices.record_lines(
-            work, message.invoice_id, user.user_id, lines_text(message.lines)
+            work, message.invoice_id, user.user_id, canonical_lines(message.lines)
         )
         if known is None:
             work.publish(
-                issued(
+                invoice_issued(
                     message.invoice_id,
                     user.user_id,
                     invoice,
@@ -77,20 +77,20 @@ class OwnInvoiceHandlers:
 
     async def void(self, message: InvoiceVoidRequested, work: UnitOfWork) -> None:
         stored, books_id = await self._known(work.org, message.invoice_id)
-        now = await self.books.invoice(books_id)
-        if now.status.lower() not in ("void", "voided"):
-            if now.payment_made or now.credits_applied:
+        invoice = await self.books.invoice(books_id)
+        if invoice.status.lower() not in ("void", "voided"):
+            if invoice.payment_made or invoice.credits_applied:
                 raise PermanentError(
                     "the invoice has payments or credits", code="invoice_not_voidable"
                 )
             await self.books.mark_invoice_void(books_id)
-        await self.news.look(work, stored, origin="application")
+        await self.invoice_sync.refresh(work, stored, origin="application")
 
     async def write_off(self, message: InvoiceWriteOffRequested, work: UnitOfWork) -> None:
         stored, books_id = await self._known(work.org, message.invoice_id)
         if (await self.books.invoice(books_id)).balance > 0:
             await self.books.write_off_invoice(books_id)
-        await self.news.look(work, stored, origin="application")
+        await self.invoice_sync.refresh(work, stored, origin="application")
 
     async def _known(self, org: str, invoice_id: str) -> tuple[StoredInvoice, str]:
         stored = await self.invoices.get(org, invoice_id)

@@ -1,4 +1,4 @@
-"""Invoices are shown and listed, from Books."""
+"""Answer commands that show or list invoices, from Books."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class InvoiceHandlers:
         if stored is None or stored.books_id is None:
             raise PermanentError("no invoice has this id", code="unknown_invoice")
         if message.format == "pdf":
-            # Imported late: it is 7 MB of memory that a worker nobody asks for PDFs does without.
+            # Imported late: it takes 7 MB of memory that a worker without PDF commands saves.
             from services.billing_worker.invoices.pdf_links import without_links
 
             pdf = without_links(await self.books.invoice_pdf(stored.books_id))
@@ -61,11 +61,13 @@ class InvoiceHandlers:
         if user is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
         contact = await self.contacts.of(user, work)
-        everything = await self.books.invoices_of(contact.contact_id) if contact else []
-        wanted = [one for one in everything if message.status in (None, one.status)]
+        invoices = await self.books.invoices_of(contact.contact_id) if contact else []
+        wanted = [invoice for invoice in invoices if message.status in (None, invoice.status)]
         wanted.reverse()  # Books gives the oldest first
         first = (message.page - 1) * _PAGE
-        shown = [await self._known(user, one, work) for one in wanted[first : first + _PAGE]]
+        shown = [
+            await self._summary_of(user, invoice, work) for invoice in wanted[first : first + _PAGE]
+        ]
         work.reply(
             InvoiceList(
                 user_id=user.user_id,
@@ -75,9 +77,9 @@ class InvoiceHandlers:
             ).wire()
         )
 
-    async def _known(self, user: User, invoice: Invoice, work: UnitOfWork) -> InvoiceSummary:
-        """One of the list; an invoice that was not known gets its id here."""
-        stored = await self.invoices.with_number(work.org, invoice.invoice_number)
+    async def _summary_of(self, user: User, invoice: Invoice, work: UnitOfWork) -> InvoiceSummary:
+        """An entry of the list. An invoice that was not known gets its id here."""
+        stored = await self.invoices.find_by_number(work.org, invoice.invoice_number)
         invoice_id = (
             stored.invoice_id if stored else self.invoices.id_of(work.org, invoice.invoice_id)
         )
@@ -107,7 +109,7 @@ def _result(stored: StoredInvoice, invoice: Invoice) -> InvoiceResult:
         **_summary(stored.invoice_id, stored.subscription_id, invoice),
         user_id=stored.user_id,
         tax_total=as_money(invoice.tax_total, currency) if invoice.tax_total is not None else None,
-        lines=tuple(_line(one, currency) for one in invoice.line_items),
+        lines=tuple(_line(line, currency) for line in invoice.line_items),
     )
 
 

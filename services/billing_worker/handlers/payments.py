@@ -1,4 +1,4 @@
-"""Money: recorded, collected, given back. What may have moved is never moved again unasked."""
+"""Record, collect and refund payments, each once: money that may have moved is not moved again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import datetime
 
 from services.billing_worker.customers.customers import Customers
 from services.billing_worker.id_conflicts import (
-    must_be_this_payment,
-    must_be_this_refund,
-    must_be_this_wish,
-    plain,
+    canonical_amount,
+    ensure_same_payment,
+    ensure_same_refund,
+    ensure_same_request,
 )
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.payments import Payments, StoredPayment
@@ -46,10 +46,10 @@ class PaymentHandlers:
     payments: Payments
 
     async def record(self, message: PaymentRecordRequested, work: UnitOfWork) -> None:
-        """An offline payment: written down at Zoho, no card is charged."""
+        """Record an offline payment at Zoho. No card is charged."""
         known = await self.payments.get(work.org, message.payment_id)
         if known is not None:
-            must_be_this_payment(message, known)
+            ensure_same_payment(message, known)
             return
         user = await self.users.get(work.org, message.user_id)
         if user is None:
@@ -58,9 +58,9 @@ class PaymentHandlers:
         invoice = await self._invoice(work.org, message.invoice_id, message.currency)
         if invoice is None:
             customer = await self.zoho.customer(customer_id)
-            _must_be_in(message.currency, customer.currency_code)
-        wish = {
-            "amount": plain(message.amount),
+            _require_currency(message.currency, customer.currency_code)
+        fingerprint = {
+            "amount": canonical_amount(message.amount),
             "currency": message.currency,
             "invoice_id": message.invoice_id,
         }
@@ -75,13 +75,15 @@ class PaymentHandlers:
                 invoice_id=invoice.billing_id if invoice else None,
                 permit=permit,
             )
-            return {"payment_id": made.payment_id, **wish}
+            return {"payment_id": made.payment_id, **fingerprint}
 
         async def find() -> EffectResult | None:
-            for one in await self.zoho.payments_of(customer_id):
-                if one.reference_number == message.payment_id:
-                    told = {"amount": plain(one.amount)} if one.amount is not None else {}
-                    return {"payment_id": one.payment_id, **told}
+            for payment in await self.zoho.payments_of(customer_id):
+                if payment.reference_number == message.payment_id:
+                    done = {"payment_id": payment.payment_id}
+                    if payment.amount is not None:
+                        done["amount"] = canonical_amount(payment.amount)
+                    return done
             return None
 
         result = await self.effects.perform(
@@ -93,8 +95,8 @@ class PaymentHandlers:
             settle_s=CREATE_PAYMENT.settle_s,
             owner=UserKey(work.org, user.user_id),
         )
-        must_be_this_wish(wish, result, "payment_id")
-        await self._tell(
+        ensure_same_request(fingerprint, result, "payment_id")
+        await self._announce(
             work,
             user,
             StoredPayment(
@@ -111,7 +113,7 @@ class PaymentHandlers:
         )
 
     async def collect(self, message: PaymentCollectRequested, work: UnitOfWork) -> None:
-        """Charge the stored card with what an invoice still asks for; once for each invoice."""
+        """Charge the stored card with the balance of an invoice, once for each invoice."""
         invoice = await self._known_invoice(work.org, message.invoice_id)
         user = await self.users.get(work.org, invoice.user_id)
         if user is None or user.customer_id is None or invoice.billing_id is None:
@@ -120,7 +122,7 @@ class PaymentHandlers:
         card_id = ""
 
         async def choose_card() -> None:
-            # Not before it is right to charge: that a card is gone says nothing of a charge before.
+            # Only when a charge is right: a missing card proves nothing about an earlier charge.
             nonlocal card_id
             card_id = await self.customers.card(customer_id)
 
@@ -132,22 +134,21 @@ class PaymentHandlers:
             return {}
 
         async def find() -> EffectResult | Absence | None:
-            now = await self.zoho.invoice(billing_id)
-            if _is_paid(now):
+            if _is_paid(await self.zoho.invoice(billing_id)):
                 return {}
-            # Only a decline that Zoho shows proves that nobody was charged; not an earlier one,
-            # for which the invoice may be collected now.
+            # Only a decline that Zoho lists proves that nobody was charged. A decline before this
+            # attempt proves nothing.
             intended_at = await self.effects.intended_at(key)
             refused = any(
-                _was_declined(one, billing_id, since=intended_at)
-                for one in await self.zoho.payments_of(customer_id)
+                _was_declined(payment, billing_id, since=intended_at)
+                for payment in await self.zoho.payments_of(customer_id)
             )
             return Absence.PROVEN if refused else None
 
         key = EffectKey(work.org, COLLECT_INVOICE.name, message.invoice_id)
         begun = await self.effects.may_be_done(key)
         if not begun and _is_paid(await self.zoho.invoice(billing_id)):
-            return  # it was paid already, by whatever way
+            return  # paid already, in some way
         await self.effects.perform(
             key,
             product="billing",
@@ -159,10 +160,10 @@ class PaymentHandlers:
             adopt=choose_card,
             money=True,
         )
-        await self._tell_collected(work, user, invoice, billing_id)
+        await self._announce_collected(work, user, invoice, billing_id)
 
     async def refund(self, message: PaymentRefundRequested, work: UnitOfWork) -> None:
-        """Give a card payment back, or a part of it."""
+        """Refund a card payment or a part of it."""
         stored = await self.payments.get(work.org, message.payment_id)
         if stored is None:
             raise PermanentError("no payment has this id", code="unknown_payment")
@@ -173,13 +174,13 @@ class PaymentHandlers:
             )
         known = await self.payments.refund(work.org, message.refund_id)
         if known is not None:
-            must_be_this_refund(message, known)
+            ensure_same_refund(message, known)
             return
-        before = await self.payments.refunded(work.org, stored.payment_id)
-        wish = {"of_payment": stored.payment_id, "amount": plain(message.amount)}
+        before = await self.payments.refunded_total(work.org, stored.payment_id)
+        fingerprint = {"of_payment": stored.payment_id, "amount": canonical_amount(message.amount)}
         key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
         if not await self.effects.may_be_done(key):
-            await self._must_be_by_card(stored.zoho_id)
+            await self._require_card_payment(stored.zoho_id)
 
         async def act(permit: Permit) -> EffectResult:
             made = await self.zoho.refund_payment(
@@ -188,17 +189,17 @@ class PaymentHandlers:
                 description=f"{message.reason}\nref {message.refund_id}",
                 permit=permit,
             )
-            return {"refund_id": made.refund_id, **wish}
+            return {"refund_id": made.refund_id, **fingerprint}
 
         async def find() -> EffectResult | Absence | None:
-            given_back = (await self.zoho.payment(stored.zoho_id)).amount_refunded
-            if given_back is None:
-                return None  # a field that Zoho may leave out: it says nothing of what happened
-            if given_back == before + message.amount:
-                return wish
-            # As much as our earlier refunds and no more: this one did not happen. Anything else is
-            # the doing of others too, and a person has to look.
-            return Absence.PROVEN if given_back == before else None
+            refunded = (await self.zoho.payment(stored.zoho_id)).amount_refunded
+            if refunded is None:
+                return None  # Zoho may leave the field out, which proves nothing
+            if refunded == before + message.amount:
+                return fingerprint
+            # Exactly our earlier refunds: this one did not happen. Any other sum involves refunds
+            # by others, and a person has to look.
+            return Absence.PROVEN if refunded == before else None
 
         result = await self.effects.perform(
             key,
@@ -210,23 +211,23 @@ class PaymentHandlers:
             owner=UserKey(work.org, stored.user_id),
             money=True,
         )
-        must_be_this_wish(wish, result, "refund_id")
+        ensure_same_request(fingerprint, result, "refund_id")
         self.payments.record_refund(work, stored.payment_id, message.refund_id, message.amount)
 
-    async def _must_be_by_card(self, zoho_id: str) -> None:
+    async def _require_card_payment(self, zoho_id: str) -> None:
         if (await self.zoho.payment(zoho_id)).autotransaction is None:
             raise PermanentError("only card payments can be refunded", code="refund_not_possible")
 
-    async def _tell_collected(
+    async def _announce_collected(
         self, work: UnitOfWork, user: User, invoice: StoredInvoice, billing_id: str
     ) -> None:
-        now = await self.zoho.invoice(billing_id)
-        if not now.payments:
+        collected = await self.zoho.invoice(billing_id)
+        if not collected.payments:
             return
-        paid = now.payments[-1]
-        if await self.payments.with_zoho_id(work.org, paid.payment_id):
+        paid = collected.payments[-1]
+        if await self.payments.find_by_zoho_id(work.org, paid.payment_id):
             return  # a webhook was faster
-        await self._tell(
+        await self._announce(
             work,
             user,
             StoredPayment(
@@ -242,7 +243,7 @@ class PaymentHandlers:
             ),
         )
 
-    async def _tell(self, work: UnitOfWork, user: User, payment: StoredPayment) -> None:
+    async def _announce(self, work: UnitOfWork, user: User, payment: StoredPayment) -> None:
         await self.payments.add(work, payment)
         if payment.amount:
             work.publish(
@@ -268,23 +269,23 @@ class PaymentHandlers:
         if invoice_id is None:
             return None
         invoice = await self._known_invoice(org, invoice_id)
-        _must_be_in(currency, invoice.currency)
+        _require_currency(currency, invoice.currency)
         return invoice
 
 
 def _is_paid(invoice: BillingInvoice) -> bool:
-    """Whether nothing is owed. A balance left out says nothing; the status then does."""
+    """Whether nothing is owed. Without a balance the status decides."""
     return invoice.status == "paid" if invoice.balance is None else not invoice.balance
 
 
 def _was_declined(payment: Payment, billing_id: str, *, since: datetime | None) -> bool:
-    """Whether it is a charge for this invoice that failed since then; Zoho's times have seconds."""
+    """Whether a charge for this invoice failed since then. Zoho's times have whole seconds."""
     if since is None or payment.created_time is None or payment.status != "failure":
         return False
     is_new = payment.created_time >= since.replace(microsecond=0)
-    return is_new and billing_id in [one.invoice_id for one in payment.invoices]
+    return is_new and billing_id in [applied.invoice_id for applied in payment.invoices]
 
 
-def _must_be_in(wanted: str, currency: str | None) -> None:
+def _require_currency(wanted: str, currency: str | None) -> None:
     if currency is not None and currency != wanted:
         raise PermanentError("the customer is billed in another currency", code="currency_mismatch")

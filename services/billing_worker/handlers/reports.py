@@ -1,4 +1,4 @@
-"""Reports. Books has none by API: they are added up here, from every page of what it lists."""
+"""Answer report commands. Books has no reports by API, so they are summed from all listed pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.billing_worker.reports.revenue import Revenue, RevenueEntry, aged, issued
+from services.billing_worker.reports.revenue import (
+    Revenue,
+    RevenueEntry,
+    entries_of_invoice,
+    receivables_by_age,
+)
 from shared.contracts.commands import (
     ReportReceivablesRequested,
     ReportRevenueRequested,
@@ -34,7 +39,7 @@ _SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outsta
 
 @dataclass(frozen=True, kw_only=True)
 class ReportHandlers:
-    """`organization_id` is Books': its time zone decides what day it is."""
+    """`organization_id` is that of Books. Its time zone decides the current day."""
 
     books: ZohoBooks
     organization_id: str
@@ -68,14 +73,14 @@ class ReportHandlers:
 
     async def receivables(self, message: ReportReceivablesRequested, work: UnitOfWork) -> None:
         as_of = message.as_of or await self._today()
-        owed = aged(await self.books.invoices_unpaid(), as_of)
+        owed = receivables_by_age(await self.books.invoices_unpaid(), as_of)
         work.reply(
             ReceivablesReport(
                 as_of=as_of,
                 receivables=tuple(
                     OwedInCurrency(
                         currency=currency,
-                        **_told({**ages, "total": sum(ages.values(), Decimal(0))}, currency),
+                        **_as_money({**ages, "total": sum(ages.values(), Decimal(0))}, currency),
                     )
                     for currency, ages in sorted(owed.items())
                 ),
@@ -95,7 +100,7 @@ class ReportHandlers:
                 of_currency["written_off"] += invoice.write_off_amount or 0
         async for note in self._credited(first, last):
             sums[note.currency]["credited"] += note.amount
-        payments = [one async for one in self.books.customer_payments_dated(first, last)]
+        payments = [payment async for payment in self.books.customer_payments_dated(first, last)]
         for payment in payments:
             sums[payment.currency_code or ""]["collected"] += payment.amount
         async for refund in self._refunded(first, last, payments):
@@ -105,23 +110,23 @@ class ReportHandlers:
                 start_date=first,
                 end_date=last,
                 summary=tuple(
-                    SummaryInCurrency(currency=currency, **_told(of_currency, currency))
+                    SummaryInCurrency(currency=currency, **_as_money(of_currency, currency))
                     for currency, of_currency in sorted(sums.items())
                 ),
             ).wire()
         )
 
     async def _earned(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
-        """Accrual: invoices that stand, less what was written off, less credit notes."""
+        """Accrual: invoices neither draft nor void, less write-offs, less credit notes."""
         async for invoice in self.books.invoices_dated(first, last):
-            for entry in issued(invoice):
+            for entry in entries_of_invoice(invoice):
                 yield entry
         async for note in self._credited(first, last):
             yield RevenueEntry(note.currency, note.day, -note.amount)
 
     async def _paid(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
-        """Cash: customers' payments by their day, less refunds by theirs."""
-        payments = [one async for one in self.books.customer_payments_dated(first, last)]
+        """Cash: customer payments by their date, less refunds by theirs."""
+        payments = [payment async for payment in self.books.customer_payments_dated(first, last)]
         for payment in payments:
             if payment.date is not None:
                 yield RevenueEntry(payment.currency_code or "", payment.date, payment.amount)
@@ -138,8 +143,8 @@ class ReportHandlers:
     ) -> AsyncIterator[RevenueEntry]:
         """Refunds of credit notes (Billing's refunds are such) and of payments.
 
-        Books lists refunds of payments under each payment only: they are read where a payment of
-        the range says that something of it was given back.
+        Books lists refunds of payments under each payment only. They are read where a payment of
+        the range has a refunded amount.
         """
         async for refund in self.books.credit_note_refunds_dated(first, last):
             if refund.date is not None:
@@ -166,5 +171,5 @@ class ReportHandlers:
         return datetime.now(zone).date()
 
 
-def _told(sums: Mapping[str, Decimal], currency: str) -> dict[str, Decimal]:
+def _as_money(sums: Mapping[str, Decimal], currency: str) -> dict[str, Decimal]:
     return {name: as_money(amount, currency) for name, amount in sums.items()}

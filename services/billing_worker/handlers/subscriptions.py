@@ -1,7 +1,7 @@
-"""Subscriptions: requested, changed, cancelled, reactivated.
+"""Create, change, cancel and reactivate subscriptions.
 
-Every handler asks Zoho what is, does what is missing, and lets the news be compared with what is
-stored: a message that comes again changes nothing.
+Every handler reads Zoho's state, does what is missing, and has the new state compared with what is
+stored. A repeated message changes nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.billing_worker.customers.customers import Customers
-from services.billing_worker.customers.user_fields import person_fields
-from services.billing_worker.id_conflicts import must_be_this_subscription, must_be_this_wish
+from services.billing_worker.customers.user_fields import user_fields_in
+from services.billing_worker.id_conflicts import ensure_same_request, ensure_same_subscription
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
-from services.billing_worker.repositories.users import BROUGHT_ALONG, User, Users
-from services.billing_worker.sync.subscription_sync import SubscriptionSync
+from services.billing_worker.repositories.users import FROM_SUBSCRIPTION_REQUEST, User, Users
+from services.billing_worker.subscriptions.subscription_sync import SubscriptionSync
 from shared.contracts.commands import (
     SubscriptionCancelRequested,
     SubscriptionChangeRequested,
@@ -39,18 +39,18 @@ class SubscriptionHandlers:
     customers: Customers
     subscriptions: Subscriptions
     decisions: Decisions
-    news: SubscriptionSync
+    subscription_sync: SubscriptionSync
 
     async def subscribe(self, message: SubscriptionRequested, work: UnitOfWork) -> None:
         known = await self.subscriptions.get(work.org, message.subscription_id)
         if known is not None:
-            must_be_this_subscription(message, known)
+            ensure_same_subscription(message, known)
             return
         user = await self._user_of(message, work)
         customer_id = await self.customers.ensure(user, work)
-        began = await self.subscriptions.now()
+        began = await self.subscriptions.database_time()
         subscription = await self._create(message, user, customer_id)
-        await self.news.first(
+        await self.subscription_sync.create(
             work,
             user,
             message.subscription_id,
@@ -61,39 +61,41 @@ class SubscriptionHandlers:
         )
 
     async def change(self, message: SubscriptionChangeRequested, work: UnitOfWork) -> None:
-        if not await self.decisions.take(work, message.subscription_id, "plan"):
+        if not await self.decisions.claim(work, message.subscription_id, "plan"):
             return
-        stored, began, now = await self._now(work.org, message.subscription_id)
-        if now.ended:
+        stored, began, subscription = await self._read(work.org, message.subscription_id)
+        if subscription.ended:
             raise PermanentError("the subscription is over", code="subscription_ended")
-        if message.at_term_end or not _is_on(now, message):
-            now = await self.zoho.update_subscription(
+        if message.at_term_end or not _has_plan(subscription, message):
+            subscription = await self.zoho.update_subscription(
                 stored.zoho_id,
                 plan_code=message.plan_code,
                 quantity=message.quantity,
                 at_term_end=message.at_term_end,
             )
-        await self._compare(work, stored, now, began)
+        await self._apply(work, stored, subscription, began)
 
     async def cancel(self, message: SubscriptionCancelRequested, work: UnitOfWork) -> None:
-        if not await self.decisions.take(work, message.subscription_id, "renewal"):
+        if not await self.decisions.claim(work, message.subscription_id, "renewal"):
             return
-        stored, began, now = await self._now(work.org, message.subscription_id)
-        if now.renews or (now.status == "non_renewing" and not message.at_term_end):
-            now = await self.zoho.cancel_subscription(
+        stored, began, subscription = await self._read(work.org, message.subscription_id)
+        if subscription.renews or (
+            subscription.status == "non_renewing" and not message.at_term_end
+        ):
+            subscription = await self.zoho.cancel_subscription(
                 stored.zoho_id, at_term_end=message.at_term_end
             )
-        await self._compare(work, stored, now, began)
+        await self._apply(work, stored, subscription, began)
 
     async def reactivate(self, message: SubscriptionReactivateRequested, work: UnitOfWork) -> None:
-        if not await self.decisions.take(work, message.subscription_id, "renewal"):
+        if not await self.decisions.claim(work, message.subscription_id, "renewal"):
             return
-        stored, began, now = await self._now(work.org, message.subscription_id)
-        if now.ended:
+        stored, began, subscription = await self._read(work.org, message.subscription_id)
+        if subscription.ended:
             raise PermanentError("the subscription is over", code="not_reactivatable")
-        if not now.renews:
-            now = await self.zoho.reactivate_subscription(stored.zoho_id)
-        await self._compare(work, stored, now, began)
+        if not subscription.renews:
+            subscription = await self.zoho.reactivate_subscription(stored.zoho_id)
+        await self._apply(work, stored, subscription, began)
 
     async def _user_of(self, message: SubscriptionRequested, work: UnitOfWork) -> User:
         user = await self.users.get(work.org, message.user_id)
@@ -101,15 +103,19 @@ class SubscriptionHandlers:
             return user
         if message.email is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
-        given = person_fields(message.model_dump(include={"email", "full_name"}, exclude_none=True))
-        return await self.users.store(work.org, message.user_id, given, arrived=BROUGHT_ALONG)
+        fields = user_fields_in(
+            message.model_dump(include={"email", "full_name"}, exclude_none=True)
+        )
+        return await self.users.store(
+            work.org, message.user_id, fields, arrived=FROM_SUBSCRIPTION_REQUEST
+        )
 
     async def _create(
         self, message: SubscriptionRequested, user: User, customer_id: str
     ) -> Subscription:
         card_id = await self.customers.card(customer_id) if message.use_stored_card else None
         made: list[Subscription] = []
-        wish = {"plan_code": message.plan_code}
+        fingerprint = {"plan_code": message.plan_code}
 
         async def act(permit: Permit) -> EffectResult:
             subscription = await self.zoho.create_subscription(
@@ -124,13 +130,13 @@ class SubscriptionHandlers:
                 permit=permit,
             )
             made.append(subscription)
-            return {"subscription_id": subscription.subscription_id, **wish}
+            return {"subscription_id": subscription.subscription_id, **fingerprint}
 
         async def find() -> EffectResult | None:
-            found = await self.zoho.subscription_with_reference(
+            existing = await self.zoho.subscription_with_reference(
                 message.subscription_id, customer_id=customer_id
             )
-            return {"subscription_id": found.subscription_id} if found else None
+            return {"subscription_id": existing.subscription_id} if existing else None
 
         try:
             result = await self.effects.perform(
@@ -143,13 +149,13 @@ class SubscriptionHandlers:
                 owner=UserKey(user.org, user.user_id),
             )
         except ZohoRejected as refused:
-            await self._must_have_plan(message.plan_code, refused)
+            await self._require_plan(message.plan_code, refused)
             raise
-        must_be_this_wish(wish, result, "subscription_id")
+        ensure_same_request(fingerprint, result, "subscription_id")
         return made[0] if made else await self.zoho.subscription(result["subscription_id"])
 
-    async def _must_have_plan(self, plan_code: str, refused: ZohoRejected) -> None:
-        """Zoho's refusals do not say which value it refused; the plan is the usual one."""
+    async def _require_plan(self, plan_code: str, refused: ZohoRejected) -> None:
+        """Find out whether the plan was refused. Zoho's refusals do not name the refused value."""
         try:
             await self.zoho.plan(plan_code)
         except ZohoRejected as error:
@@ -157,7 +163,7 @@ class SubscriptionHandlers:
                 raise PermanentError("there is no such plan", code="unknown_plan") from refused
             raise
 
-    async def _now(
+    async def _read(
         self, org: str, subscription_id: str
     ) -> tuple[StoredSubscription, datetime, Subscription]:
         stored = await self.subscriptions.get(org, subscription_id)
@@ -165,20 +171,23 @@ class SubscriptionHandlers:
             raise NotYetKnown(
                 "no request of this subscription arrived yet", code="unknown_subscription"
             )
-        began = await self.subscriptions.now()
+        began = await self.subscriptions.database_time()
         return stored, began, await self.zoho.subscription(stored.zoho_id)
 
-    async def _compare(
+    async def _apply(
         self,
         work: UnitOfWork,
         stored: StoredSubscription,
-        now: Subscription,
+        subscription: Subscription,
         began: datetime,
     ) -> None:
         user = await self.users.get(work.org, stored.user_id)
         assert user is not None  # noqa: S101 - subscriptions are stored after their users
-        await self.news.compare(work, user, stored, now, origin="application", read_at=began)
+        await self.subscription_sync.apply(
+            work, user, stored, subscription, origin="application", read_at=began
+        )
 
 
-def _is_on(now: Subscription, message: SubscriptionChangeRequested) -> bool:
-    return now.plan_code == message.plan_code and message.quantity in (None, now.quantity)
+def _has_plan(subscription: Subscription, message: SubscriptionChangeRequested) -> bool:
+    has_quantity = message.quantity in (None, subscription.quantity)
+    return subscription.plan_code == message.plan_code and has_quantity

@@ -1,10 +1,14 @@
-"""Users come and change."""
+"""Create and update the customer of a user."""
 
 from __future__ import annotations
 
 from services.billing_worker.customers.customers import Customers
-from services.billing_worker.customers.user_fields import display_name, merged, person_fields
-from services.billing_worker.repositories.users import SIGN_UP, Users
+from services.billing_worker.customers.user_fields import (
+    display_name,
+    user_fields_in,
+    without_outdated,
+)
+from services.billing_worker.repositories.users import FROM_SIGN_UP, Users
 from shared.contracts.commands import UserSignedUp, UserUpdated
 from shared.errors import NotYetKnown
 from shared.messaging.handling.unit_of_work import UnitOfWork
@@ -14,8 +18,8 @@ from shared.zoho.products.billing.client import ZohoBilling
 async def sign_up(
     message: UserSignedUp, work: UnitOfWork, *, users: Users, customers: Customers
 ) -> None:
-    given = person_fields(message.model_dump(exclude_none=True))
-    user = await users.store(work.org, message.user_id, given, arrived=SIGN_UP)
+    fields = user_fields_in(message.model_dump(exclude_none=True))
+    user = await users.store(work.org, message.user_id, fields, arrived=FROM_SIGN_UP)
     await customers.ensure(user, work)
 
 
@@ -25,7 +29,7 @@ async def update_user(
     user = await users.get(work.org, message.user_id)
     if user is None or user.email is None:
         raise NotYetKnown("no sign-up of this user arrived yet")
-    changes = merged(user, person_fields(message.changes()), arrived=work.arrived)
+    changes = without_outdated(user, user_fields_in(message.changes()), arrived=work.arrived)
     if not changes:
         return
     fields: dict[str, str] = {**user.fields, **{str(f): v for f, v in changes.items()}}
@@ -34,7 +38,7 @@ async def update_user(
             user.customer_id,
             display_name=display_name(fields),
             email=fields["email"],
-            # An empty text empties Zoho's field, None leaves it: only what we know is sent.
+            # An empty text clears Zoho's field, None leaves it. Only known fields are sent.
             first_name=fields.get("first_name"),
             last_name=fields.get("last_name"),
             phone=fields.get("phone"),

@@ -1,7 +1,7 @@
-"""What Zoho tells of subscriptions, payments and invoices. Every webhook is a hint.
+"""Handle webhooks about subscriptions, payments and invoices. Every webhook is a hint.
 
-The state comes from a read, or from what the webhook carries when that is newer than what is
-stored; it is compared with what is stored, so the order of arrival does not matter.
+The state comes from a read, or from the webhook's payload when that is newer than what is stored.
+It is compared with what is stored, so the order of arrival does not matter.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from services.billing_worker.invoices.invoice_sync import InvoiceSync
+from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import User, Users
-from services.billing_worker.sync.invoice_sync import InvoiceSync
-from services.billing_worker.sync.payment_sync import PaymentSync
-from services.billing_worker.sync.subscription_sync import SubscriptionSync
-from shared.contracts.tier import has_ended
+from services.billing_worker.subscriptions.subscription_sync import SubscriptionSync
+from services.billing_worker.subscriptions.user_tier import has_ended
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import BillingWebhook
 from shared.errors import Postponed, ZohoRejected
@@ -30,7 +30,7 @@ from shared.zoho.effects.effects import EffectKey, Effects
 from shared.zoho.products.billing.client import CREATE_PAYMENT, ZohoBilling
 from shared.zoho.products.billing.models import Subscription
 
-# Zoho's events of a subscription. What happened is told by comparing states, not by these names.
+# Zoho's events of a subscription. The change is derived from states, not from these names.
 # Source: https://www.zoho.com/billing/api/v1/events/, and public code for the later ones.
 SUBSCRIPTION_EVENTS: Final = (
     "subscription_created",
@@ -52,9 +52,10 @@ SUBSCRIPTION_EVENTS: Final = (
     "billing_date_changed",
 )
 
-# By then the command that set it off has stored what it did, and the rest of the burst is here.
-_HEEDED_AFTER_S: Final = 1.0
-# What we read before a command has stored what it made would count as nobody's.
+# By then the command that caused the webhook has stored its result, and the rest of the burst is
+# here.
+_HANDLE_AFTER_S: Final = 1.0
+# A record that a command is still creating would count as unknown when it is read before that.
 _MAY_BE_OURS_S: Final = 20.0
 _LOOK_AGAIN_S: Final = 5.0
 _CLOCKS_AGREE_WITHIN: Final = timedelta(seconds=2)
@@ -68,13 +69,13 @@ class WebhookHandlers:
     users: Users
     subscriptions: Subscriptions
     invoices: Invoices
-    news: SubscriptionSync
-    payment_news: PaymentSync
-    invoice_news: InvoiceSync
+    subscription_sync: SubscriptionSync
+    payment_sync: PaymentSync
+    invoice_sync: InvoiceSync
     metrics: Metrics
 
     def routes(self) -> dict[str, Route]:
-        """By routing key; what no other key matches is acknowledged and counted."""
+        """Handlers by routing key. Events that no other key matches are only counted."""
         by_event = dict.fromkeys(SUBSCRIPTION_EVENTS, self.subscription_changed)
         by_event |= {
             "payment_succeeded": self.payment_made,
@@ -99,34 +100,34 @@ class WebhookHandlers:
         if zoho_id is None:
             self._count(message, "unmatched")
             return
-        await _settled(message)
-        stored = await self.subscriptions.with_zoho_id(work.org, zoho_id)
+        await _wait_for_burst(message)
+        stored = await self.subscriptions.find_by_zoho_id(work.org, zoho_id)
         if stored is None:
-            await self._first_heard_of(message, work, zoho_id)
-        elif not _answered(message, stored):
+            await self._store_unknown(message, work, zoho_id)
+        elif not _was_read_since(message, stored):
             await self._refresh(message, work, stored)
 
     async def payment_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
-        await _settled(message)
+        await _wait_for_burst(message)
         user = await self._user(message, hint)
         if user is None:
             return
         if await self._is_our_record(message):
             return
         stored = await self._subscription_paid(work.org, user, hint)
-        await self.payment_news.succeeded(work, user, hint, stored)
+        await self.payment_sync.record_success(work, user, hint, stored)
         if stored is not None and stored.status in ("unpaid", "dunning"):
             await self._refresh(message, work, stored)
 
     async def payment_failed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
-        await _settled(message)
+        await _wait_for_burst(message)
         user = await self._user(message, hint)
         if user is None:
             return
         stored = await self._subscription_paid(work.org, user, hint)
-        await self.payment_news.failed(work, user, hint, stored)
+        await self.payment_sync.record_failure(work, user, hint, stored)
         if stored is not None:
             await self._refresh(message, work, stored)
 
@@ -136,8 +137,8 @@ class WebhookHandlers:
         if user is None or hint.invoice is None or hint.invoice.invoice_id is None:
             return
         zoho_id = hint.invoice.subscription_id
-        stored = await self.subscriptions.with_zoho_id(work.org, zoho_id) if zoho_id else None
-        await self.invoices.want(
+        stored = await self.subscriptions.find_by_zoho_id(work.org, zoho_id) if zoho_id else None
+        await self.invoices.request_lookup(
             work,
             user.user_id,
             hint.invoice.invoice_id,
@@ -147,16 +148,16 @@ class WebhookHandlers:
     async def invoice_changed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
         number = hint.invoice.number if hint.invoice else None
-        stored = await self.invoices.with_number(work.org, number) if number else None
+        stored = await self.invoices.find_by_number(work.org, number) if number else None
         if stored is not None:
-            await self.invoice_news.look(work, stored)
+            await self.invoice_sync.refresh(work, stored)
         elif message.product == "billing":
             await self.invoice_made(message, work)
         else:
-            self._count(message, "unmatched")  # most are announced before Books tells of them
+            self._count(message, "unmatched")  # most are announced before Books' webhook
 
     async def acknowledge(self, message: WebhookReceived, work: UnitOfWork) -> None:
-        """Zoho's list of events grows: what we do not know is kept at the door and counted."""
+        """Count an unknown event. Zoho's list of events grows, and the gateway has stored it."""
         self._count(message, "unknown_event")
 
     async def _refresh(
@@ -164,9 +165,11 @@ class WebhookHandlers:
     ) -> None:
         user = await self.users.get(work.org, stored.user_id)
         assert user is not None  # noqa: S101 - subscriptions are stored after their users
-        began = await self.subscriptions.now()
-        now = _carried(message, stored) or await self._read(stored)
-        await self.news.compare(work, user, stored, now, origin="zoho", read_at=began)
+        began = await self.subscriptions.database_time()
+        subscription = _newer_in_payload(message, stored) or await self._read(stored)
+        await self.subscription_sync.apply(
+            work, user, stored, subscription, origin="zoho", read_at=began
+        )
 
     async def _read(self, stored: StoredSubscription) -> Subscription:
         try:
@@ -174,39 +177,43 @@ class WebhookHandlers:
         except ZohoRejected as error:
             if error.status != 404:
                 raise
-            # Deleted by staff: for us it is over.
+            # Staff deleted it, so it has ended.
             return Subscription(subscription_id=stored.zoho_id, status="cancelled")
 
-    async def _first_heard_of(
+    async def _store_unknown(
         self, message: WebhookReceived, work: UnitOfWork, zoho_id: str
     ) -> None:
-        """A subscription we did not make, of a customer we know: it gets an id of ours."""
+        """Store a subscription that we did not make, of a known customer, under an id of ours."""
         user = await self._user(message, BillingWebhook.of(message.payload))
         if user is None:
             return
         if await self._may_be_ours(message):
-            raise Postponed("it may be one that is being made", retry_after_s=_LOOK_AGAIN_S)
-        began = await self.subscriptions.now()
-        now = await self.zoho.subscription(zoho_id)
-        await self.news.first(
+            raise Postponed(
+                "it may be a subscription that is being created", retry_after_s=_LOOK_AGAIN_S
+            )
+        began = await self.subscriptions.database_time()
+        subscription = await self.zoho.subscription(zoho_id)
+        await self.subscription_sync.create(
             work,
             user,
-            now.reference_id or self.subscriptions.id_of(work.org, zoho_id),
-            now,
+            subscription.reference_id or self.subscriptions.id_of(work.org, zoho_id),
+            subscription,
             origin="zoho",
             read_at=began,
         )
 
     async def _user(self, message: WebhookReceived, hint: BillingWebhook) -> User | None:
-        """Whose webhook it is; None, and counted, when it is nobody's we know."""
+        """The user whom the webhook is about. None, and counted, when no known user matches."""
         user = None
         if hint.customer_id is not None:
-            user = await self.users.with_customer(message.org, hint.customer_id)
+            user = await self.users.find_by_customer(message.org, hint.customer_id)
         elif hint.email is not None:
-            user = await self.users.with_email(message.org, hint.email)
+            user = await self.users.find_by_email(message.org, hint.email)
         if user is None:
             if await self._may_be_ours(message):
-                raise Postponed("it may be of one being made", retry_after_s=_LOOK_AGAIN_S)
+                raise Postponed(
+                    "it may be about a customer that is being created", retry_after_s=_LOOK_AGAIN_S
+                )
             self._count(message, "unmatched")
         return user
 
@@ -217,7 +224,7 @@ class WebhookHandlers:
         return await self.effects.any_open(message.org, "billing")
 
     async def _is_our_record(self, message: WebhookReceived) -> bool:
-        """Whether the payment is one that a command recorded: the command tells of it."""
+        """Whether a command recorded the payment. Then the command announces it."""
         data = message.payload.get("data")
         payment = data.get("payment") if isinstance(data, dict) else None
         payment_id = payment.get("reference_number") if isinstance(payment, dict) else None
@@ -230,20 +237,20 @@ class WebhookHandlers:
     async def _subscription_paid(
         self, org: str, user: User, hint: BillingWebhook
     ) -> StoredSubscription | None:
-        """The subscription a payment is for: by its invoice, else the user's only one."""
+        """The subscription that the payment is for: by its invoice, else the user's only one."""
         for part in (hint.subscription, hint.payment, hint.invoice):
             zoho_id = part.subscription_id if part else None
             if zoho_id:
-                return await self.subscriptions.with_zoho_id(org, zoho_id)
+                return await self.subscriptions.find_by_zoho_id(org, zoho_id)
         invoice_id = hint.payment.invoice_id if hint.payment else None
         if invoice_id:
             invoice = await self.invoices.get(org, self.invoices.id_of(org, invoice_id))
             if invoice is not None and invoice.subscription_id is not None:
                 return await self.subscriptions.get(org, invoice.subscription_id)
         running = [
-            one
-            for one in await self.subscriptions.of_user(org, user.user_id)
-            if not has_ended(one.status)
+            subscription
+            for subscription in await self.subscriptions.list_for_user(org, user.user_id)
+            if not has_ended(subscription.status)
         ]
         return running[0] if len(running) == 1 else None
 
@@ -253,23 +260,23 @@ class WebhookHandlers:
         ).inc()
 
 
-async def _settled(message: WebhookReceived) -> None:
+async def _wait_for_burst(message: WebhookReceived) -> None:
     age_s = (datetime.now(UTC) - message.received_at).total_seconds()
-    if age_s < _HEEDED_AFTER_S:
-        await asyncio.sleep(min(_HEEDED_AFTER_S - age_s, _HEEDED_AFTER_S))
+    if age_s < _HANDLE_AFTER_S:
+        await asyncio.sleep(min(_HANDLE_AFTER_S - age_s, _HANDLE_AFTER_S))
 
 
-def _answered(message: WebhookReceived, stored: StoredSubscription) -> bool:
-    """Whether a read that began after the hint came has seen what it hints at: one read a burst."""
+def _was_read_since(message: WebhookReceived, stored: StoredSubscription) -> bool:
+    """Whether a read began after the hint came and so saw its change. One read serves a burst."""
     return (
         stored.read_at is not None and message.received_at < stored.read_at - _CLOCKS_AGREE_WITHIN
     )
 
 
-def _carried(message: WebhookReceived, stored: StoredSubscription) -> Subscription | None:
-    """The state that the webhook carries, when it is whole and newer than what is stored.
+def _newer_in_payload(message: WebhookReceived, stored: StoredSubscription) -> Subscription | None:
+    """The state in the payload, when it is complete and newer than what is stored.
 
-    Equal times say nothing (Zoho's have whole seconds), and a time far ahead is not believed.
+    Equal times decide nothing (Zoho's have whole seconds), and a time far ahead is refused.
     """
     data = message.payload.get("data")
     record = data.get("subscription") if isinstance(data, dict) else None
@@ -281,7 +288,10 @@ def _carried(message: WebhookReceived, stored: StoredSubscription) -> Subscripti
         carried = Subscription.model_validate(record)
     except ValidationError:
         return None
-    told = carried.updated_time
-    if told is None or not stored.zoho_updated_at < told < datetime.now(UTC) + _AHEAD_AT_MOST:
+    updated_at = carried.updated_time
+    if (
+        updated_at is None
+        or not stored.zoho_updated_at < updated_at < datetime.now(UTC) + _AHEAD_AT_MOST
+    ):
         return None
     return carried

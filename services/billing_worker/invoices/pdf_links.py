@@ -1,7 +1,7 @@
-"""Takes Zoho's links out of a PDF, or says that it cannot.
+"""Remove Zoho's links from a PDF, or refuse the PDF.
 
-Links lie in annotations, in text drawn on the page and in the document's own entries, mostly in
-compressed streams, so the file is taken apart and not searched as bytes.
+Links are in annotations, in text drawn on the page and in the document's own entries, mostly in
+compressed streams. So the file is parsed and not searched as bytes.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _SHOWS_TEXT: Final = (b"Tj", b"'", b'"', b"TJ")
 
 
 def without_links(pdf: bytes) -> bytes:
-    """The document with no link to Zoho in it; fonts, pictures and the rest stay.
+    """Return the document without links to Zoho. Fonts, pictures and the rest stay.
 
     Raises:
-        PermanentError: `pdf_contains_zoho_link`, it is no PDF we can read, or a link is left.
+        PermanentError: `pdf_contains_zoho_link`. It is no PDF we can read, or a link is left.
     """
     try:
         writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf), strict=False))
@@ -41,7 +41,7 @@ def without_links(pdf: bytes) -> bytes:
             _clean_annotations(page)
             _clean_text(page, writer)
         _clean_entries(writer)
-        # Copied once more: what nothing points to any more is not copied.
+        # Copied once more, because objects without a reference are not copied.
         cleaned = _written(PdfWriter(clone_from=PdfReader(io.BytesIO(_written(writer)))))
         left = _holds_link(cleaned)
     except (PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -66,9 +66,9 @@ def _clean_annotations(page: DictionaryObject) -> None:
     if annotations is None:
         return
     kept = ArrayObject(
-        one
-        for one in annotations.get_object()
-        if not any(holds_zoho_link(text) for text in _texts(one.get_object(), set()))
+        annotation
+        for annotation in annotations.get_object()
+        if not any(holds_zoho_link(text) for text in _texts(annotation.get_object(), set()))
     )
     page[NameObject("/Annots")] = kept
 
@@ -83,12 +83,12 @@ def _clean_text(page: Any, writer: PdfWriter) -> None:
         if operator in _SHOWS_TEXT and operands:
             changed |= _clean_operand(operands)
     if changed:
-        stream.get_data()  # writes the operations down; flate_encode takes what is written
+        stream.get_data()  # serializes the operations, which flate_encode reads
         page[NameObject("/Contents")] = writer._add_object(stream.flate_encode())  # noqa: SLF001
 
 
 def _clean_operand(operands: Any) -> bool:
-    """Replace the text that an operator draws; what is drawn in pieces is judged as a whole."""
+    """Replace the text that an operator draws. Pieces are judged together, as one text."""
     last = operands[-1]
     pieces = last if isinstance(last, ArrayObject) else [last]
     whole = "".join(_drawn(piece) for piece in pieces)
@@ -100,24 +100,24 @@ def _clean_operand(operands: Any) -> bool:
 
 
 def _drawn(piece: Any) -> str:
-    """The codes of the characters drawn, one byte each; pieces that only move draw none."""
+    """The codes of the characters drawn, one byte each. Pieces that only move draw none."""
     if isinstance(piece, TextStringObject):
         return piece.original_bytes.decode("latin-1")
     return piece.decode("latin-1") if isinstance(piece, bytes) else ""
 
 
 def _clean_entries(writer: PdfWriter) -> None:
-    """Metadata, and whatever the document does when it is opened."""
+    """Clean metadata, and what the document does when it is opened."""
     for name in ("/Metadata", "/OpenAction", "/AA", "/Names", "/URI"):
         entry = writer.root_object.get(name)
         if entry is not None and any(
             holds_zoho_link(text) for text in _texts(entry.get_object(), set())
         ):
             del writer.root_object[NameObject(name)]
-    about = writer._info  # noqa: SLF001 - pypdf's public property reads, and cannot delete
-    if about is not None:
-        for name in [n for n, value in about.items() if holds_zoho_link(_text(value))]:
-            del about[name]
+    metadata = writer._info  # noqa: SLF001 - pypdf's public property is read-only
+    if metadata is not None:
+        for name in [n for n, value in metadata.items() if holds_zoho_link(_text(value))]:
+            del metadata[name]
 
 
 def _holds_link(pdf: bytes) -> bool:
@@ -129,25 +129,25 @@ def _holds_link(pdf: bytes) -> bool:
 
 
 def _texts(value: PdfObject | None, seen: set[int]) -> list[str]:
-    """Every text below an object: strings, and what streams hold once they are unpacked."""
-    found: list[str] = []
-    waiting: list[Any] = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, IndirectObject):
-            if one.idnum in seen:
+    """Every text below an object: strings, and the unpacked content of streams."""
+    texts: list[str] = []
+    pending: list[Any] = [value]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, IndirectObject):
+            if node.idnum in seen:
                 continue
-            seen.add(one.idnum)
-            one = one.get_object()
-        if isinstance(one, StreamObject) and one.get("/Subtype") != "/Image":
-            found.append(one.get_data().decode("latin-1"))
-        if isinstance(one, DictionaryObject):
-            waiting += [child for name, child in one.items() if name != "/Parent"]
-        elif isinstance(one, ArrayObject):
-            waiting += list(one)
-        elif isinstance(one, TextStringObject | ByteStringObject):
-            found.append(_text(one))
-    return found
+            seen.add(node.idnum)
+            node = node.get_object()
+        if isinstance(node, StreamObject) and node.get("/Subtype") != "/Image":
+            texts.append(node.get_data().decode("latin-1"))
+        if isinstance(node, DictionaryObject):
+            pending += [child for name, child in node.items() if name != "/Parent"]
+        elif isinstance(node, ArrayObject):
+            pending += list(node)
+        elif isinstance(node, TextStringObject | ByteStringObject):
+            texts.append(_text(node))
+    return texts
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Sums of money per currency. Nothing is converted, and nothing is ever a float."""
+"""Sum money per currency. Nothing is converted, and nothing is ever a float."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BUCKETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RevenueEntry:
-    """An amount on a day; negative when it lessens the revenue."""
+    """An amount on a day. Negative when it reduces the revenue."""
 
     currency: str
     day: date
@@ -59,7 +59,7 @@ class Revenue:
         return sorted((p, amount) for (c, p), amount in self.periods.items() if c == currency)
 
 
-def issued(invoice: Invoice) -> Iterable[RevenueEntry]:
+def entries_of_invoice(invoice: Invoice) -> Iterable[RevenueEntry]:
     """An invoice as earned: its total with tax, less what was written off of it."""
     if not invoice.counts or invoice.date is None:
         return
@@ -69,7 +69,7 @@ def issued(invoice: Invoice) -> Iterable[RevenueEntry]:
         yield RevenueEntry(currency, invoice.date, -invoice.write_off_amount)
 
 
-def aged(invoices: Sequence[Invoice], as_of: date) -> dict[str, dict[str, Decimal]]:
+def receivables_by_age(invoices: Sequence[Invoice], as_of: date) -> dict[str, dict[str, Decimal]]:
     """Open balances by currency and by how many days they are overdue on `as_of`."""
     owed: dict[str, dict[str, Decimal]] = {}
     for invoice in invoices:

@@ -1,4 +1,4 @@
-"""All SQL of decisions: which command had the last word on a subscription."""
+"""Hold all SQL of decisions: the newest command on each topic of a subscription."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 
 DecisionTopic = Literal["renewal", "plan"]
 
-_TAKE = """
+_CLAIM = """
     INSERT INTO billing.decisions AS d (org, subscription_id, about, arrived)
     VALUES ($1, $2, $3, $4)
     ON CONFLICT (org, subscription_id, about) DO UPDATE SET arrived = excluded.arrived
@@ -22,13 +22,13 @@ class Decisions:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def take(self, work: UnitOfWork, subscription_id: str, about: DecisionTopic) -> bool:
-        """Let this command have the last word; False when a later one has had it.
+    async def claim(self, work: UnitOfWork, subscription_id: str, about: DecisionTopic) -> bool:
+        """Let this command decide the topic. False when a later command has decided it.
 
-        A command that overtakes the subscription's request waits outside the line, and may come
-        back after what was sent, and done, later.
+        A command that overtakes the subscription's request waits outside its ordering key, and
+        may come back after later commands were done.
         """
-        last = await self._pool.fetchval(
+        newest = await self._pool.fetchval(
             """
             SELECT arrived FROM billing.decisions
             WHERE org = $1 AND subscription_id = $2 AND about = $3
@@ -37,7 +37,7 @@ class Decisions:
             subscription_id,
             about,
         )
-        if last is not None and last > work.arrived:
+        if newest is not None and newest > work.arrived:
             return False
-        work.record(_TAKE, work.org, subscription_id, about, work.arrived)
+        work.record(_CLAIM, work.org, subscription_id, about, work.arrived)
         return True

@@ -1,4 +1,4 @@
-"""All SQL of invoices: those Zoho made, from the first word of one to its announcement."""
+"""Hold all SQL of invoices, from the first hint of one to its announcement and later states."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _COLUMNS = """org, invoice_id, user_id, subscription_id, billing_sealed, books_s
     status, total, balance, currency, dated, due_on, origin, wanted_at, lease, gap_counted,
     announced_at"""
 
-# What names its subscription is looked for at once. Another word of it gives that one a moment to
-# come, so that the announcement can say which subscription it is for.
-_WANT = """
+# A hint that names the subscription is looked up at once. A hint without it waits a moment for
+# one that does, so that the announcement can name the subscription.
+_REQUEST_LOOKUP = """
     INSERT INTO billing.invoices AS i
         (org, invoice_id, user_id, subscription_id, billing_sealed, look_at)
     VALUES ($1, $2, $3, $4, $5,
@@ -32,7 +32,7 @@ _WANT = """
         look_at = least(i.look_at, excluded.look_at)
 """
 
-_PUT = """
+_SAVE = """
     INSERT INTO billing.invoices AS i
         (org, invoice_id, user_id, books_sealed, number, status, total, balance, currency, dated,
          due_on, origin, announced_at)
@@ -48,7 +48,7 @@ _LINES = """
     UPDATE billing.invoices SET lines_sealed = $3 WHERE org = $1 AND invoice_id = $2
 """
 
-# Later commands about this invoice stand in its user's line.
+# Gives later commands about this invoice its user's ordering key.
 _NAME = """
     INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'invoice', $2, $3)
     ON CONFLICT DO NOTHING
@@ -86,7 +86,7 @@ class Invoices:
         self._index = index
 
     def id_of(self, org: str, zoho_id: str) -> str:
-        """Our id of what Zoho calls `zoho_id`: the same each time, and telling nothing of it."""
+        """Our id of Zoho's invoice `zoho_id`: always the same, and it reveals nothing of Zoho's."""
         digest = self._index.of(org, "our invoice id", zoho_id)[0].index
         return "inv_" + base64.b32encode(digest[:15]).decode().lower()
 
@@ -99,7 +99,7 @@ class Invoices:
         )
         return await self._stored(row) if row else None
 
-    async def with_number(self, org: str, number: str) -> StoredInvoice | None:
+    async def find_by_number(self, org: str, number: str) -> StoredInvoice | None:
         row = await self._pool.fetchrow(
             f"SELECT {_COLUMNS} FROM billing.invoices"  # noqa: S608 - a constant
             " WHERE org = $1 AND number = $2",
@@ -108,27 +108,29 @@ class Invoices:
         )
         return await self._stored(row) if row else None
 
-    async def want(
+    async def request_lookup(
         self, work: UnitOfWork, user_id: str, billing_id: str, *, subscription_id: str | None
     ) -> None:
-        """Somebody spoke of an invoice of Billing's: look for it in Books until it is there."""
+        """Have an invoice of Billing's looked up in Books until it is there."""
         invoice_id = self.id_of(work.org, billing_id)
         place = _place("billing", work.org, invoice_id)
         sealed = await self._vault.seal(UserKey(work.org, user_id), billing_id, place)
-        work.record(_WANT, work.org, invoice_id, user_id, subscription_id, sealed)
+        work.record(_REQUEST_LOOKUP, work.org, invoice_id, user_id, subscription_id, sealed)
 
-    def hold(self, work: UnitOfWork, one: StoredInvoice) -> None:
-        """Let the commit fail if another has taken over the lease, or announced it."""
-        work.record("SELECT billing.hold_invoice($1, $2, $3)", one.org, one.invoice_id, one.lease)
+    def require_lease(self, work: UnitOfWork, stored: StoredInvoice) -> None:
+        """Make the commit fail if another replica took over the lease or announced the invoice."""
+        work.record(
+            "SELECT billing.hold_invoice($1, $2, $3)", stored.org, stored.invoice_id, stored.lease
+        )
 
-    def expect(self, work: UnitOfWork, one: StoredInvoice) -> None:
-        """Let the commit fail if the invoice is no longer as it was read."""
+    def require_unchanged(self, work: UnitOfWork, stored: StoredInvoice) -> None:
+        """Make the commit fail if the invoice has changed since it was read."""
         work.record(
             "SELECT billing.expect_invoice($1, $2, $3, $4)",
-            one.org,
-            one.invoice_id,
-            one.status,
-            one.balance,
+            stored.org,
+            stored.invoice_id,
+            stored.status,
+            stored.balance,
         )
 
     async def record(
@@ -140,11 +142,11 @@ class Invoices:
         *,
         origin: Origin = "zoho",
     ) -> None:
-        """What Books says of it now; it counts as announced."""
+        """Record Books' state of the invoice. It counts as announced from now on."""
         place = _place("books", work.org, invoice_id)
         sealed = await self._vault.seal(UserKey(work.org, user_id), invoice.invoice_id, place)
         work.record(
-            _PUT,
+            _SAVE,
             work.org,
             invoice_id,
             user_id,
@@ -161,7 +163,7 @@ class Invoices:
         work.record(_NAME, work.org, invoice_id, f"user:{user_id}")
 
     async def lines(self, org: str, invoice_id: str) -> str | None:
-        """The lines a command asked for, as they were recorded; None: no command's, or older."""
+        """The recorded lines of the command; None when no command made it or none were recorded."""
         sealed = await self._pool.fetchval(
             "SELECT lines_sealed FROM billing.invoices WHERE org = $1 AND invoice_id = $2",
             org,
@@ -172,13 +174,13 @@ class Invoices:
     async def record_lines(
         self, work: UnitOfWork, invoice_id: str, user_id: str, lines: str
     ) -> None:
-        """What the command asked for; after `record`. Sealed: descriptions may tell of people."""
+        """Record the command's lines, after `record`. Sealed: they may hold personal data."""
         place = _place("lines", work.org, invoice_id)
         sealed = await self._vault.seal(UserKey(work.org, user_id), lines, place)
         work.record(_LINES, work.org, invoice_id, sealed)
 
-    async def lease(self, *, limit: int, lease_s: float) -> list[StoredInvoice]:
-        """Invoices that are to be looked for now; nobody else gets them for `lease_s` seconds."""
+    async def lease_due(self, *, limit: int, lease_s: float) -> list[StoredInvoice]:
+        """Take invoices due for a lookup. No other replica gets them for `lease_s` seconds."""
         rows = await self._pool.fetch(
             f"""
             WITH due AS (
@@ -198,23 +200,23 @@ class Invoices:
         )
         return [await self._stored(row) for row in rows]
 
-    async def look_again(self, one: StoredInvoice, *, after_s: float, gap: bool) -> None:
-        """Not there yet: look again after so many seconds. `gap`: it has been counted as one."""
+    async def reschedule_lookup(self, stored: StoredInvoice, *, after_s: float, gap: bool) -> None:
+        """Look again in `after_s` seconds. `gap` records that the invoice counts as a gap."""
         await self._pool.execute(
             """
             UPDATE billing.invoices
             SET look_at = now() + make_interval(secs => $4), gap_counted = gap_counted OR $5
             WHERE org = $1 AND invoice_id = $2 AND lease = $3 AND announced_at IS NULL
             """,
-            one.org,
-            one.invoice_id,
-            one.lease,
+            stored.org,
+            stored.invoice_id,
+            stored.lease,
             after_s,
             gap,
         )
 
     async def lag_s(self, org: str) -> float:
-        """Age in seconds of the oldest invoice that is not announced yet; 0 when all are."""
+        """Age in seconds of the oldest invoice that is not announced yet. 0 when all are."""
         age = await self._pool.fetchval(
             """
             SELECT extract(epoch FROM now() - min(wanted_at))::float8 FROM billing.invoices

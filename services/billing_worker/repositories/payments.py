@@ -1,4 +1,4 @@
-"""All SQL of payments: those that were told, so that each is told once."""
+"""Hold all SQL of payments and refunds. Storing a payment keeps it from a second announcement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 
 PaymentOutcome = Literal["succeeded", "failed"]
 
-# Without ON CONFLICT on purpose: of two that tell the same payment at once, one must fail.
+# Without ON CONFLICT on purpose: when two announce the same payment at once, one must fail.
 _ADD = """
     INSERT INTO billing.payments
         (org, payment_id, user_id, zoho_id_sealed, origin, outcome, amount, currency, invoice_id)
@@ -66,7 +66,7 @@ class Payments:
         self._index = index
 
     def id_of(self, org: str, zoho_id: str) -> str:
-        """Our id of what Zoho calls `zoho_id`: the same each time, and telling nothing of it."""
+        """Our id of Zoho's payment `zoho_id`: always the same, and it reveals nothing of Zoho's."""
         digest = self._index.of(org, "our payment id", zoho_id)[0].index
         return "pay_" + base64.b32encode(digest[:15]).decode().lower()
 
@@ -87,8 +87,8 @@ class Payments:
         zoho_id = await self._vault.open(sealed, _place(org, payment_id))
         return StoredPayment(zoho_id=zoho_id, **values)
 
-    async def with_zoho_id(self, org: str, zoho_id: str) -> StoredPayment | None:
-        found = await self._pool.fetchval(
+    async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredPayment | None:
+        payment_id = await self._pool.fetchval(
             """
             SELECT row FROM billing.blind_index
             WHERE org = $1 AND kind = 'payment' AND index = ANY($2) LIMIT 1
@@ -96,31 +96,33 @@ class Payments:
             org,
             [entry.index for entry in self._index.of(org, "payment", zoho_id)],
         )
-        return await self.get(org, found) if found else None
+        return await self.get(org, payment_id) if payment_id else None
 
-    async def add(self, work: UnitOfWork, one: StoredPayment) -> None:
-        """Record one that is told now; the commit fails when another tells it at this moment."""
-        place = _place(one.org, one.payment_id)
-        sealed = await self._vault.seal(UserKey(one.org, one.user_id), one.zoho_id, place)
+    async def add(self, work: UnitOfWork, payment: StoredPayment) -> None:
+        """Record a payment being announced. The commit fails when another announces it too."""
+        place = _place(payment.org, payment.payment_id)
+        sealed = await self._vault.seal(
+            UserKey(payment.org, payment.user_id), payment.zoho_id, place
+        )
         work.record(
             _ADD,
-            one.org,
-            one.payment_id,
-            one.user_id,
+            payment.org,
+            payment.payment_id,
+            payment.user_id,
             sealed,
-            one.origin,
-            one.outcome,
-            one.amount,
-            one.currency,
-            one.invoice_id,
+            payment.origin,
+            payment.outcome,
+            payment.amount,
+            payment.currency,
+            payment.invoice_id,
         )
-        for entry in self._index.of(one.org, "payment", one.zoho_id):
-            work.record(_INDEX, one.org, entry.index, entry.key_id, one.payment_id)
-        work.record(_NAME, one.org, one.payment_id, f"user:{one.user_id}")
+        for entry in self._index.of(payment.org, "payment", payment.zoho_id):
+            work.record(_INDEX, payment.org, entry.index, entry.key_id, payment.payment_id)
+        work.record(_NAME, payment.org, payment.payment_id, f"user:{payment.user_id}")
 
-    async def refunded(self, org: str, payment_id: str) -> Decimal:
-        """What our own refunds have given back of a payment."""
-        given_back: Decimal = await self._pool.fetchval(
+    async def refunded_total(self, org: str, payment_id: str) -> Decimal:
+        """The sum of our own refunds of a payment."""
+        total: Decimal = await self._pool.fetchval(
             """
             SELECT coalesce(sum(amount), 0) FROM billing.refunds
             WHERE org = $1 AND payment_id = $2
@@ -128,7 +130,7 @@ class Payments:
             org,
             payment_id,
         )
-        return given_back
+        return total
 
     async def refund(self, org: str, refund_id: str) -> StoredRefund | None:
         row = await self._pool.fetchrow(

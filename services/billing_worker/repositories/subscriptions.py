@@ -1,4 +1,4 @@
-"""All SQL of subscriptions: Zoho's state of them, as far as we have seen it."""
+"""Hold all SQL of subscriptions: the last state of Zoho's that we saw."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Origin = Literal["application", "zoho"]
 _COLUMNS = """org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
     term_ends_at, zoho_updated_at, read_at, requested_plan"""
 
-_PUT = """
+_SAVE = """
     INSERT INTO billing.subscriptions
         (org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
          term_ends_at, zoho_updated_at, read_at, requested_plan)
@@ -54,7 +54,7 @@ class StoredSubscription:
     term_ends_at: date | None
     zoho_updated_at: datetime | None
     read_at: datetime | None
-    requested_plan: str | None = None  # what the command asked for that made it
+    requested_plan: str | None = None  # of the command that created it
 
 
 class Subscriptions:
@@ -64,7 +64,7 @@ class Subscriptions:
         self._index = index
 
     def id_of(self, org: str, zoho_id: str) -> str:
-        """Our id of a subscription that Zoho's staff made: the same each time."""
+        """Our id of a subscription that staff made at Zoho: always the same."""
         digest = self._index.of(org, "our subscription id", zoho_id)[0].index
         return "sub_" + base64.b32encode(digest[:15]).decode().lower()
 
@@ -77,8 +77,8 @@ class Subscriptions:
         )
         return await self._stored(row) if row else None
 
-    async def of_user(self, org: str, user_id: str) -> list[StoredSubscription]:
-        """All that the user ever had, the oldest first."""
+    async def list_for_user(self, org: str, user_id: str) -> list[StoredSubscription]:
+        """Every subscription the user ever had, oldest first."""
         rows = await self._pool.fetch(
             f"SELECT {_COLUMNS} FROM billing.subscriptions"  # noqa: S608 - a constant
             " WHERE org = $1 AND user_id = $2 ORDER BY created_at, subscription_id",
@@ -87,8 +87,8 @@ class Subscriptions:
         )
         return [await self._stored(row) for row in rows]
 
-    async def with_zoho_id(self, org: str, zoho_id: str) -> StoredSubscription | None:
-        found = await self._pool.fetchval(
+    async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredSubscription | None:
+        subscription_id = await self._pool.fetchval(
             """
             SELECT row FROM billing.blind_index
             WHERE org = $1 AND kind = 'subscription' AND index = ANY($2) LIMIT 1
@@ -96,36 +96,42 @@ class Subscriptions:
             org,
             [entry.index for entry in self._index.of(org, "subscription", zoho_id)],
         )
-        return await self.get(org, found) if found else None
+        return await self.get(org, subscription_id) if subscription_id else None
 
-    async def put(self, work: UnitOfWork, one: StoredSubscription) -> None:
-        """Record the state; a new subscription can be found by Zoho's id afterwards."""
-        place = _place(one.org, one.subscription_id)
-        sealed = await self._vault.seal(UserKey(one.org, one.user_id), one.zoho_id, place)
-        work.record(
-            _PUT,
-            one.org,
-            one.subscription_id,
-            one.user_id,
-            sealed,
-            one.origin,
-            one.status,
-            one.plan_code,
-            one.quantity,
-            one.term_ends_at,
-            one.zoho_updated_at,
-            one.read_at,
-            one.requested_plan,
+    async def save(self, work: UnitOfWork, subscription: StoredSubscription) -> None:
+        """Record the state. A new subscription can be found by Zoho's id afterwards."""
+        place = _place(subscription.org, subscription.subscription_id)
+        sealed = await self._vault.seal(
+            UserKey(subscription.org, subscription.user_id), subscription.zoho_id, place
         )
-        for entry in self._index.of(one.org, "subscription", one.zoho_id):
-            work.record(_INDEX, one.org, entry.index, entry.key_id, one.subscription_id)
+        work.record(
+            _SAVE,
+            subscription.org,
+            subscription.subscription_id,
+            subscription.user_id,
+            sealed,
+            subscription.origin,
+            subscription.status,
+            subscription.plan_code,
+            subscription.quantity,
+            subscription.term_ends_at,
+            subscription.zoho_updated_at,
+            subscription.read_at,
+            subscription.requested_plan,
+        )
+        for entry in self._index.of(subscription.org, "subscription", subscription.zoho_id):
+            work.record(
+                _INDEX, subscription.org, entry.index, entry.key_id, subscription.subscription_id
+            )
 
-    def record_read(self, work: UnitOfWork, one: StoredSubscription, read_at: datetime) -> None:
-        """It was read and found unchanged: hints received before that are answered."""
-        work.record(_READ, one.org, one.subscription_id, read_at)
+    def record_read(
+        self, work: UnitOfWork, subscription: StoredSubscription, read_at: datetime
+    ) -> None:
+        """Record that it was read and is unchanged. Hints received before that are answered."""
+        work.record(_READ, subscription.org, subscription.subscription_id, read_at)
 
-    async def now(self) -> datetime:
-        """PostgreSQL's clock, the one that all replicas share."""
+    async def database_time(self) -> datetime:
+        """The time by PostgreSQL's clock, which all replicas share."""
         moment: datetime = await self._pool.fetchval("SELECT clock_timestamp()")
         return moment
 

@@ -1,4 +1,4 @@
-"""All SQL of users: who they are, and which customer of Billing's is theirs."""
+"""Hold all SQL of users: their fields, their customer in Billing and their contact in Books."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 
 UserField = Literal["email", "full_name", "first_name", "last_name", "phone"]
 
-SIGN_UP: Final = 0
-BROUGHT_ALONG: Final = -1
-"""What a subscription's request tells of its user gives way to the sign-up itself."""
+FROM_SIGN_UP: Final = 0
+FROM_SUBSCRIPTION_REQUEST: Final = -1
+"""The fields in a subscription's request give way to those of the sign-up itself."""
 
 _FIELD = """
     INSERT INTO billing.user_fields (org, user_id, field, value_sealed, arrived)
@@ -52,7 +52,7 @@ _TAKE_REVISION = "SELECT billing.take_revision($1, $2, $3)"
 
 @dataclass(frozen=True)
 class User:
-    """A user as known here. `arrived` tells, for each field, which command set it."""
+    """A user. `arrived` has, for each field, the arrival number of the command that set it."""
 
     org: str
     user_id: str
@@ -67,7 +67,7 @@ class User:
         return self.fields.get("email") or None
 
     def knows_newer(self, field: str, arrived: int) -> bool:
-        return self.arrived.get(field, BROUGHT_ALONG - 1) >= arrived
+        return self.arrived.get(field, FROM_SUBSCRIPTION_REQUEST - 1) >= arrived
 
 
 class Users:
@@ -92,22 +92,22 @@ class Users:
         )
         return await self._user(row) if row else None
 
-    async def with_customer(self, org: str, customer_id: str) -> User | None:
-        """Whose customer it is; None when it is nobody's we know."""
-        return await self._found(org, "customer", customer_id)
+    async def find_by_customer(self, org: str, customer_id: str) -> User | None:
+        """The user who has this customer; None when no known user has it."""
+        return await self._find_one(org, "customer", customer_id)
 
-    async def with_email(self, org: str, email: str) -> User | None:
-        """The user with this email; None when there is none, or more than one."""
-        return await self._found(org, "email", email)
+    async def find_by_email(self, org: str, email: str) -> User | None:
+        """The user with this email; None when there is none or more than one."""
+        return await self._find_one(org, "email", email)
 
     async def store(
-        self, org: str, user_id: str, given: Mapping[UserField, str], *, arrived: int
+        self, org: str, user_id: str, fields: Mapping[UserField, str], *, arrived: int
     ) -> User:
-        """Store at once, before any call: what was told newer of a field stays.
+        """Store the fields at once, before any call. A field set by a newer command stays.
 
-        Not part of the attempt's unit of work: a sign-up is kept even while Zoho is away.
+        Not part of the attempt's unit of work: a sign-up is kept even while Zoho is unavailable.
         """
-        sealed = await self._sealed(org, user_id, given)
+        sealed = await self._sealed(org, user_id, fields)
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_USER, org, user_id)
             for field, value in sealed.items():
@@ -115,7 +115,7 @@ class Users:
                 if field == "email" and stored == "INSERT 0 1":
                     await connection.execute(_FORGET_INDEX, org, "email", user_id)
                     await connection.executemany(
-                        _INDEX, self._entries(org, "email", given["email"], user_id)
+                        _INDEX, self._entries(org, "email", fields["email"], user_id)
                     )
         user = await self.get(org, user_id)
         assert user is not None  # noqa: S101 - it was stored just now, and users are not deleted
@@ -124,7 +124,7 @@ class Users:
     async def record_fields(
         self, work: UnitOfWork, user_id: str, changes: Mapping[UserField, str]
     ) -> None:
-        """What an update changes; fields that something newer set are left alone."""
+        """Record changed fields. A field set by a newer command stays."""
         for field, value in (await self._sealed(work.org, user_id, changes)).items():
             work.record(_FIELD, work.org, user_id, field, value, work.arrived)
         if changes.get("email"):
@@ -143,7 +143,7 @@ class Users:
         work.record(_CONTACT, work.org, user_id, sealed)
 
     def take_revision(self, work: UnitOfWork, user: User) -> None:
-        """Let the commit fail if what decides the user's tier has changed since `user` was read."""
+        """Make the commit fail if anything that decides the tier changed since `user` was read."""
         work.record(_TAKE_REVISION, user.org, user.user_id, user.revision)
 
     def _record_index(self, work: UnitOfWork, kind: str, value: str, user_id: str) -> None:
@@ -156,7 +156,7 @@ class Users:
             for entry in self._index.of(org, kind, value)
         ]
 
-    async def _found(self, org: str, kind: str, value: str) -> User | None:
+    async def _find_one(self, org: str, kind: str, value: str) -> User | None:
         rows = await self._pool.fetch(
             """
             SELECT DISTINCT row FROM billing.blind_index

@@ -1,1 +1,1 @@
-"""HTTP handlers."""
+"""Handle HTTP requests."""

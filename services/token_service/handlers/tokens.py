@@ -1,5 +1,5 @@
-"""`POST /v1/token` and `/v1/token/invalid` for workers, `/v1/exchange` and `/v1/status` for
-`zoho-relay`; all for those who know the key."""
+"""Serve `POST /v1/token` and `/v1/token/invalid` for workers, `/v1/exchange` and `/v1/status` for
+`zoho-relay`. All require the key."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class InvalidToken(TokenRequest):
 
 
 class GrantCode(TokenRequest):
-    """Of a Self Client."""
+    """The grant code of a Self Client."""
 
     code: SecretStr = Field(min_length=1, max_length=512)
 
 
-def only_with_key(key: SecretStr) -> Middleware:
-    """401 for whoever does not show the key; compared in constant time."""
-    wanted = f"Bearer {key.get_secret_value()}".encode()
+def require_key(key: SecretStr) -> Middleware:
+    """Answer 401 without the key, which is compared in constant time."""
+    expected = f"Bearer {key.get_secret_value()}".encode()
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(shown, wanted):
+        presented = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(presented, expected):
             return _json(401, {"code": "wrong_key"})
         return await handler(request)
 
@@ -52,8 +52,8 @@ def only_with_key(key: SecretStr) -> Middleware:
 
 
 @web.middleware
-async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What stands in the way of a token, as the workers understand it."""
+async def errors_as_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn errors into the answers that the workers understand."""
     try:
         with unavailable_when_down():
             return await handler(request)
@@ -68,42 +68,40 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 class TokenHandlers:
-    """`orgs`: the organizations there are; another one is 404."""
+    """`orgs` are the known organizations. Another one is answered with 404."""
 
-    def __init__(
-        self, governor: TokenMinter, exchange: GrantExchange, orgs: frozenset[str]
-    ) -> None:
-        self._governor = governor
+    def __init__(self, minter: TokenMinter, exchange: GrantExchange, orgs: frozenset[str]) -> None:
+        self._minter = minter
         self._exchange = exchange
         self._orgs = orgs
 
     async def token(self, request: web.Request) -> web.Response:
-        asked = TokenRequest.model_validate_json(await request.read())
-        if asked.org not in self._orgs:
+        body = TokenRequest.model_validate_json(await request.read())
+        if body.org not in self._orgs:
             return _json(404, {"code": "unknown_organization"})
-        return _given(await self._governor.token(asked.org))
+        return _token_response(await self._minter.token(body.org))
 
     async def invalid(self, request: web.Request) -> web.Response:
-        asked = InvalidToken.model_validate_json(await request.read())
-        if asked.org not in self._orgs:
+        body = InvalidToken.model_validate_json(await request.read())
+        if body.org not in self._orgs:
             return _json(404, {"code": "unknown_organization"})
-        digest = bytes.fromhex(asked.sha256)
-        return _given(await self._governor.replace(asked.org, digest))
+        digest = bytes.fromhex(body.sha256)
+        return _token_response(await self._minter.replace(body.org, digest))
 
     async def exchange(self, request: web.Request) -> web.Response:
-        """`scopes`: what the new refresh token may do, or null when Zoho does not say."""
-        asked = GrantCode.model_validate_json(await request.read())
-        if asked.org not in self._orgs:
+        """`scopes` of the answer are those of the new refresh token, null when Zoho names none."""
+        body = GrantCode.model_validate_json(await request.read())
+        if body.org not in self._orgs:
             return _json(404, {"code": "unknown_organization"})
-        scopes = await self._exchange.exchange(asked.org, asked.code)
+        scopes = await self._exchange.exchange(body.org, body.code)
         return _json(200, {"scopes": scopes.split() or None})
 
     async def status(self, request: web.Request) -> web.Response:
-        """How things stand, without a call to Zoho."""
-        asked = TokenRequest.model_validate_json(await request.read())
-        if asked.org not in self._orgs:
+        """Return the state of the organization's token, without a call to Zoho."""
+        body = TokenRequest.model_validate_json(await request.read())
+        if body.org not in self._orgs:
             return _json(404, {"code": "unknown_organization"})
-        state = await self._governor.state(asked.org)
+        state = await self._minter.state(body.org)
         known = state.refresh_token
         return _json(
             200,
@@ -118,7 +116,7 @@ class TokenHandlers:
         )
 
 
-def _given(token: AccessToken) -> web.Response:
+def _token_response(token: AccessToken) -> web.Response:
     return _json(
         200,
         {

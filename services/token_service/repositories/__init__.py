@@ -1,1 +1,1 @@
-"""All SQL of the schema `token`."""
+"""Hold all SQL of the schema `token`."""

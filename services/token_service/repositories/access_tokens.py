@@ -1,4 +1,4 @@
-"""Access tokens that were minted, sealed."""
+"""Store minted access tokens, sealed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import asyncpg
 
 from shared.crypto.envelope import DayKey, Vault
 
-# How long before its end a token is replaced; half of its life when that is less.
+# How long before its end a token is replaced. Half of its lifetime when that is less.
 _REPLACE_BEFORE_S = 300.0
 
 
@@ -29,11 +29,11 @@ class AccessTokens:
         self._vault = vault
 
     async def usable(
-        self, org: str, client: bytes, *, even_old: bool = False
+        self, org: str, client: bytes, *, allow_old: bool = False
     ) -> AccessToken | None:
         """The newest token of these credentials that is not known to be invalid.
 
-        One that should be replaced by now counts only with `even_old`, while it has a minute left.
+        One that is due for replacement counts only with `allow_old`, while it has a minute left.
         """
         row = await self._pool.fetchrow(
             """
@@ -48,22 +48,22 @@ class AccessTokens:
             """,
             org,
             client,
-            even_old,
+            allow_old,
         )
         if row is None:
             return None
-        token = await self._vault.open(row["sealed"], _place(org, row["sha256"]))
+        token = await self._vault.open(row["sealed"], _context(org, row["sha256"]))
         return AccessToken(token, row["expires_at"], row["api_domain"], row["expires_in_s"])
 
     async def add(
         self, org: str, client: bytes, token: str, *, api_domain: str, expires_in_s: float
     ) -> None:
-        """Keep a new token, and forget those that have expired."""
+        """Store a new token, and delete those that have expired."""
         digest = hashlib.sha256(token.encode()).digest()
-        sealed = await self._vault.seal(DayKey(org), token, _place(org, digest))
+        sealed = await self._vault.seal(DayKey(org), token, _context(org, digest))
         await self._pool.execute(
             """
-            WITH forgotten AS (
+            WITH deleted AS (
                 DELETE FROM token.access_tokens WHERE org = $1 AND expires_at < clock_timestamp()
             )
             INSERT INTO token.access_tokens
@@ -85,7 +85,7 @@ class AccessTokens:
         )
 
     async def mark_invalid(self, org: str, sha256: bytes) -> None:
-        """Zoho refused it. One that we do not know is no matter."""
+        """Record that Zoho refused the token. An unknown token changes nothing."""
         await self._pool.execute(
             """
             UPDATE token.access_tokens SET invalid_at = clock_timestamp()
@@ -96,5 +96,5 @@ class AccessTokens:
         )
 
 
-def _place(org: str, digest: bytes) -> str:
+def _context(org: str, digest: bytes) -> str:
     return f"token.access_tokens.sealed:{org}:{digest.hex()}"

@@ -1,4 +1,4 @@
-"""What was asked of the accounts server lately, and why nothing is asked just now."""
+"""Record requests to the accounts server, and decide whether another is allowed now."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 
 import asyncpg
 
-# finance reference §1.4: 10 requests in 10 minutes, then blocked; 10 live tokens, then the oldest
-# dies without a word.
+# finance reference §1.4: after 10 requests in 10 minutes the client is blocked. With 10 live tokens
+# a new one silently invalidates the oldest.
 _MINTS: Final = 10
 _WINDOW_S: Final = 600.0
 _LIVE: Final = 10
@@ -28,7 +28,7 @@ class Mints:
 
     @asynccontextmanager
     async def turn(self, org: str) -> AsyncIterator[None]:
-        """One replica at a time. The lock is the connection's: it dies with a killed replica."""
+        """Let in one replica at a time. The lock belongs to the connection and ends with it."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('token.mints'), hashtext($1))", org
@@ -36,7 +36,7 @@ class Mints:
             yield
 
     async def pause(self, org: str, client: bytes) -> MintPause | None:
-        """Why not to mint now: the last failure, or a budget that is used up."""
+        """The reason not to mint now: the last failure or a used-up budget. None when allowed."""
         row = await self._pool.fetchrow(
             """
             WITH recent AS (
@@ -66,10 +66,10 @@ class Mints:
         return MintPause(row["code"], row["wait_s"]) if row else None
 
     async def begin(self, org: str) -> int:
-        """Spend one of the budget; forgets what is older than a day."""
+        """Count a request against the budget. Deletes entries older than a day."""
         number: int = await self._pool.fetchval(
             """
-            WITH forgotten AS (
+            WITH deleted AS (
                 DELETE FROM token.mints
                 WHERE org = $1 AND asked_at < clock_timestamp() - interval '1 day'
             )
@@ -109,21 +109,21 @@ class Mints:
         )
 
     async def ended(self, number: int, outcome: str) -> None:
-        """A request that says nothing about the next one."""
+        """Record the outcome of a request that does not affect the next one."""
         await self._pool.execute(
             "UPDATE token.mints SET outcome = $2 WHERE id = $1", number, outcome
         )
 
-    async def standing(self, org: str, client: bytes) -> str | None:
-        """Why the last request with these credentials failed; None once one has succeeded."""
+    async def problem(self, org: str, client: bytes) -> str | None:
+        """The code of the last failure with these credentials. None after a success."""
         code: str | None = await self._pool.fetchval(
             "SELECT code FROM token.pauses WHERE org = $1 AND client = $2", org, client
         )
         return code
 
     async def left(self, org: str) -> int:
-        """How many more may be asked for within the window."""
-        asked: int = await self._pool.fetchval(
+        """The number of requests that the window still allows."""
+        count: int = await self._pool.fetchval(
             """
             SELECT count(*) FROM token.mints
             WHERE org = $1 AND asked_at > clock_timestamp() - make_interval(secs => $2)
@@ -131,4 +131,4 @@ class Mints:
             org,
             _WINDOW_S,
         )
-        return max(_MINTS - asked, 0)
+        return max(_MINTS - count, 0)

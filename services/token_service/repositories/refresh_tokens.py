@@ -1,4 +1,4 @@
-"""Refresh tokens, sealed; the newest of an organization counts."""
+"""Store refresh tokens, sealed. The newest of an organization is used."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from shared.crypto.envelope import UserKey, Vault
 
-# A key of its own: a refresh token outlives the keys of days, and no user's erasure touches it.
+# Its own key owner: a refresh token outlives day keys, and no user's erasure may destroy its key.
 _KEY_OWNER = "@token-service"
 
 
 @dataclass(frozen=True)
 class KnownToken:
-    """`source`: environment or exchange. `scopes`: separated by spaces, empty when not known."""
+    """`source` is environment or exchange. `scopes` are separated by spaces, empty when unknown."""
 
     source: str
     scopes: str
@@ -39,10 +39,10 @@ class RefreshTokens:
         )
         if row is None:
             return None
-        return SecretStr(await self._vault.open(row["sealed"], _place(org, row["sha256"])))
+        return SecretStr(await self._vault.open(row["sealed"], _context(org, row["sha256"])))
 
     async def known(self, org: str) -> KnownToken | None:
-        """What may be said of the one that counts."""
+        """The public facts about the token in use."""
         row = await self._pool.fetchrow(
             """
             SELECT source, scopes, stored_at FROM token.refresh_tokens WHERE org = $1
@@ -53,7 +53,7 @@ class RefreshTokens:
         return KnownToken(row["source"], row["scopes"], row["stored_at"]) if row else None
 
     async def granted(self, org: str, token: SecretStr, scopes: str) -> None:
-        """Keep what Zoho says that it may do."""
+        """Record the scopes that Zoho reports for the token."""
         await self._pool.execute(
             """
             UPDATE token.refresh_tokens SET scopes = $3
@@ -65,12 +65,12 @@ class RefreshTokens:
         )
 
     async def store(self, org: str, token: SecretStr, *, source: str, scopes: str = "") -> None:
-        """Keep a token. `exchange` makes it the newest; from the environment it is as new as its
-        first sight, so that a restart does not bring back what an exchange has replaced.
+        """Store a token. One from an exchange becomes the newest. One from the environment keeps
+        the time it was first seen, so that a restart does not undo an exchange.
         """
         digest = _digest(token)
         sealed = await self._vault.seal(
-            UserKey(org, _KEY_OWNER), token.get_secret_value(), _place(org, digest)
+            UserKey(org, _KEY_OWNER), token.get_secret_value(), _context(org, digest)
         )
         await self._pool.execute(
             """
@@ -93,5 +93,5 @@ def _digest(token: SecretStr) -> bytes:
     return hashlib.sha256(token.get_secret_value().encode()).digest()
 
 
-def _place(org: str, digest: bytes) -> str:
+def _context(org: str, digest: bytes) -> str:
     return f"token.refresh_tokens.sealed:{org}:{digest.hex()}"

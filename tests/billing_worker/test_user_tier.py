@@ -1,12 +1,20 @@
+"""The tier of a user, as a table of cases."""
+
 import pytest
 
-from shared.contracts.tier import Held, Tier, has_ended, is_active, tier
+from services.billing_worker.subscriptions.user_tier import (
+    OwnedSubscription,
+    has_ended,
+    is_active,
+    tier_of,
+)
+from shared.contracts.tier import Tier
 
 FREE_PLANS = ("free",)
 
 
 @pytest.mark.parametrize(
-    ("held", "expected"),
+    ("owned", "expected"),
     [
         ([], Tier.FREE),
         (["live pro"], Tier.PAID),
@@ -31,16 +39,16 @@ FREE_PLANS = ("free",)
         (["something_new pro"], Tier.FREE),
     ],
 )
-def test_the_first_tier_that_holds_is_the_users(held, expected):
-    assert tier([Held(*one.split()) for one in held], FREE_PLANS) is expected
+def test_the_first_tier_that_holds_is_the_users(owned, expected):
+    assert tier_of([OwnedSubscription(*text.split()) for text in owned], FREE_PLANS) is expected
 
 
 def test_without_free_plans_every_plan_is_paid():
-    assert tier([Held("live", "free")]) is Tier.PAID
+    assert tier_of([OwnedSubscription("live", "free")]) is Tier.PAID
 
 
 def test_a_subscription_whose_plan_is_not_known_yet_counts_as_paid():
-    assert tier([Held("live", None)], FREE_PLANS) is Tier.PAID
+    assert tier_of([OwnedSubscription("live", None)], FREE_PLANS) is Tier.PAID
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What Zoho says of a payment, told once."""
+"""Announce each payment that a webhook reports, once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.zoho.products.billing.client import ZohoBilling
 
 @dataclass(frozen=True)
 class _PaymentFacts:
-    """What is told of a payment, in our ids."""
+    """The parts of a payment that its events carry, with our ids."""
 
     payment_id: str
     amount: Decimal | None
@@ -37,45 +37,48 @@ class PaymentSync:
         self._payments = payments
         self._invoices = invoices
 
-    async def succeeded(
+    async def record_success(
         self,
         work: UnitOfWork,
         user: User,
         hint: BillingWebhook,
         subscription: StoredSubscription | None,
     ) -> None:
-        told = await self._first_told(work, user, hint.payment, "succeeded")
-        if told is None or not told.amount:
+        facts = await self._record_if_new(work, user, hint.payment, "succeeded")
+        if facts is None or not facts.amount:
             return
         work.publish(
             PaymentSucceeded(
                 user_id=user.user_id,
-                payment_id=told.payment_id,
-                amount=told.amount,
-                currency=told.currency,
-                invoice_id=told.invoice_id,
+                payment_id=facts.payment_id,
+                amount=facts.amount,
+                currency=facts.currency,
+                invoice_id=facts.invoice_id,
                 subscription_id=subscription.subscription_id if subscription else None,
             )
         )
 
-    async def failed(
+    async def record_failure(
         self,
         work: UnitOfWork,
         user: User,
         hint: BillingWebhook,
         subscription: StoredSubscription | None,
     ) -> None:
-        """Tell it, and what the user should be told. It need not say which payment it was."""
+        """Announce the failure and request the user's notification.
+
+        The webhook need not name the payment.
+        """
         payment = hint.payment
-        told = await self._first_told(work, user, payment, "failed")
-        if told is None and payment is not None and payment.payment_id is not None:
-            return  # told before
+        facts = await self._record_if_new(work, user, payment, "failed")
+        if facts is None and payment is not None and payment.payment_id is not None:
+            return  # announced before
         event = PaymentFailed(
             user_id=user.user_id,
-            payment_id=told.payment_id if told else None,
-            amount=(told.amount or None) if told else None,
-            currency=told.currency if told else None,
-            invoice_id=told.invoice_id if told else None,
+            payment_id=facts.payment_id if facts else None,
+            amount=(facts.amount or None) if facts else None,
+            currency=facts.currency if facts else None,
+            invoice_id=facts.invoice_id if facts else None,
             subscription_id=subscription.subscription_id if subscription else None,
             next_retry_at=payment.next_retry_at if payment else None,
         )
@@ -91,21 +94,21 @@ class PaymentSync:
             )
             work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
 
-    async def _first_told(
+    async def _record_if_new(
         self, work: UnitOfWork, user: User, payment: PaymentHint | None, outcome: PaymentOutcome
     ) -> _PaymentFacts | None:
-        """Record a payment that was not told before; None when it was, or has no id."""
+        """Record a payment that was not announced yet; None when it was, or has no id."""
         if payment is None or payment.payment_id is None:
             return None
         zoho_id = payment.payment_id
-        if await self._payments.with_zoho_id(work.org, zoho_id):
+        if await self._payments.find_by_zoho_id(work.org, zoho_id):
             return None
         amount, currency, invoice = payment.amount, payment.currency, payment.invoice_id
         if amount is None:
             read = await self._zoho.payment(zoho_id)
             amount, currency = read.amount, read.currency_code
             invoice = read.invoices[0].invoice_id if read.invoices else None
-        told = _PaymentFacts(
+        facts = _PaymentFacts(
             payment_id=self._payments.id_of(work.org, zoho_id),
             amount=as_money(amount, currency) if amount is not None else None,
             currency=currency,
@@ -115,18 +118,18 @@ class PaymentSync:
             work,
             StoredPayment(
                 org=work.org,
-                payment_id=told.payment_id,
+                payment_id=facts.payment_id,
                 user_id=user.user_id,
                 zoho_id=zoho_id,
                 origin="zoho",
                 outcome=outcome,
-                amount=told.amount,
-                currency=told.currency,
-                invoice_id=told.invoice_id,
+                amount=facts.amount,
+                currency=facts.currency,
+                invoice_id=facts.invoice_id,
             ),
         )
-        return told
+        return facts
 
     async def _invoice_id(self, org: str, zoho_id: str | None) -> str | None:
-        """Our id of an invoice of Billing's; it is the same whether it was announced or not yet."""
+        """Our id of an invoice of Billing's. It is the same before and after its announcement."""
         return self._invoices.id_of(org, zoho_id) if zoho_id else None

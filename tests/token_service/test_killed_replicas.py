@@ -1,4 +1,4 @@
-"""Two token-services as processes of their own, and what is left when one is killed."""
+"""A killed replica costs the workers nothing. Each replica is a process of its own."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ COLD_WORKERS = 50
 
 @dataclass
 class Process:
-    """A token-service; `url` once it is ready."""
+    """A token-service that is ready, at `url`."""
 
     process: asyncio.subprocess.Process
     url: str
@@ -90,7 +90,7 @@ async def test_fifty_cold_workers_cost_two_mints_at_most_when_a_replica_is_kille
     ) as session:
         # The first worker makes one replica mint; the others are spread over both.
         first = asyncio.create_task(_worker(session, dying, other).get("default"))
-        await accounts.until_asked()
+        await accounts.until_held()
         orders = [(dying, other), (other, dying)]
         rest = [
             asyncio.create_task(_worker(session, *orders[number % 2]).get("default"))

@@ -1,4 +1,4 @@
-"""A refresh token that was revoked at Zoho: nobody hammers, everybody sees it, it mends itself."""
+"""A refresh token revoked at Zoho stops calls, shows in metrics, and recovers by itself."""
 
 from collections.abc import AsyncIterator
 
@@ -25,7 +25,7 @@ LIST = Operation("billing", "list_customers", "GET")
 
 
 class Worker:
-    """A worker's access to Billing; its clock can be moved past a breaker's pause."""
+    """A worker's access to Billing. Its clock can be moved past a breaker's pause."""
 
     def __init__(self, http: ZohoHttp, metrics: Metrics) -> None:
         self._http = http
@@ -35,7 +35,7 @@ class Worker:
     async def list_customers(self) -> None:
         await self._http.call(LIST, "/customers", org="default", lane=Priority.COMMANDS)
 
-    def says(self, line: str) -> bool:
+    def exposes(self, line: str) -> bool:
         return line in self.metrics.render().decode()
 
 
@@ -68,11 +68,11 @@ async def worker(
 
 
 def billing_calls(accounts: AccountsServer) -> int:
-    return sum(one.product == "billing" for one in accounts.requests)
+    return sum(request.product == "billing" for request in accounts.requests)
 
 
 def revoke(accounts: AccountsServer) -> None:
-    """What Zoho does: the access tokens made from it die too."""
+    """Revoke as Zoho does: the access tokens made from it become invalid too."""
     accounts.revoke_refresh_token()
     tokens = accounts.world.table("accounts", "tokens")
     for token in list(tokens):
@@ -95,8 +95,8 @@ async def test_a_revoked_refresh_token_stops_calls_within_one_attempt(
         assert raised.value.cause == "refresh_token_dead"
 
     assert billing_calls(accounts) - before[0] == 1
-    assert len(accounts.requests) - before[1] == 2  # and one try to get another token
-    assert worker.says(OPEN)
+    assert len(accounts.requests) - before[1] == 2  # and one attempt to get another token
+    assert worker.exposes(OPEN)
     assert "refresh_token_dead" in capfd.readouterr().out
 
 
@@ -107,7 +107,7 @@ async def test_the_first_refused_call_already_pauses_the_queues(
     revoke(accounts)
     with pytest.raises(Misconfigured):
         await worker.list_customers()
-    assert worker.says(OPEN)
+    assert worker.exposes(OPEN)
 
 
 async def test_it_goes_on_by_itself_once_a_new_one_is_stored(
@@ -125,4 +125,4 @@ async def test_it_goes_on_by_itself_once_a_new_one_is_stored(
     worker.skipped_s = 20.0  # the breaker's pause is over
 
     await worker.list_customers()
-    assert worker.says(OPEN.replace(" 1.0", " 0.0"))
+    assert worker.exposes(OPEN.replace(" 1.0", " 0.0"))

@@ -1,4 +1,4 @@
-"""News is told once, though two who hear of it look at the same moment."""
+"""A change is announced once, even when two replicas read it at the same moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.repositories.users import User
-from services.billing_worker.sync.subscription_sync import SubscriptionSync
+from services.billing_worker.subscriptions.subscription_sync import SubscriptionSync
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import StaleRead
 from shared.zoho.products.billing.models import Subscription
@@ -34,7 +34,7 @@ USER = User("default", "u1", {}, {}, None, None, revision=7)
 
 
 class Subscriptions:
-    """What is stored by the time the user has been read."""
+    """Holds the subscription that is stored when the user has been read."""
 
     def __init__(self, current: StoredSubscription | None) -> None:
         self._current = current
@@ -42,10 +42,10 @@ class Subscriptions:
     async def get(self, _org: str, _subscription_id: str) -> StoredSubscription | None:
         return self._current
 
-    async def of_user(self, _org: str, _user_id: str) -> list[StoredSubscription]:
+    async def list_for_user(self, _org: str, _user_id: str) -> list[StoredSubscription]:
         return [self._current] if self._current else []
 
-    async def put(self, _work: UnitOfWork, _one: StoredSubscription) -> None:
+    async def save(self, _work: UnitOfWork, _one: StoredSubscription) -> None:
         pass
 
     def record_read(self, *_: object) -> None:
@@ -57,35 +57,37 @@ class Users:
         pass
 
 
-def news(current: StoredSubscription | None) -> SubscriptionSync:
+def sync_with(current: StoredSubscription | None) -> SubscriptionSync:
     doubles: Any = (Users(), Subscriptions(current), None)
     return SubscriptionSync(*doubles, free_plan_codes=())
 
 
-async def test_what_is_still_stored_is_compared_and_told() -> None:
+async def test_a_new_state_is_announced() -> None:
     work = UnitOfWork(org="default")
 
-    await news(LIVE).compare(work, USER, LIVE, UNPAID, origin="zoho", read_at=NOW)
+    await sync_with(LIVE).apply(work, USER, LIVE, UNPAID, origin="zoho", read_at=NOW)
 
-    assert [one.event.model_dump()["cause"] for one in work.events] == ["payment_failed"]
+    assert [message.event.model_dump()["cause"] for message in work.events] == ["payment_failed"]
 
 
 @pytest.mark.parametrize("change", [{"status": "unpaid"}, {"read_at": NOW.replace(hour=11)}])
-async def test_what_another_has_told_meanwhile_is_not_told_again(change: dict[str, Any]) -> None:
+async def test_a_state_that_another_announced_meanwhile_is_not_announced_again(
+    change: dict[str, Any],
+) -> None:
     work = UnitOfWork(org="default")
 
     with pytest.raises(StaleRead):
-        await news(replace(LIVE, **change)).compare(
+        await sync_with(replace(LIVE, **change)).apply(
             work, USER, LIVE, UNPAID, origin="zoho", read_at=NOW
         )
 
     assert work.events == []
 
 
-async def test_a_subscription_that_another_has_stored_meanwhile_is_not_told_as_a_new_one() -> None:
+async def test_a_subscription_that_another_stored_meanwhile_is_not_announced_as_new() -> None:
     work = UnitOfWork(org="default")
 
     with pytest.raises(StaleRead):
-        await news(LIVE).first(work, USER, "s1", UNPAID, origin="zoho", read_at=NOW)
+        await sync_with(LIVE).create(work, USER, "s1", UNPAID, origin="zoho", read_at=NOW)
 
     assert work.events == []

@@ -1,4 +1,4 @@
-"""An id names one thing: the same wish again is done already, another one is refused."""
+"""An id is used once: the same request again counts as done, another one is refused."""
 
 from decimal import Decimal
 from typing import Any
@@ -13,28 +13,19 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
     SubscriptionCancelRequested,
     SubscriptionChangeRequested,
-    UserSignedUp,
 )
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.test_money import an_unpaid_invoice, charges, with_card
-from tests.billing_worker.test_subscriptions import a_subscription, subscribe
+from tests.billing_worker.scenarios import (
+    GRACE,
+    a_subscription,
+    an_unpaid_invoice,
+    charges,
+    record_cash,
+    subscribe,
+    with_card,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-GRACE = UserSignedUp(user_id="u2", email="grace@example.com", full_name="Grace Sundown")
-
-
-def cash(**more: Any) -> PaymentRecordRequested:
-    return PaymentRecordRequested(
-        **{
-            "user_id": "u1",
-            "payment_id": "p1",
-            "amount": Decimal(1),
-            "currency": "USD",
-            "mode": "cash",
-            **more,
-        }
-    )
 
 
 @pytest.mark.parametrize(
@@ -47,43 +38,45 @@ def cash(**more: Any) -> PaymentRecordRequested:
     ],
     ids=lambda other: next(iter(other)),
 )
-async def test_a_recorded_payments_id_is_not_taken_for_another_payment(
+async def test_a_recorded_payments_id_cannot_be_used_for_another_payment(
     upstream: Upstream, other: dict[str, Any]
 ) -> None:
     await an_unpaid_invoice(upstream)
     await upstream.send(GRACE)
     await upstream.event("customer.created.v1", user_id="u2")
-    await upstream.send(cash())
+    await upstream.send(record_cash())
     await upstream.event("payment.succeeded.v1", payment_id="p1")
 
-    await upstream.send(cash(**other))
+    await upstream.send(record_cash(**other))
 
     assert (await upstream.event("command.failed.v1"))["code"] == "id_taken"
     assert len(await charges(upstream)) == 1
 
 
-async def test_the_same_payment_written_differently_is_done_already(upstream: Upstream) -> None:
+async def test_the_same_payment_written_differently_counts_as_done(upstream: Upstream) -> None:
     await an_unpaid_invoice(upstream)
-    await upstream.send(cash())
+    await upstream.send(record_cash())
     await upstream.event("payment.succeeded.v1", payment_id="p1")
 
-    same = cash().model_dump(mode="json", exclude_unset=True)
+    same = record_cash().model_dump(mode="json", exclude_unset=True)
     await upstream.publish(PaymentRecordRequested.routing_key, {**same, "amount": "1.00"})
     await upstream.publish(PaymentRecordRequested.routing_key, {**same, "amount": 1.0})
-    await upstream.send(cash(payment_id="p2"))
+    await upstream.send(record_cash(payment_id="p2"))
 
     await upstream.event("payment.succeeded.v1", payment_id="p2")
-    assert upstream.told("command.failed.v1") == []
+    assert upstream.events_named("command.failed.v1") == []
     assert len(await charges(upstream)) == 2
 
 
 @pytest.mark.parametrize("other", ["amount", "payment"])
-async def test_a_refunds_id_is_not_taken_for_another_refund(upstream: Upstream, other: str) -> None:
+async def test_a_refunds_id_cannot_be_used_for_another_refund(
+    upstream: Upstream, other: str
+) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     await with_card(upstream)
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
     paid = await upstream.event("payment.succeeded.v1", user_id="u1")
-    await upstream.send(cash())
+    await upstream.send(record_cash())
     await upstream.event("payment.succeeded.v1", payment_id="p1")
     refund = PaymentRefundRequested(
         payment_id=paid["payment_id"], refund_id="r1", amount=Decimal(4), reason="sorry"
@@ -95,20 +88,20 @@ async def test_a_refunds_id_is_not_taken_for_another_refund(upstream: Upstream, 
     await upstream.send(refund.model_copy(update=change))
 
     assert (await upstream.event("command.failed.v1"))["code"] == "id_taken"
-    assert len(await upstream.held("billing", "refunds")) == 1
+    assert len(await upstream.records("billing", "refunds")) == 1
 
 
-async def test_a_subscriptions_id_is_not_taken_for_another_plan(upstream: Upstream) -> None:
+async def test_a_subscriptions_id_cannot_be_used_for_another_plan(upstream: Upstream) -> None:
     await a_subscription(upstream)
 
     await upstream.send(subscribe(plan_code="pro-monthly"))
 
     assert (await upstream.event("command.failed.v1"))["code"] == "id_taken"
-    (held,) = await upstream.held("billing", "subscriptions")
-    assert held["plan"]["plan_code"] == "basic-monthly"
+    (subscription,) = await upstream.records("billing", "subscriptions")
+    assert subscription["plan"]["plan_code"] == "basic-monthly"
 
 
-async def test_a_request_repeated_after_its_plan_was_changed_is_done_already(
+async def test_a_request_repeated_after_its_plan_was_changed_counts_as_done(
     upstream: Upstream,
 ) -> None:
     await a_subscription(upstream)
@@ -118,9 +111,9 @@ async def test_a_request_repeated_after_its_plan_was_changed_is_done_already(
     await upstream.send(subscribe())
     await upstream.send(SubscriptionCancelRequested(subscription_id="s1"))
 
-    told = await upstream.event("subscription.changed.v1", status="non_renewing")
-    assert told["plan_code"] == "pro-monthly"
-    assert upstream.told("command.failed.v1") == []
+    changed = await upstream.event("subscription.changed.v1", status="non_renewing")
+    assert changed["plan_code"] == "pro-monthly"
+    assert upstream.events_named("command.failed.v1") == []
 
 
 @pytest.mark.parametrize(
@@ -128,27 +121,27 @@ async def test_a_request_repeated_after_its_plan_was_changed_is_done_already(
     [{"rate": Decimal(21)}, {"quantity": Decimal(2)}, {"description": "Play"}],
     ids=lambda other: next(iter(other)),
 )
-async def test_an_invoices_id_is_not_taken_for_other_lines(
+async def test_an_invoices_id_cannot_be_used_for_other_lines(
     upstream: Upstream, other: dict[str, Any]
 ) -> None:
     await an_unpaid_invoice(upstream)
     line = InvoiceLine(description="Work", quantity=Decimal("1.5"), rate=Decimal(20))
-    wish = InvoiceCreateRequested(user_id="u1", invoice_id="i1", lines=(line,))
-    await upstream.send(wish)
+    request = InvoiceCreateRequested(user_id="u1", invoice_id="i1", lines=(line,))
+    await upstream.send(request)
     await upstream.event("invoice.issued.v1", invoice_id="i1")
 
-    await upstream.send(wish.model_copy(update={"lines": (line.model_copy(update=other),)}))
+    await upstream.send(request.model_copy(update={"lines": (line.model_copy(update=other),)}))
 
     assert (await upstream.event("command.failed.v1"))["code"] == "id_taken"
-    (own,) = [i for i in await upstream.held("books", "invoices") if i["total"] == 30]
+    (own,) = [i for i in await upstream.records("books", "invoices") if i["total"] == 30]
     assert own["line_items"][0]["description"] == "Work"
 
 
-async def test_an_invoice_of_zohos_is_not_made_anew(upstream: Upstream) -> None:
+async def test_an_invoice_of_zohos_is_not_created_again(upstream: Upstream) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     line = InvoiceLine(description="Work", quantity=Decimal(1), rate=Decimal(20))
 
     await upstream.send(InvoiceCreateRequested(user_id="u1", invoice_id=invoice_id, lines=(line,)))
 
     assert (await upstream.event("command.failed.v1"))["code"] == "id_taken"
-    assert len(await upstream.held("books", "invoices")) == 1
+    assert len(await upstream.records("books", "invoices")) == 1

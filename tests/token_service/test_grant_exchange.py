@@ -1,4 +1,4 @@
-"""From a grant code to a stored refresh token."""
+"""A grant code is exchanged for a stored refresh token."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ CODE = "1000.grant.code.of.a.self.client"
 
 
 def grant(accounts: AccountsServer, code: str = CODE, **more: Any) -> None:
-    """What the API console's Generate Code does."""
+    """Create a code as the API console's Generate Code does."""
     accounts.world.table("accounts", "codes").add({"code": code, **more})
 
 
@@ -168,7 +168,7 @@ async def test_neither_code_nor_token_lies_open_in_the_database_or_the_log(
             values = [v if isinstance(v, bytes) else str(v).encode() for v in row.values()]
             stored += b" ".join(values)
     await connection.close()
-    said = json.dumps(capfd.readouterr()).encode()
+    logged = json.dumps(capfd.readouterr()).encode()
 
     for secret in [CODE, "another-code-that-is-wrong", *tokens, *refresh]:
-        assert secret.encode() not in stored + said
+        assert secret.encode() not in stored + logged
