@@ -2,6 +2,7 @@
 
 Every change of a row is conditional on its `number`: who holds an old number changes nothing.
 Times are PostgreSQL's, so that replicas with different clocks agree on who may look when.
+Tests pass a clock of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 import asyncpg
+
+from shared.storage.clock import Clock, database_clock
 
 # So long after looking was allowed an intent still counts as open. What is being made is looked for
 # well before; what is not has no message any more that would look, and would be open for ever.
@@ -58,18 +61,21 @@ class JournalEntry:
 
 
 class EffectsJournal:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Clock = database_clock) -> None:
         self._pool = pool
+        self._clock = clock
 
     async def entry(self, key: EffectKey) -> JournalEntry | None:
         row = await self._pool.fetchrow(
             """
             SELECT state, number, result, owner,
-                   greatest(extract(epoch FROM look_after - clock_timestamp()), 0)::float8
+                   greatest(extract(epoch FROM look_after - coalesce($4, clock_timestamp())), 0)
+                       ::float8
                        AS look_in_s
             FROM relay.effects WHERE org = $1 AND operation = $2 AND business_id = $3
             """,
             *_columns(key),
+            self._clock(),
         )
         if row is None:
             return None
@@ -95,10 +101,11 @@ class EffectsJournal:
         number: int | None = await self._pool.fetchval(
             """
             INSERT INTO relay.effects AS e
-                (org, operation, business_id, product, owner, number, write_until, look_after)
-            VALUES ($1, $2, $3, $4, $5, $6 + 1,
-                    clock_timestamp() + make_interval(secs => $7),
-                    clock_timestamp() + make_interval(secs => $7 + $8))
+                (org, operation, business_id, product, owner, number, write_until, look_after,
+                 intended_at)
+            SELECT $1, $2, $3, $4, $5, $6 + 1, at + make_interval(secs => $7),
+                   at + make_interval(secs => $7 + $8), at
+            FROM coalesce($9, clock_timestamp()) AS at
             ON CONFLICT (org, operation, business_id) DO UPDATE
             SET state = 'intended', number = e.number + 1, updated_at = now(),
                 owner = coalesce(excluded.owner, e.owner),
@@ -113,6 +120,7 @@ class EffectsJournal:
             after,
             write_s,
             look_s,
+            self._clock(),
         )
         return number
 
@@ -142,11 +150,12 @@ class EffectsJournal:
         Never later than what the intent says.
         """
         await self._change(
-            "write_until = least(write_until, clock_timestamp()),"
-            " look_after = least(look_after, clock_timestamp() + make_interval(secs => $5))",
+            "write_until = least(write_until, coalesce($6, clock_timestamp())), look_after ="
+            " least(look_after, coalesce($6, clock_timestamp()) + make_interval(secs => $5))",
             key,
             number,
             look_s,
+            self._clock(),
             where="state = 'intended'",
         )
 
@@ -159,11 +168,13 @@ class EffectsJournal:
             SELECT EXISTS (SELECT FROM relay.effects
                            WHERE org = $1 AND state = 'intended'
                              AND product = coalesce($2, product)
-                             AND look_after > clock_timestamp() - make_interval(secs => $3))
+                             AND look_after > coalesce($4, clock_timestamp())
+                                              - make_interval(secs => $3))
             """,
             org,
             product,
             _OPEN_FOR_S,
+            self._clock(),
         )
         return found
 

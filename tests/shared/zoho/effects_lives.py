@@ -1,7 +1,7 @@
 """Random lives of one effect: its deliveries crash, lose answers, lapse and come again.
 
-Effects and PostgreSQL are real. Zoho is a function, and the clock is ours: what passes on it is
-taken from the journal's times, so that minutes pass within a test that takes none. Deliveries stop
+Effects and PostgreSQL are real. Zoho is a function, and the clock is the test's, so that minutes
+pass within a test that takes none. Deliveries stop
 at gates, wherever something can happen to them, and a seeded scheduler says who goes on, who dies
 and how much time passes meanwhile.
 """
@@ -26,13 +26,11 @@ from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import Absence, EffectKey, Effects
 from shared.zoho.quota.priority import Priority
+from tests.shared.zoho.moved_clock import MovedClock, MovedPermit
 
 Json = dict[str, Any]
 
-# Seconds of the test's own clock; so long that what really passes does not count beside them.
-WRITE_S, TIMEOUT_S, SETTLE_S = 1000.0, 4000.0, 2000.0
-# Zoho uses what it may, but for what has really passed, which its clock does not know.
-NEARLY: Final = 0.97
+WRITE_S, TIMEOUT_S, SETTLE_S = 5.0, 20.0, 10.0
 
 FATES: Final = (
     "answered",
@@ -56,26 +54,11 @@ BEFORE_INTENT, BEFORE_REQUEST, BEFORE_ANSWER, BEFORE_STORED, BEFORE_FOUND, BEFOR
 )
 
 
-class Clock:
-    """Seconds since the life began."""
-
-    now = 0.0
-
-
-class ScheduledPermit(Permit):
-    """A permit whose last moment is one of the test's clock."""
-
-    clock: Clock
-
-    def write_within(self, seconds: float) -> None:
-        self.write_until = min(self.write_until, self.clock.now + seconds)
-
-
 @dataclass
 class Zoho:
     """Works as long, and lets its searches lag as long, as an operation may claim."""
 
-    clock: Clock
+    clock: MovedClock
     chance: random.Random
     ids: Any = field(default_factory=lambda: itertools.count(4_000_000_000_000_000_001))
     made: list[tuple[str, float]] = field(default_factory=list)  # id, visible from
@@ -92,19 +75,19 @@ class Zoho:
         self.declined.append(self._visible_from())
 
     def shows(self) -> Json | None:
-        shown = [made for made, visible_from in self.made if visible_from <= self.clock.now]
+        shown = [made for made, visible_from in self.made if visible_from <= self.clock.seconds]
         return {"id": shown[0]} if shown else None
 
     def shows_decline(self) -> bool:
-        return any(visible_from <= self.clock.now for visible_from in self.declined)
+        return any(visible_from <= self.clock.seconds for visible_from in self.declined)
 
     def _must_be_in_time(self, permit: Permit) -> None:
-        if self.clock.now > permit.write_until:  # as ZohoHttp does
+        if self.clock.seconds > permit.write_until:  # as ZohoHttp does
             raise Unavailable("too late to be written", code="too_late")
 
     def _visible_from(self) -> float:
-        share = self.chance.choice((0.0, self.chance.uniform(0, NEARLY), NEARLY))
-        return self.clock.now + share * (TIMEOUT_S + SETTLE_S)
+        share = self.chance.choice((0.0, self.chance.uniform(0, 1), 1.0))
+        return self.clock.seconds + share * (TIMEOUT_S + SETTLE_S)
 
 
 class Delivery:
@@ -162,6 +145,7 @@ class Delivery:
             life.metrics,
             write_s=WRITE_S,
             timeout_s=TIMEOUT_S,
+            clock=life.clock,
         )
         return await effects.perform(
             life.key,
@@ -208,7 +192,7 @@ class Delivery:
         self, product: str, *, org: str, lane: Priority, **_: object
     ) -> AsyncIterator[Permit]:
         await self._gate(BEFORE_INTENT)
-        permit = ScheduledPermit(1, product, org, lane, 1, math.inf, math.inf)
+        permit = MovedPermit(1, product, org, lane, 1, math.inf, math.inf)
         permit.clock = self._life.clock
         yield permit
 
@@ -237,7 +221,7 @@ class Life:
         kind = "collect_charge" if self.money else "create_customer"
         self.key = EffectKey("default", kind, f"seed-{self.seed}")
         self.chance = random.Random(f"{self.money} {self.seed}")  # noqa: S311
-        self.clock = Clock()
+        self.clock = MovedClock()
         self.zoho = Zoho(self.clock, self.chance)
         self._deliveries: list[Delivery] = []
 
@@ -296,18 +280,7 @@ class Life:
             whole = WRITE_S + TIMEOUT_S + SETTLE_S
             seconds = self.chance.choice((edge * 0.99, edge, whole * 0.99, whole, whole))
         self._note(f"{seconds:.0f} s pass")
-        self.clock.now += seconds
-        await self.pool.execute(
-            """
-            UPDATE relay.effects SET look_after = look_after - make_interval(secs => $4),
-                                     write_until = write_until - make_interval(secs => $4)
-            WHERE org = $1 AND operation = $2 AND business_id = $3
-            """,
-            self.key.org,
-            self.key.operation,
-            self.key.business_id,
-            seconds,
-        )
+        self.clock.pass_by(seconds=seconds)
 
     async def _be_settled(self) -> None:
         """Peace: all that still runs goes on, and the message comes until it is settled."""

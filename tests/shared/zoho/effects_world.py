@@ -1,12 +1,12 @@
-"""The journal with everything around it: a Zoho that is a function, permits at once, replicas.
+"""Surround the journal with what it needs: a Zoho that is a function, permits at once, replicas.
 
-PostgreSQL is real, and so is the time that passes on it.
+PostgreSQL is real. Time passes on a clock that the test moves.
 """
 
 import asyncio
 import itertools
+import math
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,10 +20,9 @@ from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import EffectKey, Effects
 from shared.zoho.quota.priority import Priority
+from tests.shared.zoho.moved_clock import MovedClock, MovedPermit
 
-# What a machine that stands still for a moment never uses up.
-UNHURRIED_S = 30.0
-TIMEOUT_S, SETTLE_S = 0.1, 0.1
+WRITE_S, TIMEOUT_S, SETTLE_S = 5.0, 20.0, 15.0
 
 
 class Killed(BaseException):
@@ -34,23 +33,22 @@ class Killed(BaseException):
 class Zoho:
     """A Zoho that works as slowly, and whose searches lag as long, as an operation may claim."""
 
+    clock: MovedClock
     made: list[tuple[str, str, float]] = field(default_factory=list)  # key, id, visible from
     ids: Any = field(default_factory=lambda: itertools.count(4_000_000_000_000_000_001))
     seed: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311
 
     def write(self, key: EffectKey, permit: Permit) -> str:
-        now = time.monotonic()
-        if now > permit.write_until:  # as ZohoHttp does
+        if self.clock.seconds > permit.write_until:  # as ZohoHttp does
             raise Unavailable("too late to be written", code="too_late")
         worked = self.seed.uniform(0, TIMEOUT_S) + self.seed.uniform(0, SETTLE_S)
         made = str(next(self.ids))
-        self.made.append((key.business_id, made, now + worked))
+        self.made.append((key.business_id, made, self.clock.seconds + worked))
         return made
 
     def search(self, key: EffectKey) -> dict[str, str] | None:
-        now = time.monotonic()
         for business_id, made, visible_from in self.made:
-            if business_id == key.business_id and visible_from <= now:
+            if business_id == key.business_id and visible_from <= self.clock.seconds:
                 return {"id": made}
         return None
 
@@ -61,36 +59,37 @@ class Zoho:
 class Permits:
     """Stands where ZohoHttp does: it grants at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: MovedClock) -> None:
+        self._clock = clock
         self.granted = 0
+        self.in_use = 0
 
     @asynccontextmanager
     async def permit(
         self, product: str, *, org: str, lane: Priority, **_more: object
     ) -> AsyncIterator[Permit]:
         self.granted += 1
-        yield Permit(
-            id=self.granted,
-            product="billing",
-            org=org,
-            lane=lane,
-            weight=1,
-            write_until=time.monotonic() + 300,
-            deadline=time.monotonic() + 600,
-        )
+        permit = MovedPermit(self.granted, "billing", org, lane, 1, math.inf, math.inf)
+        permit.clock = self._clock
+        self.in_use += 1
+        try:
+            yield permit
+        finally:
+            self.in_use -= 1
 
 
 @dataclass
 class World:
-    """`write_s` and `settle_s` hold for what is begun after they are set."""
+    """Everything around the journal."""
 
     pool: asyncpg.Pool
     vault: Vault
-    zoho: Zoho = field(default_factory=Zoho)
     metrics: Metrics = field(default_factory=lambda: Metrics("test"))
-    permits: Permits = field(default_factory=Permits)
-    write_s: float = UNHURRIED_S
-    settle_s: float = SETTLE_S
+    clock: MovedClock = field(default_factory=MovedClock)
+
+    def __post_init__(self) -> None:
+        self.zoho = Zoho(self.clock)
+        self.permits = Permits(self.clock)
 
     def replica(self) -> Effects:
         return Effects(
@@ -98,8 +97,9 @@ class World:
             self.vault,
             self.permits,  # type: ignore[arg-type]
             self.metrics,
-            write_s=self.write_s,
+            write_s=WRITE_S,
             timeout_s=TIMEOUT_S,
+            clock=self.clock,
         )
 
     async def make(
@@ -124,26 +124,28 @@ class World:
             lane=Priority.COMMANDS,
             act=act or answered,
             find=find or search,
-            settle_s=self.settle_s,
+            settle_s=SETTLE_S,
             money=money,
             owner=UserKey(key.org, user_id),
         )
 
     async def make_at_last(self, key: EffectKey, **more: Any) -> dict[str, Any]:
-        """As the consumer does: back until it is settled, and not too late for fear of too early.
+        """As the consumer does: come back until it is settled.
 
-        Whoever may be written for long, and has died, has to be waited for: see `time_passes`.
+        Time passes while nobody is between intent and result, so no request comes too late.
         """
         while True:
             try:
                 return await self.make(key, **more)
             except OutcomeUnknown as unknown:
-                await asyncio.sleep(min(unknown.settle_s, TIMEOUT_S + SETTLE_S) + 0.01)
+                if self.permits.in_use:
+                    await asyncio.sleep(0)
+                else:
+                    self.clock.pass_by(seconds=unknown.settle_s)
 
-    async def time_passes(self) -> None:
+    def time_passes(self) -> None:
         """So much that everybody may look, and that Zoho shows what was made before."""
-        await asyncio.sleep(TIMEOUT_S + SETTLE_S)
-        await self.pool.execute("UPDATE relay.effects SET look_after = clock_timestamp()")
+        self.clock.pass_by(seconds=WRITE_S + TIMEOUT_S + SETTLE_S)
 
     def reconciled(self, found: str) -> float:
         return (

@@ -15,7 +15,7 @@ from shared.errors import (
 )
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import EffectKey
-from tests.shared.zoho.effects_world import UNHURRIED_S, World, key_of
+from tests.shared.zoho.effects_world import WRITE_S, World, key_of
 
 
 async def test_what_was_made_is_remembered_and_not_made_again(world: World) -> None:
@@ -101,13 +101,11 @@ async def test_what_was_surely_not_done_may_be_done_at_once(
 
 async def test_a_request_is_not_written_after_its_last_moment(world: World) -> None:
     async def slow(permit: Permit) -> dict[str, Any]:
-        await asyncio.sleep(world.write_s + 0.05)  # a paused process
+        world.clock.pass_by(seconds=WRITE_S + 1)  # a paused process
         return {"id": world.zoho.write(key_of(), permit)}
 
-    world.write_s = 0.1
     with pytest.raises(Unavailable, match="too late"):
         await world.make(key_of(), slow)
-    world.write_s = UNHURRIED_S
     made = await world.make(key_of())
 
     assert world.zoho.made_of(key_of()) == [made["id"]]
@@ -144,6 +142,7 @@ async def test_evidence_is_dated_from_the_last_intent_not_the_first(world: World
     with pytest.raises(Unavailable):
         await world.make(key_of(), refused)
     first = await effects.intended_at(key_of())
+    world.clock.pass_by(minutes=1)
     await world.make(key_of())
     second = await effects.intended_at(key_of())
 

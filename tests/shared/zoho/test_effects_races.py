@@ -9,10 +9,7 @@ import pytest
 from shared.errors import OutcomeUnknown, RateLimited, Unavailable
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import EffectKey
-from tests.shared.zoho.effects_world import Killed, World, key_of
-
-# Of the random lives; one that is late for it is lived again.
-WRITE_S = 0.3
+from tests.shared.zoho.effects_world import WRITE_S, Killed, World, key_of
 
 
 async def test_two_replicas_that_look_at_once_act_once(world: World) -> None:
@@ -21,7 +18,7 @@ async def test_two_replicas_that_look_at_once_act_once(world: World) -> None:
 
     with pytest.raises(Killed):
         await world.make(key_of(), killed_before)
-    await world.time_passes()
+    world.time_passes()
     results = await asyncio.gather(
         *(world.make_at_last(key_of(), replica=world.replica()) for _ in range(8))
     )
@@ -44,7 +41,7 @@ async def test_a_holder_whose_answer_comes_late_takes_what_another_found(world: 
 
     async def late(permit: Permit) -> dict[str, Any]:
         made = world.zoho.write(key_of(), permit)
-        await world.time_passes()
+        world.time_passes()
         others.append(await world.make_at_last(key_of(), replica=world.replica()))
         return {"id": made}
 
@@ -87,7 +84,7 @@ async def one_life(world: World, key: EffectKey, chance: random.Random) -> str:
                 world.zoho.write(key, permit)
                 raise KeyError("customer")
             case "process paused, written too late":
-                await asyncio.sleep(WRITE_S + 0.02)
+                world.clock.pass_by(seconds=WRITE_S + 1)
                 return {"id": world.zoho.write(key, permit)}
             case _:
                 return {"id": world.zoho.write(key, permit)}
@@ -97,22 +94,26 @@ async def one_life(world: World, key: EffectKey, chance: random.Random) -> str:
             return str((await world.make(key, act, replica=world.replica()))["id"])
         except OutcomeUnknown as unknown:
             # A redelivery, a lapsed lease or another replica comes at any time, also too early.
-            await asyncio.sleep(chance.uniform(0, unknown.settle_s * 1.5))
+            world.clock.pass_by(seconds=chance.uniform(0, unknown.settle_s * 1.5))
         except (Killed, RateLimited, KeyError, Unavailable):
-            await asyncio.sleep(chance.uniform(0, 0.05))
+            continue
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_dies_and_whoever_races_there_is_exactly_one(
     world: World, seed: int
 ) -> None:
-    world.write_s = WRITE_S
     chance = random.Random(seed)  # noqa: S311
-    keys = [key_of(f"u{n}") for n in range(60)]
+    # Each with a clock of its own: time passes for those who race, and not for others.
+    worlds = {key_of(f"u{n}"): World(world.pool, world.vault) for n in range(60)}
 
-    lives = [one_life(world, key, chance) for key in keys for _ in range(chance.randint(1, 3))]
+    lives = [
+        one_life(own, key, chance)
+        for key, own in worlds.items()
+        for _ in range(chance.randint(1, 3))
+    ]
     await asyncio.gather(*lives)
 
-    made = [world.zoho.made_of(key) for key in keys]
-    assert [len(ids) for ids in made] == [1] * len(keys)
+    made = [own.zoho.made_of(key) for key, own in worlds.items()]
+    assert [len(ids) for ids in made] == [1] * len(worlds)
     assert not await world.replica().any_open("default")
