@@ -208,7 +208,7 @@ def _duplicate(api_name: str, other_id: str) -> Row:
         "details": {
             "api_name": api_name,
             "id": other_id,
-            "duplicate_record": {"id": other_id, "module": {"api_name": "ContactRecords"}},
+            "duplicate_record": {"id": other_id, "module": {"api_name": "Contacts"}},
         },
         "message": "duplicate data",
         "status": "error",

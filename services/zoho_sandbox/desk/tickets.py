@@ -202,7 +202,7 @@ class TicketRecords:
             "channelCode": None,
             "customFields": {},
             "isResponseOverdue": False,
-            "layoutDetails": {"id": _LAYOUT_ID, "layoutName": "TicketRecords"},
+            "layoutDetails": {"id": _LAYOUT_ID, "layoutName": "Tickets"},
             "layoutId": _LAYOUT_ID,
             "modifiedBy": None,
             "responseDueDate": None,
