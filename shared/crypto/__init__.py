@@ -1,1 +1,1 @@
-"""Sealing what is stored, and finding it again without opening it."""
+"""Seal what is stored, and find it again without opening it."""

@@ -1,4 +1,4 @@
-"""One data key, and the form of what it seals.
+"""Seal values under one data key, and open them.
 
 blob = version (1 byte) · data key's id (16) · nonce (12) · ciphertext and tag (AES-256-GCM)
 """
@@ -19,7 +19,7 @@ _SHORTEST: Final = _HEADER_BYTES + _NONCE_BYTES + 16
 
 
 class DataKey:
-    """A key that seals values. `id` is in every blob it makes."""
+    """A key that seals values. Every blob that it makes holds its `id`."""
 
     def __init__(self, key_id: UUID, secret: bytes) -> None:
         self.id = key_id
@@ -27,22 +27,22 @@ class DataKey:
         # Built once: it expands the key, which costs more than sealing a short value.
         self._cipher = AESGCM(secret)
 
-    def seal(self, plaintext: bytes, place: str) -> bytes:
-        """Encrypt, bound to `place`: table, column and row, as `billing.users.email:default:u1`."""
+    def seal(self, plaintext: bytes, context: str) -> bytes:
+        """Encrypt, bound to `context`: table, column and row, `billing.users.email:default:u1`."""
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, plaintext, self._header + place.encode())
+        sealed = self._cipher.encrypt(nonce, plaintext, self._header + context.encode())
         return self._header + nonce + sealed
 
-    def open(self, blob: bytes, place: str) -> bytes:
+    def open(self, blob: bytes, context: str) -> bytes:
         """Undo `seal`.
 
         Raises:
-            PermanentError: `sealed_value_invalid`, altered, or sealed for another place.
+            PermanentError: `sealed_value_invalid`, altered, or sealed in another context.
         """
         nonce = blob[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
         sealed = blob[_HEADER_BYTES + _NONCE_BYTES :]
         try:
-            return self._cipher.decrypt(nonce, sealed, self._header + place.encode())
+            return self._cipher.decrypt(nonce, sealed, self._header + context.encode())
         except (InvalidTag, ValueError) as error:
             raise _invalid() from error
 
@@ -51,11 +51,11 @@ class DataKey:
 
 
 def key_id_of(blob: bytes) -> UUID:
-    """Which data key sealed `blob`.
+    """Return the id of the data key that sealed `blob`.
 
     Raises:
-        PermanentError: `sealed_value_invalid`, not a sealed value at all.
-        Unavailable: `unknown_key`, sealed by a newer version of this program.
+        PermanentError: `sealed_value_invalid`, it is no sealed value.
+        Unavailable: `unknown_key`, a newer version of this program sealed it.
     """
     if len(blob) < _SHORTEST:
         raise _invalid()

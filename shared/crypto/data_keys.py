@@ -1,4 +1,4 @@
-"""Data keys as they are kept in PostgreSQL: wrapped by a key of the ring, cached in memory."""
+"""Keep data keys in PostgreSQL, wrapped by a key of the ring, and cache them in memory."""
 
 import asyncio
 import os
@@ -20,8 +20,9 @@ from shared.errors import PermanentError, Unavailable
 _NONCE_BYTES: Final = 12
 _DAY_S: Final = 86_400
 
-# For a unit of work that erases a user in its own transaction: arguments are org, owner_of_user(…)
-# and a fresh uuid. The row stays, without key material, so that no new key is made in silence.
+# For a unit of work that erases a user in its own transaction. The arguments are org,
+# owner_of_user(…) and a fresh uuid. The row stays, without key material, so that nobody makes a new
+# key unnoticed.
 DESTROY_USER_KEY: Final = """
     INSERT INTO relay.data_keys (id, org, owner, destroyed_at) VALUES ($3, $1, $2, now())
     ON CONFLICT (org, owner) DO UPDATE
@@ -35,12 +36,12 @@ def owner_of_user(user_id: str) -> str:
 
 
 class DataKeys:
-    """The data keys of all organizations. Shared by whatever runs in one process.
+    """The data keys of all organizations. All parts of a process share one.
 
     Args:
         cached: how many keys are kept in memory.
-        cached_for_s: how long at most, and so how long another process may go on reading what a
-            destroyed key sealed.
+        cached_for_s: how long a key is kept there. For so long another process may go on reading
+            what a destroyed key sealed.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class DataKeys:
         self._loading: dict[Hashable, asyncio.Task[DataKey]] = {}
 
     async def of_user(self, org: str, user_id: str) -> DataKey:
-        """The user's key, made when there is none.
+        """Return the user's key, made when there is none.
 
         Raises:
             PermanentError: `erased`, the key was destroyed.
@@ -68,27 +69,27 @@ class DataKeys:
         return await self._of_owner(org, owner_of_user(user_id))
 
     async def of_day(self, org: str) -> DataKey:
-        """The organization's key of this UTC day, made when there is none."""
+        """Return the organization's key of this UTC day, made when there is none."""
         today = int(time.time() // _DAY_S)
         name = self._days.get(today)
-        if name is None:  # once a day: everything that passes through is sealed under this key
+        if name is None:  # computed once a day: all that passes through is sealed under this key
             name = f"day:{datetime.fromtimestamp(today * _DAY_S, UTC).date().isoformat()}"
             self._days = {today: name}
         return await self._of_owner(org, name)
 
     async def by_id(self, key_id: UUID) -> DataKey:
-        """The key that a blob names.
+        """Return the key that a blob names.
 
         Raises:
             PermanentError: `erased`, the key was destroyed.
-            Unavailable: `unknown_key`, no such key, or no key of the ring unwraps it. Never
-                permanent: a restored ring, or a replica that catches up, cures it.
+            Unavailable: `unknown_key`, no such key, or no key of the ring unwraps it. This is
+                never permanent: a restored ring, or a replica that catches up, cures it.
         """
         cached = self._cache.get(key_id)
-        return cached or await self._once(key_id, lambda: self._load(key_id))
+        return cached or await self._share_query(key_id, lambda: self._load(key_id))
 
     async def load(self, key_ids: Iterable[UUID]) -> None:
-        """Bring many keys into memory in one round trip; `by_id` asks for what is missing."""
+        """Bring many keys into memory in one round trip. `by_id` asks for what is missing."""
         missing = [key_id for key_id in set(key_ids) if self._cache.get(key_id) is None]
         if not missing:
             return
@@ -104,7 +105,7 @@ class DataKeys:
                 self._remember(row)
 
     async def destroy(self, org: str, user_id: str) -> None:
-        """Destroy the user's key: what it sealed never opens again, and no other one is made."""
+        """Destroy the user's key. What it sealed never opens again, and no other one is made."""
         await self._pool.execute(DESTROY_USER_KEY, org, owner_of_user(user_id), uuid4())
         self.forget(org, user_id)
 
@@ -114,32 +115,34 @@ class DataKeys:
 
     async def _of_owner(self, org: str, owner: str) -> DataKey:
         cached = self._cache.get((org, owner))
-        return cached or await self._once((org, owner), lambda: self._find_or_make(org, owner))
+        return cached or await self._share_query(
+            (org, owner), lambda: self._find_or_make(org, owner)
+        )
 
-    async def _once(self, what: Hashable, load: Callable[[], Awaitable[DataKey]]) -> DataKey:
+    async def _share_query(self, key: Hashable, load: Callable[[], Awaitable[DataKey]]) -> DataKey:
         """Let all who ask for the same key at the same time share one query."""
 
         async def loaded() -> DataKey:
             return await load()
 
-        task = self._loading.get(what)
+        task = self._loading.get(key)
         if task is None:
             task = asyncio.create_task(loaded(), name="load data key")
-            self._loading[what] = task
-            task.add_done_callback(lambda done: self._loaded(what, done))
-        # Shielded: one asker who gives up must not take the key from the others.
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._loaded(key, done))
+        # Shielded, because one caller that gives up must not take the key from the others.
         return await asyncio.shield(task)
 
-    def _loaded(self, what: Hashable, task: asyncio.Task[DataKey]) -> None:
-        del self._loading[what]
+    def _loaded(self, key: Hashable, task: asyncio.Task[DataKey]) -> None:
+        del self._loading[key]
         if not task.cancelled():
-            task.exception()  # seen, even when every asker has gone
+            task.exception()  # retrieved, even when every caller has gone
 
     async def _find_or_make(self, org: str, owner: str) -> DataKey:
         row = await self._find(org, owner)
         if row is None:
             await self._make(org, owner)
-            # Asked again, not assumed: of two who make it at once, one key is kept.
+            # Read again and not assumed: when two make it at once, one key is kept.
             row = await self._find(org, owner)
         if row is None:
             raise Unavailable("a data key was made and is not there", code="unknown_key")
@@ -167,7 +170,7 @@ class DataKeys:
             org,
             owner,
             self._writing.id,
-            self._wrap(os.urandom(KEY_BYTES), self._writing, _wrap_place(org, owner, key_id)),
+            self._wrap(os.urandom(KEY_BYTES), self._writing, _wrap_context(org, owner, key_id)),
         )
 
     async def _load(self, key_id: UUID) -> DataKey:
@@ -183,9 +186,9 @@ class DataKeys:
         self._cache.put(key, (row["org"], row["owner"]))
         return key
 
-    def _wrap(self, secret: bytes, key: RingKey, place: bytes) -> bytes:
+    def _wrap(self, secret: bytes, key: RingKey, context: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._wrapping[key.id][1].encrypt(nonce, secret, place)
+        return nonce + self._wrapping[key.id][1].encrypt(nonce, secret, context)
 
     def _unwrap(self, row: asyncpg.Record) -> bytes:
         if row["wrapped"] is None:
@@ -196,17 +199,17 @@ class DataKeys:
                 f"ENCRYPTION_KEYS has no key {row['key_id']!r}, which wraps a data key",
                 code="unknown_key",
             )
-        wrapped, place = row["wrapped"], _wrap_place(row["org"], row["owner"], row["id"])
+        wrapped, context = row["wrapped"], _wrap_context(row["org"], row["owner"], row["id"])
         try:
-            return known[1].decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], place)
+            return known[1].decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
         except InvalidTag as error:
-            # Most likely another key under the same id: mended by restoring the right one.
+            # Most likely another key has the same id. Restoring the right one cures it.
             raise Unavailable(
                 f"key {row['key_id']!r} of ENCRYPTION_KEYS does not unwrap what it wrapped",
                 code="unknown_key",
             ) from error
 
 
-def _wrap_place(org: str, owner: str, key_id: UUID) -> bytes:
+def _wrap_context(org: str, owner: str, key_id: UUID) -> bytes:
     parts = (b"relay.data_keys.wrapped", org.encode(), owner.encode(), key_id.bytes)
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

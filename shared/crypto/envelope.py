@@ -1,7 +1,7 @@
-"""Envelope encryption: values are sealed under data keys, data keys under the key ring.
+"""Seal values by envelope encryption: values under data keys, data keys under the key ring.
 
-A user has a data key of their own, so that destroying it erases them everywhere at once; what has
-no user yet (webhooks at the door, outbox bodies, dead letters) is sealed under a key per
+A user has a data key of their own, so that destroying it erases them everywhere at once. What has
+no user yet (webhooks at the gateway, outbox bodies, dead letters) is sealed under a key per
 organization and day.
 """
 
@@ -15,7 +15,7 @@ __all__ = ["DataKey", "DataKeys", "DayKey", "KeyOwner", "UserKey", "Vault"]
 
 @dataclass(frozen=True)
 class UserKey:
-    """The user whose key seals a value."""
+    """Name the user whose key seals a value."""
 
     org: str
     user_id: str
@@ -23,7 +23,7 @@ class UserKey:
 
 @dataclass(frozen=True)
 class DayKey:
-    """Today's key of the organization, for what has no user yet."""
+    """Name the organization's key of today, for what has no user yet."""
 
     org: str
 
@@ -32,44 +32,44 @@ KeyOwner = UserKey | DayKey
 
 
 class Vault:
-    """Seals values and opens them again. What services use.
+    """Seals values and opens them again. Services use this, and not the keys themselves.
 
-    `place` names table, column and row (`billing.customers.email:default:u1`); it is authenticated,
-    so a value moved to another place does not open.
+    `context` names table, column and row (`billing.customers.email:default:u1`). It is
+    authenticated, so a value moved to another row does not open.
     """
 
     def __init__(self, keys: DataKeys) -> None:
         self._keys = keys
 
-    async def seal(self, owner: KeyOwner, text: str, place: str) -> bytes:
+    async def seal(self, owner: KeyOwner, text: str, context: str) -> bytes:
         """Seal a text. Raises as `seal_bytes`."""
-        return await self.seal_bytes(owner, text.encode(), place)
+        return await self.seal_bytes(owner, text.encode(), context)
 
-    async def open(self, blob: bytes, place: str) -> str:
+    async def open(self, blob: bytes, context: str) -> str:
         """Open a text. Raises as `open_bytes`."""
-        return (await self.open_bytes(blob, place)).decode()
+        return (await self.open_bytes(blob, context)).decode()
 
-    async def seal_bytes(self, owner: KeyOwner, plaintext: bytes, place: str) -> bytes:
+    async def seal_bytes(self, owner: KeyOwner, plaintext: bytes, context: str) -> bytes:
         """Seal under the owner's key, which is made when there is none.
 
         Raises:
             PermanentError: `erased`, the user's key was destroyed.
             Unavailable: `unknown_key`, the owner's key was wrapped by a key that the ring lacks.
         """
-        return (await self.key_of(owner)).seal(plaintext, place)
+        return (await self.key_of(owner)).seal(plaintext, context)
 
-    async def open_bytes(self, blob: bytes, place: str) -> bytes:
-        """Open what was sealed for the same place.
+    async def open_bytes(self, blob: bytes, context: str) -> bytes:
+        """Open what was sealed in the same context.
 
         Raises:
-            PermanentError: `erased`, or `sealed_value_invalid` (altered, or sealed for another
-                place).
+            PermanentError: `erased`, or `sealed_value_invalid` (altered, or sealed in another
+                context).
             Unavailable: `unknown_key`.
         """
-        return (await self._keys.by_id(key_id_of(blob))).open(blob, place)
+        return (await self._keys.by_id(key_id_of(blob))).open(blob, context)
 
     async def key_of(self, owner: KeyOwner) -> DataKey:
-        """The key itself, for sealing many values at once."""
+        """Return the key itself, for sealing many values at once."""
         match owner:
             case UserKey(org, user_id):
                 return await self._keys.of_user(org, user_id)

@@ -1,4 +1,4 @@
-"""Opened data keys in memory: few enough, and not for long."""
+"""Cache opened data keys in memory, a bounded number for a bounded time."""
 
 import time
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from shared.crypto.data_key import DataKey
 
 
 class KeyCache:
-    """Keys by id and by owner; the least recently used go first, and all go after a while."""
+    """Keys by id and by owner. The least recently used is dropped first, and each after `for_s`."""
 
     def __init__(self, size: int, for_s: float) -> None:
         self._size = size
@@ -16,12 +16,12 @@ class KeyCache:
         self._keys: OrderedDict[UUID, tuple[DataKey, float, tuple[str, str]]] = OrderedDict()
         self._ids: dict[tuple[str, str], UUID] = {}
 
-    def get(self, what: UUID | tuple[str, str]) -> DataKey | None:
-        key_id = what if isinstance(what, UUID) else self._ids.get(what)
-        held = self._keys.get(key_id) if key_id else None
-        if key_id is None or held is None:
+    def get(self, id_or_owner: UUID | tuple[str, str]) -> DataKey | None:
+        key_id = id_or_owner if isinstance(id_or_owner, UUID) else self._ids.get(id_or_owner)
+        cached = self._keys.get(key_id) if key_id else None
+        if key_id is None or cached is None:
             return None
-        key, until, _ = held
+        key, until, _ = cached
         if time.monotonic() >= until:
             self._remove(key_id)
             return None

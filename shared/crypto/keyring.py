@@ -1,4 +1,4 @@
-"""Keys from the environment: the first one writes, all of them read."""
+"""Read the key rings of the environment: the first key writes, all of them read."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 @dataclass(frozen=True)
 class RingKey:
-    """A key and its id. The id is stored beside what the key wrote; the secret is never shown."""
+    """A key and its id. The id is stored beside what the key wrote. The secret is never shown."""
 
     id: str
     secret: bytes = field(repr=False)
@@ -36,7 +36,7 @@ class KeyRing:
         """Read `id:base64,id:base64`, each key 32 bytes.
 
         Raises:
-            ValueError: which key is malformed and how; never a part of its secret.
+            ValueError: it says which key is malformed and how, and shows no part of its secret.
         """
         entries = [entry.strip() for entry in text.split(",")]
         return cls(tuple(_parse_key(entry, n) for n, entry in enumerate(entries, 1) if entry))
@@ -45,7 +45,7 @@ class KeyRing:
         return self._keys.get(key_id)
 
     def __iter__(self) -> Iterator[RingKey]:
-        """The writing key first."""
+        """Yield the keys, the writing key first."""
         return iter(self._keys.values())
 
     def __repr__(self) -> str:
@@ -53,14 +53,14 @@ class KeyRing:
 
 
 def fresh_key(key_id: str) -> str:
-    """A new random key in the form that `KeyRing.parse` reads."""
+    """Return a new random key in the form that `KeyRing.parse` reads."""
     return f"{key_id}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
 
 
 def _parse_key(entry: str, number: int) -> RingKey:
     key_id, colon, encoded = entry.partition(":")
     if not colon or not _ID.fullmatch(key_id):
-        # Not quoted: without its colon the entry may be all secret.
+        # Not quoted, because without its colon the entry may be all secret.
         raise ValueError(f"key {number} is not of the form id:base64 (id: A-Z a-z 0-9 _ . -)")
     try:
         secret = base64.b64decode(encoded.strip(), validate=True)

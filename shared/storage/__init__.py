@@ -1,1 +1,1 @@
-"""PostgreSQL: connecting, migrating, pruning. Nothing here knows what is stored."""
+"""Connect to PostgreSQL, migrate it and prune it. Nothing here knows what is stored."""

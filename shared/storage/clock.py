@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 # The moment to pass to a statement. None: PostgreSQL reads its own clock.
-Clock = Callable[[], datetime | None]
+DatabaseClock = Callable[[], datetime | None]
 
 
 def database_clock() -> datetime | None:

@@ -1,7 +1,7 @@
-"""The one fact about webhooks that those who handle them tell the gateway: that they did."""
+"""Close a webhook that was handled, so that the gateway takes the same body for a new one."""
 
 from typing import Final
 
-# Run by the commit that settles messages of `zoho.webhooks`, done or given up, with their ids.
-# Nothing happens to those whose event had an id of Zoho's own.
+# The commit that settles messages of `zoho.webhooks`, done or given up, runs it with their ids.
+# A webhook whose event had an id of Zoho's own has no row there.
 CLOSE_WEBHOOKS: Final = "DELETE FROM relay.open_webhooks WHERE webhook_id = ANY ($1::uuid[])"

@@ -1,4 +1,4 @@
-"""The connection pool, and what an error of PostgreSQL's means when it is away."""
+"""Open the pool of connections, and tell a PostgreSQL that is away from a mistake of ours."""
 
 import asyncio
 import logging

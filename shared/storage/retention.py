@@ -1,4 +1,4 @@
-"""What is kept, and for how long: rules as data, applied in small batches in the background."""
+"""Delete what has been kept long enough: rules as data, applied in small batches."""
 
 import asyncio
 import logging
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import asyncpg
 
 from shared.background import Background
+from shared.storage.clock import DatabaseClock, database_clock
 
 _log = logging.getLogger(__name__)
 
-# Per rule and pass. A backlog is worked off over several passes instead of in one long burst.
+# Per rule and pass. A backlog is worked off over several passes and not in one long burst.
 _BATCHES_PER_PASS = 20
 
 
@@ -24,7 +25,7 @@ class Rule:
         where: a condition in which `$1` is the moment `age_s` ago by PostgreSQL's clock:
             `published_at < $1`. An index should serve it.
         batch: rows per statement.
-        clear: what to set (`body = NULL, cleared_at = now()`) where the row itself stays; `where`
+        clear: what to set (`body = NULL, cleared_at = now()`) where the row itself stays. `where`
             must then exclude rows that are cleared already.
     """
 
@@ -35,9 +36,12 @@ class Rule:
     clear: str | None = None
 
     def statement(self) -> str:
-        """One batch. Rows that another replica has in hand are left to it."""
+        """Return the SQL of one batch: seconds, rows, and the moment that is now (or NULL).
+
+        Rows that another replica is working on are left to it.
+        """
         # All text here is the service's own source, never input.
-        where = self.where.replace("$1", "(now() - make_interval(secs => $1))")
+        where = self.where.replace("$1", "(coalesce($3, now()) - make_interval(secs => $1))")
         act = f"UPDATE {self.table} SET {self.clear}" if self.clear else f"DELETE FROM {self.table}"  # noqa: S608
         return f"""
             WITH due AS MATERIALIZED (
@@ -57,21 +61,25 @@ class Pruner(Background):
         *,
         every_s: float = 60.0,
         observe: Callable[[Rule, int], None] | None = None,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         super().__init__("pruner")
         self._pool = pool
         self._rules = rules
         self._every_s = every_s
         self._observe = observe
+        self._clock = clock
 
     async def prune(self) -> int:
-        """One pass over all rules; the number of rows deleted or cleared."""
+        """Apply all rules once, and return the number of rows deleted or cleared."""
         return sum([await self._apply(rule) for rule in self._rules])
 
     async def _apply(self, rule: Rule) -> int:
         total = 0
         for _ in range(_BATCHES_PER_PASS):
-            status = await self._pool.execute(rule.statement(), rule.age_s, rule.batch)
+            status = await self._pool.execute(
+                rule.statement(), rule.age_s, rule.batch, self._clock()
+            )
             count = int(status.rsplit(" ", 1)[1])
             total += count
             if count < rule.batch:
@@ -87,5 +95,5 @@ class Pruner(Background):
             try:
                 await self.prune()
             except Exception as error:
-                # Late pruning harms nobody; a pruner that died would.
+                # Late pruning harms nobody. A pruner that died would.
                 _log.warning("pruning failed", extra={"error": type(error).__name__})

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -165,23 +166,21 @@ async def test_a_missing_key_is_no_reason_to_lose_a_webhook(
 async def test_bodies_go_before_the_ids_that_tell_repetitions(gateway: Gateway) -> None:
     event = {"event_type": "invoice_updated", "event_id": "7"}
     await gateway.post_signed("books", event)
-    await _age(gateway.pool, days=8)
-    await Pruner(gateway.pool, retention()).prune()
+    await prune(gateway.pool, after_days=8)
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway.webhooks") == 1
     assert await gateway.pool.fetchval("SELECT count(body) FROM gateway.webhooks") == 0
     await gateway.post_signed("books", event)
     assert gateway.count("books", "duplicate") == 1
 
-    await _age(gateway.pool, days=190)
-    await Pruner(gateway.pool, retention()).prune()
+    await prune(gateway.pool, after_days=191)
 
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway.webhooks") == 0
 
 
-async def _age(pool: asyncpg.Pool, *, days: int) -> None:
-    await pool.execute(
-        "UPDATE gateway.webhooks SET received_at = received_at - make_interval(days => $1)", days
-    )
+async def prune(pool: asyncpg.Pool, *, after_days: int) -> None:
+    """As the pruner does so many days later."""
+    later = datetime.now(UTC) + timedelta(days=after_days)
+    await Pruner(pool, retention(), clock=lambda: later).prune()
 
 
 @pytest.mark.parametrize("message_id", [str(uuid4()), uuid4()])

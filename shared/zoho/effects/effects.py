@@ -30,7 +30,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.observability.metrics import Metrics
-from shared.storage.clock import Clock, database_clock
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.zoho.call.http import Permit, ZohoHttp
 from shared.zoho.effects.journal import EffectKey, EffectsJournal, EffectState, JournalEntry
 from shared.zoho.quota.priority import Priority
@@ -75,7 +75,7 @@ class Effects:
         write_s: float = 5.0,
         timeout_s: float = 20.0,
         settle_factor: float = 1.0,
-        clock: Clock = database_clock,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._journal = EffectsJournal(pool, clock)
         self._vault = vault

@@ -14,7 +14,7 @@ from typing import Final
 
 import asyncpg
 
-from shared.storage.clock import Clock, database_clock
+from shared.storage.clock import DatabaseClock, database_clock
 
 # So long after looking was allowed an intent still counts as open. What is being made is looked for
 # well before; what is not has no message any more that would look, and would be open for ever.
@@ -61,7 +61,7 @@ class JournalEntry:
 
 
 class EffectsJournal:
-    def __init__(self, pool: asyncpg.Pool, clock: Clock = database_clock) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: DatabaseClock = database_clock) -> None:
         self._pool = pool
         self._clock = clock
 

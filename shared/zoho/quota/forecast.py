@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Set
 
 import asyncpg
 
-from shared.storage.clock import Clock, database_clock
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 from shared.zoho.quota.limits import QuotaLimits
 
@@ -29,7 +29,7 @@ class QuotaForecast:
         *,
         called: Set[tuple[str, str]],
         observe: ForecastObserver,
-        clock: Clock = database_clock,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._limits = limits

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from shared.errors import RateLimited
-from shared.storage.clock import Clock, database_clock
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import is_down, unavailable_when_down
 from shared.zoho.quota import ledger
 from shared.zoho.quota.ledger import PermitRequest, QuotaFeedback
@@ -86,7 +86,7 @@ class Quota:
         observe: Callable[[Decision], None] = lambda _: None,
         patience_s: float = PATIENCE_S,
         note_within_s: float = 2.0,
-        clock: Clock = database_clock,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._limits = limits

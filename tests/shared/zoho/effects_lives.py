@@ -196,12 +196,12 @@ class Delivery:
         permit.clock = self._life.clock
         yield permit
 
-    async def seal_bytes(self, owner: KeyOwner, plaintext: bytes, place: str) -> bytes:
+    async def seal_bytes(self, owner: KeyOwner, plaintext: bytes, context: str) -> bytes:
         await self._gate(BEFORE_STORED)
-        return await self._life.vault.seal_bytes(owner, plaintext, place)
+        return await self._life.vault.seal_bytes(owner, plaintext, context)
 
-    async def open_bytes(self, blob: bytes, place: str) -> bytes:
-        return await self._life.vault.open_bytes(blob, place)
+    async def open_bytes(self, blob: bytes, context: str) -> bytes:
+        return await self._life.vault.open_bytes(blob, context)
 
 
 @dataclass
