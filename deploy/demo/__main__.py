@@ -7,8 +7,9 @@ import os
 import sys
 
 from deploy.demo.narrator import Narrator
-from deploy.demo.stage import DidNotHappen, Stage
+from deploy.demo.stage import Stage
 from deploy.demo.story import Story
+from services.zoho_sandbox.driver import WaitTimeout
 
 
 async def tell(amqp_url: str, sandbox_url: str, narrator: Narrator) -> bool:
@@ -16,7 +17,7 @@ async def tell(amqp_url: str, sandbox_url: str, narrator: Narrator) -> bool:
     async with Stage(amqp_url, sandbox_url) as stage:
         try:
             await Story(stage, narrator).play()
-        except DidNotHappen as failure:
+        except WaitTimeout as failure:
             narrator.failed(str(failure))
             return False
     return True

@@ -18,14 +18,9 @@ from typing import Any, Self
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
-from services.zoho_sandbox.driver import SandboxDriver
+from services.zoho_sandbox.driver import Json, SandboxDriver, WaitTimeout
 
-Json = dict[str, Any]
 PATIENCE_S = 60.0
-
-
-class DidNotHappen(Exception):
-    """What the story waited for did not come true in time."""
 
 
 @dataclass
@@ -142,7 +137,7 @@ class Stage:
             async with asyncio.timeout(self.patience_s), self._news:
                 await self._news.wait_for(came_true)
         except TimeoutError:
-            raise DidNotHappen(f"{what} did not come within {self.patience_s:.0f} s") from None
+            raise WaitTimeout(f"{what} did not come within {self.patience_s:.0f} s") from None
 
     # -- Zoho -----------------------------------------------------------------------------------
 
@@ -154,7 +149,7 @@ class Stage:
                 if like(thing):
                     return thing
             if asyncio.get_running_loop().time() > by:
-                raise DidNotHappen(f"Zoho {product} holds no {what}")
+                raise WaitTimeout(f"Zoho {product} holds no {what}")
             await asyncio.sleep(0.2)
 
     async def calls(self) -> Counter[str]:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from deploy.demo.narrator import Narrator
 from deploy.demo.people import Person
-from deploy.demo.stage import DidNotHappen, Json, Stage
+from deploy.demo.stage import Stage
+from services.zoho_sandbox.driver import Json, WaitTimeout
 
 
 class Steps:
-    """Each raises `DidNotHappen` when what it waits for does not come."""
+    """Each raises `WaitTimeout` when what it waits for does not come."""
 
     def __init__(self, stage: Stage, narrator: Narrator) -> None:
         self._stage = stage
@@ -24,7 +25,7 @@ class Steps:
         self._tell.published(routing_key, ", ".join(f"{k} {v}" for k, v in body.items()))
         answer = await self._stage.ask(routing_key, body)
         if not answer.get("ok"):
-            raise DidNotHappen(f"{routing_key} was answered with {answer.get('code')}")
+            raise WaitTimeout(f"{routing_key} was answered with {answer.get('code')}")
         self._tell.came_back("a reply", "ok")
         return dict(answer["result"])
 

@@ -1,7 +1,7 @@
 """The whole story, from three sign-ups to a closed ticket, chapter by chapter.
 
 Every chapter says what was published, what Zoho then holds and which event came back, and raises
-`DidNotHappen` when one of them does not come true.
+`WaitTimeout` when one of them does not come true.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import html
 import re
 
 from deploy.demo.people import ADA, BEN, CHLOE, EVERYONE
-from deploy.demo.stage import DidNotHappen, Json
 from deploy.demo.steps import Steps, mail_of, tags_of
+from services.zoho_sandbox.driver import Json, WaitTimeout
 
 TRANSCRIPT = [
     {"role": "user", "text": "I was charged twice for November. <b>Twice!</b>"},
@@ -109,7 +109,7 @@ class Story(Steps):
                 "subscription.changed.v1", subscription_id="s-ben", cause="renewed"
             )
             if renewed["version"] <= before["version"]:
-                raise DidNotHappen("the renewal's version did not rise")
+                raise WaitTimeout("the renewal's version did not rise")
             self._tell.came_back(
                 "subscription.changed.v1",
                 f"renewed: {renewed['status']} to {renewed['term_ends_at']}"
@@ -140,7 +140,7 @@ class Story(Steps):
             answer = await self._ask("invoice.requested.v1", {**body, "format": "pdf"})
             pdf = base64.b64decode(answer["content"])
             if not pdf.startswith(b"%PDF"):
-                raise DidNotHappen("what came back is no PDF")
+                raise WaitTimeout("what came back is no PDF")
             self._tell.quote(f"a PDF of {len(pdf):,} bytes, free of Zoho's links")
 
     async def the_month_is_reported(self) -> None:

@@ -1,1 +1,1 @@
-"""A Zoho that answers like Zoho, for those without a Zoho account. Not for production."""
+"""Simulate Zoho's APIs for development and tests without a Zoho account. Not for production."""

@@ -1,4 +1,4 @@
-"""`python -m services.zoho_sandbox`: serve until SIGTERM or SIGINT."""
+"""Serve the sandbox until SIGTERM or SIGINT: `python -m services.zoho_sandbox`."""
 
 from __future__ import annotations
 

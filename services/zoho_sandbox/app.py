@@ -1,4 +1,4 @@
-"""The sandbox put together: one aiohttp application, one port, a prefix per product."""
+"""Build the sandbox: one aiohttp application on one port, with a path prefix for each product."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from aiohttp import web
 
 from services.zoho_sandbox.accounts import routes as accounts
 from services.zoho_sandbox.billing import routes as billing
-from services.zoho_sandbox.books import from_billing as integration
 from services.zoho_sandbox.books import routes as books
 from services.zoho_sandbox.crm import routes as crm
 from services.zoho_sandbox.desk import routes as desk
+from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.server import admin
 from services.zoho_sandbox.server.world import World
 
@@ -21,7 +21,7 @@ _MAX_BODY = 64 * 1024 * 1024  # attachments and bulk files
 
 
 def create_app(world: World) -> web.Application:
-    """All products' endpoints, the admin API, and the tasks that end with the application."""
+    """Return the application: every product's endpoints, the admin API and its background tasks."""
     app = web.Application(client_max_size=_MAX_BODY)
     app.router.add_get("/healthz", _healthz)
     for part in (admin, accounts, billing, books, crm, desk):
@@ -32,18 +32,20 @@ def create_app(world: World) -> web.Application:
 
 def _lifetime(world: World) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
-        keeper = None
+        saver = None
         if world.settings.state_file is not None:
             world.restore(world.settings.state_file)
             integration.catch_up(world)
-            keeper = asyncio.create_task(world.keep(world.settings.state_file), name="state file")
+            saver = asyncio.create_task(
+                world.save_on_change(world.settings.state_file), name="state file"
+            )
         yield
         world.faults.clear()
         await world.webhooks.close()
-        if keeper is not None:
-            keeper.cancel()
+        if saver is not None:
+            saver.cancel()
             with suppress(asyncio.CancelledError):
-                await keeper
+                await saver
 
     return run
 

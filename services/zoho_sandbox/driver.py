@@ -1,4 +1,4 @@
-"""A client of the sandbox's admin API, for tests, the demo, and users' own tests.
+"""Drive the sandbox through its admin API: for tests, the demo, and users' own tests.
 
 async with SandboxDriver("http://127.0.0.1:8090") as sandbox:
     await sandbox.fault("billing", "hold_after", operation="create_customer", times=1)
@@ -18,15 +18,15 @@ Json = dict[str, Any]
 
 
 class SandboxRefused(Exception):
-    """The sandbox did not understand the driver: what it answered."""
+    """The sandbox refused a call. The message holds its answer."""
 
 
-class DidNotHappen(AssertionError):
-    """What the driver waited for did not come in time."""
+class WaitTimeout(AssertionError):
+    """The expected event did not happen in time."""
 
 
 class SandboxDriver:
-    """Waits are for events at the sandbox; `timeout_s` only bounds them."""
+    """Calls the admin API. Waits are for events at the sandbox. `timeout_s` only bounds them."""
 
     def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
         self.url = url.rstrip("/")
@@ -46,13 +46,13 @@ class SandboxDriver:
         if self._session is not None:
             await self._session.close()
 
-    # -- what Zoho holds, and what it was asked ------------------------------------------------
+    # -- records and requests -------------------------------------------------------------------
 
     async def state(self) -> Json:
         return dict(await self._call("GET", "/state"))
 
     async def records(self, product: str, table: str) -> list[Json]:
-        """`records("billing", "customers")`; empty for a table the sandbox does not have."""
+        """Return the records of `records("billing", "customers")`. Empty for an unknown table."""
         state = await self.state()
         return list(state[product].get(table, []))
 
@@ -62,7 +62,7 @@ class SandboxDriver:
     async def requests(
         self, *, product: str | None = None, operation: str | None = None, since: int | str = 0
     ) -> list[Json]:
-        """`since`: the `id` of a request already seen, or a time in ISO 8601."""
+        """Return the requests received after `since`: a request's `id`, or a time in ISO 8601."""
         return await self._requests(product=product, operation=operation, since=since)
 
     async def wait_for_request(
@@ -75,46 +75,46 @@ class SandboxDriver:
         answered: bool = True,
         timeout_s: float | None = None,
     ) -> list[Json]:
-        """The requests of this operation after `since`, once there are `count`, and answered.
+        """Return the requests of this operation after `since`, once `count` of them are answered.
 
-        Raises: DidNotHappen: there were too few in time.
+        Raises: WaitTimeout: there were too few in time.
         """
         until = time.monotonic() + (timeout_s or self._timeout_s)
         while True:
-            found = await self._requests(
+            matching = await self._requests(
                 product=product,
                 operation=operation,
                 since=since,
                 answered="true" if answered else "false",
                 wait_s=1,
             )
-            if len(found) >= count:
-                return found
+            if len(matching) >= count:
+                return matching
             self._give_up_after(until, f"{count} × {product} {operation}")
             await asyncio.sleep(0.02)
 
     async def wait_until_held(
         self, product: str, operation: str | None = None, *, timeout_s: float | None = None
     ) -> Json:
-        """The first request that is held just now; its `held` says before or after it was done.
+        """Return the first held request. Its `held` is `before` or `after` the handler ran.
 
-        Raises: DidNotHappen: none was in time.
+        Raises: WaitTimeout: none was in time.
         """
         until = time.monotonic() + (timeout_s or self._timeout_s)
         while True:
-            found = await self._requests(
+            matching = await self._requests(
                 product=product, operation=operation, held="true", wait_s=1
             )
-            if found:
-                return found[0]
+            if matching:
+                return matching[0]
             self._give_up_after(until, f"a held {product} {operation or 'request'}")
 
     async def wait_for_record(
         self, product: str, table: str, timeout_s: float | None = None, **fields: Any
     ) -> Json:
-        """The first record whose fields have these values.
+        """Return the first record whose fields have these values.
 
-        Raises: DidNotHappen: there was none in time.
+        Raises: WaitTimeout: there was none in time.
         """
         until = time.monotonic() + (timeout_s or self._timeout_s)
         while True:
@@ -124,7 +124,7 @@ class SandboxDriver:
             self._give_up_after(until, f"a record in {product}.{table}")
             await asyncio.sleep(0.05)
 
-    # -- what goes wrong -------------------------------------------------------------------------
+    # -- faults, limits, webhooks ---------------------------------------------------------------
 
     async def fault(
         self,
@@ -136,7 +136,7 @@ class SandboxDriver:
         probability: float = 1.0,
         delay_s: float | None = None,
     ) -> Json:
-        """`operation` is a name (`create_customer`) or `"POST /customers"`, a prefix of paths."""
+        """Order a fault. `operation` is a name or a prefix of paths, `POST /customers`."""
         return dict(
             await self._call(
                 "POST",
@@ -153,25 +153,25 @@ class SandboxDriver:
         )
 
     async def clear_faults(self) -> None:
-        """No faults any more; what is held goes on."""
+        """Remove all faults and release every held request."""
         await self._call("DELETE", "/faults")
 
     async def limits(self) -> Json:
         return dict(await self._call("GET", "/limits"))
 
     async def set_limits(self, product: str, **limits: float | None) -> None:
-        """`minute`, `window_s`, `day`, `reset_in_s`, `concurrency`, …; the count starts anew."""
+        """Set `minute`, `window_s`, `day`, `reset_in_s`, … and restart the counts."""
         await self._call("PUT", "/limits", {product: limits})
 
     async def set_lag(self, **seconds: float) -> None:
-        """By product; `integration` is the way from Billing to Books."""
+        """Set the lag of products' searches. `integration` is the lag from Billing to Books."""
         await self._call("PUT", "/lag", seconds)
 
     async def set_targets(self, **targets: Json | list[Json]) -> None:
-        """`billing={"url": …, "secret": …}`."""
+        """Set webhook targets by product: `billing={"url": …, "secret": …}`."""
         await self._call("PUT", "/targets", targets)
 
-    async def misbehave(
+    async def set_delivery_faults(
         self,
         *,
         drop: float = 0,
@@ -179,33 +179,33 @@ class SandboxDriver:
         shuffle: bool = False,
         delay_s: float = 0,
     ) -> None:
-        """How webhooks are delivered from now on; without arguments, well."""
+        """Set how webhooks are lost, doubled or delayed. Without arguments, deliver normally."""
         body = {"drop": drop, "duplicate": duplicate, "shuffle": shuffle, "delay_s": delay_s}
         await self._call("POST", "/webhooks", body)
 
     async def deliveries(self, *, product: str | None = None) -> list[Json]:
-        found = list(await self._call("GET", "/deliveries"))
-        return [one for one in found if product in (None, one["product"])]
+        deliveries = list(await self._call("GET", "/deliveries"))
+        return [row for row in deliveries if product in (None, row["product"])]
 
     async def wait_until_delivered(
         self, *, product: str | None = None, timeout_s: float | None = None
     ) -> list[Json]:
-        """All deliveries, once none is on its way any more.
+        """Return all deliveries, once none is on its way any more.
 
-        Raises: DidNotHappen: some still are.
+        Raises: WaitTimeout: some still are.
         """
         until = time.monotonic() + (timeout_s or self._timeout_s)
         while True:
-            found = await self.deliveries(product=product)
-            if all(one["status"] != "scheduled" for one in found):
-                return found
+            deliveries = await self.deliveries(product=product)
+            if all(row["status"] != "scheduled" for row in deliveries):
+                return deliveries
             self._give_up_after(until, "the end of all deliveries")
             await asyncio.sleep(0.05)
 
     async def reset(self) -> None:
         await self._call("POST", "/reset")
 
-    # -- what Zoho does by itself, and what staff do ---------------------------------------------
+    # -- actions of Zoho itself and of staff ----------------------------------------------------
 
     async def renew(self, subscription_id: str) -> Json:
         return await self.happen(f"billing/subscriptions/{subscription_id}/renew")
@@ -230,22 +230,22 @@ class SandboxDriver:
         return await self.happen("billing/events", event_type=event_type, data=data)
 
     async def contact(self, contact_id: str, act: str, **body: Any) -> Json:
-        """`act`: edit, merge, delete."""
+        """Edit, merge or delete a contact as staff."""
         return await self.happen(f"crm/contacts/{contact_id}/{act}", **body)
 
     async def ticket(self, ticket_id: str, act: str, **body: Any) -> Json:
-        """`act`: close, reopen, reply, move, merge, trash, comment."""
+        """Close, reopen, move, merge, trash, edit a ticket, or reply or comment, as staff."""
         return await self.happen(f"desk/tickets/{ticket_id}/{act}", **body)
 
     async def happen(self, path: str, **body: Any) -> Json:
-        """Any other call under `/_sandbox`."""
+        """Post to any other path under `/_sandbox`."""
         return dict(await self._call("POST", f"/{path}", body) or {})
 
-    # -- plumbing --------------------------------------------------------------------------------
+    # -- the HTTP calls -------------------------------------------------------------------------
 
     async def _requests(self, **query: Any) -> list[Json]:
-        given = {name: str(value) for name, value in query.items() if value is not None}
-        return list(await self._call("GET", "/requests", query=given))
+        filters = {name: str(value) for name, value in query.items() if value is not None}
+        return list(await self._call("GET", "/requests", query=filters))
 
     async def _call(
         self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None
@@ -261,4 +261,4 @@ class SandboxDriver:
 
     def _give_up_after(self, until: float, what: str) -> None:
         if time.monotonic() > until:
-            raise DidNotHappen(f"the sandbox never saw {what}")
+            raise WaitTimeout(f"the sandbox never saw {what}")

@@ -1,4 +1,4 @@
-"""What the sandbox reads from its environment. Every default is made up; none opens a real Zoho."""
+"""Read the sandbox's settings. Every default is made up, and none opens a real Zoho account."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ALL_SCOPES = ",".join(
 
 
 class SandboxSettings(BaseSettings):
-    """`SANDBOX_<NAME>` for each field below; never reads `.env`."""
+    """Settings from `SANDBOX_<NAME>`, one variable for each field. Never reads `.env`."""
 
     model_config = SettingsConfigDict(env_prefix="SANDBOX_", extra="ignore", frozen=True)
 
@@ -55,13 +55,13 @@ class SandboxSettings(BaseSettings):
     time_zone: str = "America/Los_Angeles"
     currency: str = "USD"
     state_file: Path | None = None
-    record: Path | None = None  # a file that every exchange is appended to; for tests only
-    targets: dict[str, Any] = Field(default_factory=dict)  # JSON, as PUT /_sandbox/targets takes it
+    record: Path | None = None  # every request and its answer is appended here, for tests only
+    targets: dict[str, Any] = Field(default_factory=dict)  # JSON, as for PUT /_sandbox/targets
     books_invoice_field: str = Field(
         default="cf_app_invoice_id", validation_alias="ZOHO_BOOKS_INVOICE_FIELD"
     )
 
     @property
     def books_organization(self) -> str:
-        """Zoho's Billing and Books organizations are usually one."""
+        """The Books organization, which is usually the same as Billing's."""
         return self.books_organization_id or self.organization_id

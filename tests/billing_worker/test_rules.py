@@ -15,7 +15,7 @@ from services.billing_worker.invoices.pdf_links import without_links
 from services.billing_worker.reports.revenue import receivables_by_age
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.subscriptions.change_cause import cause_of
-from services.zoho_sandbox.books.pdf import invoice_pdf
+from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
 from shared.errors import PermanentError
 from shared.zoho.products.books.models import Invoice
 

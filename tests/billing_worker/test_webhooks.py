@@ -47,7 +47,7 @@ async def test_a_cancellation_by_staff_is_announced(upstream: Upstream) -> None:
 async def test_duplicated_and_shuffled_webhooks_announce_each_change_once(
     upstream: Upstream,
 ) -> None:
-    await upstream.sandbox.misbehave(duplicate=1, shuffle=True)
+    await upstream.sandbox.set_delivery_faults(duplicate=1, shuffle=True)
     subscription = await a_subscription(upstream)
     await upstream.sandbox.renew(subscription["subscription_id"])
     await upstream.event("subscription.changed.v1", cause="renewed")

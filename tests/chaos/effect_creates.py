@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
+from services.zoho_sandbox.driver import Json
 from tests.end_to_end.people import email_of, sign_up_of
 
 BILLING, CRM, DESK = "billing-worker", "crm-worker", "desk-worker"

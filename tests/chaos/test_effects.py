@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from deploy.local.stack import Stack
+from services.zoho_sandbox.driver import Json
 from tests.chaos.effect_creates import BILLING, CRM, DESK, Create, prepare
 from tests.chaos.effect_gates import Gates, gates_of
 

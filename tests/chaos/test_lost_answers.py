@@ -16,8 +16,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from deploy.local.stack import Stack
+from services.zoho_sandbox.driver import Json
 from tests.chaos.hearing import Hearing
 from tests.conftest import Management
 from tests.end_to_end.people import email_of, sign_up_of

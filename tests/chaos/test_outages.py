@@ -12,8 +12,9 @@ from functools import partial
 
 import pytest
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from deploy.local.stack import Stack
+from services.zoho_sandbox.driver import Json
 from tests.chaos.declines import Declines, retry_of
 from tests.chaos.hearing import Hearing
 from tests.end_to_end.people import email_of, sign_up_of

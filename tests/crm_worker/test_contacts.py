@@ -8,8 +8,9 @@ from typing import Any
 
 import aio_pika
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from services.crm_worker import app
+from services.zoho_sandbox.driver import Json
 from tests.crm_worker.conftest import settings
 from tests.surroundings import Surroundings
 

@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from services.crm_worker import app
 from services.operator.__main__ import app as zoho_relay
+from services.zoho_sandbox.driver import Json
 from tests.crm_worker.conftest import settings
 from tests.crm_worker.test_contacts import ADA, contact
 from tests.surroundings import Surroundings

@@ -12,9 +12,10 @@ import aio_pika
 import asyncpg
 import pytest
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from services.desk_worker import app
 from services.desk_worker.settings import Settings
+from services.zoho_sandbox.driver import Json
 from tests.surroundings import Surroundings
 
 QUEUE = "desk-worker.webhooks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.demo.stage import Json
+from services.zoho_sandbox.driver import Json
 
 
 def email_of(user_id: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from deploy.demo.stage import Json, Stage
+from deploy.demo.stage import Stage
 from deploy.local.stack import Stack
+from services.zoho_sandbox.driver import Json
 from tests.end_to_end.people import email_of, sign_up_of
 from tests.end_to_end.scrape import Settlements
 

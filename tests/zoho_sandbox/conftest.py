@@ -1,4 +1,4 @@
-"""A sandbox on a free port, its driver, and a client that speaks plain HTTP to it."""
+"""Start a sandbox on a free port, with its driver and a plain HTTP client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class Zoho:
-    """Asks the sandbox as any client would; paths begin with the product's prefix."""
+    """Calls the sandbox as any client would. Paths begin with the product's prefix."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession, world: World) -> None:
         self.url = url
@@ -75,7 +75,7 @@ class Zoho:
 
 @pytest.fixture
 def log_lines() -> list[str]:
-    """What the sandbox printed."""
+    """Return the lines that the sandbox prints."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Tokens: what the accounts server grants, how it refuses, what it silently takes away."""
+"""Test the tokens that the accounts server grants, refuses and silently invalidates."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_the_eleventh_request_within_ten_minutes_is_denied_as_http_400(zoh
     assert "Retry-After" not in answer.headers
 
 
-async def test_the_eleventh_live_token_kills_the_first_without_a_word(
+async def test_the_eleventh_live_token_silently_invalidates_the_first(
     zoho: Zoho, sandbox: SandboxDriver
 ) -> None:
     await sandbox.set_limits("accounts", minute=None)
@@ -77,7 +77,7 @@ async def test_a_revoked_refresh_token_takes_its_access_tokens_with_it(zoho: Zoh
     assert (await zoho.ask("POST", path, params={"token": "1000.x"})).status == 400
 
 
-async def test_a_grant_code_is_good_once(zoho: Zoho, sandbox: SandboxDriver) -> None:
+async def test_a_grant_code_is_valid_once(zoho: Zoho, sandbox: SandboxDriver) -> None:
     await sandbox.load({"accounts": {"codes": [{"code": "1000.c", "scope": "Desk.tickets.READ"}]}})
 
     first = await zoho.mint(grant_type="authorization_code", code="1000.c")
@@ -88,7 +88,7 @@ async def test_a_grant_code_is_good_once(zoho: Zoho, sandbox: SandboxDriver) -> 
     assert second.body == {"error": "invalid_code"}
 
 
-async def test_only_zohos_own_scheme_is_taken(zoho: Zoho) -> None:
+async def test_only_zohos_own_scheme_is_accepted(zoho: Zoho) -> None:
     headers = {"Authorization": f"Bearer {zoho.token}"}
 
     answer = await zoho.ask("GET", "/billing/v1/plans", headers=headers)

@@ -1,4 +1,4 @@
-"""Billing: customers, lists that lag and ignore, subscriptions from start to end."""
+"""Test Billing: customers, lists that lag and ignore filters, subscriptions from start to end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIELD = {"label": "App User Id", "value": "u1"}
 
 
 async def events(zoho: Zoho) -> list[str]:
-    """Event types, oldest first."""
+    """Return the types of all events, oldest first."""
     listed = await zoho.billing("/events?sort_order=A")
     return [event["event_type"] for event in listed["events"]]
 
@@ -150,7 +150,7 @@ async def test_a_paid_start_bills_the_stored_card(zoho: Zoho, sandbox: SandboxDr
     ]
 
 
-async def test_without_a_card_a_subscription_cannot_collect_by_itself(zoho: Zoho) -> None:
+async def test_without_a_card_a_subscription_cannot_collect_automatically(zoho: Zoho) -> None:
     customer = await zoho.new_customer()
     body = {
         "customer_id": customer["customer_id"],
@@ -288,7 +288,7 @@ async def test_a_change_of_plan_happens_now_or_with_the_next_term(
     assert (await events(zoho))[-1] == "subscription_upgraded"
 
 
-async def test_the_event_log_lists_briefly_and_tells_in_full(zoho: Zoho) -> None:
+async def test_the_event_log_lists_briefly_and_shows_one_event_in_full(zoho: Zoho) -> None:
     await zoho.subscribe((await zoho.new_customer())["customer_id"], "free", reference_id="s-1")
 
     [brief] = (await zoho.billing("/events"))["events"][-1:]

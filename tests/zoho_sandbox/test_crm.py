@@ -1,4 +1,4 @@
-"""The sandbox's CRM, asked as a client asks: over HTTP, with a token."""
+"""Test the sandbox's CRM as a client uses it: over HTTP, with a token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Client = TestClient[web.Request, web.Application]
 
 
 class Crm:
-    """CRM with a token in hand; paths are relative to `/crm/v8`."""
+    """Calls CRM with a token. Paths are relative to `/crm/v8`."""
 
     def __init__(self, client: Client, world: World, token: str) -> None:
         self.client = client
@@ -82,7 +82,7 @@ async def test_the_same_upsert_twice_leaves_one_contact(crm: Crm) -> None:
     assert len(crm.world.table("crm", "contacts")) == 1
 
 
-async def test_the_same_insert_twice_is_two_contacts_unless_a_unique_field_says_no(
+async def test_the_same_insert_twice_is_two_contacts_unless_a_unique_field_forbids_it(
     crm: Crm,
 ) -> None:
     no_id = {"Last_Name": "Lovelace", "Email": "ada@example.com"}
@@ -253,7 +253,7 @@ async def test_notes_are_not_repeatable_and_need_a_contact(crm: Crm) -> None:
     assert len(listed["data"]) == 2
 
 
-async def test_credits_are_told_only_once_half_of_them_are_used(crm: Crm) -> None:
+async def test_credits_are_shown_only_once_half_of_them_are_used(crm: Crm) -> None:
     crm.world.limits.change("crm", {"day": 10})
     headers = []
     for _ in range(6):
@@ -270,7 +270,9 @@ async def test_a_batch_costs_a_credit_for_ten_rows(crm: Crm) -> None:
     assert crm.world.limits["crm"].as_json()["day_used"] == 3
 
 
-async def test_a_channel_that_asks_for_too_long_gets_an_hour_and_tells_of_changes(crm: Crm) -> None:
+async def test_a_channel_that_asks_for_too_long_gets_an_hour_and_is_notified_of_changes(
+    crm: Crm,
+) -> None:
     heard: asyncio.Queue[Any] = asyncio.Queue()
 
     async def hear(request: web.Request) -> web.Response:

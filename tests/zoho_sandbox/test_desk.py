@@ -1,4 +1,4 @@
-"""The sandbox's Desk, asked as a client asks: over HTTP, with a token and the portal's id."""
+"""Test the sandbox's Desk as a client uses it: over HTTP, with a token and the portal's id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Client = TestClient[web.Request, web.Application]
 
 
 class Desk:
-    """Desk with a token in hand; paths are relative to `/desk/api/v1`."""
+    """Calls Desk with a token. Paths are relative to `/desk/api/v1`."""
 
     def __init__(self, client: Client, world: World, token: str) -> None:
         self.client = client
@@ -191,7 +191,7 @@ async def test_closing_reopening_and_closing_again_is_in_the_history_newest_firs
     assert [value["updatedValue"] for value in values[:3]] == ["Closed", "Open", "Closed"]
 
 
-async def test_comments_are_kept_in_order_and_are_private_unless_said_otherwise(desk: Desk) -> None:
+async def test_comments_are_kept_in_order_and_are_private_by_default(desk: Desk) -> None:
     ticket = await desk.ticket()
     path = f"/tickets/{ticket['id']}/comments"
     for content in ("one ref m1", "two ref m2"):

@@ -1,4 +1,4 @@
-"""What goes wrong on demand, and exactly when."""
+"""Test the faults that a driver orders, and the moment at which each takes effect."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_held_request_is_reported_and_goes_on_when_released(
     assert (await sandbox.state())["held"] == []
 
 
-async def test_what_is_held_is_done_even_when_its_client_has_died(
+async def test_a_held_request_is_handled_even_when_its_client_has_died(
     zoho: Zoho, sandbox: SandboxDriver
 ) -> None:
     await sandbox.fault("billing", "hold", operation="create_customer", times=1)
@@ -154,7 +154,7 @@ async def test_an_unknown_order_is_refused(sandbox: SandboxDriver, order: dict[s
         await sandbox.happen("faults", **order)
 
 
-async def test_the_log_line_says_what_happened_and_to_nobody(
+async def test_the_log_line_names_the_operation_and_no_customer(
     zoho: Zoho, log_lines: list[str]
 ) -> None:
     customer = await zoho.new_customer()

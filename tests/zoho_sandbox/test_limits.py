@@ -1,4 +1,4 @@
-"""Quotas are counted as Zoho counts them."""
+"""Test that quotas are counted as Zoho counts them."""
 
 from __future__ import annotations
 

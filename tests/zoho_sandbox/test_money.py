@@ -1,4 +1,4 @@
-"""Invoices, cards, payments and refunds, in Billing and, by the integration, in Books."""
+"""Test invoices, cards, payments and refunds, in Billing and through the integration in Books."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.zoho_sandbox.conftest import Zoho
 
 @pytest.fixture
 async def owed(zoho: Zoho) -> dict[str, Any]:
-    """An open invoice of 49, of a subscription that does not collect by itself."""
+    """Return an open invoice of 49, of a subscription that does not collect automatically."""
     customer = await zoho.new_customer()
     subscription = await zoho.subscribe(customer["customer_id"], "pro-monthly", auto_collect=False)
     return dict((await zoho.billing(f"/invoices/{subscription['child_invoice_id']}"))["invoice"])

@@ -1,4 +1,4 @@
-"""The sandbox as a process: it starts, keeps its state, prints nothing of anybody, and stops."""
+"""Test the sandbox as a process: it starts, keeps its state, prints no customer data, and stops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @asynccontextmanager
 async def running(port: int, state: Path) -> AsyncIterator[SandboxDriver]:
-    """A sandbox process; leaving it stops it by SIGTERM."""
+    """Run a sandbox process, and stop it by SIGTERM."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.zoho_sandbox",
         cwd=ROOT,
@@ -54,7 +54,7 @@ async def test_records_and_targets_outlive_the_process(tmp_path: Path) -> None:
     customer = {"customer_id": "460000000000000001", "display_name": "A", "email": "a@example.com"}
     async with running(port, state) as first:
         await first.load({"billing": {"customers": [customer]}})
-        # A discard port: nobody takes it, and the target is what counts.
+        # The discard port: no delivery arrives, and the test needs only the target.
         await first.set_targets(billing={"url": "http://127.0.0.1:9/hooks", "secret": "s"})
 
     async with running(port, state) as second:

@@ -1,4 +1,4 @@
-"""What the sandbox holds stays whole, whoever writes at the same time."""
+"""Test that the sandbox's state stays whole under concurrent writes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ async def test_a_stop_while_the_state_is_written_keeps_the_newest(tmp_path: Path
     state, world = tmp_path / "state.json", a_world()
     customers = world.table("billing", "customers")
     customers.load([{"customer_id": "1", "notes": "x" * 60_000_000}])
-    keeper = asyncio.create_task(world.keep(state))
+    saver = asyncio.create_task(world.save_on_change(state))
     while not state.with_suffix(".json.new").exists():  # noqa: ASYNC110 - a file tells nobody
         await asyncio.sleep(0)
 
     customers.load([{"customer_id": "2", "notes": "the newest"}])
-    keeper.cancel()
+    saver.cancel()
     with suppress(asyncio.CancelledError):
-        await keeper
+        await saver
 
     restored = a_world()
     restored.restore(state)

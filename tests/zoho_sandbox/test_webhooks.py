@@ -1,4 +1,4 @@
-"""Webhooks: signed by Zoho's rule, repeated until taken, and badly delivered when told so."""
+"""Test webhooks: signed by Zoho's rule, retried until accepted, and lost or doubled on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BODY = b'{"created_date":"2019-03-06","event_id":"5675"}'
 
 
 class Receiver:
-    """Takes webhooks; answers with `answers` one by one, then 200."""
+    """Receives webhooks. Answers with `answers` one by one, then with 200."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -127,9 +127,9 @@ async def test_deliveries_can_be_lost_and_doubled(
 ) -> None:
     await sandbox.set_targets(billing={"url": receiver.url})
 
-    await sandbox.misbehave(drop=1)
+    await sandbox.set_delivery_faults(drop=1)
     await sandbox.billing_event("lost", {})
-    await sandbox.misbehave(duplicate=1)
+    await sandbox.set_delivery_faults(duplicate=1)
     await sandbox.billing_event("doubled", {})
 
     deliveries = await sandbox.wait_until_delivered()
@@ -142,7 +142,7 @@ async def test_deliveries_can_come_late_and_in_another_order(
     sandbox: SandboxDriver, receiver: Receiver
 ) -> None:
     await sandbox.set_targets(billing={"url": receiver.url})
-    await sandbox.misbehave(shuffle=True)
+    await sandbox.set_delivery_faults(shuffle=True)
 
     await asyncio.gather(*(sandbox.billing_event("e", {"n": n}) for n in range(12)))
 

@@ -1,7 +1,7 @@
-"""Zoho's accounts server: tokens from refresh tokens and grant codes, and their limits.
+"""Serve Zoho's accounts server: tokens from refresh tokens and grant codes, and their limits.
 
-Errors come under HTTP 200 as often as not; a client must look for `access_token`.
-Source: oauth-billing-books §1.2 to §1.6.
+Errors often come under HTTP 200, so a client must look for `access_token`.
+Source: https://www.zoho.com/accounts/protocol/oauth/ and clients in public code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AccountsDialect:
         return web.json_response({"error": "missing_org_info"})
 
     def user_disabled(self, call: Call) -> web.Response:
-        # Zoho goes on issuing tokens for a disabled user; the products refuse them.
+        # Zoho still issues tokens for a disabled user. The products refuse them.
         return web.json_response({"error": "general_error"})
 
     def ok_with_error(self, call: Call) -> web.Response:
@@ -96,7 +96,7 @@ def _seed(world: World) -> None:
 
 
 async def _token(call: Call) -> web.Response:
-    sent = await _sent(call)
+    sent = await _parameters(call)
     client = call.world.table("accounts", "clients").get(sent.get("client_id", ""))
     if client is None:
         return _refused("invalid_client")
@@ -115,11 +115,11 @@ def _refresh(call: Call, sent: dict[str, str]) -> web.Response:
     known = call.world.table("accounts", "refresh_tokens").get(sent.get("refresh_token", ""))
     if known is None or known["status"] != "active" or known["client_id"] != sent["client_id"]:
         return _refused("invalid_code")  # the same name as for a dead grant code
-    return web.json_response(_granted(call, known))
+    return web.json_response(_new_token(call, known))
 
 
 def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
-    """A grant code is good once, for three minutes."""
+    """Exchange a grant code, which is valid once, for three minutes."""
     codes = call.world.table("accounts", "codes")
     code = codes.get(sent.get("code", ""))
     if code is None:
@@ -135,12 +135,12 @@ def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
         "status": "active",
     }
     call.world.table("accounts", "refresh_tokens").add(refresh)
-    granted = _granted(call, refresh)
+    granted = _new_token(call, refresh)
     return web.json_response({**granted, "refresh_token": refresh["refresh_token"]})
 
 
-def _granted(call: Call, refresh: Record) -> dict[str, object]:
-    """A new access token; the oldest beyond the tenth dies without a word."""
+def _new_token(call: Call, refresh: Record) -> dict[str, object]:
+    """Issue an access token. The oldest beyond the tenth is invalidated silently."""
     world = call.world
     limit = world.limits["accounts"].limit
     tokens = world.table("accounts", "tokens")
@@ -176,8 +176,8 @@ def _granted(call: Call, refresh: Record) -> dict[str, object]:
 
 
 async def _revoke(call: Call) -> web.Response:
-    """Revoking a refresh token kills its access tokens too."""
-    value = (await _sent(call)).get("token", "")
+    """Revoke a token. A refresh token's access tokens are revoked with it."""
+    value = (await _parameters(call)).get("token", "")
     tokens = call.world.table("accounts", "tokens")
     refresh_tokens = call.world.table("accounts", "refresh_tokens")
     if refresh := refresh_tokens.get(value):
@@ -199,8 +199,8 @@ async def _server_info(call: Call) -> web.Response:
     return web.json_response({"result": "success", "locations": {"us": f"{origin}/accounts"}})
 
 
-async def _sent(call: Call) -> dict[str, str]:
-    """Parameters come in the query or as a form; both are taken."""
+async def _parameters(call: Call) -> dict[str, str]:
+    """Return the parameters of the query and of the form. Zoho accepts both."""
     form = await call.request.post()
     return {
         **{name: value for name, value in form.items() if isinstance(value, str)},

@@ -1,7 +1,7 @@
-"""Money coming in: a card charged, an amount applied to an invoice.
+"""Charge cards and apply payments to invoices.
 
-A charge that was declined leaves a payment with status `failure` and the gateway's message.
-Source: oauth-billing-books §2.6.
+A declined charge leaves a payment with status `failure` and the gateway's message.
+Source: https://www.zoho.com/billing/api/v1/payments/.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import Any
 
 from services.zoho_sandbox.billing.customers import customer
 from services.zoho_sandbox.billing.events import announce
-from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
 
 def charge_card(world: World, invoice: Record, card: Record) -> Record:
-    """Charge the card what the invoice is short of; the payment says whether it worked.
+    """Charge the card the invoice's balance. The payment's status shows whether it worked.
 
-    The invoice is changed, not saved. A decline ordered by a driver takes the next charge.
+    The invoice is changed, not saved. A decline ordered by a driver applies to the next charge.
     """
     owner = customer(world, invoice["customer_id"])
     declined = int(owner.get("_declines", 0)) > 0
@@ -30,7 +30,7 @@ def charge_card(world: World, invoice: Record, card: Record) -> Record:
         payment["autotransaction"]["gateway_error_message"] = "Your card was declined."
         payment["invoices"] = [_applied(invoice, 0.0)]
     else:
-        apply(invoice, payment, payment["amount"])
+        apply_payment(invoice, payment, payment["amount"])
     world.table("billing", "payments").save(payment)
     if not declined:
         integration.mirror_payment(world, payment)
@@ -41,7 +41,7 @@ def charge_card(world: World, invoice: Record, card: Record) -> Record:
 
 
 def credit_back(world: World, invoice: Record) -> None:
-    """What was paid on an invoice that is voided becomes the customer's credit."""
+    """Turn what was paid on a voided invoice into the customer's credit."""
     owner = customer(world, invoice["customer_id"])
     owner["unused_credits"] = round(owner["unused_credits"] + invoice["payment_made"], 2)
     invoice["payment_made"] = 0
@@ -56,18 +56,19 @@ def new_payment(
     invoices: list[Record],
     *,
     card: Record | None = None,
-    **given: Any,
+    **details: Any,
 ) -> Record:
+    """Add a payment. `details` may hold `date`, `reference_number` and `description`."""
     record: Record = {
         "payment_id": world.ids.new("billing"),
         "payment_mode": mode,
         "amount": amount,
         "amount_refunded": 0,
         "bank_charges": 0,
-        "date": given.get("date") or world.clock.today().isoformat(),
+        "date": details.get("date") or world.clock.today().isoformat(),
         "status": "success",
-        "reference_number": given.get("reference_number", ""),
-        "description": given.get("description", ""),
+        "reference_number": details.get("reference_number", ""),
+        "description": details.get("description", ""),
         "customer_id": owner["customer_id"],
         "customer_name": owner["display_name"],
         "email": owner["email"],
@@ -91,7 +92,8 @@ def new_payment(
     return world.table("billing", "payments").add(record)
 
 
-def apply(invoice: Record, payment: Record, amount: float) -> None:
+def apply_payment(invoice: Record, payment: Record, amount: float) -> None:
+    """Reduce the invoice's balance by `amount`, and note it in both records."""
     invoice["payment_made"] = round(invoice["payment_made"] + amount, 2)
     invoice["balance"] = round(invoice["balance"] - amount, 2)
     invoice["status"] = "paid" if invoice["balance"] <= 0 else "partially_paid"

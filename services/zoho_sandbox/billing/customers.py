@@ -1,6 +1,7 @@
-"""Customers and their cards. Emails and display names may be had twice; nothing is unique.
+"""Serve Billing's customers and their cards. Neither emails nor display names are unique.
 
-Source: oauth-billing-books §2.4, §2.6; https://www.zoho.com/billing/api/v1/customers/.
+Source: https://www.zoho.com/billing/api/v1/customers/ and
+https://www.zoho.com/billing/kb/customers/customer-duplicate-names.html.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 
 from aiohttp import web
 
-from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import (
     Rejected,
     custom_fields,
@@ -70,46 +71,49 @@ _CUSTOM_FILTER = re.compile(r"(cf_\w+)\.Equals\((.*)\)")
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoSubscriptions.customers.CREATE", "ZohoSubscriptions.customers.READ"
     update, delete = "ZohoSubscriptions.customers.UPDATE", "ZohoSubscriptions.customers.DELETE"
-    one = "/customers/{customer_id}"
+    path = "/customers/{customer_id}"
     routes.add("POST", "/customers", "create_customer", _create, scope=create)
     routes.add("GET", "/customers", "list_customers", _list, scope=read)
-    routes.add("GET", one, "retrieve_customer", _retrieve, scope=read)
-    routes.add("PUT", one, "update_customer", _update, scope=update)
-    routes.add("DELETE", one, "delete_customer", _delete, scope=delete)
-    routes.add("POST", f"{one}/markasactive", "mark_customer_as_active", _activate, scope=create)
+    routes.add("GET", path, "retrieve_customer", _retrieve, scope=read)
+    routes.add("PUT", path, "update_customer", _update, scope=update)
+    routes.add("DELETE", path, "delete_customer", _delete, scope=delete)
+    routes.add("POST", f"{path}/markasactive", "mark_customer_as_active", _activate, scope=create)
     routes.add(
-        "POST", f"{one}/markasinactive", "mark_customer_as_inactive", _deactivate, scope=create
+        "POST", f"{path}/markasinactive", "mark_customer_as_inactive", _deactivate, scope=create
     )
-    routes.add("GET", f"{one}/cards", "list_cards", _cards, scope=read)
-    routes.add("GET", f"{one}/cards/{{card_id}}", "retrieve_card", _card, scope=read)
-    routes.add("DELETE", f"{one}/cards/{{card_id}}", "delete_card", _delete_card, scope=delete)
+    routes.add("GET", f"{path}/cards", "list_cards", _cards, scope=read)
+    routes.add("GET", f"{path}/cards/{{card_id}}", "retrieve_card", _card, scope=read)
+    routes.add("DELETE", f"{path}/cards/{{card_id}}", "delete_card", _delete_card, scope=delete)
 
 
 def customer(world: World, customer_id: object) -> Record:
-    """Raises: Rejected: no such customer."""
-    found = world.table("billing", "customers").get(str(customer_id))
-    if found is None:
+    """Return the customer. Raises: Rejected: there is none with this id."""
+    record = world.table("billing", "customers").get(str(customer_id))
+    if record is None:
         raise not_found("Customer")
-    return found
+    return record
 
 
-def new_customer(world: World, given: Record) -> Record:
-    """A customer from the fields of a request. Raises: Rejected: one is missing or too long."""
-    if not given.get("display_name"):
+def new_customer(world: World, sent: Record) -> Record:
+    """Add a customer with the fields of a request.
+
+    Raises: Rejected: a field is missing or too long.
+    """
+    if not sent.get("display_name"):
         raise Rejected(400, 4, "Invalid value passed for display_name")
-    _check(given)
+    _check(sent)
     now = world.clock.finance_time()
     record: Record = {
         "customer_id": world.ids.new("billing"),
-        **{name: given.get(name, {} if name in _ADDRESSES else "") for name in _TAKEN},
-        "is_portal_enabled": bool(given.get("is_portal_enabled", False)),
-        "currency_code": given.get("currency_code") or world.settings.currency,
+        **{name: sent.get(name, {} if name in _ADDRESSES else "") for name in _TAKEN},
+        "is_portal_enabled": bool(sent.get("is_portal_enabled", False)),
+        "currency_code": sent.get("currency_code") or world.settings.currency,
         "currency_id": world.settings.organization_id + "97",
         "price_precision": 2,
         "unused_credits": 0,
         "outstanding": 0,
         "status": "active",
-        "custom_fields": custom_fields(given.get("custom_fields")),
+        "custom_fields": custom_fields(sent.get("custom_fields")),
         "tags": [],
         "zcrm_account_id": "",
         "zcrm_contact_id": "",
@@ -118,8 +122,8 @@ def new_customer(world: World, given: Record) -> Record:
         "can_add_card": True,
         "can_add_bank_account": False,
         "is_linked_with_zohocrm": False,
-        "payment_terms": given.get("payment_terms", 0),
-        "payment_terms_label": given.get("payment_terms_label", "Due on receipt"),
+        "payment_terms": sent.get("payment_terms", 0),
+        "payment_terms_label": sent.get("payment_terms_label", "Due on receipt"),
         "created_time": now,
         "updated_time": now,
     }
@@ -149,20 +153,20 @@ def add_card(world: World, customer_id: str, last_four: str = "1111") -> Record:
     )
 
 
-def _check(given: Record) -> None:
+def _check(sent: Record) -> None:
     for name, longest in _LENGTHS.items():
-        if len(str(given.get(name) or "")) > longest:
+        if len(str(sent.get(name) or "")) > longest:
             raise Rejected(
                 400, 15, f"Please ensure that the {name} has less than {longest + 1} characters."
             )
 
 
 async def _create(call: Call) -> web.Response:
-    given = call.json()
-    if not given.get("email"):
+    sent = call.json()
+    if not sent.get("email"):
         raise Rejected(400, 4, "Invalid value passed for email")
     return ok(
-        "The customer has been created", status=201, customer=shown(new_customer(call.world, given))
+        "The customer has been created", status=201, customer=shown(new_customer(call.world, sent))
     )
 
 
@@ -171,7 +175,7 @@ async def _retrieve(call: Call) -> web.Response:
 
 
 async def _list(call: Call) -> web.Response:
-    """Filters it does not know are ignored without a word, and the whole list comes back."""
+    """List customers. Unknown filters are ignored silently, and the whole list is answered."""
     rows = in_order(call, call.world.table("billing", "customers").searched())
     if email := call.query("email"):
         rows = [row for row in rows if str(row["email"]).lower() == email.strip().lower()]
@@ -197,27 +201,27 @@ def _filtered(rows: list[Record], filter_by: str) -> list[Record]:
 
 
 async def _update(call: Call) -> web.Response:
-    found, given = customer(call.world, call.path("customer_id")), call.json()
-    _check(given)
-    found.update({name: given[name] for name in _TAKEN if name in given})
-    if "is_portal_enabled" in given:
-        found["is_portal_enabled"] = bool(given["is_portal_enabled"])
-    if "custom_fields" in given:
-        fresh = {field["api_name"]: field for field in custom_fields(given["custom_fields"])}
-        kept = {field["api_name"]: field for field in found["custom_fields"]}
-        found["custom_fields"] = list((kept | fresh).values())
-    return ok("The customer details have been updated.", customer=shown(_saved(call, found)))
+    record, sent = customer(call.world, call.path("customer_id")), call.json()
+    _check(sent)
+    record.update({name: sent[name] for name in _TAKEN if name in sent})
+    if "is_portal_enabled" in sent:
+        record["is_portal_enabled"] = bool(sent["is_portal_enabled"])
+    if "custom_fields" in sent:
+        changed = {field["api_name"]: field for field in custom_fields(sent["custom_fields"])}
+        stored = {field["api_name"]: field for field in record["custom_fields"]}
+        record["custom_fields"] = list((stored | changed).values())
+    return ok("The customer details have been updated.", customer=shown(_saved(call, record)))
 
 
 async def _delete(call: Call) -> web.Response:
-    found = customer(call.world, call.path("customer_id"))
+    record = customer(call.world, call.path("customer_id"))
     has_transactions = any(
-        row["customer_id"] == found["customer_id"]
+        row["customer_id"] == record["customer_id"]
         for row in call.world.table("billing", "invoices")
     )
     if has_transactions:
         raise Rejected(400, 1014, "Customers with transactions cannot be deleted.")
-    call.world.table("billing", "customers").remove(found["customer_id"])
+    call.world.table("billing", "customers").remove(record["customer_id"])
     return ok("The customer has been deleted.")
 
 
@@ -230,22 +234,22 @@ async def _deactivate(call: Call) -> web.Response:
 
 
 def _mark(call: Call, status: str) -> web.Response:
-    found = customer(call.world, call.path("customer_id"))
-    found["status"] = status
-    _saved(call, found)
+    record = customer(call.world, call.path("customer_id"))
+    record["status"] = status
+    _saved(call, record)
     return ok(f"The customer has been marked as {status}.")
 
 
-def _saved(call: Call, found: Record) -> Record:
-    found["updated_time"] = call.world.clock.finance_time()
-    call.world.table("billing", "customers").save(found)
-    integration.mirror_customer(call.world, found)
-    return found
+def _saved(call: Call, record: Record) -> Record:
+    record["updated_time"] = call.world.clock.finance_time()
+    call.world.table("billing", "customers").save(record)
+    integration.mirror_customer(call.world, record)
+    return record
 
 
 async def _cards(call: Call) -> web.Response:
-    found = customer(call.world, call.path("customer_id"))
-    return ok(cards=cards_of(call.world, found["customer_id"]))
+    record = customer(call.world, call.path("customer_id"))
+    return ok(cards=cards_of(call.world, record["customer_id"]))
 
 
 async def _card(call: Call) -> web.Response:

@@ -1,7 +1,7 @@
-"""Billing's event log, its webhooks, and `GET /events`, which tells what they told.
+"""Log Billing's events, send their webhooks, and serve `GET /events`.
 
-The log keeps an event's data as a JSON string under `payload`; a webhook has it under `data`.
-Source: oauth-billing-books §3; https://www.zoho.com/billing/api/v1/events/.
+The log has an event's data as a JSON string under `payload`. A webhook has it under `data`.
+Source: https://www.zoho.com/billing/api/v1/events/.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def add_routes(routes: Routes) -> None:
 
 
 def announce(world: World, event_type: str, data: dict[str, Any]) -> Record:
-    """Log an event about the records in `data` as they are now, and send its webhooks."""
+    """Log an event about the present state of the records in `data`, and send its webhooks."""
     event = world.table("billing", "events").add(
         {
             "event_id": world.ids.new("billing"),
@@ -41,7 +41,7 @@ def announce(world: World, event_type: str, data: dict[str, Any]) -> Record:
 
 
 def _send(world: World, target: Target, event: Record, data: dict[str, Any]) -> None:
-    """As JSON, or, for a target with `format: form`, as the older form field `JSONString`."""
+    """Send an event as JSON, or to a target with `format: form` as the older field `JSONString`."""
     shown = {name: event[name] for name in ("event_id", "event_type", "event_time")}
     body = orjson.dumps({**shown, "data": data})
     headers = {"Content-Type": "application/json"}

@@ -1,6 +1,6 @@
-"""Billing's invoices: made by subscriptions, paid by cards, mirrored in Books.
+"""Serve Billing's invoices, which subscriptions create, cards pay, and Books mirrors.
 
-Source: oauth-billing-books §2.6; https://www.zoho.com/billing/api/v1/invoices/.
+Source: https://www.zoho.com/billing/api/v1/invoices/.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from aiohttp import web
 from services.zoho_sandbox.billing.charges import charge_card, credit_back
 from services.zoho_sandbox.billing.customers import cards_of, customer
 from services.zoho_sandbox.billing.events import announce
-from services.zoho_sandbox.books import from_billing as integration
-from services.zoho_sandbox.books.pdf import invoice_pdf
+from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, in_order, not_found, ok, page, shown
+from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -41,23 +41,25 @@ _UNPAID = ("sent", "overdue", "partially_paid", "unpaid")
 
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoSubscriptions.invoices.CREATE", "ZohoSubscriptions.invoices.READ"
-    one = "/invoices/{invoice_id}"
+    path = "/invoices/{invoice_id}"
     routes.add("GET", "/invoices", "list_invoices", _list, scope=read)
-    routes.add("GET", one, "retrieve_invoice", _retrieve, scope=read)
-    routes.add("POST", f"{one}/void", "void_invoice", _void, scope=create)
-    routes.add("POST", f"{one}/writeoff", "write_off_invoice", _write_off, scope=create)
-    routes.add("POST", f"{one}/cancelwriteoff", "cancel_write_off", _unwrite, scope=create)
-    routes.add("POST", f"{one}/converttoopen", "convert_invoice_to_open", _open, scope=create)
-    routes.add("POST", f"{one}/email", "email_invoice", _email, scope=create)
-    routes.add("POST", f"{one}/collect", "collect_charge", _collect, scope=create)
+    routes.add("GET", path, "retrieve_invoice", _retrieve, scope=read)
+    routes.add("POST", f"{path}/void", "void_invoice", _void, scope=create)
+    routes.add("POST", f"{path}/writeoff", "write_off_invoice", _write_off, scope=create)
+    routes.add(
+        "POST", f"{path}/cancelwriteoff", "cancel_write_off", _cancel_write_off, scope=create
+    )
+    routes.add("POST", f"{path}/converttoopen", "convert_invoice_to_open", _open, scope=create)
+    routes.add("POST", f"{path}/email", "email_invoice", _email, scope=create)
+    routes.add("POST", f"{path}/collect", "collect_charge", _collect, scope=create)
 
 
 def invoice(world: World, invoice_id: object) -> Record:
-    """Raises: Rejected: no such invoice."""
-    found = world.table("billing", "invoices").get(str(invoice_id))
-    if found is None:
+    """Return the invoice. Raises: Rejected: there is none with this id."""
+    record = world.table("billing", "invoices").get(str(invoice_id))
+    if record is None:
         raise not_found("Invoice")
-    return found
+    return record
 
 
 def new_invoice(
@@ -70,7 +72,7 @@ def new_invoice(
     subscription_id: str,
     discount: float = 0.0,
 ) -> Record:
-    """An open invoice for `items` ({name, code, price, quantity}), in Billing and, later, Books."""
+    """Add an open invoice for `items`: {name, code, price, quantity}. Books copies it later."""
     now = world.clock.finance_time()
     number = f"INV-{len(world.table('billing', 'invoices')) + 1:06d}"
     total = round(sum(item["price"] * item["quantity"] for item in items) - discount, 2)
@@ -113,8 +115,8 @@ def new_invoice(
     return record
 
 
-def saved(world: World, record: Record) -> Record:
-    """Keep a changed invoice, what its customer owes, and its mirror in Books."""
+def save_invoice(world: World, record: Record) -> Record:
+    """Save a changed invoice, and update its customer's balance and its copy in Books."""
     record["updated_time"] = world.clock.finance_time()
     world.table("billing", "invoices").save(record)
     customer_balance(world, customer(world, record["customer_id"]))
@@ -123,6 +125,7 @@ def saved(world: World, record: Record) -> Record:
 
 
 def customer_balance(world: World, owner: Record) -> None:
+    """Set the customer's outstanding amount to the sum of the open invoices."""
     owner["outstanding"] = round(
         sum(
             row["balance"]
@@ -166,48 +169,48 @@ async def _list(call: Call) -> web.Response:
 
 
 async def _retrieve(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
+    record = invoice(call.world, call.path("invoice_id"))
     if call.query("accept") == "pdf" or "application/pdf" in call.request.headers.get("Accept", ""):
-        body = invoice_pdf(found["number"], found["customer_name"], found["total"],
-                           found["currency_code"], found["invoice_url"])  # fmt: skip
+        body = invoice_pdf(record["number"], record["customer_name"], record["total"],
+                           record["currency_code"], record["invoice_url"])  # fmt: skip
         return web.Response(body=body, content_type="application/pdf")
-    return ok(invoice=shown(found))
+    return ok(invoice=shown(record))
 
 
 async def _void(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] != "void":
-        credit_back(call.world, found)
-        found.update(status="void", balance=0)
-        saved(call.world, found)
-        announce(call.world, "invoice_voided", {"invoice": shown(found)})
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] != "void":
+        credit_back(call.world, record)
+        record.update(status="void", balance=0)
+        save_invoice(call.world, record)
+        announce(call.world, "invoice_voided", {"invoice": shown(record)})
     return ok("Invoice status has been changed to Void.")
 
 
 async def _write_off(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] not in _UNPAID:
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] not in _UNPAID:
         raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
-    found.update(write_off_amount=found["balance"], balance=0, status="paid")
-    saved(call.world, found)
+    record.update(write_off_amount=record["balance"], balance=0, status="paid")
+    save_invoice(call.world, record)
     return ok("Invoice has been written off..")
 
 
-async def _unwrite(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if not found["write_off_amount"]:
+async def _cancel_write_off(call: Call) -> web.Response:
+    record = invoice(call.world, call.path("invoice_id"))
+    if not record["write_off_amount"]:
         raise Rejected(400, 1006, "This invoice has not been written off.")
-    found.update(balance=found["write_off_amount"], write_off_amount=0, status="sent")
-    saved(call.world, found)
+    record.update(balance=record["write_off_amount"], write_off_amount=0, status="sent")
+    save_invoice(call.world, record)
     return ok("The write off done for this invoice has been cancelled.")
 
 
 async def _open(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] not in ("void", "draft", "pending"):
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] not in ("void", "draft", "pending"):
         raise Rejected(400, 1006, "This invoice is open already.")
-    found.update(status="sent", balance=round(found["total"] - found["payment_made"], 2))
-    saved(call.world, found)
+    record.update(status="sent", balance=round(record["total"] - record["payment_made"], 2))
+    save_invoice(call.world, record)
     return ok("Status of the invoice has been changed to open.")
 
 
@@ -217,18 +220,18 @@ async def _email(call: Call) -> web.Response:
 
 
 async def _collect(call: Call) -> web.Response:
-    """Answers `invoice`, not the `payment` that its documentation promises."""
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] not in _UNPAID or found["balance"] <= 0:
+    """Charge a card. The answer holds `invoice`, not the `payment` that Zoho's page promises."""
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] not in _UNPAID or record["balance"] <= 0:
         raise Rejected(400, 1007, "This invoice has been paid already, or cannot be charged.")
     card_id = str(call.json().get("card_id", ""))
     cards = [
-        card for card in cards_of(call.world, found["customer_id"]) if card["card_id"] == card_id
+        card for card in cards_of(call.world, record["customer_id"]) if card["card_id"] == card_id
     ]
     if not cards:
         raise Rejected(400, 2, "Invalid value passed for card_id")
-    payment = charge_card(call.world, found, cards[0])
-    saved(call.world, found)
+    payment = charge_card(call.world, record, cards[0])
+    save_invoice(call.world, record)
     if payment["status"] == "failure":
         raise Rejected(400, 3051, "The card was declined by the payment gateway.")
-    return ok("The customer payment has been recorded.", invoice=shown(found))
+    return ok("The customer payment has been recorded.", invoice=shown(record))

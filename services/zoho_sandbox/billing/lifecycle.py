@@ -1,8 +1,8 @@
-"""What happens to a subscription in time: start, trial's end, renewal, failure, expiry, cancelling.
+"""Move subscriptions through their life: start, end of trial, renewal, failure, expiry, cancelling.
 
-Terms are days in the organization's time zone. An invoice is made when a paid term starts, and
-charged to the card when the subscription collects by itself.
-Source: oauth-billing-books §2.5, §3.1.
+Terms are days in the organization's time zone. An invoice is created when a paid term starts, and
+charged to the card when the subscription collects automatically.
+Source: https://www.zoho.com/billing/api/v1/subscription/ and https://www.zoho.com/billing/api/v1/events/.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import date
 from services.zoho_sandbox.billing.charges import charge_card
 from services.zoho_sandbox.billing.customers import cards_of, customer
 from services.zoho_sandbox.billing.events import announce
-from services.zoho_sandbox.billing.invoices import new_invoice, saved
+from services.zoho_sandbox.billing.invoices import new_invoice, save_invoice
 from services.zoho_sandbox.billing.plans import discount, term_end
 from services.zoho_sandbox.finance.dialect import shown
 from services.zoho_sandbox.server.tables import Record
@@ -22,20 +22,22 @@ ENDED = ("cancelled", "cancelled_from_dunning", "expired", "trial_expired", "cre
 
 
 class Declined(Exception):
-    """The first charge failed; what is left of the subscription is `creation_failed`."""
+    """The first charge failed, and the subscription is `creation_failed`."""
 
 
-def keep(world: World, subscription: Record) -> Record:
+def save_subscription(world: World, subscription: Record) -> Record:
+    """Save a changed subscription with its new `updated_time`."""
     subscription["updated_time"] = world.clock.finance_time()
     return world.table("billing", "subscriptions").save(subscription)
 
 
-def tell(world: World, event_type: str, subscription: Record) -> None:
+def announce_subscription(world: World, event_type: str, subscription: Record) -> None:
+    """Log and send an event about the subscription."""
     announce(world, event_type, {"subscription": with_customer(world, subscription)})
 
 
 def with_customer(world: World, subscription: Record) -> Record:
-    """The subscription as Billing shows one: its customer inside it."""
+    """Return the subscription as Billing shows it, with its customer inside."""
     owner = customer(world, subscription["customer_id"])
     inside = ("customer_id", "display_name", "salutation", "first_name", "last_name", "email",
               "company_name", "billing_address", "shipping_address")  # fmt: skip
@@ -44,9 +46,9 @@ def with_customer(world: World, subscription: Record) -> Record:
 
 
 def start(world: World, subscription: Record, *, on: date, trial_days: int) -> None:
-    """Begin: in the future, on trial, or live with its first invoice.
+    """Start a subscription: in the future, on trial, or live with its first invoice.
 
-    Raises: Declined: the card was charged at once, and refused.
+    Raises: Declined: the first charge was declined.
     """
     today = world.clock.today()
     if on > today:
@@ -64,15 +66,15 @@ def start(world: World, subscription: Record, *, on: date, trial_days: int) -> N
         if not _bill(world, subscription, on, "new", coupon=True):
             _fail_creation(world, subscription)
             raise Declined
-    keep(world, subscription)
-    if on >= today:  # nothing is told of what lies in the past
-        tell(world, "subscription_created", subscription)
+    save_subscription(world, subscription)
+    if on >= today:  # a backdated subscription raises no events
+        announce_subscription(world, "subscription_created", subscription)
         if subscription["status"] == "live":
-            tell(world, "subscription_activation", subscription)
+            announce_subscription(world, "subscription_activation", subscription)
 
 
 def renew(world: World, subscription: Record) -> None:
-    """The term is over: the next one begins, or what was put off until now happens."""
+    """End the term. Start the next one, or apply what was scheduled for the term's end."""
     match subscription["status"]:
         case "non_renewing":
             end(world, subscription, "cancelled", "subscription_cancelled")
@@ -80,16 +82,16 @@ def renew(world: World, subscription: Record) -> None:
             on = _day(subscription["next_billing_at"], world.clock.today())
             _activate(world, subscription, on)
             paid = _bill(world, subscription, on, "new", coupon=False)
-            _settle(world, subscription, "subscription_activation", paid=paid)
+            _finish_billing(world, subscription, "subscription_activation", paid=paid)
         case _:
             _apply_scheduled(subscription)
             on = _next_term(world, subscription)
             paid = _bill(world, subscription, on, "renewal", coupon=False)
-            _settle(world, subscription, "subscription_renewed", paid=paid)
+            _finish_billing(world, subscription, "subscription_renewed", paid=paid)
 
 
 def fail_payment(world: World, subscription: Record) -> None:
-    """A payment due is declined: dunning for a card, unpaid without one."""
+    """Decline a payment that is due. The status becomes dunning with a card, unpaid without one."""
     bill = world.table("billing", "invoices").get(subscription["child_invoice_id"])
     owner = customer(world, subscription["customer_id"])
     if bill is None or bill["balance"] <= 0:
@@ -101,16 +103,16 @@ def fail_payment(world: World, subscription: Record) -> None:
     cards = cards_of(world, owner["customer_id"])
     charge_card(world, bill, cards[0] if cards else _NO_CARD)
     bill["status"] = "overdue"
-    saved(world, bill)
+    save_invoice(world, bill)
     subscription["status"] = "dunning" if subscription["auto_collect"] else "unpaid"
     subscription["next_retry_at"] = world.clock.today().isoformat()
-    keep(world, subscription)
+    save_subscription(world, subscription)
     if subscription["status"] == "unpaid":
-        tell(world, "subscription_unpaid", subscription)
+        announce_subscription(world, "subscription_unpaid", subscription)
 
 
 def cancel(world: World, subscription: Record, *, at_term_end: bool) -> None:
-    """Now, or at the end of the term paid for; a second time changes nothing."""
+    """Cancel now, or at the end of the paid term. A second time changes nothing."""
     if subscription["status"] in ENDED:
         return
     if not at_term_end:
@@ -122,44 +124,45 @@ def cancel(world: World, subscription: Record, *, at_term_end: bool) -> None:
             next_billing_at="",
             _before_cancel=subscription["status"],
         )
-        keep(world, subscription)
-        tell(world, "subscription_cancellation_scheduled", subscription)
+        save_subscription(world, subscription)
+        announce_subscription(world, "subscription_cancellation_scheduled", subscription)
 
 
 def expire(world: World, subscription: Record) -> None:
-    """Its billing cycles, or its trial, are over."""
+    """End a subscription whose billing cycles, or whose trial, are over."""
     status = "trial_expired" if subscription["status"] == "trial" else "expired"
     end(world, subscription, status, "subscription_expired")
 
 
 def end(world: World, subscription: Record, status: str, event_type: str) -> None:
+    """Give the subscription a final status, and announce it."""
     today = world.clock.today().isoformat()
     subscription.update(status=status, next_billing_at="", expires_at=today)
     if status.startswith("cancelled"):
         subscription["cancelled_at"] = today
-    keep(world, subscription)
-    tell(world, event_type, subscription)
+    save_subscription(world, subscription)
+    announce_subscription(world, event_type, subscription)
 
 
 def reactivate(world: World, subscription: Record) -> None:
-    """Only from `non_renewing`; the caller has checked."""
+    """Take a cancellation back. The caller has checked that the status is `non_renewing`."""
     subscription.update(
         status=subscription.pop("_before_cancel", "live"),
         next_billing_at=subscription["current_term_ends_at"],
         expires_at="",
     )
-    keep(world, subscription)
-    tell(world, "subscription_reactivated", subscription)
+    save_subscription(world, subscription)
+    announce_subscription(world, "subscription_reactivated", subscription)
 
 
 def charge(world: World, subscription: Record, amount: float, description: str) -> Record:
-    """A one-time charge on the subscription: its invoice, paid by card where there is one."""
+    """Add a one-time charge. Returns its invoice, paid by card where there is one."""
     items = [{"name": description or "One time charge", "price": amount, "quantity": 1}]
     return _billed(world, subscription, items, world.clock.today(), "charge")
 
 
-def settle_difference(world: World, subscription: Record, difference: float) -> None:
-    """After a change of plan: an invoice for what is dearer, credit for what is cheaper."""
+def bill_difference(world: World, subscription: Record, difference: float) -> None:
+    """Invoice the higher price after a change of plan, or credit the lower one."""
     if difference > 0:
         items = [{"name": f"Change to {subscription['name']}", "price": difference, "quantity": 1,
                   "code": subscription["plan"]["plan_code"]}]  # fmt: skip
@@ -179,9 +182,9 @@ def _fail_creation(world: World, subscription: Record) -> None:
     bill = world.table("billing", "invoices").get(subscription["child_invoice_id"])
     if bill is not None:
         bill.update(status="void", balance=0)
-        saved(world, bill)
+        save_invoice(world, bill)
     subscription.update(status="creation_failed", next_billing_at="")
-    keep(world, subscription)
+    save_subscription(world, subscription)
 
 
 def _day(text: str, default: date) -> date:
@@ -219,7 +222,7 @@ def _apply_scheduled(subscription: Record) -> None:
 def _invoice(
     world: World, subscription: Record, on: date, kind: str, *, coupon: bool
 ) -> Record | None:
-    """The term's invoice; a free term has none."""
+    """Create the term's invoice. A free term has none."""
     plan = subscription["plan"]
     amount = round(plan["price"] * plan["quantity"], 2)
     if amount <= 0:
@@ -242,7 +245,7 @@ def _invoice(
 
 
 def _bill(world: World, subscription: Record, on: date, kind: str, *, coupon: bool) -> bool:
-    """Invoice the term and collect; False when the card was declined."""
+    """Invoice the term and collect. Returns False when the card was declined."""
     bill = _invoice(world, subscription, on, kind, coupon=coupon)
     return bill is None or _collect(world, subscription, bill)
 
@@ -261,11 +264,11 @@ def _collect(world: World, subscription: Record, bill: Record) -> bool:
     if not subscription["auto_collect"] or not cards:
         return True
     payment = charge_card(world, bill, cards[0])
-    saved(world, bill)
+    save_invoice(world, bill)
     return bool(payment["status"] == "success")
 
 
-def _settle(world: World, subscription: Record, event_type: str, *, paid: bool) -> None:
+def _finish_billing(world: World, subscription: Record, event_type: str, *, paid: bool) -> None:
     subscription["status"] = "live" if paid else "dunning"
-    keep(world, subscription)
-    tell(world, event_type, subscription)
+    save_subscription(world, subscription)
+    announce_subscription(world, event_type, subscription)

@@ -1,17 +1,18 @@
-"""Payments: offline ones recorded, all of them listed, and the customer's transactions.
+"""Record offline payments, list all payments, and list a customer's transactions.
 
-`POST /payments` records and never charges. Source: oauth-billing-books §2.6.
+`POST /payments` records a payment and never charges a card.
+Source: https://www.zoho.com/billing/api/v1/payments/.
 """
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from services.zoho_sandbox.billing.charges import apply, new_payment
+from services.zoho_sandbox.billing.charges import apply_payment, new_payment
 from services.zoho_sandbox.billing.customers import customer
 from services.zoho_sandbox.billing.events import announce
-from services.zoho_sandbox.billing.invoices import invoice, saved
-from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.billing.invoices import invoice, save_invoice
+from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, in_order, money, not_found, ok, page
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
@@ -35,34 +36,34 @@ def add_routes(routes: Routes) -> None:
     )
 
 
-def known(world: World, payment_id: object) -> Record:
-    """Raises: Rejected: no such payment."""
-    found = world.table("billing", "payments").get(str(payment_id))
-    if found is None:
+def payment_of(world: World, payment_id: object) -> Record:
+    """Return the payment. Raises: Rejected: there is none with this id."""
+    payment = world.table("billing", "payments").get(str(payment_id))
+    if payment is None:
         raise not_found("Payment")
-    return found
+    return payment
 
 
 async def _create(call: Call) -> web.Response:
-    given = call.json()
-    owner = customer(call.world, given.get("customer_id"))
-    amount = money(given.get("amount"))
-    if given.get("payment_mode") not in _MODES or amount == 0:
+    sent = call.json()
+    owner = customer(call.world, sent.get("customer_id"))
+    amount = money(sent.get("amount"))
+    if sent.get("payment_mode") not in _MODES or amount == 0:
         raise Rejected(400, 2, "Invalid value passed for payment_mode or amount")
     parts = [
         (invoice(call.world, part.get("invoice_id")), money(part.get("amount_applied")))
-        for part in given.get("invoices") or []
+        for part in sent.get("invoices") or []
     ]
     for bill, part in parts:
         if bill["customer_id"] != owner["customer_id"] or part > bill["balance"]:
             raise Rejected(400, 1010, "The amount applied is more than the invoice's balance.")
     if round(sum(part for _, part in parts), 2) > amount:
         raise Rejected(400, 1011, "The amounts applied are more than the payment.")
-    details = {name: given.get(name, "") for name in ("date", "reference_number", "description")}
-    payment = new_payment(call.world, owner, amount, given["payment_mode"], [], **details)
+    details = {name: sent.get(name, "") for name in ("date", "reference_number", "description")}
+    payment = new_payment(call.world, owner, amount, sent["payment_mode"], [], **details)
     for bill, part in parts:
-        apply(bill, payment, part)
-        saved(call.world, bill)
+        apply_payment(bill, payment, part)
+        save_invoice(call.world, bill)
     call.world.table("billing", "payments").save(payment)
     integration.mirror_payment(call.world, payment)
     announce(call.world, "payment_thankyou", {"payment": dict(payment)})
@@ -70,11 +71,11 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _retrieve(call: Call) -> web.Response:
-    return ok(payment=known(call.world, call.path("payment_id")))
+    return ok(payment=payment_of(call.world, call.path("payment_id")))
 
 
 async def _list(call: Call) -> web.Response:
-    """Not in Zoho's OpenAPI file, but used by its own agents. Filters by `customer_id` alone."""
+    """List payments, by `customer_id` alone. Not in Zoho's OpenAPI file, but its agents use it."""
     rows = in_order(call, call.world.table("billing", "payments").searched())
     if wanted := call.query("customer_id"):
         rows = [row for row in rows if row["customer_id"] == wanted]
@@ -82,7 +83,7 @@ async def _list(call: Call) -> web.Response:
 
 
 async def _transactions(call: Call) -> web.Response:
-    """Invoices, payments, credits and refunds of a customer, newest first."""
+    """List a customer's invoices, payments, credits and refunds, newest first."""
     kinds = (
         ("invoice", "invoices", "invoice_id", "invoice_date", "total"),
         ("payment", "payments", "payment_id", "date", "amount"),

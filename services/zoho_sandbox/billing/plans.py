@@ -1,4 +1,4 @@
-"""Plans and coupons, keyed by the organization's own codes, and the length of a term."""
+"""Serve plans and coupons, keyed by the organization's own codes, and compute a term's length."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def _seed(world: World) -> None:
 
 
 def plan(world: World, code: object) -> Record:
-    """Raises: Rejected: no such plan, or one that is not sold any more."""
-    found = world.table("billing", "plans").get(str(code))
-    if found is None or found["status"] != "active":
+    """Return the plan. Raises: Rejected: there is none of this code, or it is not sold any more."""
+    record = world.table("billing", "plans").get(str(code))
+    if record is None or record["status"] != "active":
         raise invalid("plan_code")
-    return found
+    return record
 
 
 def discount(world: World, coupon_code: str, amount: float) -> float:
-    """What the coupon takes off. Raises: Rejected: no such coupon."""
+    """Return the coupon's discount on `amount`. Raises: Rejected: there is no such coupon."""
     coupon = world.table("billing", "coupons").get(coupon_code)
     if coupon is None or coupon["status"] != "active":
         raise invalid("coupon_code")
@@ -84,7 +84,7 @@ def discount(world: World, coupon_code: str, amount: float) -> float:
 
 
 def term_end(start: date, interval: int, unit: str) -> date:
-    """The day on which the next term starts; months end where they must (31 → 28)."""
+    """Return the day on which the next term starts. A short month ends earlier (31 → 28)."""
     months = interval * (12 if unit == "years" else 1)
     year, month0 = divmod(start.year * 12 + start.month - 1 + months, 12)
     day = min(start.day, calendar.monthrange(year, month0 + 1)[1])
@@ -100,7 +100,7 @@ async def _list(call: Call) -> web.Response:
 
 
 async def _retrieve(call: Call) -> web.Response:
-    found = call.world.table("billing", "plans").get(call.path("plan_code"))
-    if found is None:
+    record = call.world.table("billing", "plans").get(call.path("plan_code"))
+    if record is None:
         raise not_found("Plan")
-    return ok(plan=found)
+    return ok(plan=record)

@@ -1,6 +1,6 @@
-"""Refunds: only of what a card paid, as a credit note that is given back.
+"""Refund card payments, each as a credit note that is refunded.
 
-Source: oauth-billing-books §2.6; https://www.zoho.com/billing/api/v1/refunds/.
+Source: https://www.zoho.com/billing/api/v1/refunds/.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.zoho_sandbox.billing.events import announce
-from services.zoho_sandbox.billing.payments import known
-from services.zoho_sandbox.books import from_billing as integration
+from services.zoho_sandbox.billing.payments import payment_of
+from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, money, not_found, ok, shown
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
@@ -34,9 +34,9 @@ def add_routes(routes: Routes) -> None:
 
 
 async def _refund(call: Call) -> web.Response:
-    """A refund makes a credit note and gives it back to the card."""
-    payment, given = known(call.world, call.path("payment_id")), call.json()
-    amount = money(given.get("amount"))
+    """Create a credit note and refund it to the card."""
+    payment, sent = payment_of(call.world, call.path("payment_id")), call.json()
+    amount = money(sent.get("amount"))
     if payment["payment_mode"] != "autotransaction" or payment["status"] != "success":
         raise Rejected(400, 1012, "Only payments made through a gateway can be refunded.")
     if amount == 0 or amount > round(payment["amount"] - payment["amount_refunded"], 2):
@@ -44,7 +44,7 @@ async def _refund(call: Call) -> web.Response:
     payment["amount_refunded"] = round(payment["amount_refunded"] + amount, 2)
     call.world.table("billing", "payments").save(payment)
     _note_on_invoices(call.world, payment)
-    refund = _new_refund(call.world, payment, amount, str(given.get("description", "")))
+    refund = _new_refund(call.world, payment, amount, str(sent.get("description", "")))
     announce(call.world, "creditnote_added", {"creditnote": dict(refund["creditnote"])})
     announce(call.world, "payment_refunded", {"payment": dict(payment), "refund": dict(refund)})
     return ok("The refund information has been saved.", status=201, refund=refund)

@@ -1,4 +1,4 @@
-"""Zoho Billing, under `/billing/v1`: tables, endpoints, and what drivers can make it do."""
+"""Serve Zoho Billing under `/billing/v1`, with its tables and its admin calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Zoho Billing does by itself, and what drivers arrange: `/_sandbox/billing/…`."""
+"""Run Billing's own actions, and prepare its state for drivers: `/_sandbox/billing/…`."""
 
 from __future__ import annotations
 
@@ -18,30 +18,36 @@ StaffAction = Callable[[World, Record, dict[str, Any]], None]
 
 
 def add_routes(routes: AdminRoutes, world: World) -> None:
-    one = "/billing/subscriptions/{id}"
-    routes.add("POST", f"{one}/renew", _happening(world, lambda w, s, _: lifecycle.renew(w, s)))
-    routes.add("POST", f"{one}/fail_payment", _happening(world, _fail_payment))
-    routes.add("POST", f"{one}/expire", _happening(world, lambda w, s, _: lifecycle.expire(w, s)))
-    routes.add("POST", f"{one}/cancel", _happening(world, _cancel))
+    path = "/billing/subscriptions/{id}"
+    routes.add(
+        "POST", f"{path}/renew", _subscription_action(world, lambda w, s, _: lifecycle.renew(w, s))
+    )
+    routes.add("POST", f"{path}/fail_payment", _subscription_action(world, _fail_payment))
+    routes.add(
+        "POST",
+        f"{path}/expire",
+        _subscription_action(world, lambda w, s, _: lifecycle.expire(w, s)),
+    )
+    routes.add("POST", f"{path}/cancel", _subscription_action(world, _cancel))
     routes.add("POST", "/billing/customers/{id}/add_card", _card_added(world))
     routes.add("POST", "/billing/customers/{id}/decline_next", _next_declined(world))
     routes.add("POST", "/billing/events", _any_event(world))
 
 
 def _record(world: World, table: str, record_id: str) -> Record:
-    found = world.table("billing", table).get(record_id)
-    if found is None:
+    record = world.table("billing", table).get(record_id)
+    if record is None:
         raise NoSuchRecord(f"no such record in billing.{table}")
-    return found
+    return record
 
 
-def _happening(world: World, act: StaffAction) -> AdminHandler:
-    async def happen(request: web.Request, body: dict[str, Any]) -> Any:
-        found = _record(world, "subscriptions", request.match_info["id"])
-        act(world, found, body)
-        return lifecycle.with_customer(world, found)
+def _subscription_action(world: World, act: StaffAction) -> AdminHandler:
+    async def run(request: web.Request, body: dict[str, Any]) -> Any:
+        subscription = _record(world, "subscriptions", request.match_info["id"])
+        act(world, subscription, body)
+        return lifecycle.with_customer(world, subscription)
 
-    return happen
+    return run
 
 
 def _fail_payment(world: World, subscription: Record, body: dict[str, Any]) -> None:
@@ -49,7 +55,7 @@ def _fail_payment(world: World, subscription: Record, body: dict[str, Any]) -> N
 
 
 def _cancel(world: World, subscription: Record, body: dict[str, Any]) -> None:
-    """`{at_term_end?: true, from_dunning?: true}`; now and by hand unless told otherwise."""
+    """Cancel with `{at_term_end?: true, from_dunning?: true}`. The default is now and by hand."""
     if body.get("from_dunning"):
         lifecycle.end(world, subscription, "cancelled_from_dunning", "subscription_cancelled")
     else:
@@ -65,7 +71,7 @@ def _card_added(world: World) -> AdminHandler:
 
 
 def _next_declined(world: World) -> AdminHandler:
-    """`{times?: 1}`: so many of the customer's next charges are declined."""
+    """Decline the customer's next charges: `{times?: 1}`."""
 
     async def decline(request: web.Request, body: dict[str, Any]) -> Any:
         owner = _record(world, "customers", request.match_info["id"])
@@ -76,9 +82,9 @@ def _next_declined(world: World) -> AdminHandler:
 
 
 def _any_event(world: World) -> AdminHandler:
-    """`{event_type, data}`: logged and sent as Billing would."""
+    """Log and send any event as Billing would: `{event_type, data}`."""
 
-    async def announce_it(request: web.Request, body: dict[str, Any]) -> Any:
+    async def announce_event(request: web.Request, body: dict[str, Any]) -> Any:
         return announce(world, str(body["event_type"]), dict(body.get("data") or {}))
 
-    return announce_it
+    return announce_event

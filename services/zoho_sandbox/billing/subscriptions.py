@@ -1,8 +1,7 @@
-"""Subscriptions: the calls. What they set off is in `billing_lifecycle`.
+"""Serve Billing's subscriptions. `lifecycle` has the changes that the calls cause.
 
-`reference_contains` finds substrings; the list has no plan; the invoice is only named by
-`child_invoice_id`. Source: oauth-billing-books §2.5;
-https://www.zoho.com/billing/api/v1/subscription/.
+`reference_contains` finds substrings. The list has no plan. A subscription names its invoice only
+by `child_invoice_id`. Source: https://www.zoho.com/billing/api/v1/subscription/.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from services.zoho_sandbox.billing import lifecycle
 from services.zoho_sandbox.billing.customers import customer, new_customer
 from services.zoho_sandbox.billing.plans import plan
 from services.zoho_sandbox.billing.subscription_record import (
-    chosen_plan,
     new_subscription,
+    plan_terms,
     starting_day,
     trial_days_of,
 )
@@ -62,45 +61,47 @@ _GROUPS = {
 
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoSubscriptions.subscriptions.CREATE", "ZohoSubscriptions.subscriptions.READ"
-    one = "/subscriptions/{subscription_id}"
+    path = "/subscriptions/{subscription_id}"
     routes.add("POST", "/subscriptions", "create_subscription", _create, scope=create)
     routes.add("GET", "/subscriptions", "list_subscriptions", _list, scope=read)
-    routes.add("GET", one, "retrieve_subscription", _retrieve, scope=read)
+    routes.add("GET", path, "retrieve_subscription", _retrieve, scope=read)
     routes.add(
-        "PUT", one, "update_subscription", _update, scope="ZohoSubscriptions.subscriptions.UPDATE"
+        "PUT", path, "update_subscription", _update, scope="ZohoSubscriptions.subscriptions.UPDATE"
     )
-    routes.add("POST", f"{one}/cancel", "cancel_subscription", _cancel, scope=create)
-    routes.add("POST", f"{one}/reactivate", "reactivate_subscription", _reactivate, scope=create)
-    routes.add("POST", f"{one}/charge", "add_charge", _charge, scope=create)
-    routes.add("POST", f"{one}/reference", "update_reference", _reference, scope=create)
-    routes.add("POST", f"{one}/autocollect", "change_auto_collect", _auto_collect, scope=create)
-    routes.add("GET", f"{one}/scheduledchanges", "view_scheduled_changes", _scheduled, scope=read)
+    routes.add("POST", f"{path}/cancel", "cancel_subscription", _cancel, scope=create)
+    routes.add("POST", f"{path}/reactivate", "reactivate_subscription", _reactivate, scope=create)
+    routes.add("POST", f"{path}/charge", "add_charge", _charge, scope=create)
+    routes.add("POST", f"{path}/reference", "update_reference", _reference, scope=create)
+    routes.add("POST", f"{path}/autocollect", "change_auto_collect", _auto_collect, scope=create)
+    routes.add(
+        "GET", f"{path}/scheduledchanges", "view_scheduled_changes", _scheduled_changes, scope=read
+    )
 
 
 def subscription(world: World, subscription_id: object) -> Record:
-    """Raises: Rejected: no such subscription."""
-    found = world.table("billing", "subscriptions").get(str(subscription_id))
-    if found is None:
+    """Return the subscription. Raises: Rejected: there is none with this id."""
+    record = world.table("billing", "subscriptions").get(str(subscription_id))
+    if record is None:
         raise not_found("Subscription")
-    return found
+    return record
 
 
 async def _create(call: Call) -> web.Response:
-    world, given = call.world, call.json()
-    wanted = given.get("plan") or {}
-    sold = plan(world, wanted.get("plan_code"))
-    if given.get("customer_id"):
-        owner = customer(world, given["customer_id"])
-    elif given.get("customer"):
-        owner = new_customer(world, given["customer"])
+    world, sent = call.world, call.json()
+    wanted = sent.get("plan") or {}
+    chosen = plan(world, wanted.get("plan_code"))
+    if sent.get("customer_id"):
+        owner = customer(world, sent["customer_id"])
+    elif sent.get("customer"):
+        owner = new_customer(world, sent["customer"])
     else:
         raise invalid("customer_id")
     if owner["status"] != "active":
         raise Rejected(400, 3004, "The customer is inactive.")
-    on = starting_day(given.get("starts_at"), world.clock.today())
-    record = new_subscription(world, owner, sold, given)
+    on = starting_day(sent.get("starts_at"), world.clock.today())
+    record = new_subscription(world, owner, chosen, sent)
     try:
-        lifecycle.start(world, record, on=on, trial_days=trial_days_of(wanted, sold))
+        lifecycle.start(world, record, on=on, trial_days=trial_days_of(wanted, chosen))
     except lifecycle.Declined:
         raise Rejected(400, 3051, "The card was declined by the payment gateway.") from None
     return ok(
@@ -111,8 +112,8 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _retrieve(call: Call) -> web.Response:
-    found = subscription(call.world, call.path("subscription_id"))
-    return ok(subscription=lifecycle.with_customer(call.world, found))
+    record = subscription(call.world, call.path("subscription_id"))
+    return ok(subscription=lifecycle.with_customer(call.world, record))
 
 
 async def _list(call: Call) -> web.Response:
@@ -142,109 +143,109 @@ def _listed(world: World, row: Record) -> Record:
 
 
 async def _update(call: Call) -> web.Response:
-    """The plan's code is demanded even for other changes."""
-    world, given = call.world, call.json()
-    found = subscription(world, call.path("subscription_id"))
-    wanted = given.get("plan") or {}
+    """Change a subscription. The plan's code is required even for other changes."""
+    world, sent = call.world, call.json()
+    record = subscription(world, call.path("subscription_id"))
+    wanted = sent.get("plan") or {}
     if not wanted.get("plan_code"):
         raise invalid("plan_code")
-    if found["status"] in lifecycle.ENDED:
+    if record["status"] in lifecycle.ENDED:
         raise Rejected(400, 3007, "An ended subscription cannot be changed.")
-    sold = plan(world, wanted["plan_code"])
-    chosen = chosen_plan(wanted, sold)
+    chosen = plan(world, wanted["plan_code"])
+    terms = plan_terms(wanted, chosen)
     change = {
-        "name": f"Application-{sold['name']}",
-        "plan": chosen,
-        "amount": chosen["total"],
-        "interval": sold["interval"],
-        "interval_unit": sold["interval_unit"],
+        "name": f"Application-{chosen['name']}",
+        "plan": terms,
+        "amount": terms["total"],
+        "interval": chosen["interval"],
+        "interval_unit": chosen["interval_unit"],
     }
-    if given.get("end_of_term"):
-        found.update(end_of_term=True, _scheduled=change)
-        lifecycle.keep(world, found)
+    if sent.get("end_of_term"):
+        record.update(end_of_term=True, _scheduled=change)
+        lifecycle.save_subscription(world, record)
     else:
-        _change_now(world, found, change)
+        _change_now(world, record, change)
     return ok(
         "Subscription has been updated successfully.",
-        subscription=lifecycle.with_customer(world, found),
+        subscription=lifecycle.with_customer(world, record),
     )
 
 
-def _change_now(world: World, found: Record, change: Record) -> None:
-    """The difference of the two prices is billed or credited; a change to the same is none."""
-    difference = round(change["amount"] - found["amount"], 2)
-    same = change["plan"]["plan_code"] == found["plan"]["plan_code"] and difference == 0
-    found.update(change)
-    found.pop("_scheduled", None)
-    found["end_of_term"] = False
+def _change_now(world: World, record: Record, change: Record) -> None:
+    """Bill or credit the difference of the two prices. The same plan and price is no change."""
+    difference = round(change["amount"] - record["amount"], 2)
+    same = change["plan"]["plan_code"] == record["plan"]["plan_code"] and difference == 0
+    record.update(change)
+    record.pop("_scheduled", None)
+    record["end_of_term"] = False
     if same:
-        lifecycle.keep(world, found)
+        lifecycle.save_subscription(world, record)
         return
-    if found["status"] == "live":
-        lifecycle.settle_difference(world, found, difference)
-    lifecycle.keep(world, found)
+    if record["status"] == "live":
+        lifecycle.bill_difference(world, record, difference)
+    lifecycle.save_subscription(world, record)
     event = "subscription_upgraded" if difference > 0 else "subscription_downgraded"
-    lifecycle.tell(world, event, found)
+    lifecycle.announce_subscription(world, event, record)
 
 
 async def _cancel(call: Call) -> web.Response:
-    """`cancel_at_end` is a query parameter; a body is not read."""
-    found = subscription(call.world, call.path("subscription_id"))
-    if found["status"] in lifecycle.ENDED:
+    """Cancel. `cancel_at_end` is a query parameter, and a body is not read."""
+    record = subscription(call.world, call.path("subscription_id"))
+    if record["status"] in lifecycle.ENDED:
         raise Rejected(400, 3008, "The subscription has been cancelled already.")
     at_term_end = call.query("cancel_at_end") == "true"
-    lifecycle.cancel(call.world, found, at_term_end=at_term_end)
+    lifecycle.cancel(call.world, record, at_term_end=at_term_end)
     return ok(
         "Your subscription will be canceled at the end of this term."
         if at_term_end
         else "Your subscription has been canceled.",
-        subscription=lifecycle.with_customer(call.world, found),
+        subscription=lifecycle.with_customer(call.world, record),
     )
 
 
 async def _reactivate(call: Call) -> web.Response:
-    found = subscription(call.world, call.path("subscription_id"))
-    if found["status"] != "non_renewing":
+    record = subscription(call.world, call.path("subscription_id"))
+    if record["status"] != "non_renewing":
         raise Rejected(400, 3009, "Only a non-renewing subscription can be reactivated.")
-    lifecycle.reactivate(call.world, found)
+    lifecycle.reactivate(call.world, record)
     return ok(
         "Subscription has been reactivated successfully.",
-        subscription=lifecycle.with_customer(call.world, found),
+        subscription=lifecycle.with_customer(call.world, record),
     )
 
 
 async def _charge(call: Call) -> web.Response:
-    found, given = subscription(call.world, call.path("subscription_id")), call.json()
-    amount = money(given.get("amount"))
-    if amount == 0 or found["status"] in lifecycle.ENDED:
+    record, sent = subscription(call.world, call.path("subscription_id")), call.json()
+    amount = money(sent.get("amount"))
+    if amount == 0 or record["status"] in lifecycle.ENDED:
         raise invalid("amount")
-    bill = lifecycle.charge(call.world, found, amount, str(given.get("description", "")))
+    bill = lifecycle.charge(call.world, record, amount, str(sent.get("description", "")))
     return ok("One time charge has been added successfully.", invoice=shown(bill))
 
 
 async def _reference(call: Call) -> web.Response:
-    found = subscription(call.world, call.path("subscription_id"))
-    found["reference_id"] = str(call.json().get("reference_id", ""))
-    lifecycle.keep(call.world, found)
+    record = subscription(call.world, call.path("subscription_id"))
+    record["reference_id"] = str(call.json().get("reference_id", ""))
+    lifecycle.save_subscription(call.world, record)
     return ok(
         "Subscription has been updated successfully.",
-        subscription=lifecycle.with_customer(call.world, found),
+        subscription=lifecycle.with_customer(call.world, record),
     )
 
 
 async def _auto_collect(call: Call) -> web.Response:
-    found = subscription(call.world, call.path("subscription_id"))
-    found["auto_collect"] = bool(call.json().get("auto_collect"))
-    lifecycle.keep(call.world, found)
+    record = subscription(call.world, call.path("subscription_id"))
+    record["auto_collect"] = bool(call.json().get("auto_collect"))
+    lifecycle.save_subscription(call.world, record)
     return ok(
         "Auto charge Status has been changed successfully.",
-        subscription=lifecycle.with_customer(call.world, found),
+        subscription=lifecycle.with_customer(call.world, record),
     )
 
 
-async def _scheduled(call: Call) -> web.Response:
-    found = subscription(call.world, call.path("subscription_id"))
-    change = found.get("_scheduled")
+async def _scheduled_changes(call: Call) -> web.Response:
+    record = subscription(call.world, call.path("subscription_id"))
+    change = record.get("_scheduled")
     if not change:
         raise Rejected(404, 1002, "There are no scheduled changes.")
-    return ok(subscription={**lifecycle.with_customer(call.world, found), **change})
+    return ok(subscription={**lifecycle.with_customer(call.world, record), **change})

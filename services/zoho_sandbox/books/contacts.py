@@ -1,6 +1,6 @@
-"""Books' contacts. A contact's name is unique, its email is not (code 3062 is about the name).
+"""Serve Books' contacts. A contact's name is unique (code 3062), and its email is not.
 
-Source: oauth-billing-books §2.2, §4.3; https://www.zoho.com/books/api/v3/contacts/.
+Source: https://www.zoho.com/books/api/v3/contacts/.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ _LISTED = [
 
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoBooks.contacts.CREATE", "ZohoBooks.contacts.READ"
-    update, one = "ZohoBooks.contacts.UPDATE", "/contacts/{contact_id}"
+    update, path = "ZohoBooks.contacts.UPDATE", "/contacts/{contact_id}"
     routes.add("POST", "/contacts", "create_contact", _create, scope=create)
     routes.add("GET", "/contacts", "list_contacts", _list, scope=read)
     routes.add(
         "PUT", "/contacts", "update_contact_using_custom_field", _upsert, scope=(create, update)
     )
-    routes.add("GET", one, "get_contact", _get, scope=read)
-    routes.add("PUT", one, "update_contact", _update, scope=update)
-    routes.add("POST", f"{one}/active", "mark_contact_active", _activate, scope=create)
-    routes.add("POST", f"{one}/inactive", "mark_contact_inactive", _deactivate, scope=create)
+    routes.add("GET", path, "get_contact", _get, scope=read)
+    routes.add("PUT", path, "update_contact", _update, scope=update)
+    routes.add("POST", f"{path}/active", "mark_contact_active", _activate, scope=create)
+    routes.add("POST", f"{path}/inactive", "mark_contact_inactive", _deactivate, scope=create)
 
 
 async def _list(call: Call) -> web.Response:
@@ -84,20 +84,20 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _upsert(call: Call) -> web.Response:
-    name, value, found = by_unique_field(call, call.world.table("books", "contacts"))
-    given = call.json()
-    if found is not None:
-        _apply(call, found, given)
-        return ok("Contact information has been saved.", contact=shown(_saved(call, found)))
-    fields = [*(given.get("custom_fields") or []), {"api_name": name, "value": value}]
-    record = _new(call, {**given, "custom_fields": fields})
+    name, value, record = by_unique_field(call, call.world.table("books", "contacts"))
+    sent = call.json()
+    if record is not None:
+        _apply(call, record, sent)
+        return ok("Contact information has been saved.", contact=shown(_saved(call, record)))
+    fields = [*(sent.get("custom_fields") or []), {"api_name": name, "value": value}]
+    record = _new(call, {**sent, "custom_fields": fields})
     return ok("The contact has been added.", status=201, contact=shown(_saved(call, record)))
 
 
 async def _update(call: Call) -> web.Response:
-    found = _known(call)
-    _apply(call, found, call.json())
-    return ok("Contact information has been saved.", contact=shown(_saved(call, found)))
+    record = _known(call)
+    _apply(call, record, call.json())
+    return ok("Contact information has been saved.", contact=shown(_saved(call, record)))
 
 
 async def _activate(call: Call) -> web.Response:
@@ -109,46 +109,46 @@ async def _deactivate(call: Call) -> web.Response:
 
 
 def _mark(call: Call, status: str) -> web.Response:
-    found = _known(call)
-    found["status"] = status
-    _saved(call, found)
+    record = _known(call)
+    record["status"] = status
+    _saved(call, record)
     return ok(f"The contact has been marked as {status}.")
 
 
 def _known(call: Call) -> Record:
-    found = call.world.table("books", "contacts").get(call.path("contact_id"))
-    if found is None:
+    record = call.world.table("books", "contacts").get(call.path("contact_id"))
+    if record is None:
         raise not_found("Contact")
-    return found
+    return record
 
 
-def _new(call: Call, given: dict[str, Any]) -> Record:
-    if not given.get("contact_name"):
+def _new(call: Call, sent: dict[str, Any]) -> Record:
+    if not sent.get("contact_name"):
         raise invalid("contact_name")
     record: Record = {
         "contact_id": call.world.ids.new("books"),
         **dict.fromkeys(_TAKEN, ""),
         "contact_type": "customer",
         "status": "active",
-        "currency_code": given.get("currency_code") or call.world.settings.currency,
+        "currency_code": sent.get("currency_code") or call.world.settings.currency,
         "outstanding_receivable_amount": 0,
         "unused_credits_receivable_amount": 0,
-        "custom_fields": custom_fields(given.get("custom_fields")),
+        "custom_fields": custom_fields(sent.get("custom_fields")),
         "created_time": call.world.clock.finance_time(),
     }
-    _apply(call, record, given)
+    _apply(call, record, sent)
     return record
 
 
-def _apply(call: Call, record: Record, given: dict[str, Any]) -> None:
-    name = given.get("contact_name")
+def _apply(call: Call, record: Record, sent: dict[str, Any]) -> None:
+    name = sent.get("contact_name")
     for other in call.world.table("books", "contacts"):
         if other["contact_name"] == name and other["contact_id"] != record["contact_id"]:
             raise Rejected(400, 3062, f"The customer {name!r} already exists. Specify another.")
-    record.update({field: given[field] for field in _TAKEN if field in given})
-    persons = given.get("contact_persons") or []
+    record.update({field: sent[field] for field in _TAKEN if field in sent})
+    persons = sent.get("contact_persons") or []
     if persons:
-        record["contact_persons"] = persons  # nested lists are replaced whole
+        record["contact_persons"] = persons  # a nested list replaces the former one whole
         for field in ("first_name", "last_name", "email", "phone", "mobile"):
             record[field] = persons[0].get(field, record[field])
 

@@ -1,6 +1,6 @@
-"""Books' credit notes and their refunds.
+"""Serve Books' credit notes and their refunds.
 
-Source: oauth-billing-books §4.3, §4.4; https://www.zoho.com/books/api/v3/credit-notes/.
+Source: https://www.zoho.com/books/api/v3/credit-notes/.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from services.zoho_sandbox.server.tables import Record
 
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoBooks.creditnotes.CREATE", "ZohoBooks.creditnotes.READ"
-    one = "/creditnotes/{creditnote_id}"
+    path = "/creditnotes/{creditnote_id}"
     routes.add("POST", "/creditnotes", "create_credit_note", _create, scope=create)
     routes.add("GET", "/creditnotes", "list_credit_notes", _list, scope=read)
     routes.add("GET", "/creditnotes/refunds", "list_credit_note_refunds", _all_refunds, scope=read)
-    routes.add("GET", one, "get_credit_note", _get, scope=read)
-    routes.add("GET", f"{one}/refunds", "list_refunds_of_a_credit_note", _refunds, scope=read)
-    routes.add("POST", f"{one}/status/void", "mark_credit_note_void", _void, scope=create)
+    routes.add("GET", path, "get_credit_note", _get, scope=read)
+    routes.add("GET", f"{path}/refunds", "list_refunds_of_a_credit_note", _refunds, scope=read)
+    routes.add("POST", f"{path}/status/void", "mark_credit_note_void", _void, scope=create)
 
 
 async def _list(call: Call) -> web.Response:
@@ -35,13 +35,13 @@ async def _get(call: Call) -> web.Response:
 
 
 async def _create(call: Call) -> web.Response:
-    world, given = call.world, call.json()
-    contact = world.table("books", "contacts").get(str(given.get("customer_id")))
+    world, sent = call.world, call.json()
+    contact = world.table("books", "contacts").get(str(sent.get("customer_id")))
     if contact is None:
         raise invalid("customer_id")
     total = sum(
         money(line.get("rate")) * float(line.get("quantity", 1))
-        for line in given.get("line_items") or []
+        for line in sent.get("line_items") or []
     )
     now = world.clock.finance_time()
     table = world.table("books", "creditnotes")
@@ -50,8 +50,8 @@ async def _create(call: Call) -> web.Response:
             "creditnote_id": world.ids.new("books"),
             "creditnote_number": f"CN-B{len(table) + 1:05d}",
             "status": "open",
-            "reference_number": str(given.get("reference_number", "")),
-            "date": str(given.get("date") or world.clock.today().isoformat()),
+            "reference_number": str(sent.get("reference_number", "")),
+            "date": str(sent.get("date") or world.clock.today().isoformat()),
             "total": round(total, 2),
             "balance": round(total, 2),
             "customer_id": contact["contact_id"],
@@ -66,14 +66,14 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _void(call: Call) -> web.Response:
-    found = _known(call)
-    found.update(status="void", balance=0)
-    call.world.table("books", "creditnotes").save(found)
+    note = _known(call)
+    note.update(status="void", balance=0)
+    call.world.table("books", "creditnotes").save(note)
     return ok("The credit note has been marked as void.")
 
 
 async def _all_refunds(call: Call) -> web.Response:
-    """Knows no date filter: the whole list comes back."""
+    """List all refunds. There is no date filter, so the whole list is answered."""
     rows = call.world.table("books", "creditnote_refunds").searched()[::-1]
     return page(call, "creditnote_refunds", rows, filter_name="Refunds.All")
 
@@ -89,7 +89,7 @@ async def _refunds(call: Call) -> web.Response:
 
 
 def _known(call: Call) -> Record:
-    found = call.world.table("books", "creditnotes").get(call.path("creditnote_id"))
-    if found is None:
+    note = call.world.table("books", "creditnotes").get(call.path("creditnote_id"))
+    if note is None:
         raise not_found("Credit note")
-    return found
+    return note

@@ -1,5 +1,7 @@
-"""Books' invoices: Billing's mirrored ones and its own. Upsert by a unique custom field is its only
-idempotent create. Source: oauth-billing-books §4.3; https://www.zoho.com/books/api/v3/invoices/.
+"""Serve Books' invoices: copies of Billing's, and its own.
+
+The upsert by a unique custom field is the only idempotent create.
+Source: https://www.zoho.com/books/api/v3/invoices/.
 """
 
 from __future__ import annotations
@@ -8,10 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.zoho_sandbox.books.from_billing import reflect_invoice
 from services.zoho_sandbox.books.lists import by_unique_field, listed
-from services.zoho_sandbox.books.pdf import invoice_pdf
-from services.zoho_sandbox.books.webhooks import announce
 from services.zoho_sandbox.finance.dialect import (
     Rejected,
     custom_fields,
@@ -23,6 +22,9 @@ from services.zoho_sandbox.finance.dialect import (
     page,
     shown,
 )
+from services.zoho_sandbox.finance.integration import reflect_invoice
+from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
+from services.zoho_sandbox.finance.workflow_webhooks import announce
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -51,32 +53,38 @@ _UNPAID = ("sent", "overdue", "partially_paid", "unpaid", "viewed")
 
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoBooks.invoices.CREATE", "ZohoBooks.invoices.READ"
-    update, one = "ZohoBooks.invoices.UPDATE", "/invoices/{invoice_id}"
+    update, path = "ZohoBooks.invoices.UPDATE", "/invoices/{invoice_id}"
     routes.add("POST", "/invoices", "create_invoice", _create, scope=create)
     routes.add("GET", "/invoices", "list_invoices", _list, scope=read)
     routes.add(
         "PUT", "/invoices", "update_invoice_using_custom_field", _upsert, scope=(create, update)
     )
-    routes.add("GET", one, "get_invoice", _get, scope=read)
-    routes.add("PUT", one, "update_invoice", _update, scope=update)
-    routes.add("POST", f"{one}/status/sent", "mark_invoice_sent", _sent, scope=create)
-    routes.add("POST", f"{one}/status/void", "mark_invoice_void", _void, scope=create)
-    routes.add("POST", f"{one}/status/draft", "mark_invoice_draft", _draft, scope=create)
-    routes.add("POST", f"{one}/writeoff", "write_off_invoice", _write_off, scope=create)
-    routes.add("POST", f"{one}/writeoff/cancel", "cancel_write_off_invoice", _unwrite, scope=create)
-    routes.add("GET", f"{one}/payments", "list_invoice_payments", _payments, scope=read)
+    routes.add("GET", path, "get_invoice", _get, scope=read)
+    routes.add("PUT", path, "update_invoice", _update, scope=update)
+    routes.add("POST", f"{path}/status/sent", "mark_invoice_sent", _sent, scope=create)
+    routes.add("POST", f"{path}/status/void", "mark_invoice_void", _void, scope=create)
+    routes.add("POST", f"{path}/status/draft", "mark_invoice_draft", _draft, scope=create)
+    routes.add("POST", f"{path}/writeoff", "write_off_invoice", _write_off, scope=create)
+    routes.add(
+        "POST",
+        f"{path}/writeoff/cancel",
+        "cancel_write_off_invoice",
+        _cancel_write_off,
+        scope=create,
+    )
+    routes.add("GET", f"{path}/payments", "list_invoice_payments", _payments, scope=read)
 
 
 def invoice(world: World, invoice_id: object) -> Record:
-    """Raises: Rejected: no such invoice in Books; Billing's ids are not known here."""
-    found = world.table("books", "invoices").get(str(invoice_id))
-    if found is None:
+    """Return the invoice. Raises: Rejected: Books has none with this id. Billing's are others."""
+    record = world.table("books", "invoices").get(str(invoice_id))
+    if record is None:
         raise not_found("Invoice")
-    return found
+    return record
 
 
 async def _list(call: Call) -> web.Response:
-    """`response_option` 1 and 3 add count and sums, 2 leaves the rows out."""
+    """List invoices. `response_option` is ignored."""
     exact = ("invoice_number", "reference_number", "customer_id", "customer_name", "email",
              "status", "due_date")  # fmt: skip
     rows = listed(call, call.world.table("books", "invoices"), exact)
@@ -94,13 +102,13 @@ async def _list(call: Call) -> web.Response:
 
 
 async def _get(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
+    record = invoice(call.world, call.path("invoice_id"))
     accept = call.query("accept") or call.request.headers.get("Accept", "")
     if accept in ("pdf", "application/pdf"):
-        body = invoice_pdf(found["invoice_number"], found["customer_name"], found["total"],
-                           found["currency_code"], found["invoice_url"])  # fmt: skip
+        body = invoice_pdf(record["invoice_number"], record["customer_name"], record["total"],
+                           record["currency_code"], record["invoice_url"])  # fmt: skip
         return web.Response(body=body, content_type="application/pdf")
-    return ok(invoice=shown(found))
+    return ok(invoice=shown(record))
 
 
 async def _create(call: Call) -> web.Response:
@@ -109,34 +117,34 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _upsert(call: Call) -> web.Response:
-    name, value, found = by_unique_field(call, call.world.table("books", "invoices"))
-    given = call.json()
-    if found is not None:
-        _apply(call.world, found, given)
-        return ok("Invoice information has been updated.", invoice=shown(_saved(call, found)))
+    name, value, record = by_unique_field(call, call.world.table("books", "invoices"))
+    sent = call.json()
+    if record is not None:
+        _apply(call.world, record, sent)
+        return ok("Invoice information has been updated.", invoice=shown(_saved(call, record)))
     others = [
         field
-        for field in given.get("custom_fields") or []
+        for field in sent.get("custom_fields") or []
         if name not in (field.get("api_name"), field.get("label"))
     ]
-    record = _new(call, {**given, "custom_fields": [*others, {"api_name": name, "value": value}]})
+    record = _new(call, {**sent, "custom_fields": [*others, {"api_name": name, "value": value}]})
     return ok("The invoice has been created.", status=201, invoice=shown(_saved(call, record)))
 
 
 async def _update(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    _apply(call.world, found, call.json())
-    return ok("Invoice information has been updated.", invoice=shown(_saved(call, found)))
+    record = invoice(call.world, call.path("invoice_id"))
+    _apply(call.world, record, call.json())
+    return ok("Invoice information has been updated.", invoice=shown(_saved(call, record)))
 
 
-def _new(call: Call, given: dict[str, Any]) -> Record:
+def _new(call: Call, sent: dict[str, Any]) -> Record:
     world = call.world
-    contact = world.table("books", "contacts").get(str(given.get("customer_id")))
+    contact = world.table("books", "contacts").get(str(sent.get("customer_id")))
     if contact is None:
         raise invalid("customer_id")
-    if not given.get("line_items"):
+    if not sent.get("line_items"):
         raise invalid("line_items")
-    fields = custom_fields(given.get("custom_fields"))
+    fields = custom_fields(sent.get("custom_fields"))
     _refuse_second(world, fields)
     today = world.clock.today().isoformat()
     record: Record = {
@@ -148,7 +156,7 @@ def _new(call: Call, given: dict[str, Any]) -> Record:
         "customer_id": contact["contact_id"],
         "customer_name": contact["contact_name"],
         "email": contact["email"],
-        "currency_code": given.get("currency_code") or world.settings.currency,
+        "currency_code": sent.get("currency_code") or world.settings.currency,
         "exchange_rate": 1,
         "reference_number": "",
         "payment_made": 0,
@@ -160,9 +168,9 @@ def _new(call: Call, given: dict[str, Any]) -> Record:
         f"2-{world.ids.new('books')}",
         "created_time": world.clock.finance_time(),
     }
-    if call.query("ignore_auto_number_generation") == "true" and given.get("invoice_number"):
-        record["invoice_number"] = str(given["invoice_number"])
-    _apply(world, record, {**given, "custom_fields": None})
+    if call.query("ignore_auto_number_generation") == "true" and sent.get("invoice_number"):
+        record["invoice_number"] = str(sent["invoice_number"])
+    _apply(world, record, {**sent, "custom_fields": None})
     return record
 
 
@@ -174,27 +182,27 @@ def _refuse_second(world: World, fields: list[Record]) -> None:
         raise Rejected(400, 3062, f"An invoice with this {name} already exists.")
 
 
-def _apply(world: World, record: Record, given: dict[str, Any]) -> None:
+def _apply(world: World, record: Record, sent: dict[str, Any]) -> None:
     for name in ("date", "due_date", "reference_number", "notes"):
-        if given.get(name):
-            record[name] = str(given[name])
-    if given.get("custom_fields"):
-        fresh = {field["api_name"]: field for field in custom_fields(given["custom_fields"])}
-        kept = {field["api_name"]: field for field in record["custom_fields"]}
-        record["custom_fields"] = list((kept | fresh).values())
-    if given.get("line_items"):
-        record["line_items"] = [_line(world, line) for line in given["line_items"]]
+        if sent.get(name):
+            record[name] = str(sent[name])
+    if sent.get("custom_fields"):
+        changed = {field["api_name"]: field for field in custom_fields(sent["custom_fields"])}
+        stored = {field["api_name"]: field for field in record["custom_fields"]}
+        record["custom_fields"] = list((stored | changed).values())
+    if sent.get("line_items"):
+        record["line_items"] = [_line(world, line) for line in sent["line_items"]]
         total = round(sum(line["item_total"] for line in record["line_items"]), 2)
         paid = record["payment_made"] + record["credits_applied"]
         record.update(sub_total=total, tax_total=0, total=total, balance=round(total - paid, 2))
 
 
-def _line(world: World, given: dict[str, Any]) -> Record:
-    rate, quantity = money(given.get("rate", 0)), float(given.get("quantity", 1))
+def _line(world: World, sent: dict[str, Any]) -> Record:
+    rate, quantity = money(sent.get("rate", 0)), float(sent.get("quantity", 1))
     return {
         "line_item_id": world.ids.new("books"),
-        "name": str(given.get("name", "")),
-        "description": str(given.get("description", "")),
+        "name": str(sent.get("name", "")),
+        "description": str(sent.get("description", "")),
         "rate": rate,
         "quantity": quantity,
         "item_total": round(rate * quantity, 2),
@@ -210,56 +218,56 @@ def _saved(call: Call, record: Record) -> Record:
 
 
 async def _sent(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] == "draft":
-        found["status"] = "sent"
-        _saved(call, found)
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] == "draft":
+        record["status"] = "sent"
+        _saved(call, record)
     return ok("Invoice status has been changed to Sent.")
 
 
 async def _void(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] != "void":
-        found.update(status="void", balance=0)
-        reflect_invoice(call.world, _saved(call, found))
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] != "void":
+        record.update(status="void", balance=0)
+        reflect_invoice(call.world, _saved(call, record))
     return ok("Invoice status has been changed to Void.")
 
 
 async def _draft(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] != "void":
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] != "void":
         raise Rejected(400, 1006, "Only void invoices can be made drafts.")
-    found.update(status="draft", balance=round(found["total"] - found["payment_made"], 2))
-    _saved(call, found)
+    record.update(status="draft", balance=round(record["total"] - record["payment_made"], 2))
+    _saved(call, record)
     return ok("Status of invoice changed from void to draft.")
 
 
 async def _write_off(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if found["status"] not in _UNPAID:
+    record = invoice(call.world, call.path("invoice_id"))
+    if record["status"] not in _UNPAID:
         raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
-    found.update(write_off_amount=found["balance"], balance=0, status="paid")
-    reflect_invoice(call.world, _saved(call, found))
+    record.update(write_off_amount=record["balance"], balance=0, status="paid")
+    reflect_invoice(call.world, _saved(call, record))
     return ok("Invoice has been written off")
 
 
-async def _unwrite(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
-    if not found["write_off_amount"]:
+async def _cancel_write_off(call: Call) -> web.Response:
+    record = invoice(call.world, call.path("invoice_id"))
+    if not record["write_off_amount"]:
         raise Rejected(400, 1006, "This invoice has not been written off.")
-    found.update(balance=found["write_off_amount"], write_off_amount=0, status="sent")
-    reflect_invoice(call.world, _saved(call, found))
+    record.update(balance=record["write_off_amount"], write_off_amount=0, status="sent")
+    reflect_invoice(call.world, _saved(call, record))
     return ok("The write off done for this invoice has been cancelled.")
 
 
 async def _payments(call: Call) -> web.Response:
-    found = invoice(call.world, call.path("invoice_id"))
+    record = invoice(call.world, call.path("invoice_id"))
     rows = [
         {**{name: payment[name] for name in ("payment_id", "payment_number", "payment_mode",
                                              "date", "reference_number", "description")},
          "invoice_id": part["invoice_id"], "amount": part["amount_applied"], "exchange_rate": 1}
         for payment in call.world.table("books", "customerpayments")
         for part in payment["invoices"]
-        if part["invoice_id"] == found["invoice_id"]
+        if part["invoice_id"] == record["invoice_id"]
     ]  # fmt: skip
     return ok(payments=rows)

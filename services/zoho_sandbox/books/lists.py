@@ -1,7 +1,7 @@
-"""What Books' lists have in common: date ranges, exact and text filters, upsert by a unique field.
+"""Filter Books' lists by dates and exact values, and find records by a unique custom field.
 
-Filters a list does not know are ignored, and the whole list comes back. Source: §4.1, §4.3 of
-oauth-billing-books.
+Unknown filters are ignored, and the whole list is answered. Source: "Pagination" and "Searching" of
+https://www.zoho.com/books/api/v3/introduction/.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from services.zoho_sandbox.server.tables import Record, Table
 
 
 def listed(call: Call, table: Table, exact: Sequence[str], *, dated: bool = True) -> list[Record]:
-    """The table's rows, in the order asked for, that pass the filters named in `exact` and dates.
+    """Return the rows that pass the filters named in `exact` and by date, in the order asked for.
 
-    Dates are inclusive; `date_before` and `date_after` are not.
+    `date_start` and `date_end` are inclusive. `date_before` and `date_after` are not.
     """
     rows = in_order(call, table.searched())
     for name in exact:
@@ -38,15 +38,15 @@ def listed(call: Call, table: Table, exact: Sequence[str], *, dated: bool = True
 
 
 def by_unique_field(call: Call, table: Table) -> tuple[str, str, Record | None]:
-    """The custom field, its value, and the record that carries it, as the PUT's headers ask.
+    """Return the custom field and value that the PUT's headers name, and the record that has it.
 
-    Raises: Rejected: headers missing; or no such record, and `X-Upsert` is not true.
+    Raises: Rejected: a header is missing, or there is no such record and `X-Upsert` is not true.
     """
     name = call.request.headers.get("X-Unique-Identifier-Key", "")
     value = call.request.headers.get("X-Unique-Identifier-Value", "")
     if not name.startswith("cf_") or not value:
         raise Rejected(400, 2, "Invalid value passed for X-Unique-Identifier-Key")
-    found = next((row for row in table if str(custom_value(row, name)) == value), None)
-    if found is None and call.request.headers.get("X-Upsert", "").lower() != "true":
+    record = next((row for row in table if str(custom_value(row, name)) == value), None)
+    if record is None and call.request.headers.get("X-Upsert", "").lower() != "true":
         raise not_found("The record")
-    return name, value, found
+    return name, value, record

@@ -1,6 +1,6 @@
-"""Books' customer payments and their refunds. The list's key is `customerpayments`.
+"""Serve Books' customer payments and their refunds. The list's key is `customerpayments`.
 
-Source: oauth-billing-books §4.3; https://www.zoho.com/books/api/v3/customer-payments/.
+Source: https://www.zoho.com/books/api/v3/customer-payments/.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from typing import Any
 
 from aiohttp import web
 
-from services.zoho_sandbox.books.from_billing import reflect_invoice
 from services.zoho_sandbox.books.invoices import invoice
 from services.zoho_sandbox.books.lists import by_unique_field, listed
 from services.zoho_sandbox.finance.dialect import (
@@ -22,6 +21,7 @@ from services.zoho_sandbox.finance.dialect import (
     page,
     shown,
 )
+from services.zoho_sandbox.finance.integration import reflect_invoice
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 
@@ -47,7 +47,7 @@ _LISTED = [
 
 def add_routes(routes: Routes) -> None:
     create, read = "ZohoBooks.customerpayments.CREATE", "ZohoBooks.customerpayments.READ"
-    update, one = "ZohoBooks.customerpayments.UPDATE", "/customerpayments/{payment_id}"
+    update, path = "ZohoBooks.customerpayments.UPDATE", "/customerpayments/{payment_id}"
     routes.add("POST", "/customerpayments", "create_customer_payment", _create, scope=create)
     routes.add("GET", "/customerpayments", "list_customer_payments", _list, scope=read)
     routes.add(
@@ -57,9 +57,9 @@ def add_routes(routes: Routes) -> None:
         _upsert,
         scope=(create, update),
     )
-    routes.add("GET", one, "get_customer_payment", _get, scope=read)
-    routes.add("GET", f"{one}/refunds", "list_customer_payment_refunds", _refunds, scope=read)
-    routes.add("POST", f"{one}/refunds", "create_customer_payment_refund", _refund, scope=create)
+    routes.add("GET", path, "get_customer_payment", _get, scope=read)
+    routes.add("GET", f"{path}/refunds", "list_customer_payment_refunds", _refunds, scope=read)
+    routes.add("POST", f"{path}/refunds", "create_customer_payment_refund", _refund, scope=create)
 
 
 async def _list(call: Call) -> web.Response:
@@ -78,25 +78,25 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _upsert(call: Call) -> web.Response:
-    name, value, found = by_unique_field(call, call.world.table("books", "customerpayments"))
-    given = call.json()
-    if found is not None:
-        found.update({k: given[k] for k in ("description", "reference_number") if k in given})
-        call.world.table("books", "customerpayments").save(found)
-        return ok("The payment details have been updated.", payment=shown(found))
-    fields = [*(given.get("custom_fields") or []), {"api_name": name, "value": value}]
-    return _created(call, {**given, "custom_fields": fields})
+    name, value, payment = by_unique_field(call, call.world.table("books", "customerpayments"))
+    sent = call.json()
+    if payment is not None:
+        payment.update({k: sent[k] for k in ("description", "reference_number") if k in sent})
+        call.world.table("books", "customerpayments").save(payment)
+        return ok("The payment details have been updated.", payment=shown(payment))
+    fields = [*(sent.get("custom_fields") or []), {"api_name": name, "value": value}]
+    return _created(call, {**sent, "custom_fields": fields})
 
 
-def _created(call: Call, given: dict[str, Any]) -> web.Response:
+def _created(call: Call, sent: dict[str, Any]) -> web.Response:
     world = call.world
-    contact = world.table("books", "contacts").get(str(given.get("customer_id")))
+    contact = world.table("books", "contacts").get(str(sent.get("customer_id")))
     if contact is None:
         raise invalid("customer_id")
-    amount = money(given.get("amount"))
-    if amount == 0 or not given.get("payment_mode") or not given.get("date"):
+    amount = money(sent.get("amount"))
+    if amount == 0 or not sent.get("payment_mode") or not sent.get("date"):
         raise invalid("amount, payment_mode or date")
-    applied = [_apply(call, part) for part in given.get("invoices") or []]
+    applied = [_apply(call, part) for part in sent.get("invoices") or []]
     spent = sum(part["amount_applied"] for part in applied)
     now = world.clock.finance_time()
     table = world.table("books", "customerpayments")
@@ -107,20 +107,20 @@ def _created(call: Call, given: dict[str, Any]) -> web.Response:
             "customer_id": contact["contact_id"],
             "customer_name": contact["contact_name"],
             "email": contact["email"],
-            "payment_mode": given["payment_mode"],
+            "payment_mode": sent["payment_mode"],
             "amount": amount,
             "bcy_amount": amount,
             "amount_refunded": 0,
             "unused_amount": round(amount - spent, 2),
-            "date": str(given["date"]),
+            "date": str(sent["date"]),
             "status": "success",
-            "reference_number": str(given.get("reference_number", "")),
-            "description": str(given.get("description", "")),
+            "reference_number": str(sent.get("reference_number", "")),
+            "description": str(sent.get("description", "")),
             "invoices": applied,
             "invoice_numbers": ", ".join(part["invoice_number"] for part in applied),
             "currency_code": contact["currency_code"],
             "exchange_rate": 1,
-            "custom_fields": custom_fields(given.get("custom_fields")),
+            "custom_fields": custom_fields(sent.get("custom_fields")),
             "created_time": now,
             "last_modified_time": now,
         }
@@ -148,10 +148,10 @@ def _apply(call: Call, part: dict[str, Any]) -> Record:
 
 
 def _known(call: Call) -> Record:
-    found = call.world.table("books", "customerpayments").get(call.path("payment_id"))
-    if found is None:
+    payment = call.world.table("books", "customerpayments").get(call.path("payment_id"))
+    if payment is None:
         raise not_found("Payment")
-    return found
+    return payment
 
 
 async def _refunds(call: Call) -> web.Response:
@@ -165,9 +165,9 @@ async def _refunds(call: Call) -> web.Response:
 
 
 async def _refund(call: Call) -> web.Response:
-    """Only what was not applied to an invoice can be refunded here."""
-    payment, given = _known(call), call.json()
-    amount = money(given.get("amount"))
+    """Refund a part of the payment that was not applied to an invoice."""
+    payment, sent = _known(call), call.json()
+    amount = money(sent.get("amount"))
     if amount == 0 or amount > payment["unused_amount"]:
         raise Rejected(400, 1013, "The refund is more than the excess payment.")
     payment["unused_amount"] = round(payment["unused_amount"] - amount, 2)
@@ -177,9 +177,9 @@ async def _refund(call: Call) -> web.Response:
         {
             "payment_refund_id": call.world.ids.new("books"),
             "payment_id": payment["payment_id"],
-            "date": str(given.get("date") or call.world.clock.today().isoformat()),
-            "refund_mode": str(given.get("refund_mode", "cash")),
-            "reference_number": str(given.get("reference_number", "")),
+            "date": str(sent.get("date") or call.world.clock.today().isoformat()),
+            "refund_mode": str(sent.get("refund_mode", "cash")),
+            "reference_number": str(sent.get("reference_number", "")),
             "payment_number": payment["payment_number"],
             "customer_name": payment["customer_name"],
             "amount_bcy": amount,

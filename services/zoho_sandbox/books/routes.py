@@ -1,4 +1,4 @@
-"""Zoho Books, under `/books/v3`: `organization_id` is a query parameter of every call but one."""
+"""Serve Zoho Books under `/books/v3`. Calls need `organization_id`, except on organizations."""
 
 from __future__ import annotations
 

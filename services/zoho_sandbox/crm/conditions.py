@@ -1,6 +1,6 @@
-"""Conditions on records, as search criteria and COQL both need them.
+"""Build conditions on records, for search criteria and for COQL.
 
-A condition is a function from a record to bool. Text compares without regard to case; times compare
+A condition is a function from a record to bool. Text is compared without regard to case, and times
 as instants, whatever their offsets.
 """
 
@@ -11,14 +11,15 @@ from datetime import datetime
 from operator import ge, gt, le, lt
 from typing import Any
 
-Row = dict[str, Any]
-Condition = Callable[[Row], bool]
+from services.zoho_sandbox.server.tables import Record
+
+Condition = Callable[[Record], bool]
 
 _ORDER = {">": gt, "<": lt, ">=": ge, "<=": le}
 
 
 class QueryError(Exception):
-    """The query is not one Zoho understands; `code` is what Zoho answers."""
+    """Zoho does not understand the query. `code` is the error code of its answer."""
 
     def __init__(self, message: str, code: str = "INVALID_QUERY") -> None:
         super().__init__(message)
@@ -26,7 +27,7 @@ class QueryError(Exception):
 
 
 def condition(field: str, operator: str, values: list[str]) -> Condition:
-    """One comparison. Raises QueryError for an operator that Zoho does not have."""
+    """Return one comparison. Raises: QueryError: Zoho does not have this operator."""
     match operator:
         case "=" | "in":
             return lambda row: any(
@@ -56,7 +57,7 @@ def condition(field: str, operator: str, values: list[str]) -> Condition:
 
 
 def both(left: Condition, right: Condition, word: str) -> Condition:
-    """`left and right`, or `left or right`."""
+    """Return `left and right`, or `left or right`."""
     if word == "and":
         return lambda row: left(row) and right(row)
     return lambda row: left(row) or right(row)
@@ -78,23 +79,23 @@ def _like(field: str, pattern: str) -> Condition:
 def _ordered(field: str, operator: str, value: str) -> Condition:
     wanted = _comparable(value)
 
-    def compare(row: Row) -> bool:
-        found = _comparable(_value(row, field))
-        if found is None or type(found) is not type(wanted):
+    def compare(row: Record) -> bool:
+        actual = _comparable(_value(row, field))
+        if actual is None or type(actual) is not type(wanted):
             return False
-        return bool(_ORDER[operator](found, wanted))
+        return bool(_ORDER[operator](actual, wanted))
 
     return compare
 
 
-def _value(row: Row, field: str) -> Any:
+def _value(row: Record, field: str) -> Any:
     value: Any = row
     for part in field.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value.get("id") if isinstance(value, dict) else value
 
 
-def _text(row: Row, field: str) -> str:
+def _text(row: Record, field: str) -> str:
     return str(_value(row, field) or "").casefold()
 
 

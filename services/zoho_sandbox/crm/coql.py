@@ -1,7 +1,7 @@
-"""COQL, the part that readers of contacts use: select, where, order by, limit. It never lags.
+"""Parse COQL: select, where, order by, limit. COQL reads the records themselves and never lags.
 
-Source: Zoho CRM "Get Records through COQL Query": a where clause is required, conditions beyond two
-are nested in pairs, at most 50 columns, 100 values in `in`, 2,000 rows a call.
+Source: Zoho CRM, "Get Records through COQL Query". A where clause is required, conditions beyond
+two are nested in pairs, and there are at most 50 columns, 100 values in `in`, 2,000 rows a call.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Query:
-    """A parsed query. `limit` rows from `offset`, which counts from 0."""
+class CoqlQuery:
+    """A parsed query for `limit` rows from `offset`, which counts from 0."""
 
     columns: list[str]
     module: str
@@ -38,28 +38,30 @@ class Query:
 
     @property
     def credits(self) -> int:
-        """1, 2 or 3 for up to 200, 1,000 or 2,000 rows."""
+        """The call's cost: 1, 2 or 3 credits for up to 200, 1,000 or 2,000 rows."""
         return 1 if self.limit <= 200 else 2 if self.limit <= 1000 else 3
 
 
-def parse_query(text: str) -> Query:
-    """Raises QueryError for what Zoho answers with INVALID_QUERY."""
-    found = _QUERY.fullmatch(text)
-    if not found:
+def parse_query(text: str) -> CoqlQuery:
+    """Parse a query. Raises: QueryError: Zoho would answer INVALID_QUERY or LIMIT_EXCEEDED."""
+    match = _QUERY.fullmatch(text)
+    if not match:
         raise QueryError("a query is: select … from … where … [order by …] [limit …]")
-    columns = [column.strip() for column in found["columns"].split(",")]
-    first = int(found["limit"] or DEFAULT_ROWS)
+    columns = [column.strip() for column in match["columns"].split(",")]
+    first = int(match["limit"] or DEFAULT_ROWS)
     offset, limit = (
-        (first, int(found["second"])) if found["second"] else (int(found["offset"] or 0), first)
+        (first, int(match["second"])) if match["second"] else (int(match["offset"] or 0), first)
     )
     if len(columns) > MAX_COLUMNS or limit > MAX_ROWS:
         raise QueryError("too many columns or rows", code="LIMIT_EXCEEDED")
-    where = _Where(_TOKEN.findall(found["where"])).parse()
-    descending = (found["direction"] or "asc").lower() == "desc"
-    return Query(columns, found["module"], where, found["order"], descending, offset, limit)
+    where = _WhereParser(_TOKEN.findall(match["where"])).parse()
+    descending = (match["direction"] or "asc").lower() == "desc"
+    return CoqlQuery(columns, match["module"], where, match["order"], descending, offset, limit)
 
 
-class _Where:
+class _WhereParser:
+    """Parses the tokens of a where clause by recursive descent."""
+
     def __init__(self, tokens: list[str]) -> None:
         self._tokens = tokens
 
@@ -70,13 +72,13 @@ class _Where:
         return parsed
 
     def _pair(self) -> Condition:
-        left = self._one()
+        left = self._operand()
         if self._tokens and self._tokens[0].lower() in ("and", "or"):
             word = self._next().lower()
-            left = both(left, self._one(), word)
+            left = both(left, self._operand(), word)
         return left
 
-    def _one(self) -> Condition:
+    def _operand(self) -> Condition:
         if self._tokens and self._tokens[0] == "(":
             self._next()
             inner = self._pair()

@@ -1,7 +1,7 @@
-"""Search criteria: `((Email:equals:a@b.c)and(Last_Name:starts_with:X))`.
+"""Parse search criteria: `((Email:equals:a@b.c)and(Last_Name:starts_with:X))`.
 
-`equals` on text fields behaves like *contains*, as Zoho's own search page warns: the caller has to
-compare what comes back. At most ten conditions; `( ) , \\` are escaped with a backslash.
+`equals` on text fields behaves like *contains*, as Zoho's own search page warns, so a caller has
+to compare the results. There are at most ten conditions. A backslash escapes `( ) , \\`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OPERATORS = {
 
 
 def parse_criteria(text: str) -> Condition:
-    """The condition that `criteria=` means. Raises QueryError."""
+    """Parse the value of `criteria=`. Raises: QueryError: Zoho would refuse it."""
     parsed, rest = _group(text.strip())
     if rest:
         raise QueryError("unexpected text after the criteria")
@@ -50,9 +50,9 @@ def _group(text: str) -> tuple[Condition, str]:
 
 
 def _comparison(text: str) -> tuple[Condition, str]:
-    found = re.match(r"\s*([\w.]+)\s*:\s*(\w+)\s*:((?:\\.|[^\\()])*)\)", text)
-    if not found or found[2] not in _OPERATORS:
+    match = re.match(r"\s*([\w.]+)\s*:\s*(\w+)\s*:((?:\\.|[^\\()])*)\)", text)
+    if not match or match[2] not in _OPERATORS:
         raise QueryError("a criterion is (field:operator:value)")
-    raw = re.split(r"(?<!\\),", found[3]) if found[2] in ("in", "between") else [found[3]]
+    raw = re.split(r"(?<!\\),", match[3]) if match[2] in ("in", "between") else [match[3]]
     values = [re.sub(r"\\(.)", r"\1", value).strip() for value in raw]
-    return condition(found[1], _OPERATORS[found[2]], values), text[found.end() :]
+    return condition(match[1], _OPERATORS[match[2]], values), text[match.end() :]

@@ -1,7 +1,7 @@
-"""How Zoho CRM says no: flat `{code, details, message, status}`, rows under `data`.
+"""Word the answers of Zoho CRM: flat `{code, details, message, status}`, and rows under `data`.
 
-Credits and concurrency share one 429 without `Retry-After`; the credits left are told only once
-half of them are used. Source: Zoho CRM "status codes" and "API limits".
+Credits and concurrency share one 429 without `Retry-After`. A header shows the credits left only
+once half of them are used. Source: Zoho CRM, "status codes" and "API limits".
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from aiohttp import web
 
 from services.zoho_sandbox.server.routes import Call
 from services.zoho_sandbox.server.world import World
+
+# A row of an answer: `{code, details, message, status}`.
+ResultRow = dict[str, Any]
 
 _STATUS_CODES = {
     400: ("INVALID_REQUEST", "invalid request"),
@@ -26,7 +29,7 @@ _STATUS_CODES = {
 
 
 class CrmError(Exception):
-    """A request-level refusal, raised by handlers."""
+    """The refusal of a whole request, raised by handlers."""
 
     def __init__(self, status: int, code: str, message: str, **details: Any) -> None:
         super().__init__(code)
@@ -34,22 +37,22 @@ class CrmError(Exception):
 
 
 def failure(status: int, code: str, message: str, **details: Any) -> web.Response:
-    """The flat envelope of a request that failed as a whole."""
+    """Return the flat envelope of a request that failed as a whole."""
     body = {"code": code, "details": details, "message": message, "status": "error"}
     return answer(body, status)
 
 
 def answer(body: Any, status: int = 200) -> web.Response:
-    """JSON as CRM writes it."""
+    """Return JSON in CRM's form."""
     return web.Response(
         status=status, body=orjson.dumps(body), content_type="application/json", charset="utf-8"
     )
 
 
 def row_answer(
-    rows: list[dict[str, Any]], *, version: float, done: int = 200, key: str = "data"
+    rows: list[ResultRow], *, version: float, done: int = 200, key: str = "data"
 ) -> web.Response:
-    """All well: `done`. Some failed: 207. All failed: 400 (before v3: 202 with error rows)."""
+    """Answer with rows: status `done`, 207 when some failed, 400 when all did (202 before v3)."""
     failed = sum(row["status"] == "error" for row in rows)
     if failed == 0:
         status = done
@@ -102,7 +105,7 @@ class CrmDialect:
         return failure(400, "INVALID_DATA", "body is not in the expected format")
 
     def check_organization(self, call: Call) -> web.Response | None:
-        return None  # the token fixes it
+        return None  # the token determines it
 
     def decorate(self, call: Call, response: web.StreamResponse) -> None:
         meter = self._world.limits["crm"]

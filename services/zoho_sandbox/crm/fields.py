@@ -1,7 +1,7 @@
-"""What a contact's fields may hold, and the row errors Zoho answers when they hold something else.
+"""Check a contact's fields, and build the error rows of Zoho's answers.
 
-Lengths, phone and e-mail pattern: Zoho CRM "insert records" and field pages (crm-desk §1.5).
-Unknown field names are ignored without a word, as Zoho does.
+Lengths, phone and e-mail pattern are those of Zoho CRM's "insert records" and field pages.
+Unknown field names are ignored silently, as Zoho does.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from services.zoho_sandbox.crm.dialect import ResultRow
 from services.zoho_sandbox.crm.tag_rules import tag_error
+from services.zoho_sandbox.server.tables import Record
 
-Row = dict[str, Any]
-
-# Groups of letters and digits split by one space, dot or dash; parentheses around a group.
+# Groups of letters and digits split by one space, dot or dash. Parentheses may enclose a group.
 _PHONE = re.compile(
     r"\+?(?:[A-Za-z0-9]|\([A-Za-z0-9]+\))(?:[ .\-]?(?:[A-Za-z0-9]|\([A-Za-z0-9]+\)))*"
 )
@@ -26,7 +26,7 @@ _EMAIL = re.compile(
 
 @dataclass(frozen=True)
 class FieldRule:
-    """One field of the module as `GET /settings/fields` tells it."""
+    """One field of the module, as `GET /settings/fields` describes it."""
 
     api_name: str
     data_type: str
@@ -35,8 +35,8 @@ class FieldRule:
     unique: bool = False
     custom: bool = False
 
-    def error(self, value: Any, path: str) -> Row | None:
-        """The row error for `value`, or None. `null` is always allowed here: it blanks a field."""
+    def error(self, value: Any, path: str) -> ResultRow | None:
+        """Return the error row for `value`, or None. `null` is always allowed, to blank a field."""
         if value is None:
             return None
         if not isinstance(value, str):
@@ -50,7 +50,7 @@ class FieldRule:
 
 
 def contact_fields(user_field: str, tier_field: str) -> dict[str, FieldRule]:
-    """The Contacts module: standard fields, our unique field and our tier field."""
+    """Return the fields of Contacts: the standard ones, the unique user field, the tier field."""
     fields = [
         FieldRule("First_Name", "text", 40),
         FieldRule("Last_Name", "text", 80, mandatory=True),
@@ -72,9 +72,9 @@ def contact_fields(user_field: str, tier_field: str) -> dict[str, FieldRule]:
 
 
 def row_errors(
-    row: Row, fields: dict[str, FieldRule], index: int, *, creating: bool
-) -> Iterator[Row]:
-    """Every error of one row, in the order of Zoho's checks: mandatory first, then each value."""
+    row: Record, fields: dict[str, FieldRule], index: int, *, creating: bool
+) -> Iterator[ResultRow]:
+    """Yield every error of one row in the order of Zoho's checks: mandatory fields, then values."""
     for field in fields.values():
         blank = row.get(field.api_name) in (None, "")
         if field.mandatory and blank and (creating or field.api_name in row):
@@ -95,8 +95,8 @@ def row_errors(
             yield error
 
 
-def invalid(api_name: str, json_path: str, **details: Any) -> Row:
-    """An INVALID_DATA row: wrong type, too long, or off the pattern."""
+def invalid(api_name: str, json_path: str, **details: Any) -> ResultRow:
+    """Return an INVALID_DATA row: wrong type, too long, or a wrong pattern."""
     return {
         "code": "INVALID_DATA",
         "details": {**details, "api_name": api_name, "json_path": json_path},
@@ -105,8 +105,8 @@ def invalid(api_name: str, json_path: str, **details: Any) -> Row:
     }
 
 
-def invalid_id(index: int) -> Row:
-    """The row for an id that is unknown, deleted, or merged away."""
+def invalid_id(index: int) -> ResultRow:
+    """Return the row for an id that is unknown, deleted, or merged into another record."""
     return {
         "code": "INVALID_DATA",
         "details": {"api_name": "id", "json_path": f"$.data[{index}].id"},

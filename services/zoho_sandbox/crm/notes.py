@@ -1,25 +1,26 @@
-"""Notes on contacts. Not repeatable: the same note posted twice is two notes."""
+"""Store notes on contacts. The same note posted twice is two notes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from services.zoho_sandbox.crm.fields import Row, invalid, invalid_id
-from services.zoho_sandbox.server.tables import Table
+from services.zoho_sandbox.crm.dialect import ResultRow
+from services.zoho_sandbox.crm.fields import invalid, invalid_id
+from services.zoho_sandbox.server.tables import Record, Table
 
 MAX_TITLE_CHARS, MAX_CONTENT_CHARS = 120, 32000
 
 
 class Notes:
-    """Notes over the sandbox's table of them; `parent_exists` knows the contacts."""
+    """The table of notes. `parent_exists` checks a contact's id."""
 
     def __init__(
         self,
         table: Table,
         *,
         time: Callable[[], str],
-        user: Row,
+        user: Record,
         parent_exists: Callable[[str], bool],
     ) -> None:
         self.table = table
@@ -27,31 +28,31 @@ class Notes:
         self._user = {key: user[key] for key in ("id", "name", "email")}
         self._parent_exists = parent_exists
 
-    def insert(self, rows: list[Row], parent_id: str | None) -> list[Row]:
-        """One result row for each; `parent_id` from the path wins over `Parent_Id` in the row."""
+    def insert(self, rows: list[Record], parent_id: str | None) -> list[ResultRow]:
+        """Add notes, one result row for each. `parent_id` of the path wins over the row's own."""
         return [self._insert(row, parent_id, index) for index, row in enumerate(rows)]
 
-    def update(self, rows: list[Row]) -> list[Row]:
-        """Each row names its note by `id`."""
+    def update(self, rows: list[Record]) -> list[ResultRow]:
+        """Change notes, one result row for each. Each row names its note by `id`."""
         return [self._update(row, index) for index, row in enumerate(rows)]
 
-    def delete(self, note_id: str) -> Row:
-        """One result row; an unknown id is an error row."""
+    def delete(self, note_id: str) -> ResultRow:
+        """Delete a note. Returns its result row, which is an error for an unknown id."""
         note = self.get(note_id)
         if note is None:
             return invalid_id(0)
         self.table.remove(note_id)
         return _success({"id": note_id}, "record deleted")
 
-    def get(self, note_id: str) -> Row | None:
-        """The note, or None."""
+    def get(self, note_id: str) -> Record | None:
+        """Return the note, or None."""
         return self.table.get(note_id)
 
-    def of(self, parent_id: str) -> list[Row]:
-        """The notes of one contact, newest first."""
+    def of(self, parent_id: str) -> list[Record]:
+        """Return the notes of one contact, newest first."""
         return [row for row in reversed(list(self.table)) if row["Parent_Id"]["id"] == parent_id]
 
-    def _insert(self, row: Row, parent_id: str | None, index: int) -> Row:
+    def _insert(self, row: Record, parent_id: str | None, index: int) -> ResultRow:
         parent = parent_id or _parent(row.get("Parent_Id"))
         if not row.get("Note_Content"):
             return _missing("Note_Content", index)
@@ -61,7 +62,7 @@ class Notes:
         if error or not self._parent_exists(parent):
             return error or invalid("Parent_Id", f"$.data[{index}].Parent_Id")
         now = self._time()
-        note: Row = {
+        note: Record = {
             "Note_Title": row.get("Note_Title"),
             "Note_Content": row["Note_Content"],
             "Parent_Id": {"id": parent, "module": {"api_name": "Contacts"}},
@@ -74,7 +75,7 @@ class Notes:
         self.table.add(note)
         return _success(_details(note), "record added")
 
-    def _update(self, row: Row, index: int) -> Row:
+    def _update(self, row: Record, index: int) -> ResultRow:
         note = self.get(str(row.get("id", "")))
         if note is None:
             return invalid_id(index)
@@ -85,7 +86,7 @@ class Notes:
         self.table.save(note)
         return _success(_details(note), "record updated")
 
-    def _too_long(self, row: Row, index: int) -> Row | None:
+    def _too_long(self, row: Record, index: int) -> ResultRow | None:
         limits = {"Note_Title": MAX_TITLE_CHARS, "Note_Content": MAX_CONTENT_CHARS}
         for name, limit in limits.items():
             if len(str(row.get(name) or "")) > limit:
@@ -94,11 +95,11 @@ class Notes:
 
 
 def _parent(value: Any) -> str | None:
-    found = value.get("id") if isinstance(value, dict) else value
-    return str(found) if found else None
+    parent_id = value.get("id") if isinstance(value, dict) else value
+    return str(parent_id) if parent_id else None
 
 
-def _missing(api_name: str, index: int) -> Row:
+def _missing(api_name: str, index: int) -> ResultRow:
     return {
         "code": "MANDATORY_NOT_FOUND",
         "details": {"api_name": api_name, "json_path": f"$.data[{index}].{api_name}"},
@@ -107,10 +108,10 @@ def _missing(api_name: str, index: int) -> Row:
     }
 
 
-def _details(note: Row) -> Row:
+def _details(note: Record) -> Record:
     keys = ("id", "Created_Time", "Modified_Time", "Created_By", "Modified_By")
     return {key: note[key] for key in keys}
 
 
-def _success(details: Row, message: str) -> Row:
+def _success(details: Record, message: str) -> ResultRow:
     return {"code": "SUCCESS", "details": details, "message": message, "status": "success"}

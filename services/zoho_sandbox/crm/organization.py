@@ -1,19 +1,20 @@
-"""The CRM of one organization: its tables and the parts that work on them."""
+"""Build one organization's CRM: its tables and the objects that work on them."""
 
 from __future__ import annotations
 
 import orjson
 
-from services.zoho_sandbox.crm.fields import Row, contact_fields
+from services.zoho_sandbox.crm.fields import contact_fields
 from services.zoho_sandbox.crm.notes import Notes
-from services.zoho_sandbox.crm.notifications import Channels
+from services.zoho_sandbox.crm.notifications import NotificationChannels
 from services.zoho_sandbox.crm.records import API_USER, STAFF_USER, ContactRecords
 from services.zoho_sandbox.crm.settings import CrmFieldNames
 from services.zoho_sandbox.crm.tags import Tags
+from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
 CONTACTS_MODULE_ID = "487600000000002179"
-USERS: dict[str, Row] = {
+USERS: dict[str, Record] = {
     API_USER: {
         "id": "487600000000225013",
         "name": "Integration User",
@@ -32,11 +33,11 @@ USERS: dict[str, Row] = {
 
 
 class CrmOrg:
-    """What the handlers of CRM share."""
+    """The parts that CRM's handlers share."""
 
     def __init__(self, world: World, names: CrmFieldNames) -> None:
         self.world = world
-        self.channels = Channels(
+        self.channels = NotificationChannels(
             world.define("crm", "channels", key="channel_id"),
             now=world.clock.now,
             module_id=CONTACTS_MODULE_ID,
@@ -50,7 +51,7 @@ class CrmOrg:
             self.tags,
             time=world.clock.crm_time,
             users=USERS,
-            changed=self._notify,
+            on_change=self._notify,
         )
         self.notes = Notes(
             world.define("crm", "notes", key="id"),
@@ -59,8 +60,8 @@ class CrmOrg:
             parent_exists=lambda contact_id: self.contacts.get(contact_id) is not None,
         )
 
-    def _notify(self, operation: str, contact: Row, affected: list[str]) -> None:
-        """Tell every channel; a target of the driver's counts as a channel for everything."""
+    def _notify(self, operation: str, contact: Record, affected: list[str]) -> None:
+        """Notify every channel. A webhook target counts as a channel for all changes."""
         target_channels = [
             {
                 "channel_id": str(target.options.get("channel_id", "1000000068001")),
@@ -70,7 +71,7 @@ class CrmOrg:
             }
             for target in self.world.webhooks.targets("crm")
         ]
-        for url, body in self.channels.notices(operation, contact, affected, target_channels):
+        for url, body in self.channels.notifications(operation, contact, affected, target_channels):
             self.world.webhooks.send(
                 "crm",
                 url,

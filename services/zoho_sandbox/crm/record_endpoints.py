@@ -1,4 +1,4 @@
-"""Calls on the records of `Contacts`: writes with positional rows, reads, lists, search, COQL."""
+"""Serve the records of `Contacts`: writes with positional rows, reads, lists, search, COQL."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from services.zoho_sandbox.crm.conditions import QueryError
 from services.zoho_sandbox.crm.coql import parse_query
 from services.zoho_sandbox.crm.criteria import parse_criteria
 from services.zoho_sandbox.crm.dialect import CrmError, answer, failure, row_answer
-from services.zoho_sandbox.crm.fields import Row, invalid_id
+from services.zoho_sandbox.crm.fields import invalid_id
 from services.zoho_sandbox.crm.organization import CrmOrg
 from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.tables import Record
 
 MAX_ROWS, MAX_PER_PAGE, MAX_FIELDS, MAX_REACH = 100, 200, 50, 2000
 MAX_CHECK_FIELDS = 10
 
 
-class RecordCalls:
-    """Handlers over the organization's contacts."""
+class RecordEndpoints:
+    """Handlers of calls on the organization's contacts."""
 
     def __init__(self, crm: CrmOrg) -> None:
         self._crm = crm
@@ -57,7 +58,7 @@ class RecordCalls:
         return row_answer(rows, version=version_of(call))
 
     async def get(self, call: Call) -> web.StreamResponse:
-        """204 for a deleted or merged contact; 400 for an id that never was one."""
+        """Answer 204 for a deleted or merged contact, and 400 for an id that never existed."""
         zoho_id = call.path("id")
         contact = self._crm.contacts.get(zoho_id)
         if contact is None:
@@ -68,7 +69,7 @@ class RecordCalls:
         return answer({"data": [contact]})
 
     async def list_records(self, call: Call) -> web.StreamResponse:
-        """From v3 on `fields` is mandatory; newest id first unless sorted otherwise."""
+        """List records, newest id first unless sorted. From v3 on `fields` is mandatory."""
         if version_of(call) >= 3 and not call.query("fields"):
             raise CrmError(
                 400,
@@ -86,13 +87,13 @@ class RecordCalls:
         return self._page(call, rows)
 
     async def search(self, call: Call) -> web.StreamResponse:
-        """Exactly one of criteria, email, phone, word. The index lags; equality is *contains*."""
-        given = [name for name in ("criteria", "email", "phone", "word") if call.query(name)]
-        if len(given) != 1:
+        """Search by one of criteria, email, phone, word. The index lags. `equals` is *contains*."""
+        names = [name for name in ("criteria", "email", "phone", "word") if call.query(name)]
+        if len(names) != 1:
             raise CrmError(400, "INVALID_REQUEST", "one of criteria, email, phone, word expected")
-        text = call.query(given[0])
+        text = call.query(names[0])
         try:
-            matches = parse_criteria(text if given[0] == "criteria" else _shortcut(given[0], text))
+            matches = parse_criteria(text if names[0] == "criteria" else _shortcut(names[0], text))
         except QueryError as error:
             raise CrmError(400, error.code, str(error)) from error
         return self._page(
@@ -100,7 +101,7 @@ class RecordCalls:
         )
 
     async def coql(self, call: Call) -> web.StreamResponse:
-        """Never lags: it reads the records themselves."""
+        """Run a COQL query on the records themselves, without lag."""
         try:
             query = parse_query(str(call.json().get("select_query", "")))
         except QueryError as error:
@@ -110,26 +111,26 @@ class RecordCalls:
         rows = [row for row in self._crm.contacts.table if query.where(row)]
         if query.order_by:
             rows.sort(key=lambda row: str(row.get(query.order_by or "")), reverse=query.descending)
-        some = rows[query.offset : query.offset + query.limit]
-        if not some:
+        page = rows[query.offset : query.offset + query.limit]
+        if not page:
             return web.Response(status=204)
-        data = [_columns(row, query.columns) for row in some]
+        data = [_columns(row, query.columns) for row in page]
         more = len(rows) > query.offset + query.limit
         return answer({"data": data, "info": {"count": len(data), "more_records": more}})
 
     async def deleted(self, call: Call) -> web.StreamResponse:
-        """The recycle bin, newest first; `type` is all, recycle or permanent."""
+        """List the recycle bin, newest first. `type` is all, recycle or permanent."""
         kind = call.query("type", "all")
         rows = [row for row in self._crm.contacts.deleted if kind in ("all", row["type"])]
         return self._page(call, rows[::-1])
 
     def _check_fields(self, call: Call) -> list[str]:
         unique = [field.api_name for field in self._crm.fields.values() if field.unique]
-        given = call.json().get("duplicate_check_fields")
-        if given is None:
+        names = call.json().get("duplicate_check_fields")
+        if names is None:
             return ["Email", *unique]
-        legal = isinstance(given, list) and 0 < len(given) <= MAX_CHECK_FIELDS
-        if not legal or not set(given) <= {"Email", *unique}:
+        is_list = isinstance(names, list) and 0 < len(names) <= MAX_CHECK_FIELDS
+        if not is_list or not set(names) <= {"Email", *unique}:
             raise CrmError(
                 400,
                 "INVALID_DATA",
@@ -137,9 +138,9 @@ class RecordCalls:
                 api_name="duplicate_check_fields",
                 json_path="$.duplicate_check_fields",
             )
-        return list(given)
+        return list(names)
 
-    def _page(self, call: Call, rows: Sequence[Row]) -> web.Response:
+    def _page(self, call: Call, rows: Sequence[Record]) -> web.Response:
         fields = _csv(call.query("fields"))
         if len(fields) > MAX_FIELDS:
             raise CrmError(400, "LIMIT_EXCEEDED", "at most 50 fields", limit=MAX_FIELDS)
@@ -166,12 +167,12 @@ class RecordCalls:
 
 
 def version_of(call: Call) -> float:
-    """8.0 for `v8`, 2.1 for `v2.1`."""
+    """Return the version of the path: 8.0 for `v8`, 2.1 for `v2.1`."""
     return float(call.path("version").removeprefix("v") or 0)
 
 
-def sent_rows(call: Call) -> list[Row]:
-    """`data` of the body, 1 to 100 objects. Raises CrmError."""
+def sent_rows(call: Call) -> list[Record]:
+    """Return `data` of the body, 1 to 100 objects. Raises: CrmError: it is something else."""
     rows = call.json().get("data")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise CrmError(
@@ -186,13 +187,13 @@ def sent_rows(call: Call) -> list[Row]:
     return rows
 
 
-def _columns(row: Row, fields: list[str]) -> Row:
+def _columns(row: Record, fields: list[str]) -> Record:
     if not fields:
         return row
     return {"id": row["id"]} | {name: row.get(name) for name in fields}
 
 
-def _deleted_row(zoho_id: str) -> Row:
+def _deleted_row(zoho_id: str) -> Record:
     return {
         "code": "SUCCESS",
         "details": {"id": zoho_id},
@@ -214,7 +215,7 @@ def _escaped(text: str) -> str:
 
 
 def _shortcut(name: str, text: str) -> str:
-    """The criteria that `email=`, `phone=` and `word=` stand for."""
+    """Return the criteria that `email=`, `phone=` and `word=` stand for."""
     first, second = {
         "email": ("Email", "Secondary_Email"),
         "phone": ("Phone", "Mobile"),

@@ -1,7 +1,7 @@
-"""The contacts of Zoho CRM: insert, update, upsert, delete, merge, with positional result rows.
+"""Insert, update, upsert, delete and merge contacts, with one result row for each row.
 
-A row's answer depends on nothing but its place: error rows carry no id. Upsert checks duplicates in
-the given order; insert checks unique fields only: the same person inserted twice is two contacts.
+Result rows are positional, because error rows have no id. Upsert checks for duplicates in the given
+order. Insert checks only unique fields, so the same person inserted twice is two contacts.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from services.zoho_sandbox.crm.fields import FieldRule, Row, invalid_id, row_errors
+from services.zoho_sandbox.crm.dialect import ResultRow
+from services.zoho_sandbox.crm.fields import FieldRule, invalid_id, row_errors
 from services.zoho_sandbox.crm.tags import Tags
-from services.zoho_sandbox.server.tables import Table
+from services.zoho_sandbox.server.tables import Record, Table
 
-Changed = Callable[[str, Row, list[str]], None]  # operation, the contact, the fields that changed
+# Called with the operation, the contact, and the names of the changed fields.
+ContactListener = Callable[[str, Record, list[str]], None]
 API_USER = "integration"
 STAFF_USER = "staff"
 
 
 class ContactRecords:
-    """The module `ContactRecords` over the sandbox's tables of contacts and of the recycle bin.
+    """The module `Contacts`: the tables of contacts and of the recycle bin.
 
-    `users` maps who acts (`integration`, `staff`) to Zoho's `{id, name, email}`.
+    `users` maps the actors `integration` and `staff` to Zoho's `{id, name, email}`.
     """
 
     def __init__(
@@ -32,8 +34,8 @@ class ContactRecords:
         tags: Tags,
         *,
         time: Callable[[], str],
-        users: dict[str, Row],
-        changed: Changed,
+        users: dict[str, Record],
+        on_change: ContactListener,
     ) -> None:
         self.table = table
         self.deleted = deleted
@@ -41,26 +43,26 @@ class ContactRecords:
         self._tags = tags
         self._time = time
         self._users = users
-        self._changed = changed
+        self._on_change = on_change
 
-    def get(self, zoho_id: str) -> Row | None:
-        """The contact as it is now; reads by id never lag."""
+    def get(self, zoho_id: str) -> Record | None:
+        """Return the contact in its present state. Reads by id never lag."""
         return self.table.get(zoho_id)
 
-    def insert(self, rows: list[Row]) -> list[Row]:
-        """One result row for each given row, in the same order."""
+    def insert(self, rows: list[Record]) -> list[ResultRow]:
+        """Add contacts. Returns one result row for each row, in the same order."""
         return [self._insert(row, index) for index, row in enumerate(rows)]
 
-    def update(self, rows: list[Row]) -> list[Row]:
-        """Each row names its contact by `id`."""
+    def update(self, rows: list[Record]) -> list[ResultRow]:
+        """Change contacts. Each row names its contact by `id`."""
         return [self._update_by_id(row, index) for index, row in enumerate(rows)]
 
-    def upsert(self, rows: list[Row], check_fields: list[str]) -> list[Row]:
-        """Update the contact that matches the first of `check_fields` that matches, else insert."""
+    def upsert(self, rows: list[Record], check_fields: list[str]) -> list[ResultRow]:
+        """Update the contact matched by the first of `check_fields` that matches, or insert."""
         return [self._upsert(row, index, check_fields) for index, row in enumerate(rows)]
 
     def delete(self, zoho_id: str, *, actor: str = API_USER) -> bool:
-        """Into the recycle bin. False when there is no such contact."""
+        """Move a contact to the recycle bin. Returns False when there is no such contact."""
         row = self.get(zoho_id)
         if row is None:
             return False
@@ -75,11 +77,11 @@ class ContactRecords:
                 "deleted_time": self._time(),
             }
         )
-        self._changed("delete", row, [])
+        self._on_change("delete", row, [])
         return True
 
     def merge(self, master_id: str, child_id: str, *, actor: str) -> bool:
-        """Staff merge the child into the master: its id is gone, blanks are filled from it."""
+        """Merge the child into the master. The child's id is gone, and it fills blank fields."""
         master, child = self.get(master_id), self.get(child_id)
         if master is None or child is None or master is child:
             return False
@@ -89,8 +91,8 @@ class ContactRecords:
         self.edit(master, merged, actor=actor)
         return True
 
-    def edit(self, row: Row, changes: Row, *, actor: str) -> list[str]:
-        """Write `changes` into the contact; returns the names of the fields whose value changed."""
+    def edit(self, row: Record, changes: Record, *, actor: str) -> list[str]:
+        """Write `changes` into the contact. Returns the names of the fields whose value changed."""
         affected = [
             name for name in self.fields if name in changes and changes[name] != row.get(name)
         ]
@@ -101,11 +103,11 @@ class ContactRecords:
                 row["Tag"], affected = tags, [*affected, "Tag"]
         self._stamp(row, actor)
         self.table.save(row)
-        self._changed("edit", row, affected)
+        self._on_change("edit", row, affected)
         return affected
 
-    def duplicate_of(self, row: Row, *, besides: Row | None) -> Row | None:
-        """The DUPLICATE_DATA row when a unique field of `row` belongs to another contact."""
+    def duplicate_of(self, row: Record, *, besides: Record | None) -> ResultRow | None:
+        """Return a DUPLICATE_DATA row when a unique field of `row` belongs to another contact."""
         for field in self.fields.values():
             value = row.get(field.api_name)
             if not (field.unique and value):
@@ -115,14 +117,14 @@ class ContactRecords:
                     return _duplicate(field.api_name, other["id"])
         return None
 
-    def _insert(self, row: Row, index: int) -> Row:
+    def _insert(self, row: Record, index: int) -> ResultRow:
         error = self._first_error(row, index, creating=True) or self.duplicate_of(row, besides=None)
         if error:
             return error
         contact = self._create(row)
         return self._success(contact, "record added", action="insert")
 
-    def _upsert(self, row: Row, index: int, check_fields: list[str]) -> Row:
+    def _upsert(self, row: Record, index: int, check_fields: list[str]) -> ResultRow:
         match, field = self._match(row, check_fields)
         if match is None:
             return {"duplicate_field": None, **self._insert(row, index)}
@@ -134,7 +136,7 @@ class ContactRecords:
         self.edit(match, row, actor=API_USER)
         return self._success(match, "record updated", action="update", duplicate_field=field)
 
-    def _update_by_id(self, row: Row, index: int) -> Row:
+    def _update_by_id(self, row: Record, index: int) -> ResultRow:
         contact = self.get(str(row.get("id", "")))
         if contact is None:
             return invalid_id(index)
@@ -146,7 +148,7 @@ class ContactRecords:
         self.edit(contact, row, actor=API_USER)
         return self._success(contact, "record updated")
 
-    def _match(self, row: Row, check_fields: Iterable[str]) -> tuple[Row | None, str | None]:
+    def _match(self, row: Record, check_fields: Iterable[str]) -> tuple[Record | None, str | None]:
         for field in check_fields:
             value = row.get(field)
             for contact in self.table if value else ():
@@ -154,7 +156,7 @@ class ContactRecords:
                     return contact, field
         return None, None
 
-    def _first_error(self, row: Row, index: int, *, creating: bool) -> Row | None:
+    def _first_error(self, row: Record, index: int, *, creating: bool) -> ResultRow | None:
         errors = list(row_errors(row, self.fields, index, creating=creating))
         if len(errors) > 1:
             return {
@@ -167,24 +169,24 @@ class ContactRecords:
             return errors[0]
         return self._tags.room_error(row.get("Tag") or [])
 
-    def _create(self, row: Row) -> Row:
-        contact: Row = dict.fromkeys(self.fields)
+    def _create(self, row: Record) -> Record:
+        contact: Record = dict.fromkeys(self.fields)
         contact.update({name: row[name] for name in self.fields if name in row})
         contact["Tag"] = self._tags.named(row.get("Tag") or [])
         contact["Owner"] = contact["Created_By"] = self._user(API_USER)
         contact["Created_Time"] = self._time()
         self._stamp(contact, API_USER)
         self.table.add(contact)
-        self._changed("create", contact, [])
+        self._on_change("create", contact, [])
         return contact
 
-    def _stamp(self, row: Row, actor: str) -> None:
+    def _stamp(self, row: Record, actor: str) -> None:
         names = [row.get("First_Name"), row.get("Last_Name")]
         row["Full_Name"] = " ".join(name for name in names if name)
         row["Modified_By"] = self._user(actor)
         row["Modified_Time"] = self._time()
 
-    def _success(self, row: Row, message: str, **more: Any) -> Row:
+    def _success(self, row: Record, message: str, **more: Any) -> ResultRow:
         keys = ("id", "Created_Time", "Modified_Time", "Created_By", "Modified_By")
         return {
             "code": "SUCCESS",
@@ -194,7 +196,7 @@ class ContactRecords:
             "status": "success",
         }
 
-    def _user(self, actor: str) -> Row:
+    def _user(self, actor: str) -> Record:
         return {key: self._users[actor][key] for key in ("id", "name", "email")}
 
 
@@ -202,7 +204,7 @@ def _same(left: Any, right: Any) -> bool:
     return isinstance(left, str) and left.casefold() == str(right).casefold()
 
 
-def _duplicate(api_name: str, other_id: str) -> Row:
+def _duplicate(api_name: str, other_id: str) -> ResultRow:
     return {
         "code": "DUPLICATE_DATA",
         "details": {

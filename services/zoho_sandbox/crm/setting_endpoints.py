@@ -1,4 +1,4 @@
-"""Calls on the organization, its users and fields, on notes, and on notification channels."""
+"""Serve the organization, its users and fields, the notes, and the notification channels."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.crm.dialect import CrmError, answer, row_answer
-from services.zoho_sandbox.crm.fields import FieldRule, Row
+from services.zoho_sandbox.crm.fields import FieldRule
 from services.zoho_sandbox.crm.organization import USERS, CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import sent_rows, version_of
 from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.tables import Record
 
 
 class CrmSettingEndpoints:
-    """What a client asks about the organization itself."""
+    """Handlers of calls on the organization itself."""
 
     def __init__(self, crm: CrmOrg) -> None:
         self._crm = crm
@@ -57,8 +58,8 @@ class CrmSettingEndpoints:
         )
 
 
-class NoteCalls:
-    """Notes of contacts."""
+class NoteEndpoints:
+    """Handlers of calls on contacts' notes."""
 
     def __init__(self, crm: CrmOrg) -> None:
         self._notes = crm.notes
@@ -82,28 +83,28 @@ class NoteCalls:
         return row_answer([self._notes.delete(note) for note in ids], version=version_of(call))
 
     async def list_notes(self, call: Call) -> web.StreamResponse:
-        """Of one contact, or all; `fields` is mandatory from v3 on."""
+        """List the notes of one contact, or all. `fields` is mandatory from v3 on."""
         if version_of(call) >= 3 and not call.query("fields"):
             message = "One of the expected parameter is missing"
             raise CrmError(400, "REQUIRED_PARAM_MISSING", message, param_name="fields")
-        of_one = "id" in call.request.match_info
-        rows = self._notes.of(call.path("id")) if of_one else list(self._notes.table)[::-1]
+        of_contact = "id" in call.request.match_info
+        rows = self._notes.of(call.path("id")) if of_contact else list(self._notes.table)[::-1]
         per_page = min(int(call.query("per_page", "200")), 200)
         page = int(call.query("page", "1"))
-        some = rows[(page - 1) * per_page : page * per_page]
-        if not some:
+        notes = rows[(page - 1) * per_page : page * per_page]
+        if not notes:
             return web.Response(status=204)
         more = len(rows) > page * per_page
-        info = {"per_page": per_page, "count": len(some), "page": page, "more_records": more}
-        return answer({"data": some, "info": info})
+        info = {"per_page": per_page, "count": len(notes), "page": page, "more_records": more}
+        return answer({"data": notes, "info": info})
 
     async def get(self, call: Call) -> web.StreamResponse:
         note = self._notes.get(call.path("note_id"))
         return answer({"data": [note]}) if note else web.Response(status=204)
 
 
-class WatchCalls:
-    """Notification channels."""
+class WatchEndpoints:
+    """Handlers of calls on notification channels."""
 
     def __init__(self, crm: CrmOrg) -> None:
         self._channels = crm.channels
@@ -131,21 +132,21 @@ class WatchCalls:
         return row_answer(rows, version=version_of(call), key="watch")
 
     def _set(self, call: Call, *, changing: bool, done: int) -> web.Response:
-        given: Any = call.json().get("watch")
-        if not isinstance(given, list) or not given:
+        channels: Any = call.json().get("watch")
+        if not isinstance(channels, list) or not channels:
             raise CrmError(400, "MANDATORY_NOT_FOUND", "required field not found", api_name="watch")
         version = version_of(call)
-        rows: list[Row] = [
+        rows = [
             self._channels.enable(channel, index, version=version, changing=changing)
-            for index, channel in enumerate(given)
+            for index, channel in enumerate(channels)
         ]
         return row_answer(rows, version=version, done=done, key="watch")
 
 
 _FIRST_FIELD_ID = 487600000000002000
 
-# What Zoho tells of a field beside what the sandbox goes by; the same for all of them here.
-_DETAILS: Row = {
+# Zoho's other properties of a field, which the sandbox does not use: the same for all fields here.
+_DETAILS: Record = {
     **dict.fromkeys(
         (
             "association_details",
@@ -196,7 +197,7 @@ _DETAILS: Row = {
 }
 
 
-def _field(field: FieldRule, number: int) -> Row:
+def _field(field: FieldRule, number: int) -> Record:
     label = field.api_name.replace("_", " ")
     return {
         **_DETAILS,

@@ -1,4 +1,4 @@
-"""The custom fields of the sandbox's CRM; the same variables that name them for the services."""
+"""Read the names of CRM's custom fields from the variables that name them for the services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class CrmFieldNames(BaseSettings):
-    """Never reads `.env`; an empty variable means the default."""
+    """API names of the custom fields. Never reads `.env`. An empty variable means the default."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 

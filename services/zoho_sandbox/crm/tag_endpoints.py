@@ -1,4 +1,4 @@
-"""Tag calls: v2 takes query parameters, later versions a JSON body; neither takes the other's."""
+"""Serve the calls on tags. v2 takes query parameters alone, later versions a JSON body alone."""
 
 from __future__ import annotations
 
@@ -6,44 +6,45 @@ from typing import Any
 
 from aiohttp import web
 
-from services.zoho_sandbox.crm.dialect import CrmError, answer, row_answer
-from services.zoho_sandbox.crm.fields import Row, invalid_id
+from services.zoho_sandbox.crm.dialect import CrmError, ResultRow, answer, row_answer
+from services.zoho_sandbox.crm.fields import invalid_id
 from services.zoho_sandbox.crm.organization import CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import version_of
 from services.zoho_sandbox.crm.records import API_USER
 from services.zoho_sandbox.crm.tag_rules import name_error
 from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.tables import Record
 
 MAX_IDS = 500
 
 
-class TagCalls:
+class TagEndpoints:
     """Handlers of `actions/add_tags`, `actions/remove_tags` and `settings/tags`."""
 
     def __init__(self, crm: CrmOrg) -> None:
         self._crm = crm
 
     async def add(self, call: Call) -> web.StreamResponse:
-        given, over_write = _given(call), _over_write(call)
-        return self._each(call, lambda record: self._add(record, given, over_write=over_write))
+        tags, over_write = _sent_tags(call), _over_write(call)
+        return self._for_each(call, lambda record: self._add(record, tags, over_write=over_write))
 
     async def remove(self, call: Call) -> web.StreamResponse:
-        given = _given(call)
-        return self._each(call, lambda record: self._remove(record, given))
+        tags = _sent_tags(call)
+        return self._for_each(call, lambda record: self._remove(record, tags))
 
     async def list_tags(self, call: Call) -> web.StreamResponse:
-        _module(call)
+        _check_module(call)
         tags = [{**tag, "modified_time": None} for tag in self._crm.tags.table]
         return answer({"tags": tags, "info": {"count": len(tags), "allowed_count": 100}})
 
     async def create(self, call: Call) -> web.StreamResponse:
-        _module(call)
+        _check_module(call)
         rows = [self._create(tag, index) for index, tag in enumerate(call.json().get("tags") or [])]
         return row_answer(rows, version=version_of(call), done=201, key="tags")
 
-    def _each(self, call: Call, act: Any) -> web.Response:
-        """Do it to every record named; the counts stand beside the rows, as strings."""
-        rows: list[Row] = []
+    def _for_each(self, call: Call, act: Any) -> web.Response:
+        """Apply `act` to every record named. The answer has counts beside the rows, as strings."""
+        rows: list[ResultRow] = []
         for index, zoho_id in enumerate(_record_ids(call)):
             record = self._crm.contacts.get(zoho_id)
             outcome = invalid_id(index) if record is None else act(record)
@@ -53,18 +54,20 @@ class TagCalls:
         body = {"data": rows, "success_count": str(done), "locked_count": "0"}
         return answer(body, response.status)
 
-    def _add(self, record: Row, given: list[Row], *, over_write: bool) -> list[Row] | Row:
-        tags = self._crm.tags.add(record, given, over_write=over_write)
+    def _add(
+        self, record: Record, sent: list[Record], *, over_write: bool
+    ) -> list[Record] | ResultRow:
+        tags = self._crm.tags.add(record, sent, over_write=over_write)
         if isinstance(tags, list):
             self._crm.contacts.edit(record, {"Tag": tags}, actor=API_USER)
         return tags
 
-    def _remove(self, record: Row, given: list[Row]) -> list[Row]:
-        tags = self._crm.tags.without(record, given)
+    def _remove(self, record: Record, sent: list[Record]) -> list[Record]:
+        tags = self._crm.tags.without(record, sent)
         self._crm.contacts.edit(record, {"Tag": tags}, actor=API_USER)
         return tags
 
-    def _create(self, tag: Row, index: int) -> Row:
+    def _create(self, tag: Record, index: int) -> ResultRow:
         error = name_error(tag.get("name"), f"$.tags[{index}].name") or self._crm.tags.room_error(
             [tag]
         )
@@ -76,11 +79,11 @@ class TagCalls:
 
 
 def tag_credits(call: Call) -> int:
-    """1 credit for 50 records."""
+    """Return the call's cost: 1 credit for 50 records."""
     return max(1, -(-len(_record_ids(call)) // 50))
 
 
-def _given(call: Call) -> list[Row]:
+def _sent_tags(call: Call) -> list[Record]:
     if version_of(call) < 3:
         names = [name.strip() for name in call.query("tag_names").split(",") if name.strip()]
         if not names:
@@ -127,16 +130,16 @@ def _record_ids(call: Call) -> list[str]:
     return [str(zoho_id) for zoho_id in ids]
 
 
-def _tagged(call: Call, zoho_id: str, tags: list[Row]) -> Row:
-    told: list[Any] = [tag["name"] for tag in tags] if version_of(call) < 3 else tags
+def _tagged(call: Call, zoho_id: str, tags: list[Record]) -> ResultRow:
+    shown: list[Any] = [tag["name"] for tag in tags] if version_of(call) < 3 else tags
     return {
         "code": "SUCCESS",
-        "details": {"id": zoho_id, "tags": told},
+        "details": {"id": zoho_id, "tags": shown},
         "message": "tags updated successfully",
         "status": "success",
     }
 
 
-def _module(call: Call) -> None:
+def _check_module(call: Call) -> None:
     if call.query("module") != "Contacts":
         raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")

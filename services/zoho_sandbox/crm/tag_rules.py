@@ -1,21 +1,21 @@
-"""The rules for tags: objects, never strings; short names; ten on a record, a hundred in a module.
+"""Check tags: objects and not strings, short names, ten on a record, a hundred in a module.
 
-Source: Zoho CRM "add tags" and "create tags" pages; string tags are refused by every source seen.
+Source: Zoho CRM, "add tags" and "create tags". No source shows tags accepted as strings.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-Row = dict[str, Any]
+from services.zoho_sandbox.crm.dialect import ResultRow
 
 MAX_NAME_CHARS = 25
 MAX_PER_RECORD = 10
 MAX_PER_MODULE = 100
 
 
-def tag_error(value: Any, path: str) -> Row | None:
-    """The row error of a `Tag` list, or None."""
+def tag_error(value: Any, path: str) -> ResultRow | None:
+    """Return the error row for a `Tag` list, or None."""
     if value is None:
         return None
     if not isinstance(value, list):
@@ -31,8 +31,8 @@ def tag_error(value: Any, path: str) -> Row | None:
     return None
 
 
-def name_error(name: Any, path: str) -> Row | None:
-    """A name must be text of 1–25 characters without `<`, `>`, comma or emoji."""
+def name_error(name: Any, path: str) -> ResultRow | None:
+    """Return the error row for a name unless it has 1–25 characters, no `<`, `>`, `,`, no emoji."""
     if not isinstance(name, str) or not name.strip():
         return _invalid(path, expected_data_type="string")
     if len(name) > MAX_NAME_CHARS:
@@ -42,8 +42,8 @@ def name_error(name: Any, path: str) -> Row | None:
     return None
 
 
-def limit_exceeded(api_name: str, limit: int) -> Row:
-    """More tags than a record or a module holds."""
+def limit_exceeded(api_name: str, limit: int) -> ResultRow:
+    """Return the error row for more tags than a record or a module can have."""
     return {
         "code": "LIMIT_EXCEEDED",
         "details": {"api_name": api_name, "limit": limit},
@@ -52,7 +52,7 @@ def limit_exceeded(api_name: str, limit: int) -> Row:
     }
 
 
-def _invalid(path: str, **details: Any) -> Row:
+def _invalid(path: str, **details: Any) -> ResultRow:
     api_name = path.rsplit(".", 1)[-1].split("[", 1)[0]
     return {
         "code": "INVALID_DATA",

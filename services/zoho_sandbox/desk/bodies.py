@@ -1,6 +1,6 @@
-"""What request bodies of Zoho Desk may hold: lengths, patterns, and no key that is not known.
+"""Check request bodies of Zoho Desk: lengths, patterns, and no unknown key.
 
-Sources: Zoho's OpenAPI for Desk (`Ticket.json`, `Contact.json`, `TicketComment.json`); the e-mail
+Sources: Zoho's OpenAPI for Desk (`Ticket.json`, `Contact.json`, `TicketComment.json`). The e-mail
 rules are those of June 2021: no doubled dots, no dot before `@`, no `_` in the domain.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from services.zoho_sandbox.desk.errors import DeskError, invalid_data, unprocessable
 
-Body = dict[str, Any]
+DeskBody = dict[str, Any]
 
 _EMAIL = re.compile(
     r"[a-zA-Z0-9_][a-zA-Z0-9_+\-.'&~]*@(?=.{4,256}$)(?:[a-zA-Z0-9](?:-*[a-zA-Z0-9])*\.)+[a-zA-Z]{2,22}"
@@ -24,7 +24,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?Z")
 
 @dataclass(frozen=True)
 class TextRule:
-    """A string of at most `length` characters, optionally of a kind or out of a list."""
+    """A string of at most `length` characters, optionally of a kind or from a list."""
 
     length: int = 100
     kind: str = ""
@@ -113,8 +113,8 @@ COMMENT: dict[str, TextRule] = {
 
 def check(
     body: Any, rules: Mapping[str, TextRule], *, required: tuple[str, ...] = (), at: str = ""
-) -> Body:
-    """The body, when it keeps the rules. Raises DeskError 422, or 400 for an empty one."""
+) -> DeskBody:
+    """Return the body if it keeps the rules. Raises: DeskError: 422, or 400 for an empty body."""
     if not isinstance(body, dict) or not body:
         raise DeskError(400, "EMPTY_PAYLOAD", "The request body is empty.")
     for key in body:
@@ -132,7 +132,7 @@ def check(
 
 
 def check_custom_fields(cf: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Custom fields by their API name; unknown ones are refused."""
+    """Check custom fields by their API name. Raises: DeskError: one is unknown or too long."""
     bad = [(f"cf/{name}", "invalid") for name in cf if name not in known]
     bad += [
         (f"cf/{name}", "invalid")
@@ -144,7 +144,7 @@ def check_custom_fields(cf: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 
 def is_email(value: str) -> bool:
-    """Whether Desk takes the address."""
+    """Return whether Desk accepts the address."""
     local = value.partition("@")[0]
     if ".." in value or local.endswith("."):
         return False

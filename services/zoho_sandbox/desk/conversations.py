@@ -1,4 +1,4 @@
-"""What is said on a ticket: comments (private unless `isPublic`), and threads of mail."""
+"""Store a ticket's comments (private unless `isPublic`) and its threads of mail."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from collections.abc import Callable
 from typing import Any
 
 from services.zoho_sandbox.desk.bodies import COMMENT, check
-from services.zoho_sandbox.desk.contacts import Happened
+from services.zoho_sandbox.desk.contacts import DeskListener
 from services.zoho_sandbox.desk.errors import invalid_data, not_found
-from services.zoho_sandbox.desk.history import History
+from services.zoho_sandbox.desk.history import TicketHistory
 from services.zoho_sandbox.server.tables import Record, Table
 
 _COMMENTER = ("id", "firstName", "lastName", "name", "email", "photoURL", "roleName", "type")
 
 
 class Conversations:
-    """Comments and threads over the sandbox's tables; each row knows its ticket by `ticketId`."""
+    """The tables of comments and threads. Each row names its ticket by `ticketId`."""
 
     def __init__(
         self,
         comments: Table,
         threads: Table,
         tickets: Table,
-        history: History,
+        history: TicketHistory,
         *,
         time: Callable[[], str],
-        happened: Happened,
+        on_change: DeskListener,
     ) -> None:
         self.comments = comments
         self.threads = threads
         self._tickets = tickets
         self._history = history
         self._time = time
-        self._happened = happened
+        self._on_change = on_change
 
     def comment(self, ticket: Record, body: Any, *, actor: Record) -> Record:
-        """Not repeatable: twice is two comments. Without `isPublic` it is private."""
+        """Add a comment, private without `isPublic`. Posting it twice adds two comments."""
         fields = check(body, COMMENT, required=("content",))
         content_type = fields.get("contentType") or "html"
         row = self.comments.add(
@@ -60,11 +60,11 @@ class Conversations:
         )
         self._count(ticket, "commentCount", self.comments)
         self._history.add(ticket, "CommentAdded", actor, [])
-        self._happened("Ticket_Comment_Add", row, None)
+        self._on_change("Ticket_Comment_Add", row, None)
         return row
 
     def reply(self, ticket: Record, content: str, *, author: Record, direction: str) -> Record:
-        """A mail of the customer's (`in`) or an agent's (`out`)."""
+        """Add a mail from the customer (`in`) or from an agent (`out`)."""
         row = self.threads.add(
             {
                 "ticketId": ticket["id"],
@@ -85,26 +85,26 @@ class Conversations:
         )
         self._count(ticket, "threadCount", self.threads)
         self._history.add(ticket, "ThreadAdded", author, [])
-        self._happened("Ticket_Thread_Add", summary(row), None)
+        self._on_change("Ticket_Thread_Add", summary(row), None)
         return row
 
     def comments_of(self, ticket_id: str) -> list[Record]:
-        """Oldest first."""
+        """Return a ticket's comments, oldest first."""
         return [row for row in self.comments if row["ticketId"] == ticket_id]
 
     def threads_of(self, ticket_id: str) -> list[Record]:
-        """Newest first."""
+        """Return a ticket's threads, newest first."""
         return [row for row in self.threads if row["ticketId"] == ticket_id][::-1]
 
     def get_comment(self, ticket_id: str, comment_id: str) -> Record:
-        """Raises DeskError 404."""
+        """Return a comment of the ticket. Raises: DeskError: 404, there is none with this id."""
         row = self.comments.get(comment_id)
         if row is None or row["ticketId"] != ticket_id:
             raise not_found()
         return row
 
     def change_comment(self, ticket_id: str, comment_id: str, body: Any) -> Record:
-        """The text may change, `isPublic` may not."""
+        """Change a comment's text. Raises: DeskError: 422, `isPublic` cannot change."""
         row = self.get_comment(ticket_id, comment_id)
         fields = check(body, COMMENT)
         if fields.get("isPublic") not in (None, row["isPublic"]):
@@ -121,12 +121,12 @@ class Conversations:
 
 
 def as_answered(comment: Record) -> Record:
-    """A comment as the calls that write one answer it."""
+    """Return a comment as the calls that write one answer it."""
     return {key: value for key, value in comment.items() if key not in ("ticketId", "plainText")}
 
 
 def summary(thread: Record) -> Record:
-    """A thread as lists and webhooks show it: without its text."""
+    """Return a thread as lists and webhooks show it, without its text."""
     return {key: value for key, value in thread.items() if key != "content"}
 
 

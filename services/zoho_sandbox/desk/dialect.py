@@ -1,7 +1,7 @@
-"""How Zoho Desk says no, and the quota headers it puts on every answer.
+"""Word the answers of Zoho Desk: refusals, and the quota headers of every answer.
 
-The daily limit has `Retry-After`, the concurrency limit has not; their codes differ.
-Source: crm-desk §2.4 and §2.5.
+The daily limit has `Retry-After`, the concurrency limit has not, and their codes differ.
+Source: https://desk.zoho.com/DeskAPIDocument (errors) and Desk's help page on API credits.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _STATUS_CODES = {
 
 
 def answer(body: Any, status: int = 200) -> web.Response:
-    """JSON as Desk writes it."""
+    """Return JSON in Desk's form."""
     return web.Response(
         status=status, body=orjson.dumps(body), content_type="application/json", charset="utf-8"
     )
 
 
 def data(rows: list[Any], **more: Any) -> web.Response:
-    """A list or a search: 204 without a body when it is empty."""
+    """Answer a list or a search: 204 without a body when it is empty."""
     return answer({"data": rows, **more}) if rows else web.Response(status=204)
 
 
-def guarded(handler: EndpointHandler) -> EndpointHandler:
-    """Turn DeskError into its answer."""
+def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
+    """Wrap a handler, so that a DeskError is answered in the envelope."""
 
     async def answered(call: Call) -> web.StreamResponse:
         try:
@@ -104,9 +104,9 @@ class DeskDialect:
         return answer({"errorCode": "BAD_REQUEST", "message": "The JSON is not valid."}, 400)
 
     def check_organization(self, call: Call) -> web.Response | None:
-        """By header or query parameter; one of the two is needed."""
-        given = call.request.headers.get("orgId") or call.query("orgId")
-        known = given == self._world.settings.desk_org_id
+        """Check `orgId`, which is needed as a header or a query parameter."""
+        org_id = call.request.headers.get("orgId") or call.query("orgId")
+        known = org_id == self._world.settings.desk_org_id
         return None if known else self.wrong_organization(call)
 
     def decorate(self, call: Call, response: web.StreamResponse) -> None:

@@ -1,4 +1,4 @@
-"""Zoho Desk's error envelope: `errorCode`, `message`, and for bad data which field and why."""
+"""Build Zoho Desk's errors: `errorCode`, `message`, and the refused fields with their reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class DeskError(Exception):
-    """Raised anywhere in Desk's part of the sandbox; the routes turn it into the answer."""
+    """A refusal raised anywhere in Desk. The routes turn it into the answer."""
 
     def __init__(
         self, status: int, code: str, message: str, errors: list[dict[str, str]] | None = None
@@ -19,7 +19,7 @@ class DeskError(Exception):
 
 
 def invalid_data(*errors: tuple[str, str]) -> DeskError:
-    """422 with (JSON pointer, `invalid` | `missing` | `duplicate`) for each bad field."""
+    """Return a 422 with (path, `invalid` | `missing` | `duplicate`) for each refused field."""
     details = [
         {"fieldName": f"/{name}", "errorType": kind, "errorMessage": ""} for name, kind in errors
     ]
@@ -28,10 +28,10 @@ def invalid_data(*errors: tuple[str, str]) -> DeskError:
 
 
 def unprocessable(message: str) -> DeskError:
-    """422 for extra parameters and values out of range."""
+    """Return a 422 for extra parameters and values out of range."""
     return DeskError(422, "UNPROCESSABLE_ENTITY", message)
 
 
 def not_found() -> DeskError:
-    """404; also what an id answers that was merged away."""
+    """Return a 404, also for the id of a merged ticket."""
     return DeskError(404, "URL_NOT_FOUND", "The URL you requested could not be found.")

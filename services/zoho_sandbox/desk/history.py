@@ -1,4 +1,4 @@
-"""A ticket's history, newest first: the record that tells when it was closed, and by whom.
+"""Store tickets' histories, which show when a ticket was closed and by whom.
 
 Source: Zoho's OpenAPI for Desk, `TicketHistory.json`.
 """
@@ -11,8 +11,8 @@ from typing import Any
 from services.zoho_sandbox.server.tables import Record, Table
 
 
-class History:
-    """History lines over the sandbox's table of them; each knows its ticket by `ticketId`."""
+class TicketHistory:
+    """The table of history lines. Each names its ticket by `ticketId`."""
 
     def __init__(self, table: Table, *, time: Callable[[], str]) -> None:
         self.table = table
@@ -21,7 +21,7 @@ class History:
     def add(
         self, ticket: Record, event: str, actor: Record, info: list[tuple[str, str, Any]]
     ) -> None:
-        """`info`: (property, its type, its value) of what changed."""
+        """Add a line. `info` has (property, its type, its value) for each change."""
         self.table.add(
             {
                 "ticketId": ticket["id"],
@@ -43,7 +43,7 @@ class History:
         )
 
     def of(self, ticket_id: str, field: str = "") -> list[Record]:
-        """The ticket's lines, newest first; with `field` those that touch that property."""
+        """Return the ticket's lines, newest first. With `field`, those that changed it."""
         lines = [line for line in self.table if line["ticketId"] == ticket_id]
         if field:
             lines = [line for line in lines if _touches(line, field)]

@@ -1,10 +1,10 @@
-"""The Desk of one organization: its tables and the parts that work on them."""
+"""Build one organization's Desk: its tables and the objects that work on them."""
 
 from __future__ import annotations
 
 from services.zoho_sandbox.desk.contacts import DeskContacts
 from services.zoho_sandbox.desk.conversations import Conversations
-from services.zoho_sandbox.desk.history import History
+from services.zoho_sandbox.desk.history import TicketHistory
 from services.zoho_sandbox.desk.settings import DeskFieldNames
 from services.zoho_sandbox.desk.tickets import TicketRecords
 from services.zoho_sandbox.desk.webhooks import DeskWebhooks
@@ -37,7 +37,7 @@ STAFF: Record = {
 
 
 class DeskOrg:
-    """What the handlers of Desk share."""
+    """The parts that Desk's handlers share."""
 
     def __init__(self, world: World, names: DeskFieldNames) -> None:
         self.world = world
@@ -49,10 +49,10 @@ class DeskOrg:
         self.tags = world.define("desk", "tags", key="id")
         self.hooks = world.define("desk", "webhooks", key="id")
         self.webhooks = DeskWebhooks(world, self.hooks, webhook_id=names.webhook_id)
-        happened = self.webhooks.happened
-        self.history = History(world.define("desk", "history", key="id"), time=time)
+        on_change = self.webhooks.announce
+        self.history = TicketHistory(world.define("desk", "history", key="id"), time=time)
         self.contacts = DeskContacts(
-            world.define("desk", "contacts", key="id"), time=time, happened=happened
+            world.define("desk", "contacts", key="id"), time=time, on_change=on_change
         )
         self.tickets = TicketRecords(
             tickets,
@@ -61,7 +61,7 @@ class DeskOrg:
             departments=self.departments,
             custom_fields=self.custom_fields,
             time=time,
-            happened=happened,
+            on_change=on_change,
         )
         self.conversations = Conversations(
             world.define("desk", "comments", key="id"),
@@ -69,12 +69,12 @@ class DeskOrg:
             tickets,
             self.history,
             time=time,
-            happened=happened,
+            on_change=on_change,
         )
         world.start_with(_seed)
 
     def tags_of(self, ticket_id: str) -> set[str]:
-        """The names of a ticket's tags, in lower case."""
+        """Return the names of a ticket's tags, in lower case."""
         return {tag["name"].casefold() for tag in self.tags if ticket_id in tag["ticketIds"]}
 
 

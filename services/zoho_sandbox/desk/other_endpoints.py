@@ -1,4 +1,4 @@
-"""Calls on contacts, comments, threads, departments, agents, fields, organizations, webhooks."""
+"""Serve contacts, comments, threads, departments, agents, fields, organizations and webhooks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _WEBHOOK: dict[str, TextRule] = {
 }
 
 
-class ContactCalls:
-    """Handlers over Desk's contacts; not those of CRM."""
+class DeskContactEndpoints:
+    """Handlers of calls on Desk's contacts, which are not CRM's."""
 
     def __init__(self, desk: DeskOrg) -> None:
         self._contacts = desk.contacts
@@ -54,7 +54,7 @@ class ContactCalls:
         return data(rows[start - 1 : start - 1 + limit])
 
     async def search(self, call: Call) -> web.StreamResponse:
-        """From 0; 204 when nothing is found; the index lags by minutes at the real one."""
+        """Search from row 0. Answers 204 without a match. Real Desk's index lags by minutes."""
         check_parameters(call.request.query, CONTACT_PARAMETERS)
         query = {k: v for k, v in call.request.query.items() if k not in ("orgId", "include")}
         rows, count = search_contacts(self._contacts.table.searched(), query)
@@ -62,53 +62,52 @@ class ContactCalls:
 
     async def trash(self, call: Call) -> web.StreamResponse:
         body = check(call.json(), {"contactIds": IDS}, required=("contactIds",))
-        self._contacts.trash([str(each) for each in body["contactIds"]])
+        self._contacts.trash([str(contact_id) for contact_id in body["contactIds"]])
         return web.Response(status=204)
 
 
-class ConversationCalls:
-    """Comments and threads of a ticket."""
+class ConversationEndpoints:
+    """Handlers of calls on a ticket's comments and threads."""
 
     def __init__(self, desk: DeskOrg) -> None:
         self._tickets = desk.tickets
-        self._said = desk.conversations
+        self._conversations = desk.conversations
 
     async def comment(self, call: Call) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
-        return answer(as_answered(self._said.comment(ticket, call.json(), actor=AGENT)))
+        return answer(as_answered(self._conversations.comment(ticket, call.json(), actor=AGENT)))
 
     async def comments(self, call: Call) -> web.StreamResponse:
-        """From 1, at most 100; oldest first unless `sortBy=-commentedTime`."""
+        """List from row 1, at most 100, oldest first unless `sortBy=-commentedTime`."""
         check_parameters(call.request.query, {"include", "from", "limit", "sortBy", "orgId"})
         start, limit = bounded(call.request.query, first=1, limit=10, most=100)
-        rows = self._said.comments_of(self._tickets.get(call.path("id"))["id"])
+        rows = self._conversations.comments_of(self._tickets.get(call.path("id"))["id"])
         if call.query("sortBy", "commentedTime").startswith("-"):
             rows.reverse()
         return data(rows[start - 1 : start - 1 + limit])
 
     async def get_comment(self, call: Call) -> web.StreamResponse:
-        return answer(self._said.get_comment(call.path("id"), call.path("comment_id")))
+        return answer(self._conversations.get_comment(call.path("id"), call.path("comment_id")))
 
     async def update_comment(self, call: Call) -> web.StreamResponse:
-        return answer(
-            self._said.change_comment(call.path("id"), call.path("comment_id"), call.json())
-        )
+        ticket_id, comment_id = call.path("id"), call.path("comment_id")
+        return answer(self._conversations.change_comment(ticket_id, comment_id, call.json()))
 
     async def delete_comment(self, call: Call) -> web.StreamResponse:
-        row = self._said.get_comment(call.path("id"), call.path("comment_id"))
-        self._said.comments.remove(row["id"])
+        row = self._conversations.get_comment(call.path("id"), call.path("comment_id"))
+        self._conversations.comments.remove(row["id"])
         return web.Response(status=200)
 
     async def threads(self, call: Call) -> web.StreamResponse:
-        """Summaries, newest first, from 1, at most 200."""
+        """List summaries from row 1, at most 200, newest first."""
         check_parameters(call.request.query, {"from", "limit", "sortBy", "orgId"})
         start, limit = bounded(call.request.query, first=1, limit=10, most=200)
-        rows = self._said.threads_of(self._tickets.get(call.path("id"))["id"])
+        rows = self._conversations.threads_of(self._tickets.get(call.path("id"))["id"])
         return data([summary(row) for row in rows[start - 1 : start - 1 + limit]])
 
 
 class DeskSettingEndpoints:
-    """What a client asks about the portal itself, and its webhooks."""
+    """Handlers of calls on the portal itself and on its webhooks."""
 
     def __init__(self, desk: DeskOrg) -> None:
         self._desk = desk
@@ -158,7 +157,7 @@ class DeskSettingEndpoints:
         return answer({"data": [{**status, "type": "Picklist", "isCustomField": False}, *rows]})
 
     async def create_webhook(self, call: Call) -> web.StreamResponse:
-        """Refused when the URL does not answer the handshake."""
+        """Create a webhook. It is refused when the URL does not answer the handshake."""
         body = check(call.json(), _WEBHOOK, required=("url", "subscriptions"))
         if not await self._desk.webhooks.answers(body["url"]):
             raise invalid_data(("url", "invalid"))

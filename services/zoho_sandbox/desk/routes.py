@@ -1,22 +1,22 @@
-"""Zoho Desk: `/desk/api/v1/…`, its webhook keys, and what staff do to tickets.
+"""Serve Zoho Desk under `/desk/api/v1`, its webhook keys, and the admin calls for tickets.
 
-Source of paths, scopes and credits: crm-desk §2.1 to §2.6 and Zoho's OpenAPI for Desk v1.0.
+Source of paths, scopes and credits: Zoho's OpenAPI for Desk v1.0 and its page on API credits.
 """
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from services.zoho_sandbox.desk.dialect import DeskDialect, guarded
+from services.zoho_sandbox.desk.dialect import DeskDialect, with_error_envelope
 from services.zoho_sandbox.desk.organization import DeskOrg
 from services.zoho_sandbox.desk.other_endpoints import (
-    ContactCalls,
-    ConversationCalls,
+    ConversationEndpoints,
+    DeskContactEndpoints,
     DeskSettingEndpoints,
 )
 from services.zoho_sandbox.desk.settings import DeskFieldNames
 from services.zoho_sandbox.desk.staff import DeskStaff
-from services.zoho_sandbox.desk.ticket_endpoints import TicketCalls
+from services.zoho_sandbox.desk.ticket_endpoints import TicketEndpoints
 from services.zoho_sandbox.server.admin import AdminRoutes
 from services.zoho_sandbox.server.routes import Call, EndpointHandler, Routes
 from services.zoho_sandbox.server.world import World
@@ -30,9 +30,9 @@ def add_routes(app: web.Application, world: World) -> None:
     routes = _DeskRoutes(
         Routes(app, world, product="desk", prefix="/desk/api/v1", dialect=DeskDialect(world))
     )
-    _ticket_routes(routes, TicketCalls(desk))
-    _conversation_routes(routes, ConversationCalls(desk))
-    _contact_routes(routes, ContactCalls(desk))
+    _ticket_routes(routes, TicketEndpoints(desk))
+    _conversation_routes(routes, ConversationEndpoints(desk))
+    _contact_routes(routes, DeskContactEndpoints(desk))
     _setting_routes(routes, DeskSettingEndpoints(desk))
     routes.close()
     DeskStaff(desk).add_routes(AdminRoutes(app))
@@ -45,7 +45,7 @@ def add_routes(app: web.Application, world: World) -> None:
 
 
 class _DeskRoutes:
-    """Adds endpoints with Desk's errors caught, and notes the weight for the quota header."""
+    """Adds endpoints that answer Desk's errors, and notes the weight for the quota header."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
@@ -61,7 +61,7 @@ class _DeskRoutes:
         paged: bool = False,
         organization: bool = True,
     ) -> None:
-        """`paged` calls cost 3 credits, and more the further they reach."""
+        """Add an endpoint. A `paged` call costs 3 credits, and more for a later page."""
 
         def cost(call: Call) -> int:
             call.notes["weight"] = _list_weight(call) if paged else weight
@@ -71,7 +71,7 @@ class _DeskRoutes:
             method,
             path,
             operation,
-            guarded(handler),
+            with_error_envelope(handler),
             scope=scope,
             weight=cost,
             organization=organization,
@@ -81,80 +81,86 @@ class _DeskRoutes:
         self._routes.close()
 
 
-def _ticket_routes(routes: _DeskRoutes, calls: TicketCalls) -> None:
+def _ticket_routes(routes: _DeskRoutes, endpoints: TicketEndpoints) -> None:
     read, change, make = f"{_TICKETS}.READ", f"{_TICKETS}.UPDATE", f"{_TICKETS}.CREATE"
-    one = "/tickets/{id:[0-9]+}"
-    routes.add("POST", "/tickets", "create_ticket", calls.create, make)
-    routes.add("GET", "/tickets", "list_tickets", calls.list_tickets, read, paged=True)
-    routes.add("GET", "/tickets/search", "search_tickets", calls.search, read, _SEARCH, paged=True)
-    routes.add("POST", "/tickets/moveToTrash", "trash_tickets", calls.trash, change, weight=6)
-    routes.add("POST", "/closeTickets", "close_tickets", calls.close_many, change)
-    routes.add("GET", one, "get_ticket", calls.get, read)
-    routes.add("PATCH", one, "update_ticket", calls.update, change)
-    routes.add("POST", f"{one}/move", "move_ticket", calls.move, change)
-    routes.add("POST", f"{one}/merge", "merge_tickets", calls.merge, change)
-    routes.add("GET", f"{one}/History", "get_ticket_history", calls.history, read, paged=True)
-    routes.add("GET", f"{one}/resolution", "get_resolution", calls.resolution, read)
-    routes.add("PATCH", f"{one}/resolution", "update_resolution", calls.set_resolution, change)
-    routes.add("DELETE", f"{one}/resolution", "delete_resolution", calls.clear_resolution, change)
-    routes.add("GET", f"{one}/tags", "get_ticket_tags", calls.tags, read)
-    routes.add("POST", f"{one}/associateTag", "associate_tag", calls.associate_tag, make)
-    routes.add("POST", f"{one}/dissociateTag", "dissociate_tag", calls.dissociate_tag, make)
+    path = "/tickets/{id:[0-9]+}"
+    routes.add("POST", "/tickets", "create_ticket", endpoints.create, make)
+    routes.add("GET", "/tickets", "list_tickets", endpoints.list_tickets, read, paged=True)
     routes.add(
-        "GET", "/contacts/{id:[0-9]+}/tickets", "get_tickets_of_contact", calls.of_contact,
+        "GET", "/tickets/search", "search_tickets", endpoints.search, read, _SEARCH, paged=True
+    )
+    routes.add("POST", "/tickets/moveToTrash", "trash_tickets", endpoints.trash, change, weight=6)
+    routes.add("POST", "/closeTickets", "close_tickets", endpoints.close_many, change)
+    routes.add("GET", path, "get_ticket", endpoints.get, read)
+    routes.add("PATCH", path, "update_ticket", endpoints.update, change)
+    routes.add("POST", f"{path}/move", "move_ticket", endpoints.move, change)
+    routes.add("POST", f"{path}/merge", "merge_tickets", endpoints.merge, change)
+    routes.add("GET", f"{path}/History", "get_ticket_history", endpoints.history, read, paged=True)
+    routes.add("GET", f"{path}/resolution", "get_resolution", endpoints.resolution, read)
+    routes.add("PATCH", f"{path}/resolution", "update_resolution", endpoints.set_resolution, change)
+    routes.add(
+        "DELETE", f"{path}/resolution", "delete_resolution", endpoints.clear_resolution, change
+    )
+    routes.add("GET", f"{path}/tags", "get_ticket_tags", endpoints.tags, read)
+    routes.add("POST", f"{path}/associateTag", "associate_tag", endpoints.associate_tag, make)
+    routes.add("POST", f"{path}/dissociateTag", "dissociate_tag", endpoints.dissociate_tag, make)
+    routes.add(
+        "GET", "/contacts/{id:[0-9]+}/tickets", "get_tickets_of_contact", endpoints.of_contact,
         read, f"{_CONTACTS}.READ", paged=True,
     )  # fmt: skip
 
 
-def _conversation_routes(routes: _DeskRoutes, calls: ConversationCalls) -> None:
+def _conversation_routes(routes: _DeskRoutes, endpoints: ConversationEndpoints) -> None:
     comments = "/tickets/{id:[0-9]+}/comments"
-    one = comments + "/{comment_id:[0-9]+}"
+    path = comments + "/{comment_id:[0-9]+}"
     read, change = f"{_TICKETS}.READ", f"{_TICKETS}.UPDATE"
-    routes.add("POST", comments, "create_comment", calls.comment, change)
-    routes.add("GET", comments, "list_comments", calls.comments, read, paged=True)
-    routes.add("GET", one, "get_comment", calls.get_comment, read)
-    routes.add("PATCH", one, "update_comment", calls.update_comment, change)
-    routes.add("DELETE", one, "delete_comment", calls.delete_comment, change)
+    routes.add("POST", comments, "create_comment", endpoints.comment, change)
+    routes.add("GET", comments, "list_comments", endpoints.comments, read, paged=True)
+    routes.add("GET", path, "get_comment", endpoints.get_comment, read)
+    routes.add("PATCH", path, "update_comment", endpoints.update_comment, change)
+    routes.add("DELETE", path, "delete_comment", endpoints.delete_comment, change)
     threads = "/tickets/{id:[0-9]+}/threads"
-    routes.add("GET", threads, "list_threads", calls.threads, read, paged=True)
+    routes.add("GET", threads, "list_threads", endpoints.threads, read, paged=True)
 
 
-def _contact_routes(routes: _DeskRoutes, calls: ContactCalls) -> None:
+def _contact_routes(routes: _DeskRoutes, endpoints: DeskContactEndpoints) -> None:
     read, change = f"{_CONTACTS}.READ", f"{_CONTACTS}.UPDATE"
-    one = "/contacts/{id:[0-9]+}"
-    routes.add("POST", "/contacts", "create_contact", calls.create, f"{_CONTACTS}.CREATE")
-    routes.add("GET", "/contacts", "list_contacts", calls.list_contacts, read, paged=True)
+    path = "/contacts/{id:[0-9]+}"
+    routes.add("POST", "/contacts", "create_contact", endpoints.create, f"{_CONTACTS}.CREATE")
+    routes.add("GET", "/contacts", "list_contacts", endpoints.list_contacts, read, paged=True)
     routes.add(
-        "GET", "/contacts/search", "search_contacts", calls.search, read, _SEARCH, paged=True
+        "GET", "/contacts/search", "search_contacts", endpoints.search, read, _SEARCH, paged=True
     )
-    routes.add("POST", "/contacts/moveToTrash", "trash_contacts", calls.trash, change, weight=6)
-    routes.add("GET", one, "get_contact", calls.get, read)
-    routes.add("PATCH", one, "update_contact", calls.update, change)
+    routes.add("POST", "/contacts/moveToTrash", "trash_contacts", endpoints.trash, change, weight=6)
+    routes.add("GET", path, "get_contact", endpoints.get, read)
+    routes.add("PATCH", path, "update_contact", endpoints.update, change)
 
 
-def _setting_routes(routes: _DeskRoutes, calls: DeskSettingEndpoints) -> None:
+def _setting_routes(routes: _DeskRoutes, endpoints: DeskSettingEndpoints) -> None:
     for path in ("/organizations", "/accessibleOrganizations"):
         routes.add(
-            "GET", path, "list_organizations", calls.organizations, _BASIC, organization=False
+            "GET", path, "list_organizations", endpoints.organizations, _BASIC, organization=False
         )
-    routes.add("GET", "/departments", "list_departments", calls.departments, _BASIC, paged=True)
-    routes.add("GET", "/departments/{id:[0-9]+}", "get_department", calls.department, _BASIC)
-    routes.add("GET", "/agents", "list_agents", calls.agents, _BASIC, paged=True)
-    routes.add("GET", "/myinfo", "get_my_info", calls.my_info, _BASIC)
-    routes.add("GET", "/organizationFields", "list_fields", calls.fields, _SETTINGS, paged=True)
-    routes.add("GET", "/fields", "list_fields", calls.fields, _BASIC, paged=True)
+    routes.add("GET", "/departments", "list_departments", endpoints.departments, _BASIC, paged=True)
+    routes.add("GET", "/departments/{id:[0-9]+}", "get_department", endpoints.department, _BASIC)
+    routes.add("GET", "/agents", "list_agents", endpoints.agents, _BASIC, paged=True)
+    routes.add("GET", "/myinfo", "get_my_info", endpoints.my_info, _BASIC)
+    routes.add("GET", "/organizationFields", "list_fields", endpoints.fields, _SETTINGS, paged=True)
+    routes.add("GET", "/fields", "list_fields", endpoints.fields, _BASIC, paged=True)
     hooks = "Desk.events|Desk.webhooks"
     create, read = (
         "|".join(f"{stem}.{right}" for stem in hooks.split("|")) for right in ("CREATE", "READ")
     )
-    routes.add("POST", "/webhooks", "create_webhook", calls.create_webhook, create)
-    routes.add("GET", "/webhooks", "list_webhooks", calls.list_webhooks, read, paged=True)
-    routes.add("GET", "/webhooks/{id:[0-9]+}", "get_webhook", calls.get_webhook, read)
-    routes.add("PATCH", "/webhooks/{id:[0-9]+}", "update_webhook", calls.update_webhook, create)
-    routes.add("DELETE", "/webhooks/{id:[0-9]+}", "delete_webhook", calls.delete_webhook, create)
+    routes.add("POST", "/webhooks", "create_webhook", endpoints.create_webhook, create)
+    routes.add("GET", "/webhooks", "list_webhooks", endpoints.list_webhooks, read, paged=True)
+    routes.add("GET", "/webhooks/{id:[0-9]+}", "get_webhook", endpoints.get_webhook, read)
+    routes.add("PATCH", "/webhooks/{id:[0-9]+}", "update_webhook", endpoints.update_webhook, create)
+    routes.add(
+        "DELETE", "/webhooks/{id:[0-9]+}", "delete_webhook", endpoints.delete_webhook, create
+    )
 
 
 def _list_weight(call: Call) -> int:
-    """3 credits up to row 2,000, then 5."""
+    """Return the cost of a list: 3 credits up to row 2,000, then 5."""
     start = call.query("from", "0")
     return 3 if not start.isdigit() or int(start) <= 2000 else 5

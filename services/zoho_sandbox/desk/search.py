@@ -1,6 +1,6 @@
-"""Searches of tickets and contacts: from 0, at most 100 rows, on an index that lags.
+"""Search tickets and contacts: from row 0, at most 100 rows, on an index that lags.
 
-Trashed and spam tickets are not found. Text parameters match parts of words and take `*`; ranges
+Trashed and spam tickets are not found. Text parameters match parts of words and accept `*`. Ranges
 are `from,to`. An unknown parameter is refused. Source: Zoho's OpenAPI for Desk, `Search.json`.
 """
 
@@ -37,7 +37,7 @@ CONTACT_PARAMETERS = {*_CONTACT_TEXT, *_RANGES, *_PAGING, "id", "accountName"}
 def search_tickets(
     rows: list[Record], query: Mapping[str, str], tags_of: Any
 ) -> tuple[list[Record], int]:
-    """(the page, how many match in all). `tags_of` maps a ticket's id to its tags' names."""
+    """Return the page, and the number of matches. `tags_of` maps a ticket's id to tag names."""
     rows = [row for row in rows if not row["isTrashed"] and not row["isSpam"]]
     for name, value in query.items():
         if name == "tag":
@@ -50,7 +50,7 @@ def search_tickets(
 
 
 def search_contacts(rows: list[Record], query: Mapping[str, str]) -> tuple[list[Record], int]:
-    """(the page, how many match in all)."""
+    """Return the page, and the number of matches."""
     rows = [
         {**row, "fullName": " ".join(filter(None, (row["firstName"], row["lastName"])))}
         for row in rows
@@ -63,14 +63,14 @@ def search_contacts(rows: list[Record], query: Mapping[str, str]) -> tuple[list[
 
 
 def check_parameters(query: Mapping[str, str], known: set[str]) -> None:
-    """Raises DeskError 422 for a parameter Zoho does not know."""
+    """Check the parameters' names. Raises: DeskError: 422, Zoho does not know one."""
     for name in query:
         if name not in known and not name.startswith("customField"):
             raise unprocessable(f"Extra query parameter '{name}' is present in the input.")
 
 
 def bounded(query: Mapping[str, str], *, first: int, limit: int, most: int) -> tuple[int, int]:
-    """(`from`, `limit`), checked. Raises DeskError 422 when out of range."""
+    """Return (`from`, `limit`). Raises: DeskError: 422, one is out of range."""
     start, count = query.get("from", str(first)), query.get("limit", str(limit))
     if not start.isdigit() or not first <= int(start) <= MAX_FROM:
         raise unprocessable("The value passed for the 'from' query parameter is invalid.")
@@ -80,7 +80,7 @@ def bounded(query: Mapping[str, str], *, first: int, limit: int, most: int) -> t
 
 
 def moment(text: str) -> datetime:
-    """A time as Desk takes it. Raises DeskError 422."""
+    """Parse a time of a range. Raises: DeskError: 422, it is none."""
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
@@ -104,12 +104,12 @@ def _narrowed(
     return rows
 
 
-def _has(found: Any, wanted: str) -> bool:
-    return wanted.strip("*").casefold() in str(found or "").casefold()
+def _has(value: Any, wanted: str) -> bool:
+    return wanted.strip("*").casefold() in str(value or "").casefold()
 
 
 def _custom_field(row: Record, value: str) -> bool:
-    """`customField1=cf_name:value`."""
+    """Return whether the row matches `customField1=cf_name:value`."""
     name, _, wanted = value.partition(":")
     return _has(row["cf"].get(name), wanted)
 

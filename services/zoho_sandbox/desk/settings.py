@@ -1,4 +1,4 @@
-"""The custom field of the sandbox's Desk; the same variable that names it for desk-worker."""
+"""Read the names of Desk's custom fields from the variables that name them for desk-worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class DeskFieldNames(BaseSettings):
-    """Never reads `.env`; an empty variable means the default."""
+    """Names in the organization. Never reads `.env`. An empty variable means the default."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 

@@ -1,4 +1,4 @@
-"""What agents and customers do to tickets in Zoho's own screens: the calls for drivers."""
+"""Serve the admin calls for what agents and customers do to tickets in Zoho's own screens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DeskStaff:
             routes.add("POST", "/desk/tickets/{id}/" + action, handler)
 
     async def close(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """`{resolution?}`, as HTML; without one it stays empty, as agents often leave it."""
+        """Close: `{resolution?}`, as HTML. Without one it stays empty, as agents often leave it."""
         ticket = self._ticket(request)
         return self._desk.tickets.close(
             ticket["id"], actor=STAFF, resolution=body.get("resolution")
@@ -41,7 +41,7 @@ class DeskStaff:
         return self._desk.tickets.reopen(self._ticket(request)["id"], actor=STAFF)
 
     async def reply(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """`{content?, direction?}`: a mail, `out` from the agent, `in` from the customer.
+        """Add a mail: `{content?, direction?}`, `out` from the agent or `in` from the customer.
 
         A customer's reply reopens a ticket that is closed or on hold.
         """
@@ -57,14 +57,14 @@ class DeskStaff:
         return thread
 
     async def move(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """`{departmentId?}`; without one the second department."""
+        """Move to another department: `{departmentId?}`. The default is the second one."""
         department_id = str(body.get("departmentId", OTHER_DEPARTMENT_ID))
         return self._desk.tickets.move(self._ticket(request)["id"], department_id, actor=STAFF)
 
     async def merge(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """`{into}`: this ticket vanishes, the other stays; without `into` a new one is made."""
+        """Merge this ticket into another, `{into}`, or without it into a new one."""
         child = self._ticket(request)
-        into = body.get("into") or self._fresh(child)["id"]
+        into = body.get("into") or self._new_like(child)["id"]
         return self._desk.tickets.merge(into, [child["id"]], actor=STAFF)
 
     async def trash(self, request: web.Request, body: dict[str, Any]) -> Any:
@@ -73,7 +73,7 @@ class DeskStaff:
         return ticket
 
     async def comment(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """`{content?, isPublic?}`."""
+        """Add a comment: `{content?, isPublic?}`."""
         comment = {
             "content": body.get("content", "A comment."),
             "isPublic": body.get("isPublic", False),
@@ -81,7 +81,7 @@ class DeskStaff:
         return self._desk.conversations.comment(self._ticket(request), comment, actor=STAFF)
 
     async def edit(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """Any fields of the ticket: another status, priority, assignee."""
+        """Change any fields of the ticket, such as status, priority or assignee."""
         return self._desk.tickets.update(self._ticket(request)["id"], body, actor=STAFF)
 
     def _ticket(self, request: web.Request) -> Record:
@@ -90,6 +90,6 @@ class DeskStaff:
             raise NoSuchRecord("no such ticket")
         return ticket
 
-    def _fresh(self, like: Record) -> Record:
+    def _new_like(self, like: Record) -> Record:
         body = {key: like[key] for key in ("departmentId", "contactId")}
         return self._desk.tickets.create({**body, "subject": "Merged by staff"}, actor=STAFF)

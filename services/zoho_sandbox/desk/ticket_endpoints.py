@@ -1,4 +1,4 @@
-"""Calls on tickets: create, read, change, search, history, resolution, tags."""
+"""Serve tickets: create, read, change, search, history, resolution, tags."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ _INCLUDES = {
     "isRead",
     "skills",
 }
-# What only a read of one ticket shows.
+# Shown only by a read of one ticket.
 _ONLY_OF_ONE = {
     "createdBy": AGENT["id"],
     "followerCount": "0",
     "isFollowing": False,
     "sentiment": None,
 }
-# What a row of a list lacks.
+# Missing in the rows of a list.
 _NOT_IN_LISTS = ("description", "cf", "modifiedTime", "resolution", "modifiedBy")
 
 
-class TicketCalls:
-    """Handlers over the organization's tickets."""
+class TicketEndpoints:
+    """Handlers of calls on the organization's tickets."""
 
     def __init__(self, desk: DeskOrg) -> None:
         self._desk = desk
@@ -65,7 +65,7 @@ class TicketCalls:
         return answer(self._tickets.update(call.path("id"), call.json(), actor=AGENT))
 
     async def list_tickets(self, call: Call) -> web.StreamResponse:
-        """From 1; rows without description, custom fields and modified time."""
+        """List from row 1. Rows have no description, custom fields or modified time."""
         check_parameters(call.request.query, _LIST_PARAMETERS)
         start, limit = bounded(call.request.query, first=1, limit=10, most=100)
         rows = [row for row in self._tickets.table.searched() if not row["isTrashed"]]
@@ -84,7 +84,7 @@ class TicketCalls:
         return data([_without(row, _NOT_IN_LISTS) for row in page])
 
     async def search(self, call: Call) -> web.StreamResponse:
-        """From 0; 204 when nothing is found; the index lags."""
+        """Search from row 0. Answers 204 when nothing matches. The index lags."""
         check_parameters(call.request.query, TICKET_PARAMETERS)
         query = {k: v for k, v in call.request.query.items() if k not in ("orgId", "include")}
         rows, count = search_tickets(self._tickets.table.searched(), query, self._desk.tags_of)
@@ -97,10 +97,10 @@ class TicketCalls:
         return data(rows[start - 1 : start - 1 + limit])
 
     async def close_many(self, call: Call) -> web.StreamResponse:
-        """An empty answer under 200."""
+        """Close tickets. The answer is a 200 without a body."""
         body = check(call.json(), {"ids": IDS}, required=("ids",))
-        for ticket_id in [self._tickets.get(str(each))["id"] for each in body["ids"]]:
-            self._tickets.close(ticket_id, actor=AGENT)
+        for ticket in [self._tickets.get(str(ticket_id)) for ticket_id in body["ids"]]:
+            self._tickets.close(ticket["id"], actor=AGENT)
         return web.Response(status=200)
 
     async def move(self, call: Call) -> web.StreamResponse:
@@ -109,16 +109,16 @@ class TicketCalls:
         return web.Response(status=200)
 
     async def merge(self, call: Call) -> web.StreamResponse:
-        ids = [str(each) for each in call.json().get("ids") or []]
+        ids = [str(ticket_id) for ticket_id in call.json().get("ids") or []]
         return answer(self._tickets.merge(call.path("id"), ids, actor=AGENT))
 
     async def trash(self, call: Call) -> web.StreamResponse:
         body = check(call.json(), {"ticketIds": IDS}, required=("ticketIds",))
-        self._tickets.trash([str(each) for each in body["ticketIds"]], actor=AGENT)
+        self._tickets.trash([str(ticket_id) for ticket_id in body["ticketIds"]], actor=AGENT)
         return web.Response(status=204)
 
     async def history(self, call: Call) -> web.StreamResponse:
-        """Newest first, from 1, at most 50."""
+        """List from row 1, at most 50, newest first."""
         check_parameters(
             call.request.query, {"from", "limit", "fieldName", "eventFilter", "agentId", "orgId"}
         )
@@ -161,7 +161,7 @@ class TicketCalls:
         ticket = self._tickets.get(call.path("id"))
         for name in _tag_names(call.json()):
             tag = self._tag(name)
-            tag["ticketIds"] = [each for each in tag["ticketIds"] if each != ticket["id"]]
+            tag["ticketIds"] = [other for other in tag["ticketIds"] if other != ticket["id"]]
             self._desk.tags.save(tag)
         return await self.tags(call)
 

@@ -1,7 +1,7 @@
-"""The tickets of Zoho Desk: create, change, close, reopen, move, merge, trash, and their history.
+"""Store the tickets of Zoho Desk: create, change, close, reopen, move, merge, trash.
 
-Every change of status leaves a line in the ticket's history; `closedTime` is that of the last
-closing. `happened` hears of every change with the state before it.
+Every change of status adds a line to the ticket's history. `closedTime` is the time of the last
+closing. `on_change` is called for every change with the state before it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from services.zoho_sandbox.desk.bodies import (
     STATUS_TYPES,
     TICKET,
     TICKET_CHANGE,
-    Body,
+    DeskBody,
     check,
     check_custom_fields,
 )
-from services.zoho_sandbox.desk.contacts import DeskContacts, Happened
+from services.zoho_sandbox.desk.contacts import DeskContacts, DeskListener
 from services.zoho_sandbox.desk.errors import invalid_data, not_found
-from services.zoho_sandbox.desk.history import History
+from services.zoho_sandbox.desk.history import TicketHistory
 from services.zoho_sandbox.server.tables import Record, Table
 
 _LAYOUT_ID = "204600000000079001"
@@ -28,18 +28,18 @@ _HIDDEN = ("contact", "customFields")
 
 
 class TicketRecords:
-    """The table of tickets, with what a change does besides."""
+    """The table of tickets. Changes also write the history and call `on_change`."""
 
     def __init__(
         self,
         table: Table,
         contacts: DeskContacts,
-        history: History,
+        history: TicketHistory,
         *,
         departments: Table,
         custom_fields: tuple[str, ...],
         time: Callable[[], str],
-        happened: Happened,
+        on_change: DeskListener,
     ) -> None:
         self.table = table
         self._contacts = contacts
@@ -47,17 +47,17 @@ class TicketRecords:
         self._departments = departments
         self._custom_fields = custom_fields
         self._time = time
-        self._happened = happened
+        self._on_change = on_change
 
     def get(self, ticket_id: str) -> Record:
-        """Raises DeskError 404, also for an id that was merged away."""
+        """Return the ticket. Raises: DeskError: 404, the id is unknown or of a merged ticket."""
         ticket = self.table.get(ticket_id)
         if ticket is None:
             raise not_found()
         return ticket
 
     def create(self, body: Any, *, actor: Record) -> Record:
-        """A new ticket; with an inline contact the one of that e-mail is used or made."""
+        """Add a ticket. An inline contact is looked up by its e-mail, and created if it is new."""
         fields = check(body, TICKET, required=("subject", "departmentId"))
         check_custom_fields(fields.get("cf") or {}, self._custom_fields)
         self._check_department(str(fields["departmentId"]))
@@ -73,11 +73,11 @@ class TicketRecords:
         ticket["webUrl"] = _web_url(ticket["id"])
         self.table.save(ticket)
         self._history.add(ticket, "TicketCreated", actor, [("Status", "Text", ticket["status"])])
-        self._happened("Ticket_Add", ticket, None)
+        self._on_change("Ticket_Add", ticket, None)
         return ticket
 
     def update(self, ticket_id: str, body: Any, *, actor: Record) -> Record:
-        """PATCH: what is not named stays."""
+        """Change the fields of the body, as PATCH does."""
         ticket = self.get(ticket_id)
         changes = dict(check(body, TICKET_CHANGE))
         check_custom_fields(changes.get("cf") or {}, self._custom_fields)
@@ -87,8 +87,8 @@ class TicketRecords:
             changes["cf"] = {**ticket["cf"], **(changes["cf"] or {})}
         return self.change(ticket, changes, actor=actor)
 
-    def change(self, ticket: Record, changes: Body, *, actor: Record) -> Record:
-        """Write `changes`; a new status moves its type, the closing time and the history."""
+    def change(self, ticket: Record, changes: DeskBody, *, actor: Record) -> Record:
+        """Write `changes`. A new status also changes its type, the closing time and the history."""
         before = dict(ticket)
         changed = {key: value for key, value in changes.items() if ticket.get(key) != value}
         ticket.update(changed)
@@ -103,44 +103,44 @@ class TicketRecords:
         ]
         if transitions:
             self._history.add(ticket, "TicketUpdated", actor, transitions)
-        self._happened("Ticket_Update", ticket, before)
+        self._on_change("Ticket_Update", ticket, before)
         return ticket
 
     def close(self, ticket_id: str, *, actor: Record, resolution: str | None = None) -> Record:
-        """Closed, with a resolution (HTML) or without: agents often leave it empty."""
-        changes: Body = {"status": "Closed"}
+        """Close a ticket, with a resolution (HTML) or without, as agents often do."""
+        changes: DeskBody = {"status": "Closed"}
         if resolution is not None:
             changes["resolution"] = resolution
         return self.change(self.get(ticket_id), changes, actor=actor)
 
     def reopen(self, ticket_id: str, *, actor: Record) -> Record:
-        """Back to the default status."""
+        """Set the default status again."""
         return self.change(self.get(ticket_id), {"status": "Open"}, actor=actor)
 
     def move(self, ticket_id: str, department_id: str, *, actor: Record) -> Record:
-        """Into another department; the ticket keeps its id."""
+        """Move a ticket to another department. It keeps its id."""
         self._check_department(department_id)
         changes = {"departmentId": department_id}
         return self.change(self.get(ticket_id), changes, actor=actor)
 
     def merge(self, master_id: str, child_ids: list[str], *, actor: Record) -> Record:
-        """The children's ids vanish; reads of them answer 404."""
+        """Merge tickets. The children's ids vanish, and reads of them answer 404."""
         master = self.get(master_id)
         for child in [self.get(child_id) for child_id in child_ids]:
             self._history.add(child, "TicketMergedChild", actor, [])
             self.table.remove(child["id"])
-            self._happened("Ticket_Delete", child, None)
+            self._on_change("Ticket_Delete", child, None)
         self._history.add(master, "TicketMergedMaster", actor, [])
         return self.change(master, {}, actor=actor)
 
     def trash(self, ticket_ids: list[str], *, actor: Record) -> None:
-        """Searches forget the ticket; GET goes on with `isTrashed`."""
+        """Move tickets to the trash. Searches do not find them, and GET shows `isTrashed`."""
         for ticket in [self.get(ticket_id) for ticket_id in ticket_ids]:
             ticket["isTrashed"] = ticket["isDeleted"] = True
             ticket["modifiedTime"] = self._time()
             self.table.save(ticket)
             self._history.add(ticket, "TicketDeleted", actor, [])
-            self._happened("Ticket_Delete", ticket, None)
+            self._on_change("Ticket_Delete", ticket, None)
 
     def _move_status(self, ticket: Record, before: Record) -> None:
         ticket["statusType"] = STATUS_TYPES.get(ticket["status"], "Open")
@@ -149,7 +149,7 @@ class TicketRecords:
         ticket["closedTime"] = self._time() if ticket["statusType"] == "Closed" else None
         ticket["onholdTime"] = self._time() if ticket["statusType"] == "On Hold" else None
 
-    def _contact(self, fields: Body) -> Record:
+    def _contact(self, fields: DeskBody) -> Record:
         if fields.get("contact"):
             inline = check(
                 fields["contact"], INLINE_CONTACT, required=("lastName", "email"), at="contact/"

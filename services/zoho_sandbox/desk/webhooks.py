@@ -1,8 +1,8 @@
-"""Desk's webhooks: an array of events, and a JWT that proves the sender but not the body.
+"""Send Desk's webhooks: an array of events, and a JWT that proves the sender but not the body.
 
-RS256, keys at `/.well-known/jwks.json`, issuer `orgId:<id>`, audience `webhookId:<id>`. On creation
-Desk asks the URL by GET and refuses one that does not answer 200.
-Source: WebhookDocument.do readings, crm-desk §2.6.
+The JWT is RS256, with keys at `/.well-known/jwks.json`, issuer `orgId:<id>` and audience
+`webhookId:<id>`. On creation Desk calls the URL by GET and refuses one that does not answer 200.
+Source: https://desk.zoho.com/support/WebhookDocument.do, as public code reads it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HANDSHAKE_TIMEOUT_S = 5
 
 
 class SigningKey:
-    """The RSA key of this run; a restart has a new one, under a new `kid`."""
+    """The RSA key of this run. A restart has a new one, under a new `kid`."""
 
     def __init__(self) -> None:
         self.kid = uuid.uuid4().hex
@@ -35,7 +35,7 @@ class SigningKey:
         return {"keys": [{**key, "kid": self.kid, "alg": "RS256", "use": "sig"}]}
 
     def token(self, *, org_id: str, webhook_id: str, now: int) -> str:
-        """Times in seconds."""
+        """Sign a token. Its times are in seconds."""
         claims = {
             "iss": f"orgId:{org_id}",
             "aud": f"webhookId:{webhook_id}",
@@ -56,12 +56,12 @@ class DeskWebhooks:
 
     @property
     def key(self) -> SigningKey:
-        """Made when first needed: it takes a tenth of a second."""
+        """The signing key, created when first needed because that takes a tenth of a second."""
         self._key = self._key or SigningKey()
         return self._key
 
-    def happened(self, event: str, resource: Record, before: Record | None) -> None:
-        """Tell everybody who wants to know, in the background."""
+    def announce(self, event: str, resource: Record, before: Record | None) -> None:
+        """Send an event to every target and subscribed webhook, in the background."""
         for target in self._world.webhooks.targets("desk"):
             webhook_id = str(target.options.get("webhook_id", self._webhook_id))
             self._send(target.url, webhook_id, event, resource, before)
@@ -72,7 +72,7 @@ class DeskWebhooks:
                 self._send(hook["url"], hook["id"], event, resource, previous)
 
     def listed(self) -> list[Record]:
-        """Those made by the API; a target of the driver's counts as one for everything."""
+        """Return the webhooks made by the API, and the targets, which count as webhooks for all."""
         return [self._shown(target) for target in self._world.webhooks.targets("desk")] + list(
             self._hooks
         )
@@ -97,7 +97,7 @@ class DeskWebhooks:
         }
 
     async def answers(self, url: str) -> bool:
-        """The handshake: GET, then POST; 200 from either will do."""
+        """Perform the handshake: GET, then POST. Returns whether one of them answers 200."""
         timeout = aiohttp.ClientTimeout(total=_HANDSHAKE_TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             for method in ("GET", "POST"):
@@ -113,21 +113,23 @@ class DeskWebhooks:
         self, url: str, webhook_id: str, event: str, resource: Record, before: Record | None
     ) -> None:
         now, org_id = self._world.clock.now(), self._world.settings.desk_org_id
-        told: dict[str, Any] = {
+        notification: dict[str, Any] = {
             "eventType": event,
             "eventTime": str(int(now.timestamp() * 1000)),
             "orgId": org_id,
             "payload": resource,
         }
         if before is not None:
-            told["prevState"] = before
+            notification["prevState"] = before
         token = self.key.token(org_id=org_id, webhook_id=webhook_id, now=int(now.timestamp()))
         headers = {"Content-Type": "application/json", "X-ZDesk-JWT": token}
-        self._world.webhooks.send("desk", url, orjson.dumps([told]), headers, event_type=event)
+        self._world.webhooks.send(
+            "desk", url, orjson.dumps([notification]), headers, event_type=event
+        )
 
 
 def _passes(wanted: Record | None, resource: Record, before: Record | None) -> bool:
-    """The subscription's filters: departments, and for updates at most five fields."""
+    """Return whether the subscription's filters pass: departments, and for updates the fields."""
     if not wanted:
         return True
     departments = wanted.get("departmentIds") or []

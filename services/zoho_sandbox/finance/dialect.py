@@ -1,6 +1,6 @@
-"""What Billing and Books have in common: envelope, error codes, pages, scopes' refusals.
+"""Word the answers of Billing and Books: envelope, error codes, pages, refusals.
 
-Source: oauth-billing-books §2.1, §2.2, §4.1, §4.2.
+Source: https://www.zoho.com/books/api/v3/introduction/ and https://www.zoho.com/billing/api/v1/errors/.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STATUS_CODES: dict[int, tuple[int, str]] = {
 
 
 class Rejected(Exception):
-    """Zoho says no, with this status, code and message."""
+    """Zoho refuses the call with this status, code and message."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Rejected(Exception):
 
 
 def answer(status: int, code: int, message: str, **resources: Any) -> web.Response:
-    """The envelope `{code, message, <resource>…}`."""
+    """Return the envelope `{code, message, <resource>…}`."""
     body = orjson.dumps({"code": code, "message": message, **resources})
     return web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
 
@@ -54,14 +54,14 @@ def ok(message: str = "success", *, status: int = 200, **resources: Any) -> web.
     return answer(status, 0, message, **resources)
 
 
-def speaking(handler: EndpointHandler) -> EndpointHandler:
-    """The handler, with what it rejects said in the envelope."""
+def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
+    """Wrap a handler, so that what it rejects is answered in the envelope."""
 
     async def answered(call: Call) -> web.StreamResponse:
         try:
             return await handler(call)
-        except Rejected as no:
-            return answer(no.status, no.code, no.message)
+        except Rejected as refusal:
+            return answer(refusal.status, refusal.code, refusal.message)
         except NotJson:
             raise
         except (TypeError, ValueError):  # a text where a number belongs, a list for an object
@@ -76,7 +76,7 @@ class FinanceRoutes(Routes):
     def add(
         self, method: str, path: str, operation: str, handler: EndpointHandler, **more: Any
     ) -> None:
-        super().add(method, path, operation, speaking(handler), **more)
+        super().add(method, path, operation, with_error_envelope(handler), **more)
 
 
 def not_found(what: str) -> Rejected:
@@ -88,7 +88,7 @@ def invalid(what: str) -> Rejected:
 
 
 def page(call: Call, name: str, rows: Sequence[Record], *, filter_name: str) -> web.Response:
-    """One page of `rows` and its `page_context`; newest first unless `sort_order=A`."""
+    """Return the page of `rows` that was asked for, with its `page_context`."""
     per_page = min(_positive(call.query("per_page"), MAX_PER_PAGE), MAX_PER_PAGE)
     number = _positive(call.query("page"), 1)
     first = (number - 1) * per_page
@@ -106,7 +106,7 @@ def page(call: Call, name: str, rows: Sequence[Record], *, filter_name: str) -> 
 
 
 def in_order(call: Call, rows: Iterable[Record]) -> list[Record]:
-    """By the column asked for, descending unless `sort_order=A`; unknown columns are ignored."""
+    """Sort by `sort_column`, descending unless `sort_order=A`. Unknown columns are ignored."""
     ordered = list(rows)
     column = call.query("sort_column", "created_time")
     if ordered and column in ordered[0] and column != "created_time":
@@ -119,7 +119,7 @@ def _positive(text: str, default: int) -> int:
 
 
 class FinanceDialect:
-    """Errors of Billing and Books; `header` or `parameter` says where the organization is named."""
+    """Errors of Billing and Books. Billing also reads the organization from a header."""
 
     def __init__(self, world: World, product: str, organization_id: str) -> None:
         self._world = world
@@ -156,9 +156,9 @@ class FinanceDialect:
         )
 
     def invalid_token(self, call: Call) -> web.Response:
-        """A token that was good once gets code 57, as a missing scope does; an unknown one 14.
+        """Refuse an expired token with code 57, as for a missing scope, and an unknown one with 14.
 
-        So only a second 401, after a refresh, tells a client which it is.
+        Only a second 401, after a refresh, shows a client which of the two it is.
         """
         if status_of(self._world, call.request.headers.get("Authorization", "")) == "dead":
             return self.error(401)
@@ -189,7 +189,7 @@ class FinanceDialect:
         header = call.request.headers.get("X-com-zoho-subscriptions-organizationid")
         named = call.query("organization_id") or (header if self._product == "billing" else "")
         if not named:
-            # Billing falls back on the user's default organization; Books insists.
+            # Billing falls back on the user's default organization. Books insists on the parameter.
             if self._product == "billing":
                 return None
             return answer(400, 2, "Invalid value passed for organization_id")
@@ -206,14 +206,14 @@ class FinanceDialect:
 
 
 def shown(record: Record) -> Record:
-    """What the API shows of a record; the sandbox's own notes start with an underscore."""
+    """Return the fields that the API shows. The sandbox's own notes start with an underscore."""
     return {name: value for name, value in record.items() if not name.startswith("_")}
 
 
 def money(value: Any) -> float:
-    """An amount with cents, as these products write it: a JSON number.
+    """Return an amount rounded to cents, as these products write it: a JSON number.
 
-    Raises: Rejected: it is no number, or negative.
+    Raises: Rejected: the value is no number, or negative.
     """
     try:
         amount = round(float(value), 2)
@@ -224,14 +224,14 @@ def money(value: Any) -> float:
     return amount
 
 
-def custom_fields(given: Any) -> list[Record]:
-    """Custom fields as kept: each by its label and its API name, whichever was sent."""
-    kept = []
-    for index, field in enumerate(given or [], start=1):
+def custom_fields(sent: Any) -> list[Record]:
+    """Return custom fields as stored: with label and API name, whichever of the two was sent."""
+    fields = []
+    for index, field in enumerate(sent or [], start=1):
         label, api_name = field.get("label"), field.get("api_name")
         label = label or str(api_name or "").removeprefix("cf_").replace("_", " ").title()
         api_name = api_name or "cf_" + str(label).lower().replace(" ", "_")
-        kept.append(
+        fields.append(
             {
                 "index": index,
                 "label": label,
@@ -240,11 +240,11 @@ def custom_fields(given: Any) -> list[Record]:
                 "data_type": "text",
             }
         )
-    return kept
+    return fields
 
 
 def custom_value(record: Record, name: str) -> Any:
-    """What the custom field of this API name or label holds; None when it is not set."""
+    """Return the value of the custom field with this API name or label, or None."""
     for field in record.get("custom_fields", []):
         if name in (field.get("api_name"), field.get("label")):
             return field.get("value")

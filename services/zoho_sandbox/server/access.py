@@ -1,4 +1,4 @@
-"""Who may call what: live tokens and the scopes they carry."""
+"""Check access tokens and the scopes they carry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.zoho_sandbox.server.world import World
 
 
 def live_token(world: World, authorization: str) -> Record | None:
-    """The token named in the header, when it is one of ours, alive and unexpired.
+    """Return the token named in the header when it is known, active and unexpired.
 
     Zoho's scheme is `Zoho-oauthtoken`, not `Bearer`.
     """
@@ -17,7 +17,7 @@ def live_token(world: World, authorization: str) -> Record | None:
 
 
 def status_of(world: World, authorization: str) -> str:
-    """`alive`, `dead` (expired, killed or revoked), or `unknown`."""
+    """Return `alive`, `dead` (expired, killed or revoked), or `unknown`."""
     token = _token(world, authorization)
     if token is None:
         return "unknown"
@@ -33,9 +33,9 @@ def _token(world: World, authorization: str) -> Record | None:
 
 
 def scope_granted(granted: Sequence[str], needed: str) -> bool:
-    """Whether one of `granted` covers `needed`; `a|b` in `needed` means either.
+    """Return whether one of `granted` covers `needed`. `a|b` in `needed` means either scope.
 
-    `X.modules.ALL` covers `X.modules.contacts.READ`; `X.fullaccess.all` covers all of X.
+    `X.modules.ALL` covers `X.modules.contacts.READ`, and `X.fullaccess.all` covers all of X.
     """
     return any(_covers(have, want) for want in needed.split("|") for have in granted)
 

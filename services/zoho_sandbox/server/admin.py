@@ -1,7 +1,8 @@
-"""The calls for drivers, under `/_sandbox`: what Zoho holds, what goes wrong, what staff do.
+"""Serve the admin API under `/_sandbox`: state, faults, limits, webhook targets.
 
-A product adds its own with `AdminRoutes`: what Zoho does by itself and what people do in its
-screens. No token is asked for; the sandbox listens on the loopback address unless told otherwise.
+A product adds its own calls with `AdminRoutes`: actions of Zoho itself and of people in its
+screens. No token is needed. The sandbox listens on the loopback address unless configured
+otherwise.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.server.faults import UnknownFault
-from services.zoho_sandbox.server.webhook_delivery import Misbehaviour
+from services.zoho_sandbox.server.webhook_delivery import DeliveryFaults
 from services.zoho_sandbox.server.world import World
 
 AdminHandler = Callable[[web.Request, dict[str, Any]], Awaitable[Any]]
 
 
 class NoSuchRecord(LookupError):
-    """A driver named a record that the sandbox does not hold: 404."""
+    """The driver named a record that the sandbox does not have: 404."""
 
 
 class AdminRoutes:
-    """Adds admin calls: handlers take the request and its JSON body, and return what to answer."""
+    """Adds admin calls. Handlers take the request and its JSON body, and return the answer's."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
@@ -45,24 +46,26 @@ class AdminRoutes:
 
 
 def add_routes(app: web.Application, world: World) -> None:
-    calls = _Calls(world)
+    endpoints = AdminEndpoints(world)
     routes = AdminRoutes(app)
-    routes.add("GET", "/state", calls.state)
-    routes.add("POST", "/load", calls.load)
-    routes.add("GET", "/requests", calls.requests)
-    routes.add("GET", "/faults", calls.faults)
-    routes.add("POST", "/faults", calls.add_fault)
-    routes.add("DELETE", "/faults", calls.clear_faults)
-    routes.add("GET", "/limits", calls.limits)
-    routes.add("PUT", "/limits", calls.set_limits)
-    routes.add("PUT", "/lag", calls.set_lag)
-    routes.add("PUT", "/targets", calls.set_targets)
-    routes.add("POST", "/webhooks", calls.misbehave)
-    routes.add("GET", "/deliveries", calls.deliveries)
-    routes.add("POST", "/reset", calls.reset)
+    routes.add("GET", "/state", endpoints.state)
+    routes.add("POST", "/load", endpoints.load)
+    routes.add("GET", "/requests", endpoints.requests)
+    routes.add("GET", "/faults", endpoints.faults)
+    routes.add("POST", "/faults", endpoints.add_fault)
+    routes.add("DELETE", "/faults", endpoints.clear_faults)
+    routes.add("GET", "/limits", endpoints.limits)
+    routes.add("PUT", "/limits", endpoints.set_limits)
+    routes.add("PUT", "/lag", endpoints.set_lag)
+    routes.add("PUT", "/targets", endpoints.set_targets)
+    routes.add("POST", "/webhooks", endpoints.set_delivery_faults)
+    routes.add("GET", "/deliveries", endpoints.deliveries)
+    routes.add("POST", "/reset", endpoints.reset)
 
 
-class _Calls:
+class AdminEndpoints:
+    """Handlers of the admin calls that concern all products."""
+
     def __init__(self, world: World) -> None:
         self._world = world
 
@@ -73,32 +76,32 @@ class _Calls:
         return {"loaded": self._world.load(body)}
 
     async def requests(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """`since` is a time in ISO 8601, or the id of the last request already seen.
+        """List requests. `since` is a time in ISO 8601, or the id of the last request seen.
 
-        `wait_s` waits that long for a change when nothing matches yet; `held=true` selects those
-        that are held just now.
+        `wait_s` waits that long for a change while nothing matches. `held=true` selects the
+        requests that are held just now.
         """
         wait_until = self._world.clock.monotonic() + float(request.query.get("wait_s", 0))
         while True:
-            found = self._matching(request)
+            matching = self._matching(request)
             left_s = wait_until - self._world.clock.monotonic()
-            if found or left_s <= 0:
-                return [entry.as_json() for entry in found]
+            if matching or left_s <= 0:
+                return [entry.as_json() for entry in matching]
             await self._world.requests.changed(left_s)
 
     def _matching(self, request: web.Request) -> list[Any]:
         since = request.query.get("since", "0")
-        found = self._world.requests.find(
+        entries = self._world.requests.find(
             product=request.query.get("product"),
             operation=request.query.get("operation"),
             after_id=int(since) if since.isdigit() else 0,
             since=None if since.isdigit() else _utc(since),
         )
         if request.query.get("held") == "true":
-            found = [entry for entry in found if entry.held is not None]
+            entries = [entry for entry in entries if entry.held is not None]
         if request.query.get("answered") == "true":
-            found = [entry for entry in found if entry.status is not None]
-        return found
+            entries = [entry for entry in entries if entry.status is not None]
+        return entries
 
     async def faults(self, request: web.Request, body: dict[str, Any]) -> Any:
         return self._world.faults.as_json()
@@ -126,19 +129,19 @@ class _Calls:
         return self._world.lag_s
 
     async def set_targets(self, request: web.Request, body: dict[str, Any]) -> Any:
-        """Per product an object or a list of `{url, secret?, …}`; other fields are its options."""
-        self._world.webhooks.aim(body)
-        self._world.note_change()
+        """Set each product's target, or a list of them: `{url, secret?}` and its options."""
+        self._world.webhooks.set_targets(body)
+        self._world.mark_changed()
         return {product: len(self._world.webhooks.targets(product)) for product in body}
 
-    async def misbehave(self, request: web.Request, body: dict[str, Any]) -> Any:
-        self._world.webhooks.misbehaviour = Misbehaviour(
+    async def set_delivery_faults(self, request: web.Request, body: dict[str, Any]) -> Any:
+        self._world.webhooks.delivery_faults = DeliveryFaults(
             drop=float(body.get("drop", 0)),
             duplicate=float(body.get("duplicate", 0)),
             shuffle=bool(body.get("shuffle", False)),
             delay_s=float(body.get("delay_s", 0)),
         )
-        return self._world.webhooks.misbehaviour.__dict__
+        return self._world.webhooks.delivery_faults.__dict__
 
     async def deliveries(self, request: web.Request, body: dict[str, Any]) -> Any:
         return [delivery.as_json() for delivery in self._world.webhooks.deliveries()]
@@ -149,7 +152,7 @@ class _Calls:
 
 
 def _by_product(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """`{billing: {minute: 5}}`, or flat: `{product: billing, minute: 5}`."""
+    """Return limits by product from `{billing: {minute: 5}}` or `{product: billing, minute: 5}`."""
     if "product" in body:
         return {body["product"]: {name: body[name] for name in body if name != "product"}}
     return body

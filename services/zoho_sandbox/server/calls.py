@@ -1,4 +1,4 @@
-"""One request inside the sandbox, and how a product says no to it."""
+"""Describe one request inside the sandbox, and the refusals that each product words its own way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NotJson(ValueError):
 
 @dataclass
 class Call:
-    """One request on its way through the sandbox. `token` is the live token it came with."""
+    """One request being handled. `token` is the live token that it carries."""
 
     world: World
     request: web.Request
@@ -27,12 +27,12 @@ class Call:
     body: bytes
     entry: LoggedRequest
     token: dict[str, Any] | None = None
-    notes: dict[str, Any] = field(default_factory=dict)  # a product's own, from check to handler
+    notes: dict[str, Any] = field(default_factory=dict)  # of the product, from check to handler
 
     def json(self) -> dict[str, Any]:
-        """The JSON object sent.
+        """Return the JSON object of the body.
 
-        Raises: NotJson: it is something else, or nothing.
+        Raises: NotJson: the body is something else, or empty.
         """
         try:
             value = orjson.loads(self.body)
@@ -43,7 +43,7 @@ class Call:
         return value
 
     def path(self, name: str) -> str:
-        """A part of the path, such as `customer_id`."""
+        """Return a part of the path, such as `customer_id`."""
         return self.request.match_info[name]
 
     def query(self, name: str, default: str = "") -> str:
@@ -54,10 +54,10 @@ EndpointHandler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
 class Dialect(Protocol):
-    """How a product says no: its bodies, statuses and headers."""
+    """A product's refusals: bodies, statuses and headers."""
 
     def error(self, status: int) -> web.Response:
-        """The product's own body for a plain HTTP status, for the fault `status:NNN`."""
+        """Return the product's own body for an HTTP status, for the fault `status:NNN`."""
         ...
 
     def minute_limit(self, call: Call) -> web.Response: ...
@@ -73,9 +73,9 @@ class Dialect(Protocol):
     def bad_json(self, call: Call) -> web.Response: ...
 
     def check_organization(self, call: Call) -> web.Response | None:
-        """The refusal when the request names no organization of ours; None lets it pass."""
+        """Return the refusal when the request names an unknown organization. None lets it pass."""
         ...
 
     def decorate(self, call: Call, response: web.StreamResponse) -> None:
-        """Add what the product puts on every answer, such as quota headers."""
+        """Add the product's headers to an answer, such as its quota headers."""
         ...

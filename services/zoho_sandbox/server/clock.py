@@ -1,4 +1,4 @@
-"""Time as Zoho writes it: each product in its own format, days in the organization's time zone."""
+"""Format times as each Zoho product does. Days are those of the organization's time zone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 
 class Clock:
-    """The organization's clock. `monotonic` is for limits and lags, the rest for what is shown."""
+    """The organization's clock. `monotonic` is for limits and lags, the rest for records."""
 
     def __init__(self, time_zone: str) -> None:
         self.time_zone = time_zone
@@ -21,24 +21,24 @@ class Clock:
         return time.monotonic()
 
     def finance_time(self, at: datetime | None = None) -> str:
-        """`2016-06-05T02:30:08-0700`: Billing and Books write the offset without a colon."""
+        """Format as Billing and Books do: `2016-06-05T02:30:08-0700`, no colon in the offset."""
         return self._local(at).strftime("%Y-%m-%dT%H:%M:%S%z")
 
     def crm_time(self, at: datetime | None = None) -> str:
-        """`2016-06-05T02:30:08-07:00`: CRM, whole seconds, with a colon."""
+        """Format as CRM does: `2016-06-05T02:30:08-07:00`, whole seconds, a colon in the offset."""
         return self._local(at).isoformat(timespec="seconds")
 
     def desk_time(self, at: datetime | None = None) -> str:
-        """`2024-05-01T10:00:00.000Z`: Desk, UTC with milliseconds."""
+        """Format as Desk does: `2024-05-01T10:00:00.000Z`, UTC with milliseconds."""
         moment = (at or self.now()).astimezone(UTC)
         return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
     def today(self) -> date:
-        """The day it is for the organization, not for UTC."""
+        """Return the organization's present day, which UTC's may differ from."""
         return self._local(None).date()
 
     def seconds_to_midnight(self) -> float:
-        """Until the daily counters of the finance products and Desk start anew."""
+        """Return the time until the daily counters of Billing, Books and Desk restart."""
         local = self._local(None)
         midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         return (midnight - local).total_seconds()

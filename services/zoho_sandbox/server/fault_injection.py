@@ -1,4 +1,4 @@
-"""Carrying out a fault on one request: before Zoho does what was asked, or after."""
+"""Inject a fault into one request, before or after the handler has run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from services.zoho_sandbox.server.faults import Fault
 _DEFAULT_SLOW_S = 2.0
 
 
-def refusal_of(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
-    """What a request that is turned away at the door gets."""
+def refuse(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
+    """Return the answer to a request that is refused before its token and limits are checked."""
     match fault.kind:
         case "reset_before":
             return _cut(call)
         case "html":
             return html_page()
-        case "answer" if said := fault.answer:
+        case "answer" if fault.answer:
             return web.Response(
-                status=said.status,
-                body=said.body,
-                content_type=said.content_type,
-                headers=said.headers,
+                status=fault.answer.status,
+                body=fault.answer.body,
+                content_type=fault.answer.content_type,
+                headers=fault.answer.headers,
             )
         case kind if kind.startswith("status:"):
             return dialect.error(fault.status)
@@ -35,8 +35,8 @@ def refusal_of(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
             return answer
 
 
-async def delay(call: Call, fault: Fault) -> web.Response | None:
-    """Keep the request waiting before it is done; an answer only when it is never to be done."""
+async def inject_before(call: Call, fault: Fault) -> web.Response | None:
+    """Delay the request before its handler. Return an answer only when the handler must not run."""
     if fault.kind == "slow":
         await asyncio.sleep(_DEFAULT_SLOW_S if fault.delay_s is None else fault.delay_s)
         return None
@@ -44,8 +44,10 @@ async def delay(call: Call, fault: Fault) -> web.Response | None:
     return _cut(call) if fault.kind == "hold_reset" else None
 
 
-async def spoil(call: Call, fault: Fault, response: web.StreamResponse) -> web.StreamResponse:
-    """Zoho has done it; its answer is lost, late, or a web page."""
+async def inject_after(
+    call: Call, fault: Fault, response: web.StreamResponse
+) -> web.StreamResponse:
+    """Lose, delay or replace the answer of a handler that has run."""
     if fault.kind in ("timeout_after", "hold_after"):
         await _hold(call, fault, "after")
     if fault.kind in ("timeout_after", "reset_after"):
@@ -54,7 +56,7 @@ async def spoil(call: Call, fault: Fault, response: web.StreamResponse) -> web.S
 
 
 async def _hold(call: Call, fault: Fault, moment: str) -> None:
-    """Until the faults are cleared, or `delay_s` is over."""
+    """Hold the request until the faults are cleared or `delay_s` is over."""
     call.entry.held = moment
     call.world.requests.notify()
     try:
@@ -67,7 +69,7 @@ async def _hold(call: Call, fault: Fault, moment: str) -> None:
 
 
 def html_page(status: int = 200) -> web.Response:
-    """What Zoho's edge answers when it does not get as far as the product."""
+    """Return the page that Zoho's edge answers when a request does not reach the product."""
     page = (
         "<!DOCTYPE html><html><head><title>Zoho</title></head>"
         "<body><h1>We are sorry</h1><p>Something went wrong. Please try again.</p></body></html>"
@@ -76,7 +78,7 @@ def html_page(status: int = 200) -> web.Response:
 
 
 def _cut(call: Call) -> web.Response:
-    """Reset the connection: the client sees no answer at all."""
+    """Reset the connection, so that the client gets no answer at all."""
     call.entry.status = 0
     transport = call.request.transport
     if transport is not None:

@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong, for which requests, and how often."""
+"""Keep the faults that drivers order: kind, the requests concerned, and how often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-# Answered at the door, before token and limits are looked at.
+# Refused before token and limits are checked.
 REFUSALS = frozenset(
     {
         "minute_limit",
@@ -26,19 +26,19 @@ REFUSALS = frozenset(
         "answer",
     }
 )
-# Met by requests that are let in: they hold their place among the calls in flight meanwhile.
+# Applied to admitted requests, which keep their place among the calls in flight meanwhile.
 DELAYS = frozenset({"slow", "hold", "hold_reset"})
 AFTERS = frozenset({"reset_after", "timeout_after", "hold_after", "html_after"})
 _STATUS = re.compile(r"status:[1-5]\d\d")
 
 
 class UnknownFault(ValueError):
-    """The driver asked for a kind that there is not."""
+    """The driver ordered a kind of fault that does not exist."""
 
 
 @dataclass(frozen=True)
 class FaultAnswer:
-    """What a fault of the kind `answer` says, to the letter."""
+    """The exact answer of a fault of the kind `answer`."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ class FaultAnswer:
 
     @classmethod
     def of(cls, order: dict[str, Any]) -> FaultAnswer:
-        """`status`, `body` (a text, or JSON to be written), `content_type?`, `headers?`.
+        """Read `status`, `body` (a text, or JSON to be written), `content_type?`, `headers?`.
 
         Raises: UnknownFault: no status, or no body.
         """
@@ -67,7 +67,7 @@ class FaultAnswer:
 
 @dataclass
 class Fault:
-    """One order for trouble. `times` counts down; None is for ever."""
+    """One ordered fault. `times` counts down. None never ends."""
 
     id: int
     product: str
@@ -82,12 +82,12 @@ class Fault:
 
     @property
     def refuses(self) -> bool:
-        """Whether the request is turned away at the door."""
+        """Whether the request is refused before token and limits are checked."""
         return self.kind not in DELAYS | AFTERS
 
     @property
     def after(self) -> bool:
-        """Whether Zoho does what was asked before things go wrong."""
+        """Whether the handler runs before the fault."""
         return self.kind in AFTERS
 
     @property
@@ -95,7 +95,7 @@ class Fault:
         return int(self.kind.partition(":")[2])
 
     def concerns(self, product: str, operation: str, method: str, path: str) -> bool:
-        """`path` is relative to the product's prefix (`/customers/460…`)."""
+        """Return whether the fault is for this request. `path` has no product's prefix."""
         if self.product not in (product, "*"):
             return False
         if self.operation is None or self.operation == operation:
@@ -117,16 +117,16 @@ class Fault:
 
 
 class Faults:
-    """The orders in force, oldest first; the first one that concerns a request has its way."""
+    """The faults in force, oldest first. The first one that concerns a request applies."""
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
-        # Used up, but requests may still be held by them.
+        # Used up, though requests may still be held by them.
         self._spent: list[Fault] = []
         self._next_id = 1
 
     def add(self, order: dict[str, Any]) -> Fault:
-        """Take an order as the admin API receives it.
+        """Add a fault from the body that the admin API receives.
 
         Raises: UnknownFault: there is no such kind, or no product is named.
         """
@@ -153,7 +153,7 @@ class Faults:
         return fault
 
     def _lift(self, order: dict[str, Any]) -> Fault:
-        """Take back earlier orders for this product and operation, and release what they hold."""
+        """Remove the faults of this product and operation, and release the requests they hold."""
         lifted = Fault(0, str(order.get("product")), "none", order.get("operation"))
         for orders in (self._active, self._spent):
             for fault in [f for f in orders if _same_target(f, lifted)]:
@@ -162,11 +162,11 @@ class Faults:
         return lifted
 
     def take(
-        self, product: str, operation: str, method: str, path: str, *, at_the_door: bool
+        self, product: str, operation: str, method: str, path: str, *, before_checks: bool
     ) -> Fault | None:
-        """The fault this request meets, if any; spends one of its times."""
+        """Return the fault for this request, if any, and count it as used once."""
         for fault in self._active:
-            if fault.refuses != at_the_door:
+            if fault.refuses != before_checks:
                 continue
             if not fault.concerns(product, operation, method, path):
                 continue
@@ -182,7 +182,7 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """No faults any more, and everything held goes on."""
+        """Remove all faults and release every held request."""
         for fault in (*self._active, *self._spent):
             fault.released.set()
         self._active.clear()
@@ -192,5 +192,5 @@ class Faults:
         return [fault.as_json() for fault in self._active]
 
 
-def _same_target(one: Fault, other: Fault) -> bool:
-    return (one.product, one.operation) == (other.product, other.operation)
+def _same_target(fault: Fault, other: Fault) -> bool:
+    return (fault.product, fault.operation) == (other.product, other.operation)

@@ -1,9 +1,9 @@
-"""Quotas, counted as Zoho counts them: per sliding minute, per day, and calls in flight.
+"""Count quotas as Zoho does: by sliding minute, by day, and calls in flight.
 
-Sources: Books' limits are documented (100 a minute, code 44; a day by plan, code 45; in flight,
-code 1070), Billing's are the same platform's. CRM counts credits in a rolling 24 h and has a
-second, smaller concurrency for heavy calls; Desk counts credits per calendar day.
-Accounts: 10 mints in 10 minutes, 10 live tokens per refresh token.
+Books documents its limits: 100 a minute (code 44), a number a day by plan (code 45), and calls in
+flight (code 1070). Billing runs on the same platform. CRM counts credits in a rolling 24 h and has
+a second, smaller concurrency for heavy calls. Desk counts credits by calendar day. The accounts
+server issues 10 tokens in 10 minutes and keeps 10 alive for each refresh token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 class Refusal(enum.Enum):
-    """Which quota said no."""
+    """The quota that refused a call."""
 
     MINUTE = "minute"
     DAY = "day"
@@ -25,7 +25,7 @@ class Refusal(enum.Enum):
 
 @dataclass(frozen=True)
 class RateLimit:
-    """A product's quotas; None means none. `rolling_s` makes the day a sliding window."""
+    """A product's quotas. None means no limit. `rolling_s` makes the day a sliding window."""
 
     minute: int | None = None
     window_s: float = 60.0
@@ -48,7 +48,7 @@ DEFAULTS = {
 
 
 class Meter:
-    """The count of one product."""
+    """The counts of one product."""
 
     def __init__(
         self, limit: RateLimit, now: Callable[[], float], to_midnight: Callable[[], float]
@@ -58,7 +58,7 @@ class Meter:
         self.set(limit)
 
     def set(self, limit: RateLimit) -> None:
-        """New quotas, and the count starts anew."""
+        """Set new quotas and restart the counts."""
         self.limit = limit
         self.in_flight = 0
         self.heavy_in_flight = 0
@@ -71,7 +71,7 @@ class Meter:
         self._resets_at = self._now() + first_reset
 
     def admit(self, weight: int, *, heavy: bool = False) -> Refusal | None:
-        """Count a call in, or say which quota refuses it. What is refused is not counted."""
+        """Count a call, or return the quota that refuses it. A refused call is not counted."""
         now = self._now()
         self._forget(now)
         refusal = self._refusal(weight, heavy=heavy)
@@ -87,7 +87,7 @@ class Meter:
         return None
 
     def leave(self, *, heavy: bool = False) -> None:
-        """The call was answered."""
+        """Count a call as answered."""
         self.in_flight = max(0, self.in_flight - 1)
         self.heavy_in_flight = max(0, self.heavy_in_flight - heavy)
 
@@ -147,7 +147,7 @@ class RateLimits:
         return self._meters[product]
 
     def change(self, product: str, changes: dict[str, Any]) -> None:
-        """Take quotas as the admin API receives them; null lifts one.
+        """Change quotas from the body that the admin API receives. Null lifts one.
 
         Raises: KeyError: no such product. ValueError: no such quota.
         """

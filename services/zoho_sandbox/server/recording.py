@@ -1,4 +1,4 @@
-"""Keep exchanges in a file, one JSON object a line, for tests that hold them against Zoho's."""
+"""Record requests and answers in a file of JSON lines, for tests against Zoho's OpenAPI files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aiohttp import web
 
 from services.zoho_sandbox.server.request_log import LoggedRequest
 
-_UNRECORDED = "accounts"  # its answers are tokens
+_UNRECORDED = "accounts"  # its answers hold tokens
 
 
-def record(file: Path, entry: LoggedRequest, response: web.StreamResponse) -> None:
-    """Append the request as received and the answer as made.
+def record_exchange(file: Path, entry: LoggedRequest, response: web.StreamResponse) -> None:
+    """Append the request as received and the answer as sent.
 
-    `answer` is null when the client got none; its `json` is absent when the body is not JSON.
-    One write with O_APPEND: sandboxes in several processes share a file.
+    `answer` is null when the client got none. Its `json` is absent when the body is not JSON.
+    One write with O_APPEND, because sandboxes in several processes share a file.
     """
     if entry.product == _UNRECORDED:
         return

@@ -1,6 +1,6 @@
-"""Every request as received, for drivers; and a line per request on stdout, for people.
+"""Log every request: in full for drivers, and as one line on stdout for people.
 
-The line carries nothing of a customer: the operation stands for the path, which holds ids.
+The line holds no customer data. It names the operation and not the path, which holds ids.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _KEPT = 50_000
 
 
 def hashed(value: str) -> str:
-    """An authorization header as the log shows it: equal tokens stay recognizable."""
+    """Hash an authorization header for the log. Equal tokens stay recognizable."""
     return "sha256:" + hashlib.sha256(value.encode()).hexdigest()
 
 
 @dataclass
 class LoggedRequest:
-    """One request. `status` is None until it was answered, 0 when its answer was withheld."""
+    """One request. `status` is None until it is answered, 0 when its answer is withheld."""
 
     id: int
     time: datetime
@@ -38,17 +38,17 @@ class LoggedRequest:
     body: Any
     status: int | None = None
     fault: str | None = None
-    held: str | None = None  # "before" or "after" Zoho did it, while it is held
+    held: str | None = None  # while it is held: "before" or "after" the handler runs
     done: bool = False  # the product's handler ran to its end
     duration_ms: float | None = None
-    error: str | None = None  # where the sandbox itself failed
+    error: str | None = None  # file and line at which the sandbox itself failed
 
     def as_json(self) -> dict[str, Any]:
         return {**self.__dict__, "time": self.time.isoformat()}
 
 
 class RequestLog:
-    """The newest requests, in order of arrival; waits for new ones without polling."""
+    """The newest requests in order of arrival. Waits for new ones without polling."""
 
     def __init__(self, write_line: Callable[[str], object] = sys.stdout.write) -> None:
         self._entries: deque[LoggedRequest] = deque(maxlen=_KEPT)
@@ -65,12 +65,12 @@ class RequestLog:
         self.notify()
 
     def notify(self) -> None:
-        """Wake whoever waits: a request arrived, was held, released or answered."""
+        """Wake all waiters: a request arrived, was held, released or answered."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def changed(self, timeout_s: float) -> None:
-        """Until something changed, or the time is over."""
+        """Wait until something changes or the time is over."""
         try:
             await asyncio.wait_for(self._changed.wait(), timeout_s)
         except TimeoutError:

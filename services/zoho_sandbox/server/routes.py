@@ -1,7 +1,7 @@
-"""What every request goes through: log → faults → token, scope, organization → limits → handler.
+"""Pass every request through log → faults → token, scope, organization → limits → handler.
 
 A product adds its endpoints to a `Routes`, under Zoho's own operation titles, and answers in
-its own `Dialect`. It need not know of faults, limits or the log.
+its own `Dialect`. It does not know of faults, limits or the log.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from aiohttp import web
 
 from services.zoho_sandbox.server.access import live_token, scope_granted
 from services.zoho_sandbox.server.calls import Call, Dialect, EndpointHandler, NotJson
-from services.zoho_sandbox.server.fault_injection import delay, refusal_of, spoil
+from services.zoho_sandbox.server.fault_injection import inject_after, inject_before, refuse
 from services.zoho_sandbox.server.faults import Fault
 from services.zoho_sandbox.server.limits import Refusal
-from services.zoho_sandbox.server.recording import record
+from services.zoho_sandbox.server.recording import record_exchange
 from services.zoho_sandbox.server.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.server.world import World
 
@@ -35,7 +35,7 @@ Heavy = bool | Callable[[Call], bool]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint: all of `scope` is needed; `weight` is what it costs of the day's quota."""
+    """An endpoint. All of `scope` is needed, and a call costs `weight` of the day's quota."""
 
     operation: str
     handler: EndpointHandler
@@ -73,14 +73,14 @@ class Routes:
         token: bool = True,
         organization: bool = True,
     ) -> None:
-        """`path` is relative to the prefix; fixed paths go before those with a part in braces."""
+        """Add an endpoint. `path` has no prefix. Add fixed paths before variable ones."""
         scopes = (scope,) if isinstance(scope, str) else tuple(scope)
         route = Endpoint(operation, handler, scopes, weight, heavy, token, organization)
         self._patterns.append((method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path))))
         self._app.router.add_route(method, self._prefix + path, self._guard(route))
 
     def close(self) -> None:
-        """Answer every other path under the prefix as the product does. Call it last."""
+        """Answer every other path under the prefix as the product does. Call this last."""
 
         async def no_such_endpoint(call: Call) -> web.StreamResponse:
             relative = self._relative(call.request)
@@ -104,7 +104,7 @@ class Routes:
             call.entry.duration_ms = round((self._world.clock.monotonic() - started) * 1000, 1)
             self._world.requests.answered(call.entry)
             if (file := self._world.settings.record) is not None:
-                record(file, call.entry, response)
+                record_exchange(file, call.entry, response)
             return response
 
         return guarded
@@ -129,8 +129,8 @@ class Routes:
         return Call(self._world, request, operation, body, entry)
 
     async def _answer(self, call: Call, route: Endpoint) -> web.StreamResponse:
-        if fault := self._fault(call, at_the_door=True):
-            return refusal_of(call, fault, self._dialect)
+        if fault := self._fault(call, before_checks=True):
+            return refuse(call, fault, self._dialect)
         if refused := self._check(call, route):
             return refused
         meter = self._world.limits[self._product]
@@ -147,23 +147,23 @@ class Routes:
             return self._dialect.bad_json(call)
 
     async def _act(self, call: Call, route: Endpoint) -> web.StreamResponse:
-        fault = self._fault(call, at_the_door=False)
-        if fault and not fault.after and (cut := await delay(call, fault)):
+        fault = self._fault(call, before_checks=False)
+        if fault and not fault.after and (cut := await inject_before(call, fault)):
             return cut
         response = await route.handler(call)
         call.entry.done = True
         self._dialect.decorate(call, response)
         if fault and fault.after:
-            return await spoil(call, fault, response)
+            return await inject_after(call, fault, response)
         return response
 
-    def _fault(self, call: Call, *, at_the_door: bool) -> Fault | None:
+    def _fault(self, call: Call, *, before_checks: bool) -> Fault | None:
         fault = self._world.faults.take(
             self._product,
             call.operation,
             call.request.method,
             self._relative(call.request),
-            at_the_door=at_the_door,
+            before_checks=before_checks,
         )
         if fault:
             call.entry.fault = fault.kind

@@ -1,7 +1,7 @@
-"""Zoho's records, and what its searches see of them.
+"""Store Zoho's records, and the index that its searches read.
 
-A read by id is always current. Lists and searches run on an index that learns of a change only
-after the product's lag: a record just made is not found, one just changed is found as it was.
+A read by id is always current. Lists and searches use an index that takes a change over only
+after the product's lag: a new record is not found, a changed one is found in its former state.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 Record = dict[str, Any]
 
-# Leading digits per product; with sixteen digits of time behind them, ids have 18 or 19 digits,
+# Leading digits per product. With sixteen digits of time behind them, ids have 18 or 19 digits,
 # beyond what a JavaScript number holds, and are never the same in two products.
 _PREFIXES = {"accounts": "39", "billing": "46", "books": "518", "crm": "487", "desk": "20"}
 
 
 class Ids:
-    """New ids: strings of 18 or 19 digits, rising, never repeated (not by a restart or reset)."""
+    """Makes ids: rising strings of 18 or 19 digits, never repeated, not even after a restart."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -32,7 +32,7 @@ class Ids:
 
 
 class Table:
-    """One kind of record, by its id field, in order of creation."""
+    """Records of one kind by their id field, in order of creation."""
 
     def __init__(
         self,
@@ -59,17 +59,17 @@ class Table:
         return len(self._rows)
 
     def get(self, record_id: str) -> Record | None:
-        """The record itself, as it is now. Change it, then `save` it."""
+        """Return the record itself, in its present state. Change it, then `save` it."""
         return self._rows.get(str(record_id))
 
     def add(self, record: Record) -> Record:
-        """Keep a new record; it gets an id when it has none."""
+        """Add a new record, with a new id when it has none."""
         if not record.get(self.key):
             record[self.key] = self._new_id()
         return self.save(record)
 
     def save(self, record: Record) -> Record:
-        """Make the record's present state known to searches, after the lag."""
+        """Make the record's present state visible to searches after the lag."""
         record_id = str(record[self.key])
         self._rows[record_id] = record
         self._note(record_id, copy.deepcopy(record))
@@ -86,19 +86,19 @@ class Table:
         self._changed()
 
     def load(self, records: Iterable[Record]) -> None:
-        """Put records in as they are, known to searches at once."""
+        """Add records unchanged, visible to searches at once."""
         loaded: dict[str, Record] = {}
         for record in records:
             record_id = str(record.setdefault(self.key, self._new_id()))
             loaded[record_id] = record
-        # What searches were still to learn of them is older than what was loaded.
+        # Changes still on their way to the index are older than the loaded records.
         self._pending = deque(change for change in self._pending if change[1] not in loaded)
         self._rows |= loaded
         self._index |= copy.deepcopy(loaded)
         self._changed()
 
     def searched(self) -> list[Record]:
-        """What a list or a search sees now; copies, in order of creation."""
+        """Return copies of the records that a list or search sees now, in order of creation."""
         horizon = self._now() - self._lag_s()
         while self._pending and self._pending[0][0] <= horizon:
             _, record_id, record = self._pending.popleft()

@@ -1,8 +1,7 @@
-"""Deliveries to the targets: in the background, repeated until a 2xx, and badly when told so.
+"""Deliver webhooks in the background, with retries until a 2xx answer.
 
-Zoho publishes no schedule for its retries; this one is short, so that tests see them. Zoho
-promises neither order nor uniqueness, and `Misbehaviour` makes both happen.
-Source: oauth-billing-books §3.5, crm-desk §1.7 and §2.6.
+Zoho publishes no schedule for its retries. This one is short, so that tests see them. Zoho
+promises neither order nor uniqueness, and `DeliveryFaults` breaks both on request.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _KEPT = 50_000
 
 
 def signature(secret: str, url: str, form: Iterable[tuple[str, str]], raw_body: bytes) -> str:
-    """`X-Zoho-Webhook-Signature` by Zoho's rule, lower-case hex.
+    """Compute `X-Zoho-Webhook-Signature` by Zoho's rule, as lower-case hex.
 
-    Query and form pairs sorted by key, key and value run together, then the raw JSON body.
-    `form` holds decoded pairs; a form body has no raw part.
+    The text signed is the query and form pairs, sorted by key, each key joined with its value, and
+    then the raw JSON body. `form` holds decoded pairs. A form body has no raw part.
     Source: https://www.zoho.com/billing/kb/webhooks/securing-webhooks.html
     """
     query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
@@ -44,21 +43,21 @@ def signature(secret: str, url: str, form: Iterable[tuple[str, str]], raw_body: 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a product's webhooks go. `options` holds what only its product understands."""
+    """A URL that receives a product's webhooks. `options` are read by that product alone."""
 
     url: str
     secret: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Target:
-        options = {name: value for name, value in given.items() if name not in ("url", "secret")}
-        return cls(url=given["url"], secret=given.get("secret"), options=options)
+    def of(cls, entry: Mapping[str, Any]) -> Target:
+        options = {name: value for name, value in entry.items() if name not in ("url", "secret")}
+        return cls(url=entry["url"], secret=entry.get("secret"), options=options)
 
 
 @dataclass
-class Misbehaviour:
-    """`drop` and `duplicate` are probabilities, `shuffle` spreads deliveries over half a second."""
+class DeliveryFaults:
+    """Faults of delivery. `drop` and `duplicate` are probabilities, `shuffle` mixes the order."""
 
     drop: float = 0.0
     duplicate: float = 0.0
@@ -68,7 +67,7 @@ class Misbehaviour:
 
 @dataclass
 class WebhookDelivery:
-    """One webhook on its way to one target; `status` in Zoho's words, and `dropped`."""
+    """One webhook for one target. `status` is one of Zoho's words, or `dropped`."""
 
     id: str
     product: str
@@ -84,7 +83,7 @@ class WebhookDelivery:
 
 
 class WebhookDeliveries:
-    """Targets by product, the deliveries so far, and the tasks that carry them out."""
+    """Targets by product, the deliveries so far, and the tasks that post them."""
 
     def __init__(self, ids: Ids, clock: Clock) -> None:
         self._ids = ids
@@ -93,26 +92,28 @@ class WebhookDeliveries:
         self._session: aiohttp.ClientSession | None = None
         self._targets: dict[str, list[Target]] = {}
         self._deliveries: deque[WebhookDelivery] = deque(maxlen=_KEPT)
-        self.misbehaviour = Misbehaviour()
+        self.delivery_faults = DeliveryFaults()
 
     def targets(self, product: str) -> list[Target]:
         return self._targets.get(product, [])
 
     def targets_as_json(self) -> dict[str, Any]:
-        """As `PUT /_sandbox/targets` takes them."""
+        """Return the targets in the form of `PUT /_sandbox/targets`."""
         return {
-            product: [{"url": one.url, "secret": one.secret, **one.options} for one in targets]
+            product: [
+                {"url": target.url, "secret": target.secret, **target.options} for target in targets
+            ]
             for product, targets in self._targets.items()
         }
 
-    def aim(self, targets: Mapping[str, Any]) -> None:
-        """Take targets as `PUT /_sandbox/targets` does: an object or a list for each product.
+    def set_targets(self, targets: Mapping[str, Any]) -> None:
+        """Set targets in the form of `PUT /_sandbox/targets`: an object or a list for each product.
 
         Raises: KeyError: one has no url.
         """
-        for product, given in targets.items():
-            several = given if isinstance(given, list) else [given]
-            self._targets[product] = [Target.of(one) for one in several if one]
+        for product, entry in targets.items():
+            entries = entry if isinstance(entry, list) else [entry]
+            self._targets[product] = [Target.of(options) for options in entries if options]
 
     def deliveries(self) -> list[WebhookDelivery]:
         return list(self._deliveries)
@@ -127,18 +128,18 @@ class WebhookDeliveries:
         event_type: str,
         event_id: str = "",
     ) -> None:
-        """Post `body` to `url` in the background, as often as it takes within the retries."""
-        copies = 1 + (random.random() < self.misbehaviour.duplicate)  # noqa: S311
+        """Post `body` to `url` in the background, and again until a 2xx or the last retry."""
+        copies = 1 + (random.random() < self.delivery_faults.duplicate)  # noqa: S311
         for _ in range(copies):
             delivery = WebhookDelivery(
                 self._ids.new("accounts"), product, event_type, event_id, url, self._clock.now()
             )
             self._deliveries.append(delivery)
-            if random.random() < self.misbehaviour.drop:  # noqa: S311
+            if random.random() < self.delivery_faults.drop:  # noqa: S311
                 delivery.status = "dropped"
                 continue
             task = asyncio.get_running_loop().create_task(
-                self._carry_out(delivery, body, dict(headers), self._delay_s()), name="delivery"
+                self._deliver(delivery, body, dict(headers), self._delay_s()), name="delivery"
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -148,7 +149,7 @@ class WebhookDeliveries:
             task.cancel()
         self._targets.clear()
         self._deliveries.clear()
-        self.misbehaviour = Misbehaviour()
+        self.delivery_faults = DeliveryFaults()
 
     async def close(self) -> None:
         tasks = list(self._tasks)
@@ -159,10 +160,10 @@ class WebhookDeliveries:
             await self._session.close()
 
     def _delay_s(self) -> float:
-        spread = random.uniform(0, _SHUFFLE_WITHIN_S) if self.misbehaviour.shuffle else 0.0  # noqa: S311
-        return self.misbehaviour.delay_s + spread
+        spread = random.uniform(0, _SHUFFLE_WITHIN_S) if self.delivery_faults.shuffle else 0.0  # noqa: S311
+        return self.delivery_faults.delay_s + spread
 
-    async def _carry_out(
+    async def _deliver(
         self, delivery: WebhookDelivery, body: bytes, headers: dict[str, str], delay_s: float
     ) -> None:
         await asyncio.sleep(delay_s)

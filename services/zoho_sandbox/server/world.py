@@ -1,4 +1,4 @@
-"""Everything the sandbox holds: records by product, clock, faults, limits, lags, requests."""
+"""Hold the sandbox's whole state: records by product, clock, faults, limits, lags, requests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from services.zoho_sandbox.settings import SandboxSettings
 
 PRODUCTS = ("accounts", "billing", "books", "crm", "desk")
 _SAVE_AFTER_S = 0.5
-# `integration`: until Books has what happened in Billing.
+# `integration` is the time until Books shows a change made in Billing.
 _LAGS_S = {**dict.fromkeys(PRODUCTS, 0.0), "integration": 0.3}
 
-Seed = Callable[["World"], None]
+InitialRecords = Callable[["World"], None]
 
 
 class World:
-    """One Zoho account. Product modules define their tables and what they start with."""
+    """The state of one simulated Zoho account. Products define their tables and first records."""
 
     def __init__(self, settings: SandboxSettings, log: RequestLog | None = None) -> None:
         self.settings = settings
@@ -38,20 +38,20 @@ class World:
         self.lag_s = dict(_LAGS_S)
         self.requests = log or RequestLog()
         self.webhooks = WebhookDeliveries(self.ids, self.clock)
-        self.webhooks.aim(settings.targets)
+        self.webhooks.set_targets(settings.targets)
         self._tables: dict[str, dict[str, Table]] = {product: {} for product in PRODUCTS}
-        self._seeds: list[Seed] = []
+        self._initial_records: list[InitialRecords] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._changed = asyncio.Event()
 
     def define(self, product: str, name: str, *, key: str) -> Table:
-        """A table of the product, listed in the state as `product.name`; `key` is its id field."""
+        """Define a table, listed in the state as `product.name`. `key` is its id field."""
         table = Table(
             key,
             new_id=lambda: self.ids.new(product),
             lag_s=lambda: self.lag_s[product],
             now=self.clock.monotonic,
-            changed=self.note_change,
+            changed=self.mark_changed,
         )
         self._tables[product][name] = table
         return table
@@ -59,17 +59,17 @@ class World:
     def table(self, product: str, name: str) -> Table:
         return self._tables[product][name]
 
-    def start_with(self, seed: Seed) -> None:
-        """Run `seed` now and after every reset: the records an empty sandbox has."""
-        self._seeds.append(seed)
-        seed(self)
+    def start_with(self, initial_records: InitialRecords) -> None:
+        """Load the records of an empty sandbox: now, and after every reset."""
+        self._initial_records.append(initial_records)
+        initial_records(self)
 
-    def note_change(self) -> None:
-        """Something worth keeping changed."""
+    def mark_changed(self) -> None:
+        """Request another write of the state file."""
         self._changed.set()
 
-    def later(self, delay_s: float, act: Callable[[], object]) -> None:
-        """Do something of Zoho's own accord, as an integration does; a reset calls it off."""
+    def call_later(self, delay_s: float, act: Callable[[], object]) -> None:
+        """Run an action of Zoho itself after a delay. A reset cancels it."""
         if delay_s <= 0:
             act()
             return
@@ -83,7 +83,7 @@ class World:
         self._timers.add(handle)
 
     def state(self) -> dict[str, Any]:
-        """All records by product and table, and the ids of the requests that are held."""
+        """Return all records by product and table, and the ids of the held requests."""
         records: dict[str, Any] = {
             product: {name: list(table) for name, table in tables.items()}
             for product, tables in self._tables.items()
@@ -92,7 +92,7 @@ class World:
         return records
 
     def load(self, state: dict[str, Any]) -> int:
-        """Put records in, in the shape of `state`; those with a known id are replaced.
+        """Add records in the shape of `state`. Those with a known id are replaced.
 
         Raises: KeyError: no such product or table.
         """
@@ -108,7 +108,7 @@ class World:
         return loaded
 
     def reset(self) -> None:
-        """Empty again: records, faults, limits, lags, targets, log."""
+        """Empty everything: records, faults, limits, lags, targets, log."""
         for handle in self._timers:
             handle.cancel()
         self._timers.clear()
@@ -117,39 +117,39 @@ class World:
         self.lag_s = dict(_LAGS_S)
         self.requests.clear()
         self.webhooks.reset()
-        self.webhooks.aim(self.settings.targets)
+        self.webhooks.set_targets(self.settings.targets)
         for tables in self._tables.values():
             for table in tables.values():
                 table.clear()
-        for seed in self._seeds:
-            seed(self)
+        for initial_records in self._initial_records:
+            initial_records(self)
 
     def restore(self, path: Path) -> None:
-        """What a former run left in its state file, if it left one."""
+        """Load the state file of a former run, if there is one."""
         if not path.exists():
             return
-        kept = orjson.loads(path.read_bytes())
-        self.webhooks.aim(kept.pop("targets", {}))
-        self.load(kept)
+        state = orjson.loads(path.read_bytes())
+        self.webhooks.set_targets(state.pop("targets", {}))
+        self.load(state)
 
-    async def keep(self, path: Path) -> None:
-        """Write the state file whenever something changed, until cancelled, and then once more."""
+    async def save_on_change(self, path: Path) -> None:
+        """Write the state file after every change, until cancelled, and then once more."""
         writing: asyncio.Future[None] | None = None
         try:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                writing = asyncio.ensure_future(asyncio.to_thread(_write, path, self._kept()))
+                writing = asyncio.ensure_future(asyncio.to_thread(_write, path, self._serialized()))
                 await asyncio.shield(writing)
                 await asyncio.sleep(_SAVE_AFTER_S)
         finally:
             if writing is not None:
-                # A thread cannot be cancelled: it would write into the same file, or win with
-                # an older state.
+                # A thread cannot be cancelled. Without this wait it would write into the same
+                # file, or replace it with an older state.
                 await asyncio.wait([writing])
-            _write(path, self._kept())
+            _write(path, self._serialized())
 
-    def _kept(self) -> bytes:
+    def _serialized(self) -> bytes:
         return orjson.dumps({**self.state(), "targets": self.webhooks.targets_as_json()})
 
 
@@ -159,7 +159,7 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)  # a kill in between leaves the old state whole
+    fresh.replace(path)  # a kill before this line leaves the old state whole
 
 
 __all__ = ["PRODUCTS", "Record", "Table", "World"]

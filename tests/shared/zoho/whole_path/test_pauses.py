@@ -9,13 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy.demo.stage import Json
 from services.billing_worker import app as billing_worker
 from services.billing_worker.settings import Settings as BillingSettings
 from services.crm_worker import app as crm_worker
 from services.crm_worker.settings import Settings as CrmSettings
 from services.desk_worker import app as desk_worker
 from services.desk_worker.settings import Settings as DeskSettings
+from services.zoho_sandbox.driver import Json
 from tests.shared.zoho.whole_path.watched import Watched, watched
 from tests.surroundings import Surroundings
 

@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from deploy.demo.stage import Json
 from services.billing_worker import app as billing_worker
 from services.billing_worker.settings import Settings as BillingSettings
 from services.crm_worker import app as crm_worker
 from services.crm_worker.settings import Settings as CrmSettings
+from services.zoho_sandbox.driver import Json
 from tests.shared.zoho.whole_path.watched import Seen, Watched, watched
 from tests.surroundings import Surroundings
 

@@ -1,7 +1,7 @@
-"""An invoice as PDF, with what Zoho puts into its own: a pay link, where a plain search misses it.
+"""Build an invoice's PDF with a pay link, as in Zoho's own, in places that a plain search misses.
 
-The page's text is Flate-compressed, and the link's annotation lies in a compressed object stream,
-found only through a cross-reference stream (PDF 1.5).
+The page's text is Flate-compressed. The link's annotation is in a compressed object stream, found
+only through a cross-reference stream (PDF 1.5).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 
 
 def invoice_pdf(number: str, customer: str, total: float, currency: str, pay_url: str) -> bytes:
-    """One page with the invoice's number, customer, total and a link to pay it."""
+    """Return one page with the invoice's number, customer, total and a link to pay it."""
     lines = [f"INVOICE {number}", f"Bill to: {customer}", f"Total: {currency} {total:.2f}",
              f"Pay now: {pay_url}"]  # fmt: skip
     text = "BT /F1 12 Tf 72 720 Td 18 TL " + " T* ".join(f"({_escaped(s)}) Tj" for s in lines)
@@ -20,9 +20,9 @@ def invoice_pdf(number: str, customer: str, total: float, currency: str, pay_url
         f"<< /S /URI /URI ({_escaped(pay_url)}) >>",
     ]
     offsets, position = [], 0
-    for one in packed:
+    for body in packed:
         offsets.append(position)
-        position += len(one) + 1
+        position += len(body) + 1
     index = " ".join(f"{number_} {offset}" for number_, offset in zip((6, 7), offsets, strict=True))
     objects = {
         1: b"<< /Type /Catalog /Pages 2 0 R >>",

@@ -1,6 +1,6 @@
-"""Books' webhooks: workflow ones, with the bare record as body and no event type.
+"""Send the webhooks of Books' workflow rules: the bare record as body, and no event type.
 
-Source: oauth-billing-books §4.5.
+Source: https://www.zoho.com/books/api/v3/webhooks/.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.zoho_sandbox.server.world import World
 
 
 def announce(world: World, entity: str, record: Record) -> None:
-    """Send `{organization_id, <entity>: {…}}` to every target of Books."""
+    """Send `{organization_id, <entity>: {…}}` to every webhook target of Books."""
     organization_id = world.settings.books_organization
     body = orjson.dumps({"organization_id": organization_id, entity: shown(record)})
     for target in world.webhooks.targets("books"):

@@ -1,35 +1,36 @@
-"""Zoho's own Billing–Books integration: what happens in Billing appears in Books, a little later.
+"""Copy Billing's records to Books after a lag, as Zoho's own Billing–Books integration does.
 
-Books gives its own ids; an invoice is found there by its number and its customer. A change made in
-Books to an invoice of Billing's goes back. Source: oauth-billing-books §4.6.
+Books gives its own ids. An invoice is found there by its number and its customer. A change made
+in Books to an invoice of Billing goes back to Billing.
+Source: https://www.zoho.com/billing/help/integrations/books.html; no page says that ids are shared.
 """
 
 from __future__ import annotations
 
-from services.zoho_sandbox.books.webhooks import announce
+from services.zoho_sandbox.finance.workflow_webhooks import announce
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
 
 def mirror_customer(world: World, customer: Record) -> None:
-    world.later(world.lag_s["integration"], lambda: contact_of(world, customer, refresh=True))
+    world.call_later(world.lag_s["integration"], lambda: contact_of(world, customer, refresh=True))
 
 
 def mirror_invoice(world: World, invoice: Record) -> None:
-    world.later(world.lag_s["integration"], lambda: _put_invoice(world, invoice))
+    world.call_later(world.lag_s["integration"], lambda: _put_invoice(world, invoice))
 
 
 def mirror_payment(world: World, payment: Record) -> None:
-    world.later(world.lag_s["integration"], lambda: _put_payment(world, payment))
+    world.call_later(world.lag_s["integration"], lambda: _put_payment(world, payment))
 
 
 def mirror_refund(world: World, payment: Record, refund: Record) -> None:
-    """Billing refunds by a credit note; Books shows that note and its refund."""
-    world.later(world.lag_s["integration"], lambda: _put_refund(world, payment, refund))
+    """Copy a refund. Billing refunds by a credit note, and Books shows that note and its refund."""
+    world.call_later(world.lag_s["integration"], lambda: _put_refund(world, payment, refund))
 
 
 def catch_up(world: World) -> None:
-    """Mirror what a stop of the sandbox interrupted."""
+    """Copy the records whose copy was interrupted when the sandbox stopped."""
     for invoice in world.table("billing", "invoices"):
         mirror_invoice(world, invoice)
     for payment in world.table("billing", "payments"):
@@ -38,7 +39,7 @@ def catch_up(world: World) -> None:
 
 
 def reflect_invoice(world: World, mirrored: Record) -> None:
-    """Take a change of status made in Books over into Billing."""
+    """Copy a change of status made in Books back to Billing."""
     invoices = world.table("billing", "invoices")
     for invoice in invoices:
         if invoice["number"] == mirrored["invoice_number"]:
@@ -49,7 +50,7 @@ def reflect_invoice(world: World, mirrored: Record) -> None:
 
 
 def contact_of(world: World, customer: Record, *, refresh: bool = False) -> Record:
-    """The contact in Books that is the customer in Billing; made when it is not there yet."""
+    """Return the contact in Books of a customer in Billing. Create it when it is not there yet."""
     contacts = world.table("books", "contacts")
     for contact in contacts:
         if contact.get("_billing_customer_id") == customer["customer_id"]:
@@ -97,9 +98,9 @@ def _put_invoice(world: World, invoice: Record) -> None:
     if owner is None:
         return
     table = world.table("books", "invoices")
-    known = next((one for one in table if one["invoice_number"] == invoice["number"]), None)
+    existing = next((row for row in table if row["invoice_number"] == invoice["number"]), None)
     contact = contact_of(world, owner)
-    record = known or {
+    record = existing or {
         "invoice_id": world.ids.new("books"),
         "created_time": world.clock.finance_time(),
         "invoice_url": "https://books.zoho.com/SecurePayment?CInvoiceID="
@@ -151,15 +152,15 @@ def _put_payment(world: World, payment: Record) -> None:
     owner = _customer(world, payment)
     table = world.table("books", "customerpayments")
     if owner is None or any(
-        one.get("_billing_payment_id") == payment["payment_id"] for one in table
+        row.get("_billing_payment_id") == payment["payment_id"] for row in table
     ):
         return
     contact = contact_of(world, owner)
-    numbers = {one["invoice_number"]: one for one in world.table("books", "invoices")}
+    by_number = {row["invoice_number"]: row for row in world.table("books", "invoices")}
     applied = [
-        {**part, "invoice_id": numbers[part["invoice_number"]]["invoice_id"]}
+        {**part, "invoice_id": by_number[part["invoice_number"]]["invoice_id"]}
         for part in payment["invoices"]
-        if part["invoice_number"] in numbers
+        if part["invoice_number"] in by_number
     ]
     spent = sum(part["amount_applied"] for part in applied)
     table.add(
