@@ -1,1 +1,1 @@
-"""The messages: what applications may send and will receive, and what services send each other."""
+"""Define the messages of applications and services: commands, events, replies, webhooks."""

@@ -1,6 +1,6 @@
-"""The contracts as an AsyncAPI 3 document and JSON Schemas: `python -m shared.contracts.asyncapi`.
+"""Generate the AsyncAPI 3 document and the JSON Schemas: `python -m shared.contracts.asyncapi`.
 
-Writes `asyncapi.json` and `schemas/<message>.json` into the folder named (`docs` unless given).
+It writes `asyncapi.json` and `schemas/<message>.json` into the folder named, `docs` by default.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from shared.contracts.commands import COMMANDS
 from shared.contracts.events import EVENTS
 from shared.contracts.replies import RESULTS, Done, Refused
 
-Json = dict[str, Any]
+JsonSchema = dict[str, Any]
 
 _SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 _ENVELOPE = ("event_id", "occurred_at", "org", "version")
 _PROPERTIES = {
     "command": {
-        "message_id": "Required, at most 128 characters: the same command has the same id.",
-        "correlation_id": "Carried on to events and replies.",
+        "message_id": "Required, at most 128 characters. The same command has the same id.",
+        "correlation_id": "Passed on to events and replies.",
         "reply_to": "A queue of yours, for commands that are answered.",
         "content_type": "application/json",
     },
-    "event": {"message_id": "The event_id.", "correlation_id": "That of what brought it about."},
+    "event": {
+        "message_id": "The event_id.",
+        "correlation_id": "That of the message that caused it.",
+    },
 }
 
 
-def schema_of_command(model: type[BaseModel]) -> Json:
+def schema_of_command(model: type[BaseModel]) -> JsonSchema:
     return _titled(model.model_json_schema(mode="validation"), model)
 
 
-def schema_of_event(model: type[BaseModel]) -> Json:
-    """As it is on the wire: with its `subject`, and the envelope always there."""
+def schema_of_event(model: type[BaseModel]) -> JsonSchema:
+    """Return the schema of the event on the wire, with its `subject` and the whole envelope."""
     schema = model.model_json_schema(mode="serialization")
     properties = schema["properties"]
     for name in _ENVELOPE:
@@ -50,20 +53,20 @@ def schema_of_event(model: type[BaseModel]) -> Json:
     return _titled(schema, model)
 
 
-def schemas() -> Mapping[str, Json]:
-    """Every schema by the name of its file, without the suffix."""
-    found = {key: schema_of_command(model) for key, model in COMMANDS.items()}
-    found |= {key: schema_of_event(model) for key, model in EVENTS.items()}
+def schemas() -> Mapping[str, JsonSchema]:
+    """Return every schema by the name of its file, without the suffix."""
+    schemas = {key: schema_of_command(model) for key, model in COMMANDS.items()}
+    schemas |= {key: schema_of_event(model) for key, model in EVENTS.items()}
     for key, results in RESULTS.items():
-        found[f"{key}.reply"] = _reply_schema(results)
-    return found
+        schemas[f"{key}.reply"] = _reply_schema(results)
+    return schemas
 
 
-def document() -> Json:
-    """The AsyncAPI document; its messages refer to the schema files beside it."""
-    channels: Json = {}
-    operations: Json = {}
-    messages: Json = {}
+def document() -> JsonSchema:
+    """Return the AsyncAPI document. Its messages refer to the schema files beside it."""
+    channels: JsonSchema = {}
+    operations: JsonSchema = {}
+    messages: JsonSchema = {}
     for key, model in COMMANDS.items():
         messages[key] = _message(key, model, "command")
         channels[key] = _channel(key, "zoho.commands")
@@ -95,21 +98,21 @@ def document() -> Json:
 
 
 def files() -> Mapping[str, str]:
-    """Path within the folder → content."""
-    wanted = {"asyncapi.json": document()}
-    wanted |= {f"schemas/{name}.json": schema for name, schema in schemas().items()}
-    return {name: json.dumps(content, indent=2) + "\n" for name, content in wanted.items()}
+    """Return the content of each file by its path within the folder."""
+    contents = {"asyncapi.json": document()}
+    contents |= {f"schemas/{name}.json": schema for name, schema in schemas().items()}
+    return {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
 
 
-def _titled(schema: Json, model: type[BaseModel]) -> Json:
+def _titled(schema: JsonSchema, model: type[BaseModel]) -> JsonSchema:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["description"] = (model.__doc__ or "").strip()
     return schema
 
 
-def _reply_schema(results: tuple[type[BaseModel], ...]) -> Json:
+def _reply_schema(results: tuple[type[BaseModel], ...]) -> JsonSchema:
     done = Done.model_json_schema(mode="serialization")
-    definitions: Json = {}
+    definitions: JsonSchema = {}
     for result in results:
         of_result = result.model_json_schema(mode="serialization")
         definitions |= of_result.pop("$defs", {})
@@ -127,11 +130,11 @@ def _reply_schema(results: tuple[type[BaseModel], ...]) -> Json:
     }
 
 
-def _ref(name: str) -> Json:
+def _ref(name: str) -> JsonSchema:
     return {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": f"./schemas/{name}.json"}}
 
 
-def _message(key: str, model: type[BaseModel], kind: str) -> Json:
+def _message(key: str, model: type[BaseModel], kind: str) -> JsonSchema:
     described = {name: {"description": text} for name, text in _PROPERTIES[kind].items()}
     return {
         "name": key,
@@ -142,7 +145,7 @@ def _message(key: str, model: type[BaseModel], kind: str) -> Json:
     }
 
 
-def _channel(key: str, exchange: str) -> Json:
+def _channel(key: str, exchange: str) -> JsonSchema:
     return {
         "address": key,
         "messages": {key: {"$ref": f"#/components/messages/{key}"}},
@@ -156,11 +159,11 @@ def _channel(key: str, exchange: str) -> Json:
     }
 
 
-def _reply_channel(name: str) -> Json:
+def _reply_channel(name: str) -> JsonSchema:
     return {"address": None, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
 
 
-def _operation(action: str, key: str) -> Json:
+def _operation(action: str, key: str) -> JsonSchema:
     return {"action": action, "channel": {"$ref": f"#/channels/{key}"}}
 
 

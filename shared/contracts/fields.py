@@ -1,4 +1,4 @@
-"""Kinds of fields that contracts are made of, and their limits.
+"""Define the types of fields that contracts are made of, and their limits.
 
 Lengths follow the tightest documented limit of the Zoho products that take the value, so that
 nothing is cut there unnoticed: a cut email no longer matches and makes a second contact.
@@ -24,13 +24,13 @@ _PHONE = r"^[0-9A-Za-z+(][0-9A-Za-z+()./, -]*$"
 _CURRENCY = r"^[A-Z]{3}$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 _SOME_LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"
-# Python's own reading of numbers would take 1_0, spaces, 1e5, and the digits of any script.
+# Python's own parser of numbers accepts 1_0, spaces, 1e5, and the digits of any script.
 _PLAIN = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,30})?")
 _FINEST = -30  # exponent of the last digit that is looked at
 _LARGEST = 12  # exponent of the first
 _LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 
-FORMS = {
+PATTERN_RULES = {
     _ID: "must be visible ASCII characters, with spaces only inside",
     _CODE: "must be visible ASCII characters, with spaces only inside",
     _EMAIL: "must be an email address",
@@ -40,11 +40,11 @@ FORMS = {
     _SOME_LINE: "must be one line, not empty, without control characters",
     _LINES: "must hold no control characters",
 }
-"""What each pattern asks for, in words: patterns are for machines."""
+"""Each pattern in words, for people."""
 
 
 def _plain(value: Any) -> Any:
-    """A text must be a plain decimal number; what else there is to say, the limits say."""
+    """Check that a text is a plain decimal number. The limits of the field check the rest."""
     if isinstance(value, str) and not _PLAIN.fullmatch(value):
         raise ValueError(
             "must be a plain decimal number such as 19.90, at most 12 digits before the point"
@@ -52,8 +52,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _as_short_as_can_be(value: Any) -> Any:
-    """A number of JSON has no decimals of its own: many a library writes 100 as 100.0."""
+def _without_trailing_zeros(value: Any) -> Any:
+    """Drop trailing zeros: a JSON number has no decimals of its own, 100 is often sent as 100.0."""
     if isinstance(value, float):
         value = Decimal(repr(value))
     if not isinstance(value, Decimal) or not value.is_finite():
@@ -66,12 +66,12 @@ def _as_short_as_can_be(value: Any) -> Any:
 
 
 def _number_or_text(places: int, least: dict[str, int]) -> WithJsonSchema:
-    """What a sender may write: JSON Schema cannot say it of one type."""
+    """Describe both forms that a sender may use. JSON Schema needs a branch for each type."""
     text = {"type": "string", "pattern": rf"^[0-9]{{1,12}}(\.[0-9]{{1,{places}}})?$"}
     return WithJsonSchema({"anyOf": [{"type": "number", **least}, text]}, mode="validation")
 
 
-# Spaces at the ends are refused: ids are compared for equality in places that trim.
+# Spaces at the ends are refused, because some systems trim ids before they compare them.
 Id = Annotated[str, StringConstraints(pattern=_ID, max_length=128)]
 Email = Annotated[str, StringConstraints(pattern=_EMAIL, max_length=100)]
 Name = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=100)]
@@ -82,17 +82,17 @@ Word = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=100)]
 Subject = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=1_000)]
 Reason = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=500)]
 TextLine = Annotated[str, StringConstraints(pattern=_ONE_LINE, max_length=2_000)]
-# Zoho takes fewer characters in most places; the workers carry long texts on, nothing is cut.
+# Zoho takes fewer characters in most places. The workers split long texts and cut nothing.
 Text = Annotated[str, StringConstraints(pattern=_LINES, min_length=1, max_length=65_535)]
 LongText = Annotated[str, StringConstraints(pattern=_LINES, min_length=1, max_length=1_500_000)]
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Amount = Annotated[Decimal, Field(gt=0, max_digits=15, decimal_places=3)]
-# An amount in a command; its currency's own number of decimals is checked beside its currency.
-AskedAmount = Annotated[
+# An amount in a command. The model checks its decimals against its currency.
+RequestedAmount = Annotated[
     Decimal,
     Field(gt=0, max_digits=15, decimal_places=3),
-    BeforeValidator(_as_short_as_can_be),
+    BeforeValidator(_without_trailing_zeros),
     BeforeValidator(_plain),
     _number_or_text(3, {"exclusiveMinimum": 0}),
 ]
@@ -102,7 +102,7 @@ Rate = Annotated[
     BeforeValidator(_plain),
     _number_or_text(6, {"minimum": 0}),
 ]
-Share = Annotated[  # a quantity on an invoice
+InvoiceQuantity = Annotated[
     Decimal,
     Field(gt=0, max_digits=12, decimal_places=6),
     BeforeValidator(_plain),

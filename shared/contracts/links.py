@@ -1,4 +1,4 @@
-"""No Zoho-hosted address leaves in what we send: customers never see a Zoho page."""
+"""Keep Zoho-hosted addresses out of what is sent, so that customers never see a Zoho page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from shared.errors import PermanentError
 
-# zoho.*, zohoapis.*, zohosecurepay.*, zohobilling.*, zohopublic.*, zohocloud.ca and whatever else
-# begins so. An address at zoho.com is a person's mailbox, not a page, and stays: hence no "@".
+# zoho.*, zohoapis.*, zohosecurepay.*, zohobilling.*, zohopublic.*, zohocloud.ca and all others that
+# begin so. An email address at zoho.com is a mailbox and no page. It stays, hence no "@".
 # Source: the list of fields that hold such links, in the reference of Billing and Books §2.7.
 _HOST = r"(?:[a-z0-9-]+\.)*zoho[a-z]*\.[a-z]{2,}"
 _LINK = re.compile(
@@ -24,22 +24,22 @@ def holds_zoho_link(text: str) -> bool:
 
 
 def without_zoho_links(text: str) -> str:
-    """The text with every Zoho-hosted address replaced; what people wrote stays otherwise."""
+    """Return the text with every Zoho-hosted address replaced. All else in it stays."""
     return _LINK.sub(REMOVED, text) if holds_zoho_link(text) else text
 
 
-def no_zoho(value: object) -> None:
+def refuse_zoho_links(value: object) -> None:
     """Refuse a value that holds a Zoho-hosted address, however deep in lists and mappings.
 
     Raises:
-        PermanentError: `zoho_link_refused`; our models let something through that they must not.
+        PermanentError: `zoho_link_refused`, a model of ours let through what it must not.
     """
     if isinstance(value, str):
         if holds_zoho_link(value):
             raise PermanentError("an outgoing message holds a link", code="zoho_link_refused")
     elif isinstance(value, Mapping):
         for item in value.values():
-            no_zoho(item)
+            refuse_zoho_links(item)
     elif isinstance(value, Iterable) and not isinstance(value, bytes | bytearray):
         for item in value:
-            no_zoho(item)
+            refuse_zoho_links(item)

@@ -1,11 +1,11 @@
-"""How many decimals money has: what is asked for may have no more, and what is told has as many."""
+"""Count the decimals of a currency, and write amounts with exactly that many."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Final
 
-# Those of ISO 4217 that do not have two.
+# The currencies of ISO 4217 whose number of decimals is not two.
 # Source: https://www.iso.org/iso-4217-currency-codes.html
 _DECIMALS: Final = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF"), 0),
@@ -15,20 +15,20 @@ _DECIMALS: Final = {
 
 
 def decimals_of(currency: str | None) -> int:
-    """Digits after the point of an amount in this currency; 2 when it is not known."""
+    """Return the digits after the point of an amount in this currency, 2 for an unknown one."""
     return _DECIMALS.get(currency or "", 2)
 
 
-def is_too_fine(amount: Decimal, currency: str | None) -> bool:
+def has_excess_decimals(amount: Decimal, currency: str | None) -> bool:
     """Whether the amount is written with more decimals than its currency has."""
     exponent = amount.as_tuple().exponent
     return isinstance(exponent, int) and -exponent > decimals_of(currency)
 
 
 def as_money(amount: Decimal, currency: str | None) -> Decimal:
-    """The amount as it is told: `19.00` for 19 dollars, `19` for 19 yen.
+    """Return the amount in the form that is published: `19.00` for 19 dollars, `19` for 19 yen.
 
-    Never rounded: what is finer than its currency (a unit price, a share of a tax) stays so.
+    It is never rounded. What is finer than its currency (a unit price, a part of a tax) stays so.
     """
-    told = amount.quantize(Decimal(1).scaleb(-decimals_of(currency)))
-    return told if told == amount else amount.normalize()
+    quantized = amount.quantize(Decimal(1).scaleb(-decimals_of(currency)))
+    return quantized if quantized == amount else amount.normalize()

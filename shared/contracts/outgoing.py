@@ -1,4 +1,4 @@
-"""What all outgoing models have in common: they are allow-lists, and hold no link to Zoho."""
+"""Define the base of all outgoing models: allow-lists that hold no link to Zoho."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-from shared.contracts.links import no_zoho, without_zoho_links
+from shared.contracts.links import refuse_zoho_links, without_zoho_links
 
 
 class OutgoingModel(BaseModel):
-    """Refuses links to Zoho; ignores unknown fields, so that a new one is no new version."""
+    """Refuses links to Zoho. Unknown fields are ignored, so that a new one is no new version."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @model_validator(mode="after")
-    def _holds_no_zoho_link(self) -> Self:
+    def _holds_refuse_zoho_links_link(self) -> Self:
         for field, value in self.__dict__.items():
-            # Models inside have looked at themselves. Ids and codes are the application's own
-            # words, whatever they look like: `zoho.alice` is a user, not a page.
+            # Models inside have checked themselves. Ids and codes are the application's own words,
+            # whatever they look like: `zoho.alice` is a user and no page.
             if not field.endswith(("_id", "_code")) and not _of_models(value):
-                no_zoho(value)
+                refuse_zoho_links(value)
         return self
 
 
@@ -30,5 +30,5 @@ def _of_models(value: object) -> bool:
     return isinstance(value, BaseModel)
 
 
-# What people wrote (a resolution, a comment) may quote a link: it is taken out, the rest is told.
+# What people wrote (a resolution, a comment) may quote a link. The link is taken out of it.
 PeoplesText = Annotated[str, AfterValidator(without_zoho_links)]

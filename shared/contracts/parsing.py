@@ -1,4 +1,4 @@
-"""Bytes to models, and what is said when they do not fit: fields and rules, never values."""
+"""Parse bytes into models, and describe what does not fit by fields and rules, never values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts.fields import FORMS
+from shared.contracts.fields import PATTERN_RULES
 from shared.errors import InvalidMessage
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -19,15 +19,16 @@ M = TypeVar("M", bound=BaseModel)
 _SHOWN = 5  # problems named in one reason
 _FIELD = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")
 # Pydantic parses a JSON number into a double before it becomes a Decimal. Up to 15 digits survive
-# that unchanged; a longer one is read again, so that its digits are judged as they were sent.
+# that unchanged. A longer one is read again, so that its digits are checked as they were sent.
 _LONG_NUMBER = re.compile(rb"[0-9.]{16}")
 
 
 def parse(model: type[M], body: bytes) -> M:
-    """The model that `body` is.
+    """Parse `body` as the model.
 
     Raises:
-        InvalidMessage: it is not (`invalid_message`), or it is longer than 2 MiB (`too_large`).
+        InvalidMessage: it does not match (`invalid_message`), or is longer than 2 MiB
+            (`too_large`).
     """
     if len(body) > MAX_BODY_BYTES:
         raise InvalidMessage(f"the body is longer than {MAX_BODY_BYTES} bytes", code="too_large")
@@ -36,14 +37,14 @@ def parse(model: type[M], body: bytes) -> M:
             return model.model_validate(_exact(body))
         return model.model_validate_json(body)
     except ValidationError as error:
-        # Not chained: its text quotes what was sent.
+        # Not chained, because its text quotes what was sent.
         raise InvalidMessage(problems(error)) from None
 
 
 def problems(error: ValidationError) -> str:
-    """What is wrong, fit to be logged and sent back."""
-    found = error.errors(include_url=False, include_input=False)
-    texts = list(dict.fromkeys(f"{_place(f['loc'])}: {_rule(f)}" for f in found))
+    """Describe what is wrong, in words fit to be logged and sent back."""
+    details = error.errors(include_url=False, include_input=False)
+    texts = list(dict.fromkeys(f"{_path(d['loc'])}: {_rule(d)}" for d in details))
     more = f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
     return "; ".join(texts[:_SHOWN]) + more
 
@@ -51,7 +52,11 @@ def problems(error: ValidationError) -> str:
 def _exact(body: bytes) -> Any:
     try:
         return json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError, InvalidOperation):  # the last: an exponent beyond all
+    except (
+        ValueError,
+        RecursionError,
+        InvalidOperation,
+    ):  # the last for an exponent beyond all limits
         raise InvalidMessage("body: is not JSON") from None
 
 
@@ -59,17 +64,17 @@ def _holds_decimals(model: type[BaseModel]) -> bool:
     return "decimal" in str(model.__pydantic_core_schema__)
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    """`lines[0].rate`; an unknown field's name is shown only when it looks like one."""
-    place = ""
+def _path(loc: tuple[int | str, ...]) -> str:
+    """Return `lines[0].rate`. An unknown field's name is shown only when it looks like one."""
+    path = ""
     for part in loc:
         if isinstance(part, int):
-            place += f"[{part}]"
+            path += f"[{part}]"
         elif _FIELD.match(part):
-            place += f".{part}" if place else part
+            path += f".{part}" if path else part
         elif not part.startswith(("tuple[", "constrained-", "function-")):  # a union's branches
-            place += ".(a field)" if place else "(a field)"
-    return place or "body"
+            path += ".(a field)" if path else "(a field)"
+    return path or "body"
 
 
 _RULES = {
@@ -107,13 +112,13 @@ _RULES = {
 _DATES = re.compile(r"^date(time)?_")
 
 
-def _rule(found: Any) -> str:
-    kind = found["type"]
+def _rule(detail: Any) -> str:
+    kind = detail["type"]
     if kind == "string_pattern_mismatch":
-        return FORMS.get(found["ctx"]["pattern"], "does not have the form it must have")
+        return PATTERN_RULES.get(detail["ctx"]["pattern"], "does not have the form it must have")
     if kind in _RULES:
         # The context of these holds only the limits of our own contracts.
-        return _RULES[kind].format(**found.get("ctx", {}))
+        return _RULES[kind].format(**detail.get("ctx", {}))
     if _DATES.match(kind):
         return "must be a date or time in ISO 8601"
     return f"is not valid ({kind})"

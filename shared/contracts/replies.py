@@ -1,4 +1,4 @@
-"""What a command with a `reply_to` is answered with. `result` is one of the models below."""
+"""Define the replies to commands with a `reply_to`. `result` is one of the models below."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from shared.contracts.outgoing import OutgoingModel, PeoplesText
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 
-Money = Decimal  # may be negative in reports; goes out as a string
+Money = Decimal  # may be negative in reports, and goes out as a string
 
 
 class ReplyResult(OutgoingModel):
-    """A result; `work.reply(result.wire())`."""
+    """The result of a command, sent by `work.reply(result.wire())`."""
 
     def wire(self) -> dict[str, Any]:
-        """As JSON has it: amounts as strings, absent fields left out."""
+        """Return it as JSON has it: amounts as strings, absent fields left out."""
         return self.model_dump(mode="json", exclude_none=True)
 
 

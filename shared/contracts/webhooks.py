@@ -1,4 +1,4 @@
-"""What the gateway passes on to the workers of what Zoho posted."""
+"""Define what the gateway passes on to the workers of what Zoho posted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.contracts.fields import Id, Instant
 
 Product = Literal["billing", "books", "crm", "desk"]
 
-# Our names (and the specification's) of what Zoho calls otherwise.
+# Our names, which are the specification's too, for what Zoho calls otherwise.
 # Source: event names of Zoho Billing's webhooks, in the reference of Billing and Books §3.1.
 _OUR_NAMES = {"payment_thankyou": "payment_succeeded", "payment_declined": "payment_failed"}
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
@@ -21,20 +21,21 @@ _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 @lru_cache(maxsize=1024)  # Zoho has a few dozen
 def event_name(raw: str) -> str:
-    """A name fit for a routing key: `Ticket_Update` → `ticket_update`; both spellings → one.
+    """Return a name fit for a routing key: `Ticket_Update` gives `ticket_update`.
 
-    `unknown` when nothing usable is left. At most 100 characters.
+    Both spellings of an event give one name, at most 100 characters long. It is `unknown` when
+    nothing usable is left.
     """
     name = _NOT_IN_A_NAME.sub("_", raw.strip().lower()).strip("_")[:100]
     return _OUR_NAMES.get(name, name) or "unknown"
 
 
 class WebhookReceived(BaseModel):
-    """One event that Zoho told of: authentic, stored, not yet acted on.
+    """One event that Zoho reported: authentic, stored, not yet acted on.
 
-    `payload` is as Zoho sent it (an element of the array for Desk; form fields as an object).
-    `event_id` and `event_time` are Zoho's, where it gave them. `webhook_id` is ours: the AMQP
-    message id too. It is a hint; the state comes from a read.
+    `payload` is as Zoho sent it (an element of the array for Desk, form fields as an object).
+    `event_id` and `event_time` are Zoho's, where it gave them. `webhook_id` is ours, and the AMQP
+    message id too. The event is a hint. The state comes from a read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

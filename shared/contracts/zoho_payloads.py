@@ -1,6 +1,6 @@
-"""What Zoho's webhooks carry, read tolerantly: unknown fields are ignored, odd ones are absent.
+"""Read what Zoho's webhooks carry, tolerantly: unknown fields are ignored, odd ones are absent.
 
-A webhook is a hint. What is read here says which thing to look at and how new the hint is.
+A webhook is a hint. What is read here names the thing to look at, and how new the hint is.
 Sources: Billing's event object (reference of Billing and Books §3.3), CRM's channel callbacks and
 Desk's webhook events (reference of CRM and Desk §1.7, §2.6).
 """
@@ -56,7 +56,7 @@ _Time = Annotated[
 
 
 def _of(*paths: str) -> Any:
-    """The first of these paths (`customer.email`) that is there."""
+    """Read the field from the first of these paths (`customer.email`) that is there."""
     choices = [AliasPath(*_steps(path)) for path in paths]
     return Field(default=None, validation_alias=AliasChoices(*choices))
 
@@ -65,11 +65,11 @@ def _steps(path: str) -> list[Any]:
     return [int(step) if step.isdigit() else step for step in path.split(".")]
 
 
-class FromZoho(BaseModel):
+class ZohoPayload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
 
-class SubscriptionHint(FromZoho):
+class SubscriptionHint(ZohoPayload):
     subscription_id: _Text = None
     status: _Text = None
     reference_id: _Text = None
@@ -81,7 +81,7 @@ class SubscriptionHint(FromZoho):
     updated_time: _Time = _of("updated_time", "last_modified_time")
 
 
-class InvoiceHint(FromZoho):
+class InvoiceHint(ZohoPayload):
     invoice_id: _Text = None
     number: _Text = _of("number", "invoice_number")
     status: _Text = None
@@ -94,7 +94,7 @@ class InvoiceHint(FromZoho):
     updated_time: _Time = _of("updated_time", "last_modified_time")
 
 
-class PaymentHint(FromZoho):
+class PaymentHint(ZohoPayload):
     payment_id: _Text = None
     status: _Text = None
     amount: _Amount = None
@@ -107,16 +107,16 @@ class PaymentHint(FromZoho):
     updated_time: _Time = _of("updated_time", "last_modified_time")
 
 
-class CustomerHint(FromZoho):
+class CustomerHint(ZohoPayload):
     customer_id: _Text = _of("customer_id", "contact_id")
     email: _Text = None
 
 
-class BillingWebhook(FromZoho):
-    """An event of Billing or Books; also the specification's shape, and a bare module record.
+class BillingWebhook(ZohoPayload):
+    """An event of Billing or Books, also in the specification's shape or as a bare module record.
 
-    What is not in `data` may lie at the top (workflow webhooks have no `event_type` and no
-    `data`); the events API has it as a JSON string in `payload`.
+    What is not in `data` may lie at the top: workflow webhooks have no `event_type` and no `data`.
+    The events API has it as a JSON string in `payload`.
     """
 
     event_type: _Text = None
@@ -141,7 +141,7 @@ class BillingWebhook(FromZoho):
 
     @property
     def customer_id(self) -> str | None:
-        """Zoho's id of the customer, wherever the event has it."""
+        """Return Zoho's id of the customer, wherever the event has it."""
         parts = (self.subscription, self.payment, self.invoice, self.customer)
         return next((part.customer_id for part in parts if part and part.customer_id), None)
 
@@ -153,14 +153,14 @@ class BillingWebhook(FromZoho):
 
 def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in ("data", "payload"):
-        held = body.get(name)
-        if isinstance(held, str):
+        content = body.get(name)
+        if isinstance(content, str):
             try:
-                held = json.loads(held)
+                content = json.loads(content)
             except ValueError:
-                held = None
-        if isinstance(held, Mapping):
-            return held
+                content = None
+        if isinstance(content, Mapping):
+            return content
     return body
 
 
@@ -168,8 +168,8 @@ def _part(data: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
     return next((data[name] for name in names if isinstance(data.get(name), Mapping)), None)
 
 
-class TicketHint(FromZoho):
-    """A ticket as a Desk event shows it; ids and state, no texts."""
+class TicketHint(ZohoPayload):
+    """A ticket as a Desk event shows it, with ids and state and without texts."""
 
     ticket_id: _Text = _of("id", "ticketId")
     status: _Text = None
@@ -178,7 +178,7 @@ class TicketHint(FromZoho):
     modified_time: _Time = _of("modifiedTime")
 
 
-class DeskWebhook(FromZoho):
+class DeskWebhook(ZohoPayload):
     """One element of the array that Desk posts. `eventTime` is epoch milliseconds as text."""
 
     event_type: _Text = _of("eventType")
@@ -188,8 +188,8 @@ class DeskWebhook(FromZoho):
     before: TicketHint | None = Field(default=None, validation_alias="prevState")
 
 
-class CrmNotification(FromZoho):
-    """A channel's callback: `ids` are many, `token` is what authenticates it."""
+class CrmNotification(ZohoPayload):
+    """A channel's callback, which names many `ids`. `token` authenticates it."""
 
     module: _Text = None
     operation: _Text = None

@@ -21,7 +21,7 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
 )
 from shared.contracts.events import PaymentSucceeded
-from shared.contracts.money import as_money, decimals_of, is_too_fine
+from shared.contracts.money import as_money, decimals_of, has_excess_decimals
 from shared.crypto.envelope import UserKey
 from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
@@ -167,7 +167,7 @@ class PaymentHandlers:
         stored = await self.payments.get(work.org, message.payment_id)
         if stored is None:
             raise PermanentError("no payment has this id", code="unknown_payment")
-        if is_too_fine(message.amount, stored.currency):
+        if has_excess_decimals(message.amount, stored.currency):
             raise InvalidMessage(
                 f"amount must have at most {decimals_of(stored.currency)} digits after the point"
                 " in the payment's currency"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
-from services.billing_worker.repositories.subscriptions import Origin
-from shared.contracts.events import InvoiceChanged, InvoiceIssued
+from shared.contracts.events import InvoiceChanged, InvoiceIssued, Origin
 from shared.contracts.money import as_money
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import asyncpg
 
-from services.billing_worker.repositories.subscriptions import Origin
+from shared.contracts.events import Origin
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork

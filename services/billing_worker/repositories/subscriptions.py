@@ -6,15 +6,13 @@ import base64
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
 
 import asyncpg
 
+from shared.contracts.events import Origin
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import UserKey, Vault
 from shared.messaging.handling.unit_of_work import UnitOfWork
-
-Origin = Literal["application", "zoho"]
 
 _COLUMNS = """org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
     term_ends_at, zoho_updated_at, read_at, requested_plan"""

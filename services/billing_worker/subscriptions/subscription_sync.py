@@ -8,7 +8,6 @@ from datetime import datetime
 
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.subscriptions import (
-    Origin,
     StoredSubscription,
     Subscriptions,
 )
@@ -22,6 +21,7 @@ from services.billing_worker.subscriptions.user_tier import (
 )
 from shared.contracts.events import (
     NotificationRequested,
+    Origin,
     SubscriptionCancelledNotice,
     SubscriptionChanged,
     SubscriptionExpiredNotice,

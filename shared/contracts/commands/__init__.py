@@ -1,11 +1,11 @@
-"""Every command an application may publish on `zoho.commands`."""
+"""List every command that an application may publish on `zoho.commands`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from shared.contracts.commands.command import About, Command
+from shared.contracts.commands.command import Command, References
 from shared.contracts.commands.invoices import (
     InvoiceCreateRequested,
     InvoiceLine,
@@ -79,11 +79,11 @@ COMMANDS: Mapping[str, type[Command]] = MappingProxyType(
 
 
 def parse_command(routing_key: str, body: bytes) -> Command:
-    """The command that `body` is.
+    """Parse `body` as the command of this routing key.
 
     Raises:
         InvalidMessage: no such command (`unknown_command`), or it does not match its contract
-            (`invalid_message`); the reason names fields and rules, never values.
+            (`invalid_message`). The reason names fields and rules, never values.
     """
     model = COMMANDS.get(routing_key)
     if model is None:
@@ -94,7 +94,6 @@ def parse_command(routing_key: str, body: bytes) -> Command:
 __all__ = [
     "COMMANDS",
     "MAX_BODY_BYTES",
-    "About",
     "Command",
     "InteractionRecorded",
     "InvoiceCreateRequested",
@@ -106,6 +105,7 @@ __all__ = [
     "PaymentCollectRequested",
     "PaymentRecordRequested",
     "PaymentRefundRequested",
+    "References",
     "ReportReceivablesRequested",
     "ReportRevenueRequested",
     "ReportSummaryRequested",

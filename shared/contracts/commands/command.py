@@ -1,4 +1,4 @@
-"""What all commands have in common."""
+"""Define what all commands have in common, and what a command refers to."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.contracts.fields import Instant
 
-Named = tuple[tuple[str, str], ...]
+EntityIds = tuple[tuple[str, str], ...]
+"""Kind and id: user, subscription, payment, invoice, escalation."""
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """Whose line a command is in, and what it names anew.
+class References:
+    """The things that a command refers to. Its ordering key follows from them.
 
-    The line is that of `user_id`; else of the user who owns one of `named` (kind and id:
-    subscription, payment, invoice, escalation); else of `email`; else the id itself.
-    `names` is recorded at the claim, so that later commands find their line; an email given beside
-    a new user or subscription means that the command needs no sign-up before it.
+    The key is `user_id`, else the user who owns the first of `mentioned` that is known, else
+    `email`, else the id itself. `introduced` holds the ids that the command names for the first
+    time. They are recorded when it is accepted, so that later commands find the same key. An email
+    beside a new user or subscription means that the command needs no sign-up before it.
     """
 
     user_id: str | None = None
-    named: Named = ()
-    names: Named = ()
+    mentioned: EntityIds = ()
+    introduced: EntityIds = ()
     email: str | None = None
 
 
 class Command(BaseModel, ABC):
-    """One wish of an application. Unknown fields are refused, so that a typo fails loudly."""
+    """One request of an application. Unknown fields are refused, so that a typo fails loudly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     routing_key: ClassVar[str]
@@ -38,5 +39,5 @@ class Command(BaseModel, ABC):
     occurred_at: Instant | None = None
 
     @abstractmethod
-    def about(self) -> About:
-        """Whose line it is, and what it names anew."""
+    def references(self) -> References:
+        """Return what the command refers to."""

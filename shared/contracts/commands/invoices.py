@@ -1,4 +1,4 @@
-"""Invoices: made, shown, listed, voided, written off."""
+"""Define the commands that issue, show, list, void and write off invoices."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.commands.command import About, Command
-from shared.contracts.fields import Currency, Id, Page, Rate, Reason, Share, TextLine
+from shared.contracts.commands.command import Command, References
+from shared.contracts.fields import Currency, Id, InvoiceQuantity, Page, Rate, Reason, TextLine
 
 InvoiceStatus = Literal["draft", "sent", "unpaid", "overdue", "partially_paid", "paid", "void"]
 
@@ -18,7 +18,7 @@ class InvoiceLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: Annotated[TextLine, Field(min_length=1)]
-    quantity: Share
+    quantity: InvoiceQuantity
     rate: Rate
 
 
@@ -32,18 +32,18 @@ class InvoiceCreateRequested(Command):
     lines: Annotated[tuple[InvoiceLine, ...], Field(min_length=1, max_length=100)]
     currency: Currency | None = None
 
-    def about(self) -> About:
-        return About(user_id=self.user_id, names=(("invoice", self.invoice_id),))
+    def references(self) -> References:
+        return References(user_id=self.user_id, introduced=(("invoice", self.invoice_id),))
 
 
-class _OfInvoice(Command):
+class _InvoiceCommand(Command):
     invoice_id: Id
 
-    def about(self) -> About:
-        return About(named=(("invoice", self.invoice_id),))
+    def references(self) -> References:
+        return References(mentioned=(("invoice", self.invoice_id),))
 
 
-class InvoiceRequested(_OfInvoice):
+class InvoiceRequested(_InvoiceCommand):
     """Reply with the invoice, as data or as a PDF. `invoice.requested.v1`."""
 
     routing_key: ClassVar[str] = "invoice.requested.v1"
@@ -60,20 +60,20 @@ class InvoiceListRequested(Command):
     status: InvoiceStatus | None = None
     page: Page = 1
 
-    def about(self) -> About:
-        return About(user_id=self.user_id)
+    def references(self) -> References:
+        return References(user_id=self.user_id)
 
 
-class InvoiceVoidRequested(_OfInvoice):
-    """Make the invoice count for nothing. `invoice.void_requested.v1`."""
+class InvoiceVoidRequested(_InvoiceCommand):
+    """Void the invoice, so that it counts for nothing. `invoice.void_requested.v1`."""
 
     routing_key: ClassVar[str] = "invoice.void_requested.v1"
 
     reason: Reason
 
 
-class InvoiceWriteOffRequested(_OfInvoice):
-    """Give up what is still owed. `invoice.write_off_requested.v1`."""
+class InvoiceWriteOffRequested(_InvoiceCommand):
+    """Write off what is still owed. `invoice.write_off_requested.v1`."""
 
     routing_key: ClassVar[str] = "invoice.write_off_requested.v1"
 

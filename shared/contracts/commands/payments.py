@@ -1,4 +1,4 @@
-"""Payments: recorded, collected, refunded."""
+"""Define the commands that record, collect and refund payments."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from shared.contracts.commands.command import About, Command
-from shared.contracts.fields import AskedAmount, Currency, Day, Id, Reason
-from shared.contracts.money import decimals_of, is_too_fine
+from shared.contracts.commands.command import Command, References
+from shared.contracts.fields import Currency, Day, Id, Reason, RequestedAmount
+from shared.contracts.money import decimals_of, has_excess_decimals
 
 # Zoho's payment modes, without `autotransaction`, which is a charge and never recorded by hand.
 # Source: oas/billing/payments.yml
@@ -25,7 +25,7 @@ class PaymentRecordRequested(Command):
 
     user_id: Id
     payment_id: Id
-    amount: AskedAmount
+    amount: RequestedAmount
     currency: Currency
     mode: PaymentMode
     invoice_id: Id | None = None
@@ -33,15 +33,15 @@ class PaymentRecordRequested(Command):
 
     @model_validator(mode="after")
     def _has_its_currencys_decimals(self) -> Self:
-        if is_too_fine(self.amount, self.currency):
+        if has_excess_decimals(self.amount, self.currency):
             raise ValueError(
                 f"amount must have at most {decimals_of(self.currency)} digits after the point"
                 " in its currency"
             )
         return self
 
-    def about(self) -> About:
-        return About(user_id=self.user_id, names=(("payment", self.payment_id),))
+    def references(self) -> References:
+        return References(user_id=self.user_id, introduced=(("payment", self.payment_id),))
 
 
 class PaymentCollectRequested(Command):
@@ -51,12 +51,12 @@ class PaymentCollectRequested(Command):
 
     invoice_id: Id
 
-    def about(self) -> About:
-        return About(named=(("invoice", self.invoice_id),))
+    def references(self) -> References:
+        return References(mentioned=(("invoice", self.invoice_id),))
 
 
 class PaymentRefundRequested(Command):
-    """Give back (a part of) a card payment. `payment.refund_requested.v1`.
+    """Refund all or part of a card payment. `payment.refund_requested.v1`.
 
     `amount` has at most as many decimals as the payment's currency.
     """
@@ -65,8 +65,8 @@ class PaymentRefundRequested(Command):
 
     payment_id: Id
     refund_id: Id
-    amount: AskedAmount
+    amount: RequestedAmount
     reason: Reason
 
-    def about(self) -> About:
-        return About(named=(("payment", self.payment_id),))
+    def references(self) -> References:
+        return References(mentioned=(("payment", self.payment_id),))

@@ -1,4 +1,4 @@
-"""Reports over all customers. Each is answered to its `reply_to`."""
+"""Define the commands that ask for a report over all customers, answered to `reply_to`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from shared.contracts.commands.command import About, Command
+from shared.contracts.commands.command import Command, References
 from shared.contracts.fields import Day
 
-_LONGEST_DAYS = 1_827  # five years: every page of it is read, and calls are scarce
+_LONGEST_DAYS = 1_827  # five years, because every page is read and calls are scarce
 
 
-class _OverDays(Command):
+class _DateRangeCommand(Command):
     """Both dates are included, in the organization's time zone."""
 
     start_date: Day
@@ -27,12 +27,12 @@ class _OverDays(Command):
             raise ValueError(f"the range must not be longer than {_LONGEST_DAYS} days")
         return self
 
-    def about(self) -> About:
-        return About()
+    def references(self) -> References:
+        return References()
 
 
-class ReportRevenueRequested(_OverDays):
-    """Revenue as earned (accrual) or as paid (cash). `report.revenue_requested.v1`."""
+class ReportRevenueRequested(_DateRangeCommand):
+    """Report revenue as earned (accrual) or as paid (cash). `report.revenue_requested.v1`."""
 
     routing_key: ClassVar[str] = "report.revenue_requested.v1"
 
@@ -41,17 +41,17 @@ class ReportRevenueRequested(_OverDays):
 
 
 class ReportReceivablesRequested(Command):
-    """What is owed, by age; `as_of` absent means today. `report.receivables_requested.v1`."""
+    """Report what is owed, by age, today or `as_of` a day. `report.receivables_requested.v1`."""
 
     routing_key: ClassVar[str] = "report.receivables_requested.v1"
 
     as_of: Day | None = None
 
-    def about(self) -> About:
-        return About()
+    def references(self) -> References:
+        return References()
 
 
-class ReportSummaryRequested(_OverDays):
-    """Invoiced, collected, credited, refunded and so on. `report.summary_requested.v1`."""
+class ReportSummaryRequested(_DateRangeCommand):
+    """Report sums invoiced, collected, refunded, owed and so on. `report.summary_requested.v1`."""
 
     routing_key: ClassVar[str] = "report.summary_requested.v1"

@@ -1,4 +1,4 @@
-"""Subscriptions of users to plans."""
+"""Define the commands that start, change, cancel and reactivate subscriptions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from shared.contracts.commands.command import About, Command, Named
+from shared.contracts.commands.command import Command, EntityIds, References
 from shared.contracts.fields import Code, Day, Email, FullName, Id, Quantity
 
 
 class SubscriptionRequested(Command):
     """Subscribe the user to a plan. `subscription.requested.v1`.
 
-    With `email` it needs no sign-up before it. `trial_days` 0 starts without a trial; absent, the
-    plan's own trial holds. `use_stored_card` charges the customer's card at each renewal.
+    With `email` it needs no sign-up before it. `trial_days` 0 starts without a trial. Without
+    `trial_days` the plan's own trial holds. `use_stored_card` charges the customer's card at each
+    renewal.
     """
 
     routing_key: ClassVar[str] = "subscription.requested.v1"
@@ -30,22 +31,22 @@ class SubscriptionRequested(Command):
     email: Email | None = None
     full_name: FullName | None = None
 
-    def about(self) -> About:
-        names: Named = (("subscription", self.subscription_id),)
+    def references(self) -> References:
+        introduced: EntityIds = (("subscription", self.subscription_id),)
         if self.email is not None:
-            names = (("user", self.user_id), *names)
-        return About(user_id=self.user_id, names=names, email=self.email)
+            introduced = (("user", self.user_id), *introduced)
+        return References(user_id=self.user_id, introduced=introduced, email=self.email)
 
 
-class _OfSubscription(Command):
+class _SubscriptionCommand(Command):
     subscription_id: Id
 
-    def about(self) -> About:
-        return About(named=(("subscription", self.subscription_id),))
+    def references(self) -> References:
+        return References(mentioned=(("subscription", self.subscription_id),))
 
 
-class SubscriptionChangeRequested(_OfSubscription):
-    """Another plan or quantity, now or at the next term. `subscription.change_requested.v1`."""
+class SubscriptionChangeRequested(_SubscriptionCommand):
+    """Change plan or quantity, now or at the next term. `subscription.change_requested.v1`."""
 
     routing_key: ClassVar[str] = "subscription.change_requested.v1"
 
@@ -54,7 +55,7 @@ class SubscriptionChangeRequested(_OfSubscription):
     at_term_end: bool = False
 
 
-class SubscriptionCancelRequested(_OfSubscription):
+class SubscriptionCancelRequested(_SubscriptionCommand):
     """Stop renewing, when the paid term ends or at once. `subscription.cancel_requested.v1`."""
 
     routing_key: ClassVar[str] = "subscription.cancel_requested.v1"
@@ -62,7 +63,7 @@ class SubscriptionCancelRequested(_OfSubscription):
     at_term_end: bool = True
 
 
-class SubscriptionReactivateRequested(_OfSubscription):
-    """Renew again what was to run out. `subscription.reactivate_requested.v1`."""
+class SubscriptionReactivateRequested(_SubscriptionCommand):
+    """Renew again a subscription that was to end. `subscription.reactivate_requested.v1`."""
 
     routing_key: ClassVar[str] = "subscription.reactivate_requested.v1"

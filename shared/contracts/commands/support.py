@@ -1,4 +1,4 @@
-"""Support: what the AI agent hands over to people."""
+"""Define the commands by which the AI agent hands a conversation over to people."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.commands.command import About, Command
+from shared.contracts.commands.command import Command, References
 from shared.contracts.fields import Email, Id, Instant, LongText, Reason, Subject, Text, Word
 
 
 class TranscriptTurn(BaseModel):
-    """What one side said."""
+    """One turn of the conversation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,20 +33,20 @@ class SupportEscalated(Command):
     transcript: LongText | Annotated[tuple[TranscriptTurn, ...], Field(max_length=5_000)]
     priority: Word | None = None
 
-    def about(self) -> About:
-        return About(
-            user_id=self.user_id, names=(("escalation", self.escalation_id),), email=self.email
+    def references(self) -> References:
+        return References(
+            user_id=self.user_id, introduced=(("escalation", self.escalation_id),), email=self.email
         )
 
 
-class _OfEscalation(Command):
+class _EscalationCommand(Command):
     escalation_id: Id
 
-    def about(self) -> About:
-        return About(named=(("escalation", self.escalation_id),))
+    def references(self) -> References:
+        return References(mentioned=(("escalation", self.escalation_id),))
 
 
-class SupportMessageAdded(_OfEscalation):
+class SupportMessageAdded(_EscalationCommand):
     """Add a comment to the ticket. `support.message_added.v1`."""
 
     routing_key: ClassVar[str] = "support.message_added.v1"
@@ -57,7 +57,7 @@ class SupportMessageAdded(_OfEscalation):
     is_public: bool
 
 
-class SupportPriorityRaised(_OfEscalation):
+class SupportPriorityRaised(_EscalationCommand):
     """Escalate an open ticket. `support.priority_raised.v1`."""
 
     routing_key: ClassVar[str] = "support.priority_raised.v1"
@@ -66,7 +66,7 @@ class SupportPriorityRaised(_OfEscalation):
     reason: Reason | None = None
 
 
-class SupportCloseRequested(_OfEscalation):
+class SupportCloseRequested(_EscalationCommand):
     """Close the ticket. `support.close_requested.v1`."""
 
     routing_key: ClassVar[str] = "support.close_requested.v1"

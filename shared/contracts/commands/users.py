@@ -1,4 +1,4 @@
-"""Users: their coming, their changes, their erasure; and what was said to them."""
+"""Define the commands that sign up, update and erase a user, and record interactions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from shared.contracts.commands.command import About, Command
+from shared.contracts.commands.command import Command, References
 from shared.contracts.fields import Email, FullName, Id, Name, Phone, Subject, Text
 
 
@@ -22,12 +22,14 @@ class UserSignedUp(Command):
     last_name: Name | None = None
     phone: Phone | None = None
 
-    def about(self) -> About:
-        return About(user_id=self.user_id, names=(("user", self.user_id),), email=self.email)
+    def references(self) -> References:
+        return References(
+            user_id=self.user_id, introduced=(("user", self.user_id),), email=self.email
+        )
 
 
 class UserUpdated(Command):
-    """Carry over what changed. An absent field stays; null empties it. `user.updated.v1`."""
+    """Update the fields given. An absent field stays, null empties it. `user.updated.v1`."""
 
     routing_key: ClassVar[str] = "user.updated.v1"
 
@@ -47,23 +49,23 @@ class UserUpdated(Command):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were given, with their values; None means: empty it."""
-        given = self.model_fields_set - {"user_id", "occurred_at"}
-        return {field: getattr(self, field) for field in sorted(given)}
+        """Return the fields that were given, with their values. None means: empty the field."""
+        fields = self.model_fields_set - {"user_id", "occurred_at"}
+        return {field: getattr(self, field) for field in sorted(fields)}
 
-    def about(self) -> About:
-        return About(user_id=self.user_id)
+    def references(self) -> References:
+        return References(user_id=self.user_id)
 
 
 class UserErasureRequested(Command):
-    """Forget the user, everywhere the law lets us. `user.erasure_requested.v1`."""
+    """Erase the user, wherever the law allows it. `user.erasure_requested.v1`."""
 
     routing_key: ClassVar[str] = "user.erasure_requested.v1"
 
     user_id: Id
 
-    def about(self) -> About:
-        return About(user_id=self.user_id)
+    def references(self) -> References:
+        return References(user_id=self.user_id)
 
 
 class InteractionRecorded(Command):
@@ -76,5 +78,5 @@ class InteractionRecorded(Command):
     title: Subject
     content: Text
 
-    def about(self) -> About:
-        return About(user_id=self.user_id)
+    def references(self) -> References:
+        return References(user_id=self.user_id)

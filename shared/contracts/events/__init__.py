@@ -1,4 +1,4 @@
-"""Every event that comes out on `zoho.events`."""
+"""List every event that is published on `zoho.events`."""
 
 from __future__ import annotations
 

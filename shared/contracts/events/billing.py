@@ -1,21 +1,21 @@
-"""Events of subscriptions, payments and invoices."""
+"""Define the events of subscriptions, payments and invoices."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from shared.contracts.events.event import OfUser, Origin
+from shared.contracts.events.event import Origin, UserEvent
 from shared.contracts.fields import Amount, Code, Currency, Day, Id, Instant, Rate, Word
 from shared.contracts.tier import Tier
 
 
-class SubscriptionChanged(OfUser):
-    """A subscription is as it says, and the user's tier with it. `subscription.changed.v1`.
+class SubscriptionChanged(UserEvent):
+    """The state of a subscription, and the user's tier. `subscription.changed.v1`.
 
     Its subject is the user, because the tier is the user's: versions rise over all subscriptions
     of one user, and so over each of them. Keep the highest per `subscription_id`, or, for the
-    tier, per `user_id`. `status` is Zoho's word; `cause` what brought it (`requested`, `renewed`,
-    `cancelled`, …).
+    tier, per `user_id`. `status` is Zoho's word. `cause` is what caused the change (`requested`,
+    `renewed`, `cancelled`, …).
     """
 
     routing_key: ClassVar[str] = "subscription.changed.v1"
@@ -30,8 +30,8 @@ class SubscriptionChanged(OfUser):
     origin: Origin = "application"
 
 
-class PaymentSucceeded(OfUser):
-    """Money came in. `payment.succeeded.v1`."""
+class PaymentSucceeded(UserEvent):
+    """A payment was received. `payment.succeeded.v1`."""
 
     routing_key: ClassVar[str] = "payment.succeeded.v1"
 
@@ -43,8 +43,8 @@ class PaymentSucceeded(OfUser):
     origin: Origin = "zoho"
 
 
-class PaymentFailed(OfUser):
-    """A charge did not come through. `payment.failed.v1`."""
+class PaymentFailed(UserEvent):
+    """A charge failed. `payment.failed.v1`."""
 
     routing_key: ClassVar[str] = "payment.failed.v1"
 
@@ -57,7 +57,7 @@ class PaymentFailed(OfUser):
     origin: Origin = "zoho"
 
 
-class _InvoiceEvent(OfUser):
+class _InvoiceEvent(UserEvent):
     invoice_id: Id
     number: Word | None = None
     status: Word
@@ -74,7 +74,7 @@ class _InvoiceEvent(OfUser):
 
 
 class InvoiceIssued(_InvoiceEvent):
-    """There is a new invoice, and this is its id. `invoice.issued.v1`."""
+    """An invoice was issued, under this id. `invoice.issued.v1`."""
 
     routing_key: ClassVar[str] = "invoice.issued.v1"
 

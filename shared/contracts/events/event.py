@@ -1,4 +1,4 @@
-"""What all events have in common."""
+"""Define what all events have in common."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from shared.contracts.fields import Id, Instant
 from shared.contracts.outgoing import OutgoingModel
 
 Origin = Literal["application", "zoho"]
-"""Who made it: a command of the application, or Zoho (its schedules, its staff)."""
+"""Who made the thing: a command of the application, or Zoho (its schedules, its staff)."""
 
 
 class Event(OutgoingModel, ABC):
-    """Something that has become so.
+    """Something that has happened.
 
-    The first four fields are filled in when the event is committed; handlers leave them alone,
+    The first four fields are filled in when the event is committed. Handlers leave them alone,
     except `occurred_at` where it happened at another time than now. `version` rises with every
-    event of one subject: what carries a lower one than the last seen is out of date.
-    On the wire there is also `subject`, which here is a method.
+    event of one subject: an event with a lower one than the last seen is out of date.
+    On the wire there is also `subject`, which is a method here.
     """
 
     routing_key: ClassVar[str]
@@ -32,11 +32,11 @@ class Event(OutgoingModel, ABC):
 
     @abstractmethod
     def subject(self) -> str:
-        """What it is about, such as `user:<id>`: the line along which versions rise."""
+        """Return what the event is about, such as `user:<id>`. Versions count per subject."""
 
 
-class OfUser(Event):
-    """An event of a user's line."""
+class UserEvent(Event):
+    """An event whose subject is a user."""
 
     user_id: Id
 

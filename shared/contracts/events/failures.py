@@ -1,4 +1,4 @@
-"""Commands that were given up."""
+"""Define the event of a command that was given up."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from shared.contracts.outgoing import PeoplesText
 
 
 class CommandFailed(Event):
-    """A command was given up; its body is kept as a dead letter. `command.failed.v1`.
+    """A command was given up. Its body is kept as a dead letter. `command.failed.v1`.
 
-    `code` is stable and listed in docs/errors.md; `reason` is for a person and holds neither
+    `code` is stable and listed in docs/errors.md. `reason` is for a person and holds neither
     personal data nor ids of Zoho's. `failed_routing_key` is `routing_key` on the wire.
-    Nothing that a sender wrote makes this event impossible: a link in it is taken out.
+    Nothing that a sender wrote can prevent this event: a link to Zoho in it is taken out.
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)

@@ -1,4 +1,4 @@
-"""What the application should tell its user: we send no mail ourselves."""
+"""Define what the application should notify its user of, as this system sends no mail."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Notice(OutgoingModel):
 
     template: ClassVar[Template]
 
-    def about(self) -> str | None:
-        """The subject when the user is not known."""
+    def subject_without_user(self) -> str | None:
+        """Return the subject of the event when the user is not known."""
         return None
 
 
@@ -76,7 +76,7 @@ class _TicketNotice(Notice):
     escalation_id: Id
     subject: PeoplesText | None = None
 
-    def about(self) -> str | None:
+    def subject_without_user(self) -> str | None:
         return f"ticket:{self.escalation_id}"
 
 
@@ -114,7 +114,7 @@ NOTICES: Mapping[str, type[Notice]] = MappingProxyType(
 
 
 class NotificationRequested(Event):
-    """Tell the user, in your own words and from your own address. `notification.requested.v1`.
+    """Notify the user, in your own words and from your own address. `notification.requested.v1`.
 
     `NotificationRequested.of(notice, email=…, user_id=…)` fills in the template.
     """
@@ -133,12 +133,12 @@ class NotificationRequested(Event):
     def subject(self) -> str:
         if self.user_id is not None:
             return f"user:{self.user_id}"
-        return self.data.about() or f"notification:{self.template}"
+        return self.data.subject_without_user() or f"notification:{self.template}"
 
     @model_validator(mode="before")
     @classmethod
     def _read_data_by_template(cls, values: Any) -> Any:
-        # Several notices have the same fields: the template decides, not what happens to fit.
+        # Several notices have the same fields, so the template decides and not what happens to fit.
         if isinstance(values, dict) and isinstance(values.get("data"), dict):
             notice = NOTICES.get(str(values.get("template")))
             if notice is not None:

@@ -1,4 +1,4 @@
-"""Events of tickets, under the ids of the escalations that opened them."""
+"""Define the events of tickets, under the ids of the escalations that opened them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class _TicketEvent(Event):
 
 
 class TicketCreated(_TicketEvent):
-    """There is a ticket. `ticket.created.v1`."""
+    """A ticket was created. `ticket.created.v1`."""
 
     routing_key: ClassVar[str] = "ticket.created.v1"
 
 
 class TicketChanged(_TicketEvent):
-    """Staff changed it. `status` is the department's own word. `ticket.changed.v1`."""
+    """Staff changed the ticket. `status` is the department's own word. `ticket.changed.v1`."""
 
     routing_key: ClassVar[str] = "ticket.changed.v1"
 
@@ -38,7 +38,7 @@ class TicketChanged(_TicketEvent):
 
 
 class TicketResolved(_TicketEvent):
-    """It was closed; `resolution` is plain text. `ticket.resolved.v1`."""
+    """The ticket was closed. `resolution` is plain text. `ticket.resolved.v1`."""
 
     routing_key: ClassVar[str] = "ticket.resolved.v1"
 

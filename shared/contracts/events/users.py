@@ -1,16 +1,16 @@
-"""Events of users: as customers in Billing and as contacts in CRM."""
+"""Define the events of users, as customers in Billing and as contacts in CRM."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from shared.contracts.events.event import OfUser
+from shared.contracts.events.event import UserEvent
 from shared.contracts.fields import Email, FullName, Name, Phone
 from shared.contracts.outgoing import OutgoingModel
 from shared.contracts.tier import Tier
 
 
-class CustomerCreated(OfUser):
+class CustomerCreated(UserEvent):
     """The user is a customer in Billing. `customer.created.v1`."""
 
     routing_key: ClassVar[str] = "customer.created.v1"
@@ -18,7 +18,7 @@ class CustomerCreated(OfUser):
     adopted: bool = False  # there was one already that belonged to nobody else
 
 
-class ContactSynced(OfUser):
+class ContactSynced(UserEvent):
     """The user's CRM contact holds what we know. `contact.synced.v1`."""
 
     routing_key: ClassVar[str] = "contact.synced.v1"
@@ -28,7 +28,7 @@ class ContactSynced(OfUser):
 
 
 class ContactFields(OutgoingModel):
-    """Fields of a contact as staff left them; absent ones did not change."""
+    """Fields of a contact as staff left them. Absent ones did not change."""
 
     email: Email | None = None
     full_name: FullName | None = None
@@ -37,7 +37,7 @@ class ContactFields(OutgoingModel):
     phone: Phone | None = None
 
 
-class ContactChanged(OfUser):
+class ContactChanged(UserEvent):
     """Staff changed the user's CRM contact. `contact.changed.v1`."""
 
     routing_key: ClassVar[str] = "contact.changed.v1"
@@ -47,14 +47,14 @@ class ContactChanged(OfUser):
 
 
 class Kept(OutgoingModel):
-    """What Zoho must keep by law, or keeps for a time, after an erasure."""
+    """A record that Zoho must keep by law, or keeps for a time, after an erasure."""
 
     what: str
     reason: str
     days: int | None = None
 
 
-class UserErased(OfUser):
+class UserErased(UserEvent):
     """The receipt of an erasure. `user.erased.v1`."""
 
     routing_key: ClassVar[str] = "user.erased.v1"

@@ -23,8 +23,9 @@ _EXCHANGE_OF_LANE = {"webhooks": WEBHOOKS, "events": EVENTS, "unrouted": UNROUTE
 class Route:
     """A contract and the handler of its messages: `await handle(message, work)`.
 
-    The handler reads, asks Zoho, and records on `work`; the middleware commits. A message whose
-    model has `about()` is done in its subject's line; others (webhooks, events) are not lined up.
+    The handler reads, asks Zoho, and records on `work`; the middleware commits. A command
+    is done in the order of its ordering key, a message without `references()` (a webhook, an event)
+    in none.
     """
 
     model: type[BaseModel]

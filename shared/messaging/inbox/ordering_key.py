@@ -32,14 +32,14 @@ def ordering_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> 
     """
     if not isinstance(message, Command):
         return NO_LINE
-    about = message.about()
-    if about.user_id is not None:
-        return OrderingKey(True, about.user_id, names=about.names)
+    references = message.references()
+    if references.user_id is not None:
+        return OrderingKey(True, references.user_id, names=references.introduced)
     fallback = None
-    if about.email is not None:
-        fallback = f"email:{digest.of(org, 'email', about.email)[0].index.hex()}"
-    elif about.named or about.names:
-        fallback = ":".join((about.named or about.names)[0])
+    if references.email is not None:
+        fallback = f"email:{digest.of(org, 'email', references.email)[0].index.hex()}"
+    elif references.mentioned or references.introduced:
+        fallback = ":".join((references.mentioned or references.introduced)[0])
     if fallback is None:
         return NO_LINE
-    return OrderingKey(True, None, fallback, about.named, about.names)
+    return OrderingKey(True, None, fallback, references.mentioned, references.introduced)

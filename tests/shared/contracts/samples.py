@@ -1,4 +1,4 @@
-"""One good body for each command."""
+"""Hold one good body for each command."""
 
 SIGNED_UP = {"user_id": "u1", "email": "ada@example.org", "full_name": "Ada Lovelace"}
 ESCALATED = {

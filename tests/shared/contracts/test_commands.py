@@ -10,8 +10,8 @@ from shared.contracts.asyncapi import schema_of_command
 from shared.contracts.commands import (
     COMMANDS,
     MAX_BODY_BYTES,
-    About,
     PaymentRecordRequested,
+    References,
     UserUpdated,
     parse_command,
 )
@@ -159,7 +159,7 @@ def test_an_amount_is_written_in_plain_digits(amount):
 
 
 @pytest.mark.parametrize(("amount", "fits"), [("19.90", True), (19.9, True), ("1_0", False)])
-def test_the_published_schema_tells_how_amounts_are_written(amount, fits):
+def test_the_published_schema_describes_how_amounts_are_written(amount, fits):
     schema = Draft202012Validator(schema_of_command(PaymentRecordRequested))
 
     assert schema.is_valid({**samples.RECORDED, "amount": amount}) is fits
@@ -186,7 +186,7 @@ def test_an_amount_has_no_more_decimals_than_its_currency(currency, good, too_fi
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "told"),
+    ("amount", "currency", "published"),
     [
         ("19", "USD", "19.00"),
         ("19.0", "EUR", "19.00"),
@@ -198,8 +198,8 @@ def test_an_amount_has_no_more_decimals_than_its_currency(currency, good, too_fi
         ("7", None, "7.00"),
     ],
 )
-def test_money_is_told_with_its_currencys_decimals_and_never_rounded(amount, currency, told):
-    assert str(as_money(Decimal(amount), currency)) == told
+def test_money_has_its_currencys_decimals_and_is_never_rounded(amount, currency, published):
+    assert str(as_money(Decimal(amount), currency)) == published
 
 
 def test_money_goes_out_as_a_string():
@@ -208,7 +208,7 @@ def test_money_goes_out_as_a_string():
     assert json.loads(command.model_dump_json())["amount"] == "19.90"
 
 
-def test_an_update_tells_what_was_given_and_what_is_to_be_emptied():
+def test_an_update_lists_the_fields_given_and_those_to_empty():
     update = parse_command("user.updated.v1", b'{"user_id": "u1", "phone": null, "last_name": "B"}')
 
     assert isinstance(update, UserUpdated)
@@ -216,32 +216,35 @@ def test_an_update_tells_what_was_given_and_what_is_to_be_emptied():
 
 
 @pytest.mark.parametrize(
-    ("key", "about"),
+    ("key", "references"),
     [
         (
             "user.signed_up.v1",
-            About(user_id="u1", names=(("user", "u1"),), email="ada@example.org"),
+            References(user_id="u1", introduced=(("user", "u1"),), email="ada@example.org"),
         ),
-        ("user.updated.v1", About(user_id="u1")),
-        ("subscription.requested.v1", About(user_id="u1", names=(("subscription", "s1"),))),
-        ("subscription.cancel_requested.v1", About(named=(("subscription", "s1"),))),
-        ("payment.record_requested.v1", About(user_id="u1", names=(("payment", "p1"),))),
-        ("payment.refund_requested.v1", About(named=(("payment", "p1"),))),
-        ("payment.collect_requested.v1", About(named=(("invoice", "i1"),))),
-        ("invoice.create_requested.v1", About(user_id="u1", names=(("invoice", "i1"),))),
-        ("report.summary_requested.v1", About()),
+        ("user.updated.v1", References(user_id="u1")),
+        (
+            "subscription.requested.v1",
+            References(user_id="u1", introduced=(("subscription", "s1"),)),
+        ),
+        ("subscription.cancel_requested.v1", References(mentioned=(("subscription", "s1"),))),
+        ("payment.record_requested.v1", References(user_id="u1", introduced=(("payment", "p1"),))),
+        ("payment.refund_requested.v1", References(mentioned=(("payment", "p1"),))),
+        ("payment.collect_requested.v1", References(mentioned=(("invoice", "i1"),))),
+        ("invoice.create_requested.v1", References(user_id="u1", introduced=(("invoice", "i1"),))),
+        ("report.summary_requested.v1", References()),
         (
             "support.escalated.v1",
-            About(names=(("escalation", "e1"),), email="ada@example.org"),
+            References(introduced=(("escalation", "e1"),), email="ada@example.org"),
         ),
-        ("support.close_requested.v1", About(named=(("escalation", "e1"),))),
+        ("support.close_requested.v1", References(mentioned=(("escalation", "e1"),))),
     ],
 )
-def test_a_command_says_whose_line_it_is_in(key, about):
-    assert parsed(key).about() == about
+def test_a_command_names_what_it_refers_to(key, references):
+    assert parsed(key).references() == references
 
 
-def test_a_subscription_that_carries_the_email_names_its_user_too():
-    about = parsed("subscription.requested.v1", email="ada@example.org").about()
+def test_a_subscription_that_carries_the_email_introduces_its_user_too():
+    references = parsed("subscription.requested.v1", email="ada@example.org").references()
 
-    assert about.names == (("user", "u1"), ("subscription", "s1"))
+    assert references.introduced == (("user", "u1"), ("subscription", "s1"))

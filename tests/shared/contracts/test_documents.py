@@ -1,4 +1,4 @@
-"""What is published beside the code says what the code says."""
+"""The documents beside the code match the code."""
 
 import ast
 import re

@@ -48,7 +48,7 @@ def test_a_consumer_reads_the_envelope_and_ignores_fields_of_later_versions():
     assert event.occurred_at == datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
-def test_events_of_a_ticket_rise_along_the_ticket():
+def test_versions_of_ticket_events_count_per_ticket():
     assert TicketResolved(escalation_id="e1", status="Closed").subject() == "ticket:e1"
 
 
@@ -61,7 +61,7 @@ def test_every_event_has_a_routing_key_of_its_own_and_a_description():
     assert all(key in (model.__doc__ or "") for key, model in EVENTS.items())
 
 
-def test_a_failed_command_is_told_under_its_own_routing_key():
+def test_a_failed_command_is_reported_under_its_own_routing_key():
     failed = CommandFailed(
         service="billing-worker",
         failed_routing_key="user.signed_up.v1",
@@ -75,7 +75,7 @@ def test_a_failed_command_is_told_under_its_own_routing_key():
     assert CommandFailed.model_validate(wire(failed)) == failed
 
 
-def test_nothing_a_sender_wrote_keeps_a_failure_from_being_told():
+def test_nothing_a_sender_wrote_keeps_a_failure_from_being_reported():
     failed = CommandFailed(
         service="unrouted",
         failed_routing_key="books.zoho.com",
@@ -91,22 +91,22 @@ def test_nothing_a_sender_wrote_keeps_a_failure_from_being_told():
 
 
 def test_a_notification_is_read_back_with_the_data_of_its_template():
-    asked = NotificationRequested.of(
+    requested = NotificationRequested.of(
         TicketCreatedNotice(escalation_id="e1"), email="ada@example.org"
     )
 
-    read = NotificationRequested.model_validate(wire(asked))
+    read = NotificationRequested.model_validate(wire(requested))
 
     assert isinstance(read.data, TicketCreatedNotice)
     assert (read.template, read.subject()) == ("ticket_created", "ticket:e1")
 
 
-def test_a_notification_of_a_known_user_is_in_the_users_line():
+def test_the_subject_of_a_known_users_notification_is_the_user():
     notice = PaymentFailedNotice(subscription_id="s1")
 
-    asked = NotificationRequested.of(notice, email="ada@example.org", user_id="u1")
+    requested = NotificationRequested.of(notice, email="ada@example.org", user_id="u1")
 
-    assert asked.subject() == "user:u1"
+    assert requested.subject() == "user:u1"
 
 
 def test_data_of_another_template_is_refused():
@@ -156,7 +156,7 @@ def test_an_event_with_a_zoho_link_cannot_be_made():
     assert "crm" not in caught.value.reason
 
 
-def test_what_people_wrote_is_told_without_its_links():
+def test_what_people_wrote_is_published_without_its_links():
     resolved = TicketResolved(
         escalation_id="e1", status="Closed", resolution="See https://help.zoho.com/kb/1 for more."
     )
