@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,6 +11,8 @@ import asyncpg
 from shared.contracts.events import Origin
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import UserKey, Vault
+from shared.crypto.opaque_ids import opaque_id
+from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.models import Invoice
 
@@ -82,13 +83,12 @@ class StoredInvoice:
 class Invoices:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
-        self._vault = vault
         self._index = index
+        self._sealed = SealedColumns(vault, "billing.invoices")
 
     def id_of(self, org: str, zoho_id: str) -> str:
         """Our id of Zoho's invoice `zoho_id`: always the same, and it reveals nothing of Zoho's."""
-        digest = self._index.of(org, "our invoice id", zoho_id)[0].index
-        return "inv_" + base64.b32encode(digest[:15]).decode().lower()
+        return opaque_id(self._index, org, "inv", zoho_id)
 
     async def get(self, org: str, invoice_id: str) -> StoredInvoice | None:
         row = await self._pool.fetchrow(
@@ -113,8 +113,8 @@ class Invoices:
     ) -> None:
         """Have an invoice of Billing's looked up in Books until it is there."""
         invoice_id = self.id_of(work.org, billing_id)
-        place = _place("billing", work.org, invoice_id)
-        sealed = await self._vault.seal(UserKey(work.org, user_id), billing_id, place)
+        owner = UserKey(work.org, user_id)
+        sealed = await self._sealed.seal(owner, "billing", invoice_id, billing_id)
         work.record(_REQUEST_LOOKUP, work.org, invoice_id, user_id, subscription_id, sealed)
 
     def require_lease(self, work: UnitOfWork, stored: StoredInvoice) -> None:
@@ -143,8 +143,8 @@ class Invoices:
         origin: Origin = "zoho",
     ) -> None:
         """Record Books' state of the invoice. It counts as announced from now on."""
-        place = _place("books", work.org, invoice_id)
-        sealed = await self._vault.seal(UserKey(work.org, user_id), invoice.invoice_id, place)
+        owner = UserKey(work.org, user_id)
+        sealed = await self._sealed.seal(owner, "books", invoice_id, invoice.invoice_id)
         work.record(
             _SAVE,
             work.org,
@@ -164,19 +164,18 @@ class Invoices:
 
     async def lines(self, org: str, invoice_id: str) -> str | None:
         """The recorded lines of the command; None when no command made it or none were recorded."""
-        sealed = await self._pool.fetchval(
+        sealed: bytes | None = await self._pool.fetchval(
             "SELECT lines_sealed FROM billing.invoices WHERE org = $1 AND invoice_id = $2",
             org,
             invoice_id,
         )
-        return sealed and await self._vault.open(sealed, _place("lines", org, invoice_id))
+        return await self._sealed.open(org, "lines", invoice_id, sealed)
 
     async def record_lines(
         self, work: UnitOfWork, invoice_id: str, user_id: str, lines: str
     ) -> None:
         """Record the command's lines, after `record`. Sealed: they may hold personal data."""
-        place = _place("lines", work.org, invoice_id)
-        sealed = await self._vault.seal(UserKey(work.org, user_id), lines, place)
+        sealed = await self._sealed.seal(UserKey(work.org, user_id), "lines", invoice_id, lines)
         work.record(_LINES, work.org, invoice_id, sealed)
 
     async def lease_due(self, *, limit: int, lease_s: float) -> list[StoredInvoice]:
@@ -230,10 +229,7 @@ class Invoices:
         values = dict(row)
         for product in ("billing", "books"):
             sealed = values.pop(f"{product}_sealed")
-            place = _place(product, row["org"], row["invoice_id"])
-            values[f"{product}_id"] = sealed and await self._vault.open(sealed, place)
+            values[f"{product}_id"] = await self._sealed.open(
+                row["org"], product, row["invoice_id"], sealed
+            )
         return StoredInvoice(**values)
-
-
-def _place(product: str, org: str, invoice_id: str) -> str:
-    return f"billing.invoices.{product}:{org}:{invoice_id}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -11,7 +10,10 @@ import asyncpg
 
 from shared.contracts.events import Origin
 from shared.crypto.blind_index import BlindIndex
+from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
+from shared.crypto.opaque_ids import opaque_id
+from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 PaymentOutcome = Literal["succeeded", "failed"]
@@ -21,11 +23,6 @@ _ADD = """
     INSERT INTO billing.payments
         (org, payment_id, user_id, zoho_id_sealed, origin, outcome, amount, currency, invoice_id)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-"""
-
-_INDEX = """
-    INSERT INTO billing.blind_index (org, kind, index, key_id, row)
-    VALUES ($1, 'payment', $2, $3, $4) ON CONFLICT DO NOTHING
 """
 
 _REFUND = """
@@ -62,13 +59,13 @@ class StoredRefund:
 class Payments:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
-        self._vault = vault
         self._index = index
+        self._sealed = SealedColumns(vault, "billing.payments")
+        self._by_zoho_id = BlindIndexTable(pool, index, "billing")
 
     def id_of(self, org: str, zoho_id: str) -> str:
         """Our id of Zoho's payment `zoho_id`: always the same, and it reveals nothing of Zoho's."""
-        digest = self._index.of(org, "our payment id", zoho_id)[0].index
-        return "pay_" + base64.b32encode(digest[:15]).decode().lower()
+        return opaque_id(self._index, org, "pay", zoho_id)
 
     async def get(self, org: str, payment_id: str) -> StoredPayment | None:
         row = await self._pool.fetchrow(
@@ -84,26 +81,17 @@ class Payments:
             return None
         values = dict(row)
         sealed = values.pop("zoho_id_sealed")
-        zoho_id = await self._vault.open(sealed, _place(org, payment_id))
+        zoho_id = await self._sealed.open(org, "zoho_id", payment_id, sealed)
         return StoredPayment(zoho_id=zoho_id, **values)
 
     async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredPayment | None:
-        payment_id = await self._pool.fetchval(
-            """
-            SELECT row FROM billing.blind_index
-            WHERE org = $1 AND kind = 'payment' AND index = ANY($2) LIMIT 1
-            """,
-            org,
-            [entry.index for entry in self._index.of(org, "payment", zoho_id)],
-        )
+        payment_id = await self._by_zoho_id.find(org, "payment", zoho_id)
         return await self.get(org, payment_id) if payment_id else None
 
     async def add(self, work: UnitOfWork, payment: StoredPayment) -> None:
         """Record a payment being announced. The commit fails when another announces it too."""
-        place = _place(payment.org, payment.payment_id)
-        sealed = await self._vault.seal(
-            UserKey(payment.org, payment.user_id), payment.zoho_id, place
-        )
+        owner = UserKey(payment.org, payment.user_id)
+        sealed = await self._sealed.seal(owner, "zoho_id", payment.payment_id, payment.zoho_id)
         work.record(
             _ADD,
             payment.org,
@@ -116,8 +104,7 @@ class Payments:
             payment.currency,
             payment.invoice_id,
         )
-        for entry in self._index.of(payment.org, "payment", payment.zoho_id):
-            work.record(_INDEX, payment.org, entry.index, entry.key_id, payment.payment_id)
+        self._by_zoho_id.add(work, payment.org, "payment", payment.zoho_id, payment.payment_id)
         work.record(_NAME, payment.org, payment.payment_id, f"user:{payment.user_id}")
 
     async def refunded_total(self, org: str, payment_id: str) -> Decimal:
@@ -147,7 +134,3 @@ class Payments:
         self, work: UnitOfWork, payment_id: str, refund_id: str, amount: Decimal
     ) -> None:
         work.record(_REFUND, work.org, refund_id, payment_id, amount)
-
-
-def _place(org: str, payment_id: str) -> str:
-    return f"billing.payments.zoho_id:{org}:{payment_id}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,7 +10,10 @@ import asyncpg
 
 from shared.contracts.events import Origin
 from shared.crypto.blind_index import BlindIndex
+from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
+from shared.crypto.opaque_ids import opaque_id
+from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _COLUMNS = """org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
@@ -31,11 +33,6 @@ _SAVE = """
 _READ = """
     UPDATE billing.subscriptions SET read_at = greatest(read_at, $3)
     WHERE org = $1 AND subscription_id = $2
-"""
-
-_INDEX = """
-    INSERT INTO billing.blind_index (org, kind, index, key_id, row)
-    VALUES ($1, 'subscription', $2, $3, $4) ON CONFLICT DO NOTHING
 """
 
 
@@ -58,13 +55,13 @@ class StoredSubscription:
 class Subscriptions:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
-        self._vault = vault
         self._index = index
+        self._sealed = SealedColumns(vault, "billing.subscriptions")
+        self._by_zoho_id = BlindIndexTable(pool, index, "billing")
 
     def id_of(self, org: str, zoho_id: str) -> str:
         """Our id of a subscription that staff made at Zoho: always the same."""
-        digest = self._index.of(org, "our subscription id", zoho_id)[0].index
-        return "sub_" + base64.b32encode(digest[:15]).decode().lower()
+        return opaque_id(self._index, org, "sub", zoho_id)
 
     async def get(self, org: str, subscription_id: str) -> StoredSubscription | None:
         row = await self._pool.fetchrow(
@@ -86,26 +83,18 @@ class Subscriptions:
         return [await self._stored(row) for row in rows]
 
     async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredSubscription | None:
-        subscription_id = await self._pool.fetchval(
-            """
-            SELECT row FROM billing.blind_index
-            WHERE org = $1 AND kind = 'subscription' AND index = ANY($2) LIMIT 1
-            """,
-            org,
-            [entry.index for entry in self._index.of(org, "subscription", zoho_id)],
-        )
+        subscription_id = await self._by_zoho_id.find(org, "subscription", zoho_id)
         return await self.get(org, subscription_id) if subscription_id else None
 
     async def save(self, work: UnitOfWork, subscription: StoredSubscription) -> None:
         """Record the state. A new subscription can be found by Zoho's id afterwards."""
-        place = _place(subscription.org, subscription.subscription_id)
-        sealed = await self._vault.seal(
-            UserKey(subscription.org, subscription.user_id), subscription.zoho_id, place
-        )
+        org, row = subscription.org, subscription.subscription_id
+        owner = UserKey(org, subscription.user_id)
+        sealed = await self._sealed.seal(owner, "zoho_id", row, subscription.zoho_id)
         work.record(
             _SAVE,
-            subscription.org,
-            subscription.subscription_id,
+            org,
+            row,
             subscription.user_id,
             sealed,
             subscription.origin,
@@ -117,10 +106,7 @@ class Subscriptions:
             subscription.read_at,
             subscription.requested_plan,
         )
-        for entry in self._index.of(subscription.org, "subscription", subscription.zoho_id):
-            work.record(
-                _INDEX, subscription.org, entry.index, entry.key_id, subscription.subscription_id
-            )
+        self._by_zoho_id.add(work, org, "subscription", subscription.zoho_id, row)
 
     def record_read(
         self, work: UnitOfWork, subscription: StoredSubscription, read_at: datetime
@@ -134,13 +120,10 @@ class Subscriptions:
         return moment
 
     async def _stored(self, row: asyncpg.Record) -> StoredSubscription:
-        place = _place(row["org"], row["subscription_id"])
-        zoho_id = await self._vault.open(row["zoho_id_sealed"], place)
+        zoho_id = await self._sealed.open(
+            row["org"], "zoho_id", row["subscription_id"], row["zoho_id_sealed"]
+        )
         return StoredSubscription(
             zoho_id=zoho_id,
             **{name: value for name, value in row.items() if name != "zoho_id_sealed"},
         )
-
-
-def _place(org: str, subscription_id: str) -> str:
-    return f"billing.subscriptions.zoho_id:{org}:{subscription_id}"

@@ -9,7 +9,9 @@ from typing import Final, Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
+from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
+from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 UserField = Literal["email", "full_name", "first_name", "last_name", "phone"]
@@ -38,15 +40,6 @@ _CONTACT = """
     UPDATE billing.users SET contact_sealed = $3 WHERE org = $1 AND user_id = $2
 """
 
-_FORGET_INDEX = """
-    DELETE FROM billing.blind_index WHERE org = $1 AND kind = $2 AND row = $3
-"""
-
-_INDEX = """
-    INSERT INTO billing.blind_index (org, kind, index, key_id, row) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT DO NOTHING
-"""
-
 _TAKE_REVISION = "SELECT billing.take_revision($1, $2, $3)"
 
 
@@ -73,8 +66,9 @@ class User:
 class Users:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
-        self._vault = vault
-        self._index = index
+        self._sealed = SealedColumns(vault, "billing.users")
+        self._sealed_fields = SealedColumns(vault, "billing.user_fields")
+        self._index = BlindIndexTable(pool, index, "billing")
 
     async def get(self, org: str, user_id: str) -> User | None:
         row = await self._pool.fetchrow(
@@ -94,11 +88,11 @@ class Users:
 
     async def find_by_customer(self, org: str, customer_id: str) -> User | None:
         """The user who has this customer; None when no known user has it."""
-        return await self._find_one(org, "customer", customer_id)
+        return await self._find(org, "customer", customer_id)
 
     async def find_by_email(self, org: str, email: str) -> User | None:
         """The user with this email; None when there is none or more than one."""
-        return await self._find_one(org, "email", email)
+        return await self._find(org, "email", email)
 
     async def store(
         self, org: str, user_id: str, fields: Mapping[UserField, str], *, arrived: int
@@ -107,16 +101,15 @@ class Users:
 
         Not part of the attempt's unit of work: a sign-up is kept even while Zoho is unavailable.
         """
-        sealed = await self._sealed(org, user_id, fields)
+        sealed = await self._seal_fields(org, user_id, fields)
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_USER, org, user_id)
             for field, value in sealed.items():
                 stored = await connection.execute(_FIELD, org, user_id, field, value, arrived)
                 if field == "email" and stored == "INSERT 0 1":
-                    await connection.execute(_FORGET_INDEX, org, "email", user_id)
-                    await connection.executemany(
-                        _INDEX, self._entries(org, "email", fields["email"], user_id)
-                    )
+                    rows = self._index.rows(org, "email", fields["email"], user_id)
+                    await self._index.delete(connection, org, "email", user_id)
+                    await self._index.insert(connection, rows)
         user = await self.get(org, user_id)
         assert user is not None  # noqa: S101 - it was stored just now, and users are not deleted
         return user
@@ -125,55 +118,37 @@ class Users:
         self, work: UnitOfWork, user_id: str, changes: Mapping[UserField, str]
     ) -> None:
         """Record changed fields. A field set by a newer command stays."""
-        for field, value in (await self._sealed(work.org, user_id, changes)).items():
+        for field, value in (await self._seal_fields(work.org, user_id, changes)).items():
             work.record(_FIELD, work.org, user_id, field, value, work.arrived)
         if changes.get("email"):
-            work.record(_FORGET_INDEX, work.org, "email", user_id)
-            self._record_index(work, "email", changes["email"], user_id)
+            self._index.remove(work, work.org, "email", user_id)
+            self._index.add(work, work.org, "email", changes["email"], user_id)
 
     async def record_customer(self, work: UnitOfWork, user_id: str, customer_id: str) -> None:
-        place = _place("customer", work.org, user_id)
-        sealed = await self._vault.seal(UserKey(work.org, user_id), customer_id, place)
+        owner = UserKey(work.org, user_id)
+        sealed = await self._sealed.seal(owner, "customer", user_id, customer_id)
         work.record(_CUSTOMER, work.org, user_id, sealed)
-        self._record_index(work, "customer", customer_id, user_id)
+        self._index.add(work, work.org, "customer", customer_id, user_id)
 
     async def record_contact(self, work: UnitOfWork, user_id: str, contact_id: str) -> None:
-        place = _place("contact", work.org, user_id)
-        sealed = await self._vault.seal(UserKey(work.org, user_id), contact_id, place)
+        owner = UserKey(work.org, user_id)
+        sealed = await self._sealed.seal(owner, "contact", user_id, contact_id)
         work.record(_CONTACT, work.org, user_id, sealed)
 
     def take_revision(self, work: UnitOfWork, user: User) -> None:
         """Make the commit fail if anything that decides the tier changed since `user` was read."""
         work.record(_TAKE_REVISION, user.org, user.user_id, user.revision)
 
-    def _record_index(self, work: UnitOfWork, kind: str, value: str, user_id: str) -> None:
-        for entry in self._entries(work.org, kind, value, user_id):
-            work.record(_INDEX, *entry)
+    async def _find(self, org: str, kind: str, value: str) -> User | None:
+        user_id = await self._index.find(org, kind, value)
+        return await self.get(org, user_id) if user_id else None
 
-    def _entries(self, org: str, kind: str, value: str, user_id: str) -> list[tuple[object, ...]]:
-        return [
-            (org, kind, entry.index, entry.key_id, user_id)
-            for entry in self._index.of(org, kind, value)
-        ]
-
-    async def _find_one(self, org: str, kind: str, value: str) -> User | None:
-        rows = await self._pool.fetch(
-            """
-            SELECT DISTINCT row FROM billing.blind_index
-            WHERE org = $1 AND kind = $2 AND index = ANY($3)
-            """,
-            org,
-            kind,
-            [entry.index for entry in self._index.of(org, kind, value)],
-        )
-        return await self.get(org, rows[0]["row"]) if len(rows) == 1 else None
-
-    async def _sealed(
+    async def _seal_fields(
         self, org: str, user_id: str, values: Mapping[UserField, str]
     ) -> dict[UserField, bytes]:
-        key = await self._vault.key_of(UserKey(org, user_id))
+        owner = UserKey(org, user_id)
         return {
-            field: key.seal(value.encode(), _field_place(org, user_id, field))
+            field: await self._sealed_fields.seal(owner, field, user_id, value)
             for field, value in values.items()
         }
 
@@ -184,25 +159,13 @@ class Users:
             org=org,
             user_id=user_id,
             fields={
-                field: await self._vault.open(
-                    bytes.fromhex(str(value)), _field_place(org, user_id, field)
+                field: await self._sealed_fields.open(
+                    org, field, user_id, bytes.fromhex(str(value))
                 )
                 for field, (value, _) in stored.items()
             },
             arrived={field: int(str(arrived)) for field, (_, arrived) in stored.items()},
-            customer_id=await self._id(row, "customer"),
-            contact_id=await self._id(row, "contact"),
+            customer_id=await self._sealed.open(org, "customer", user_id, row["customer_sealed"]),
+            contact_id=await self._sealed.open(org, "contact", user_id, row["contact_sealed"]),
             revision=row["revision"],
         )
-
-    async def _id(self, row: asyncpg.Record, name: str) -> str | None:
-        sealed = row[f"{name}_sealed"]
-        return sealed and await self._vault.open(sealed, _place(name, row["org"], row["user_id"]))
-
-
-def _field_place(org: str, user_id: str, field: str) -> str:
-    return f"billing.user_fields.{field}:{org}:{user_id}"
-
-
-def _place(name: str, org: str, user_id: str) -> str:
-    return f"billing.users.{name}:{org}:{user_id}"

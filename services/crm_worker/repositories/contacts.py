@@ -10,7 +10,9 @@ from typing import Literal
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
+from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
+from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 ContactField = Literal["email", "first_name", "last_name", "phone"]
@@ -81,12 +83,6 @@ _MEND = """
     WHERE org = $1 AND user_id = $2
 """
 
-_FIND = """
-    INSERT INTO crm.blind_index (org, kind, index, key_id, row)
-    VALUES ($1, 'zoho_contact', $2, $3, $4)
-    ON CONFLICT DO NOTHING
-"""
-
 
 @dataclass(frozen=True)
 class WantedContact:
@@ -117,8 +113,9 @@ class WantedContact:
 class Contacts:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
-        self._vault = vault
-        self._index = index
+        self._sealed = SealedColumns(vault, "crm.contacts")
+        self._sealed_fields = SealedColumns(vault, "crm.contact_fields")
+        self._index = BlindIndexTable(pool, index, "crm")
 
     async def is_known(self, org: str, user_id: str) -> bool:
         """Whether this user ever signed up; a tier told early does not count."""
@@ -132,8 +129,8 @@ class Contacts:
     ) -> None:
         """Record what the contact should say from now on, unless something newer was recorded."""
         for field, value in fields.items():
-            place = _field_place(work.org, user_id, field)
-            sealed = await self._vault.seal(UserKey(work.org, user_id), value, place)
+            owner = UserKey(work.org, user_id)
+            sealed = await self._sealed_fields.seal(owner, field, user_id, value)
             work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
         work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
 
@@ -176,10 +173,9 @@ class Contacts:
     async def _wanted(self, row: asyncpg.Record) -> WantedContact:
         org, user_id = row["org"], row["user_id"]
         fields = {
-            field: await self._vault.open(bytes.fromhex(sealed), _field_place(org, user_id, field))
+            field: await self._sealed_fields.open(org, field, user_id, bytes.fromhex(sealed))
             for field, sealed in row["fields"].items()
         }
-        zoho_id = row["zoho_id_sealed"]
         return WantedContact(
             org=org,
             user_id=user_id,
@@ -188,7 +184,7 @@ class Contacts:
             fields=fields,
             tier=row["tier"],
             sent_tier=row["sent_tier"],
-            zoho_id=zoho_id and await self._vault.open(zoho_id, _zoho_id_place(org, user_id)),
+            zoho_id=await self._sealed.open(org, "zoho_id", user_id, row["zoho_id_sealed"]),
             failures=row["failures"],
             go_by_id=row["go_by_id"],
             changed_by_key=row["changed_by_key"],
@@ -198,13 +194,10 @@ class Contacts:
     async def record_sent(self, work: UnitOfWork, contact: WantedContact, zoho_id: str) -> None:
         """CRM now has what was wanted when the contact was leased."""
         org, user_id = contact.org, contact.user_id
-        sealed = await self._vault.seal(
-            UserKey(org, user_id), zoho_id, _zoho_id_place(org, user_id)
-        )
+        sealed = await self._sealed.seal(UserKey(org, user_id), "zoho_id", user_id, zoho_id)
         work.record(_SENT, org, user_id, contact.lease, contact.version, contact.tier, sealed)
         if zoho_id != contact.zoho_id:
-            for entry in self._index.of(org, "zoho_contact", zoho_id):
-                work.record(_FIND, org, entry.index, entry.key_id, user_id)
+            self._index.add(work, org, "zoho_contact", zoho_id, user_id)
 
     async def give_back(self, contacts: Sequence[WantedContact], *, after_s: float) -> None:
         """Not done this time: try them again, `after_s` seconds from now at the earliest."""
@@ -241,23 +234,15 @@ class Contacts:
 
     async def owner_of(self, org: str, zoho_id: str) -> str | None:
         """The user whose contact this is, if we know of one."""
-        entries = self._index.of(org, "zoho_contact", zoho_id)
-        owner: str | None = await self._pool.fetchval(
-            """
-            SELECT row FROM crm.blind_index
-            WHERE org = $1 AND kind = 'zoho_contact' AND index = ANY ($2::bytea[]) LIMIT 1
-            """,
-            org,
-            [entry.index for entry in entries],
-        )
-        return owner
+        owners = await self._index.find_all(org, "zoho_contact", zoho_id)
+        return owners[0] if owners else None
 
     async def zoho_id(self, org: str, user_id: str) -> str | None:
         """The contact's id in CRM; None while CRM has none."""
-        sealed = await self._pool.fetchval(
+        sealed: bytes | None = await self._pool.fetchval(
             "SELECT zoho_id_sealed FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
         )
-        return sealed and await self._vault.open(sealed, _zoho_id_place(org, user_id))
+        return await self._sealed.open(org, "zoho_id", user_id, sealed)
 
     async def refused(self, org: str) -> int:
         """How many contacts CRM does not have as they should be, and nobody tries any more."""
@@ -287,11 +272,3 @@ def _changed_by(work: UnitOfWork) -> tuple[str, str | None]:
     if work.delivery is None:
         raise ValueError("a contact changes by messages only")
     return work.delivery.routing_key, work.delivery.message_id or None
-
-
-def _field_place(org: str, user_id: str, field: str) -> str:
-    return f"crm.contact_fields.{field}:{org}:{user_id}"
-
-
-def _zoho_id_place(org: str, user_id: str) -> str:
-    return f"crm.contacts.zoho_id:{org}:{user_id}"

@@ -7,18 +7,14 @@ the same email (https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.ht
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import asyncpg
 
 from services.crm_worker.repositories.contacts import WantedContact
 from shared.crypto.blind_index import BlindIndex, BlindIndexEntry
+from shared.crypto.blind_index_table import BlindIndexTable, IndexRow
 from shared.messaging.handling.unit_of_work import UnitOfWork
-
-_CLAIM = """
-    INSERT INTO crm.blind_index (org, kind, index, key_id, row)
-    VALUES ($1, 'email', $2, $3, $4)
-    ON CONFLICT DO NOTHING
-"""
 
 _KEEP_ONLY = """
     DELETE FROM crm.blind_index
@@ -47,6 +43,7 @@ class Emails:
     def __init__(self, pool: asyncpg.Pool, index: BlindIndex) -> None:
         self._pool = pool
         self._index = index
+        self._table = BlindIndexTable(pool, index, "crm")
 
     async def claim(self, contacts: Sequence[WantedContact]) -> set[str]:
         """Take the emails of these contacts for their users; the first one given gets it.
@@ -54,12 +51,10 @@ class Emails:
         Returns the users whose email belongs to another. Two replicas never both get one: the
         second waits for the first one's commit.
         """
-        entries = [(contact, entry) for contact in contacts for entry in self.entries(contact)]
-        entries.sort(key=lambda pair: pair[1].index)  # replicas lock in the same order
+        claims = [claim for contact in contacts for claim in self._claims(contact)]
+        claims.sort(key=itemgetter(2))  # by index, so that replicas lock in the same order
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.executemany(
-                _CLAIM, [(c.org, entry.index, entry.key_id, c.user_id) for c, entry in entries]
-            )
+            await self._table.insert(connection, claims)
             rows = await connection.fetch(
                 """
                 SELECT b.org, b.index, b.row FROM crm.blind_index b
@@ -67,14 +62,12 @@ class Emails:
                   ON b.org = asked.org AND b.index = asked.index
                 WHERE b.kind = 'email'
                 """,
-                [contact.org for contact, _ in entries],
-                [entry.index for _, entry in entries],
+                [org for org, *_ in claims],
+                [index for _, _, index, _, _ in claims],
             )
         owners = {(row["org"], row["index"]): row["row"] for row in rows}
         return {
-            contact.user_id
-            for contact, entry in entries
-            if owners.get((contact.org, entry.index)) != contact.user_id
+            user_id for org, _, index, _, user_id in claims if owners.get((org, index)) != user_id
         }
 
     def keep_only_present(self, work: UnitOfWork, contact: WantedContact) -> None:
@@ -91,6 +84,9 @@ class Emails:
 
     def entries(self, contact: WantedContact) -> list[BlindIndexEntry]:
         return self._index.of(contact.org, "email", contact.email)
+
+    def _claims(self, contact: WantedContact) -> list[IndexRow]:
+        return self._table.rows(contact.org, "email", contact.email, contact.user_id)
 
     def _keep(self, work: UnitOfWork, contact: WantedContact, indexes: list[bytes]) -> None:
         work.record(_KEEP_ONLY, contact.org, contact.user_id, indexes, contact.lease)

@@ -10,8 +10,11 @@ from typing import Literal
 import asyncpg
 
 from services.desk_worker.watching.changes import TicketChange, TicketState
-from shared.crypto.blind_index import BlindIndex, BlindIndexEntry
+from shared.crypto.blind_index import BlindIndex
+from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import DayKey, UserKey, Vault
+from shared.crypto.opaque_ids import opaque_id
+from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _COLUMNS = """
@@ -24,12 +27,6 @@ _ADD = """
         (org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed,
          status, kind, priority, department, modified_at, gone)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-"""
-
-_INDEX = """
-    INSERT INTO desk.blind_index (org, kind, index, key_id, row)
-    VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT DO NOTHING
 """
 
 _ADVANCE = "SELECT desk.advance($1, $2, $3, $4, $5, $6, $7, $8, $9)"
@@ -66,8 +63,9 @@ class Escalation:
 class Escalations:
     def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
         self._pool = pool
-        self._vault = vault
         self._index = index
+        self._sealed = SealedColumns(vault, "desk.escalations")
+        self._rows = BlindIndexTable(pool, index, "desk")
 
     async def find(self, org: str, escalation_id: str) -> Escalation | None:
         row = await self._pool.fetchrow(
@@ -83,7 +81,6 @@ class Escalations:
 
     async def of_tickets(self, org: str, zoho_ids: Sequence[str]) -> Mapping[str, Escalation]:
         """Those of these tickets that we watch, by Zoho's id."""
-        entries = [entry.index for zoho_id in zoho_ids for entry in self._tickets(org, zoho_id)]
         rows = await self._pool.fetch(
             f"""
             SELECT DISTINCT {_COLUMNS} FROM desk.escalations e
@@ -93,22 +90,14 @@ class Escalations:
             WHERE e.org = $1
             """,  # noqa: S608
             org,
-            entries,
+            self._rows.digests(org, "ticket", zoho_ids),
         )
         found = [await self._escalation(row) for row in rows]
         return {escalation.zoho_id: escalation for escalation in found}
 
     async def user_with_email(self, org: str, email: str) -> str | None:
         """The one user who escalated under this email; None when there is none, or more."""
-        rows = await self._pool.fetch(
-            """
-            SELECT DISTINCT row FROM desk.blind_index
-            WHERE org = $1 AND kind = 'email' AND index = ANY($2)
-            """,
-            org,
-            [entry.index for entry in self._index.of(org, "email", email)],
-        )
-        return rows[0]["row"] if len(rows) == 1 else None
+        return await self._rows.find(org, "email", email)
 
     async def watched(self, org: str) -> bool:
         """Whether there is any ticket that could still change."""
@@ -166,24 +155,21 @@ class Escalations:
     async def add(self, work: UnitOfWork, escalation: Escalation) -> None:
         """Watch this ticket from now on."""
         org, row_id, owner = escalation.org, escalation.escalation_id, escalation.owner
-        seal, state = self._vault.seal, escalation.state
-        subject = escalation.subject
+        seal, subject = self._sealed.seal, escalation.subject
         work.record(
             _ADD,
             org,
             row_id,
             escalation.user_id,
             escalation.origin,
-            await seal(owner, escalation.email, _place("email", org, row_id)),
-            subject and await seal(owner, subject, _place("subject", org, row_id)),
-            await seal(owner, escalation.zoho_id, _place("zoho_id", org, row_id)),
-            *_columns(state),
+            await seal(owner, "email", row_id, escalation.email),
+            subject and await seal(owner, "subject", row_id, subject),
+            await seal(owner, "zoho_id", row_id, escalation.zoho_id),
+            *_columns(escalation.state),
         )
-        for entry in self._tickets(org, escalation.zoho_id):
-            work.record(_INDEX, org, "ticket", entry.index, entry.key_id, row_id)
+        self._rows.add(work, org, "ticket", escalation.zoho_id, row_id)
         if escalation.user_id is not None:
-            for entry in self._index.of(org, "email", escalation.email):
-                work.record(_INDEX, org, "email", entry.index, entry.key_id, escalation.user_id)
+            self._rows.add(work, org, "email", escalation.email, escalation.user_id)
 
     def advance(self, work: UnitOfWork, escalation: Escalation, state: TicketState) -> None:
         """Record the state that was read; the commit fails when another reader was first."""
@@ -195,28 +181,24 @@ class Escalations:
         key = (escalation.org, escalation.escalation_id, happening.what, happening.at)
         work.record(_TRANSITION, *key)
 
-    def opaque_id(self, zoho_id: str) -> str:
+    def id_of(self, org: str, zoho_id: str) -> str:
         """Our id for a ticket that the application did not name; the same for every replica."""
-        return "z" + self._index.mac("ticket of zoho", zoho_id.encode()).hex()[:31]
+        return opaque_id(self._index, org, "tkt", zoho_id)
 
     def department(self, zoho_id: str | None) -> bytes | None:
         """What tells one department from another, without its id."""
         return self._index.mac("department", zoho_id.encode()) if zoho_id else None
 
-    def _tickets(self, org: str, zoho_id: str) -> list[BlindIndexEntry]:
-        return self._index.of(org, "ticket", zoho_id)
-
     async def _escalation(self, row: asyncpg.Record) -> Escalation:
         org, row_id = row["org"], row["escalation_id"]
-        subject = row["subject_sealed"]
         return Escalation(
             org=org,
             escalation_id=row_id,
             user_id=row["user_id"],
             origin=row["origin"],
-            email=await self._vault.open(row["email_sealed"], _place("email", org, row_id)),
-            subject=subject and await self._vault.open(subject, _place("subject", org, row_id)),
-            zoho_id=await self._vault.open(row["zoho_id_sealed"], _place("zoho_id", org, row_id)),
+            email=await self._sealed.open(org, "email", row_id, row["email_sealed"]),
+            subject=await self._sealed.open(org, "subject", row_id, row["subject_sealed"]),
+            zoho_id=await self._sealed.open(org, "zoho_id", row_id, row["zoho_id_sealed"]),
             version=row["version"],
             watched_since=row["created_at"],
             state=TicketState(
@@ -244,7 +226,3 @@ def _columns(state: TicketState) -> tuple[object, ...]:
         state.modified_at,
         state.gone,
     )
-
-
-def _place(column: str, org: str, escalation_id: str) -> str:
-    return f"desk.escalations.{column}:{org}:{escalation_id}"

@@ -39,7 +39,7 @@ class Adoption:
             return False
         escalation = Escalation(
             org=work.org,
-            escalation_id=self._escalations.opaque_id(ticket_id),
+            escalation_id=self._escalations.id_of(work.org, ticket_id),
             user_id=user_id,
             origin="zoho",
             email=own_email,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from shared.crypto.envelope import DayKey, Vault
+from shared.crypto.sealed_columns import SealedColumns
 
 # How long before its end a token is replaced. Half of its lifetime when that is less.
 _REPLACE_BEFORE_S = 300.0
@@ -26,7 +27,7 @@ class AccessToken:
 class AccessTokens:
     def __init__(self, pool: asyncpg.Pool, vault: Vault) -> None:
         self._pool = pool
-        self._vault = vault
+        self._sealed = SealedColumns(vault, "token.access_tokens")
 
     async def usable(
         self, org: str, client: bytes, *, allow_old: bool = False
@@ -52,7 +53,7 @@ class AccessTokens:
         )
         if row is None:
             return None
-        token = await self._vault.open(row["sealed"], _context(org, row["sha256"]))
+        token = await self._sealed.open(org, "sealed", row["sha256"].hex(), row["sealed"])
         return AccessToken(token, row["expires_at"], row["api_domain"], row["expires_in_s"])
 
     async def add(
@@ -60,7 +61,7 @@ class AccessTokens:
     ) -> None:
         """Store a new token, and delete those that have expired."""
         digest = hashlib.sha256(token.encode()).digest()
-        sealed = await self._vault.seal(DayKey(org), token, _context(org, digest))
+        sealed = await self._sealed.seal(DayKey(org), "sealed", digest.hex(), token)
         await self._pool.execute(
             """
             WITH deleted AS (
@@ -94,7 +95,3 @@ class AccessTokens:
             org,
             sha256,
         )
-
-
-def _context(org: str, digest: bytes) -> str:
-    return f"token.access_tokens.sealed:{org}:{digest.hex()}"

@@ -10,6 +10,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from shared.crypto.envelope import UserKey, Vault
+from shared.crypto.sealed_columns import SealedColumns
 
 # Its own key owner: a refresh token outlives day keys, and no user's erasure may destroy its key.
 _KEY_OWNER = "@token-service"
@@ -27,7 +28,7 @@ class KnownToken:
 class RefreshTokens:
     def __init__(self, pool: asyncpg.Pool, vault: Vault) -> None:
         self._pool = pool
-        self._vault = vault
+        self._sealed = SealedColumns(vault, "token.refresh_tokens")
 
     async def newest(self, org: str) -> SecretStr | None:
         row = await self._pool.fetchrow(
@@ -39,7 +40,8 @@ class RefreshTokens:
         )
         if row is None:
             return None
-        return SecretStr(await self._vault.open(row["sealed"], _context(org, row["sha256"])))
+        token = await self._sealed.open(org, "sealed", row["sha256"].hex(), row["sealed"])
+        return SecretStr(token)
 
     async def known(self, org: str) -> KnownToken | None:
         """The public facts about the token in use."""
@@ -69,8 +71,8 @@ class RefreshTokens:
         the time it was first seen, so that a restart does not undo an exchange.
         """
         digest = _digest(token)
-        sealed = await self._vault.seal(
-            UserKey(org, _KEY_OWNER), token.get_secret_value(), _context(org, digest)
+        sealed = await self._sealed.seal(
+            UserKey(org, _KEY_OWNER), "sealed", digest.hex(), token.get_secret_value()
         )
         await self._pool.execute(
             """
@@ -91,7 +93,3 @@ class RefreshTokens:
 
 def _digest(token: SecretStr) -> bytes:
     return hashlib.sha256(token.get_secret_value().encode()).digest()
-
-
-def _context(org: str, digest: bytes) -> str:
-    return f"token.refresh_tokens.sealed:{org}:{digest.hex()}"

@@ -241,7 +241,7 @@ class Effects:
     async def _remember(
         self, key: EffectKey, number: int, result: EffectResult, owner: UserKey | DayKey
     ) -> EffectResult:
-        sealed = await self._vault.seal_bytes(owner, orjson.dumps(result), key.place)
+        sealed = await self._vault.seal_bytes(owner, orjson.dumps(result), key.context)
         if await self._journal.done(key, number, sealed):
             return result
         # We were so late that another has looked: what it found is what everybody remembers.
@@ -252,7 +252,7 @@ class Effects:
 
     async def _open(self, key: EffectKey, entry: JournalEntry) -> EffectResult:
         assert entry.result is not None  # noqa: S101 - the table's own check
-        result: EffectResult = orjson.loads(await self._vault.open_bytes(entry.result, key.place))
+        result: EffectResult = orjson.loads(await self._vault.open_bytes(entry.result, key.context))
         return result
 
     def _count(self, key: EffectKey, found: str) -> None:

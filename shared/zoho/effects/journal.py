@@ -30,7 +30,7 @@ class EffectKey:
     business_id: str
 
     @property
-    def place(self) -> str:
+    def context(self) -> str:
         return f"relay.effects.result:{self.org}:{self.operation}:{self.business_id}"
 
 
