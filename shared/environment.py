@@ -1,4 +1,4 @@
-"""How a service's settings are read from its environment, and the kinds of values in them.
+"""Read a service's settings from its environment, and define the types of values in them.
 
 Every variable is named as its field, in capitals. `<SERVICE>_<VARIABLE>` (such as
 `BILLING_WORKER_AMQP_URL`) wins over `<VARIABLE>`, so that each service may have a role of its own.
@@ -30,7 +30,7 @@ ENV_FILE_VARIABLE = "ZOHO_RELAY_ENV_FILE"
 
 
 class SettingsError(Exception):
-    """The environment is not complete or not right; one line per problem, values never shown."""
+    """The environment is incomplete or wrong. One line per problem, and values are never shown."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -44,7 +44,7 @@ def _variables(service: str, field: str) -> AliasChoices:
 
 
 def for_service(service: str) -> SettingsConfigDict:
-    """The configuration of a service's settings class; `service` as in `billing-worker`."""
+    """Return the configuration of a service's settings class. `service` is as `billing-worker`."""
     return SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=lambda field: _variables(service, field)),
         validate_by_name=True,  # so that a test can say Settings(amqp_url=…)
@@ -55,7 +55,7 @@ def for_service(service: str) -> SettingsConfigDict:
 
 
 class Environment(BaseSettings):
-    """What all groups share: how they are read and how they fail."""
+    """The base of all groups of settings: how they are read and how they fail."""
 
     model_config = for_service("")
 
@@ -64,7 +64,7 @@ class Environment(BaseSettings):
         """Read the environment.
 
         Raises:
-            SettingsError: a variable is missing or bad; all of them are named at once.
+            SettingsError: variables are missing or wrong. All of them are named at once.
         """
         name = os.environ.get(ENV_FILE_VARIABLE, ".env")
         if name and ENV_FILE_VARIABLE in os.environ and not Path(name).is_file():
@@ -82,11 +82,12 @@ def _problems(model: type[Environment], error: ValidationError) -> list[str]:
         if isinstance(info.validation_alias, AliasChoices)
         for alias in (field, *info.validation_alias.choices)
     }
-    return [
-        f"{variables.get(str(found['loc'][0]).lower(), 'settings') if found['loc'] else 'settings'}"
-        f": {_rule(found['type'], found.get('ctx', {}))}"
-        for found in error.errors(include_url=False, include_input=False)
-    ]
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        field = str(detail["loc"][0]).lower() if detail["loc"] else ""
+        rule = _rule(detail["type"], detail.get("ctx", {}))
+        problems.append(f"{variables.get(field, 'settings')}: {rule}")
+    return problems
 
 
 def _rule(kind: str, context: dict[str, Any]) -> str:
@@ -115,11 +116,11 @@ def _rule(kind: str, context: dict[str, Any]) -> str:
             return f"is not valid ({kind})"
 
 
-# --- kinds of values -----------------------------------------------------------------------------
+# --- types of values -----------------------------------------------------------------------------
 
 
 def url_of(*schemes: str) -> AfterValidator:
-    """A rule for a secret URL: it starts with one of the schemes, and names a host."""
+    """Return the rule of a secret URL: it starts with one of the schemes, and names a host."""
 
     def check(secret: SecretStr) -> SecretStr:
         _check_url(secret.get_secret_value(), schemes)
@@ -132,10 +133,10 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> None:
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
     try:
         parts = urlsplit(url)
-        right = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # its text may quote the value
-        right = False
-    if not right:
+        valid = False
+    if not valid:
         raise ValueError(f"must be a URL that starts with {wanted}, and name a host")
 
 
@@ -145,7 +146,7 @@ def _http_url(url: str) -> str:
 
 
 def words(value: Any) -> Any:
-    """`a, b` → ("a", "b")."""
+    """Split `a, b` into ("a", "b")."""
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())

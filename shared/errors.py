@@ -1,21 +1,21 @@
-"""Errors we raise on purpose. The class says what the consumer does next.
+"""Define the errors that we raise on purpose. The class says what happens to the message.
 
 IntegrationError
 ├─ Postponed           our turn has not come                  → wait, spend no attempt
 │  ├─ RateLimited      we, or Zoho, counted too many calls
 │  ├─ InLine           an earlier command of the same subject is not settled yet
-│  └─ NotYetKnown      it names a user or a subscription that nobody told us of → wait off the line
+│  └─ NotYetKnown      it names a user or subscription that we do not know → wait off the line
 ├─ Unavailable         no answer from Zoho, PostgreSQL or a key ring → delayed retry
 ├─ Misconfigured       credentials, scope, organization, licence → pause, alert, spend no attempt
-├─ CannotStart         the service meets what it must not touch → it ends with exit code 2
+├─ CannotStart         a person has to change something first → exit code 2
 ├─ PermanentError      it fails the same way every time       → dead-letter
 │  ├─ InvalidMessage   the body does not match its contract
 │  └─ ZohoRejected     Zoho understood the request and said no
 └─ OutcomeUnknown      it may have been done already          → look before acting again
 
 Every error has a `code` (stable, listed in docs/errors.md) and a reason fit for a person. Both are
-logged and sent out in `command.failed.v1`: they hold our ids and codes, never personal data, never
-an id or a URL of Zoho's.
+logged and published in `command.failed.v1`. They hold our ids and codes, and never personal data,
+an id of Zoho's or a URL of Zoho's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Postponed(IntegrationError):
 
 
 class RateLimited(Postponed):
-    """A quota of Zoho's is used up: `limit` is minute, day, concurrency or token."""
+    """A quota of Zoho's is used up. `limit` is minute, day, concurrency or token."""
 
     code = "rate_limited"
 
@@ -61,10 +61,10 @@ class InLine(Postponed):
 
 
 class NotYetKnown(Postponed):
-    """It names something we were never told of (`unknown_user`, `unknown_subscription`).
+    """It names something that we do not know (`unknown_user`, `unknown_subscription`).
 
     The message leaves its place in the line while it waits, so that what it waits for is not
-    behind it; after `UNKNOWN_USER_WAIT` it is given up under `code`.
+    behind it. After `UNKNOWN_USER_WAIT` it is given up under `code`.
     """
 
     code = "unknown_user"
@@ -86,7 +86,7 @@ class Unavailable(IntegrationError):
 
 
 class Misconfigured(IntegrationError):
-    """Nothing of this kind can succeed until a person mends the set-up.
+    """Nothing of this kind can succeed until a person corrects the set-up.
 
     `product` is accounts, billing, books, crm or desk; `cause` names what is wrong
     (invalid_client, refresh_token_dead, scope, organization, licence, disabled_user, …).
@@ -108,13 +108,13 @@ class CannotStart(IntegrationError):
 
 
 class PermanentError(IntegrationError):
-    """It fails the same way every time: dead-letter, and tell the sender why."""
+    """It fails the same way every time: dead-letter it, and notify the sender."""
 
     code = "permanent_error"
 
 
 class InvalidMessage(PermanentError):
-    """The message does not match its contract; the reason names the fields, not their values."""
+    """The message does not match its contract. The reason names fields and no values."""
 
     code = "invalid_message"
 
@@ -122,8 +122,8 @@ class InvalidMessage(PermanentError):
 class ZohoRejected(PermanentError):
     """Zoho understood the request and said no.
 
-    `status` is the HTTP status, `zoho_code` Zoho's own code as text. Zoho's message is not kept:
-    it may quote what we sent.
+    `status` is the HTTP status, `zoho_code` Zoho's own code as text. Zoho's message is not kept,
+    because it may quote what we sent.
     """
 
     code = "zoho_rejected"

@@ -1,4 +1,4 @@
-"""How a service's process starts and ends.
+"""Run a service's process from its start to its end.
 
     runtime.run("billing-worker", Settings.load, main)
 
@@ -76,5 +76,5 @@ async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[N
 
 def _stop_or_exit(stop: asyncio.Event) -> None:
     if stop.is_set():
-        os._exit(Exit.KILLED)  # asked twice: whatever hangs in the drain is left
+        os._exit(Exit.KILLED)  # asked twice: what hangs in the drain is abandoned
     stop.set()

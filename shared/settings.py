@@ -1,12 +1,12 @@
-"""What a service reads from its environment, once, in groups that a service picks from.
+"""Define the settings of services, in groups that each service picks from.
 
-    class Settings(Amqp, Database, Crypto, Consumer, Observability):
+    class Settings(Amqp, Database, Crypto, ConsumerSettings, Observability):
         model_config = for_service("billing-worker")
         metrics_port: Port = 9102
 
     settings = Settings.load()
 
-How variables are named and read: `shared.environment`.
+`shared.environment` says how variables are named and read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Database(Environment):
 
 
 class Crypto(Environment):
-    """Rings as `id:base64 of 32 bytes`, comma-separated; the first key writes, all read."""
+    """Key rings as `id:base64 of 32 bytes`, comma-separated. The first key writes, all read."""
 
     encryption_keys: KeyRingText
     index_keys: KeyRingText
@@ -50,7 +50,7 @@ class TokenServiceKey(Environment):
 
 
 class TokenServiceAccess(TokenServiceKey):
-    """Where workers get access tokens: replicas of token-service, asked in turn."""
+    """Where workers get access tokens: the replicas of token-service, asked in turn."""
 
     token_service_url: Annotated[
         tuple[HttpUrl, ...], NoDecode, BeforeValidator(words), Field(min_length=1)
@@ -61,7 +61,7 @@ DataCenterName = Literal["us", "eu", "in", "au", "jp", "ca", "sa", "cn", "uk", "
 
 
 class ZohoEndpoints(Environment):
-    """The data centre's hosts; a URL given here wins, and is the full prefix without a slash."""
+    """The data centre's hosts. A URL given here wins. It is the full prefix, without a slash."""
 
     zoho_data_center: DataCenterName = "us"
     zoho_accounts_url: HttpUrl | None = None
@@ -83,16 +83,17 @@ DeskEdition = Literal[
 
 
 class ZohoCalls(Environment):
-    """How calls to Zoho are timed, and which plans' limits apply (without one, the lowest).
+    """The timing of calls to Zoho, and the plans whose limits apply (without one, the lowest).
 
     `effect_write_s`: how long after its intent is committed a create may still be written.
-    `effect_timeout_s`: the longest time Zoho may work on it then; not less than any request's
-    timeout. `settle_factor`: what the operations' settle times are multiplied by; less than 1 only
-    where searches do not lag. `zoho_<product>_calls_a_minute`, `…_credits_a_day`, `…_in_flight`:
-    other limits than the plan's, such as ones that Zoho raised, or less than all of them.
-    `zoho_minute_calls`: the first of these for Billing and Books at once; `zoho_window_s`: how long
-    a minute is, where it is not Zoho's. `breaker_pause_s`: how long nothing is called that a person
-    has to mend first, or after an outage; doubles up to 5 minutes.
+    `effect_timeout_s`: the longest time that Zoho may work on it then, not less than any request's
+    timeout. `settle_factor`: the operations' search lags are multiplied by it. It is less than 1
+    only where searches do not lag. `zoho_<product>_calls_a_minute`, `…_credits_a_day`,
+    `…_in_flight`: other limits than the plan's, such as ones that Zoho raised, or lower ones that
+    leave some to others. `zoho_minute_calls`: the first of these for Billing and Books at once.
+    `zoho_window_s`: the length of a minute, where it is not Zoho's. `breaker_pause_s`: how long
+    nothing is called after a refusal that a person has to resolve, or an outage. It doubles up to
+    5 minutes.
     """
 
     effect_write_s: Seconds = 5.0
@@ -122,7 +123,7 @@ class ZohoCalls(Environment):
 
 
 class ZohoOrganization(Environment):
-    """Billing's organization, and Books' where that is another one."""
+    """Billing's organization, and Books' where it is another one."""
 
     zoho_organization_id: Annotated[str, Field(min_length=1)]
     zoho_books_organization_id: str | None = None
@@ -133,7 +134,7 @@ class ZohoOrganization(Environment):
 
 
 class BillingFields(Environment):
-    """Custom fields that carry our ids, and which plans cost nothing."""
+    """Custom fields that carry our ids, and the plans that cost nothing."""
 
     zoho_billing_user_field: str | None = None
     zoho_books_invoice_field: str | None = None
@@ -167,14 +168,14 @@ class ConsumerSettings(Environment):
 
 
 class HttpServer(Environment):
-    """Where a service's own HTTP interface listens; its settings give `http_port` a default."""
+    """Where a service's own HTTP interface listens. Its settings give `http_port` a default."""
 
     http_host: str = "0.0.0.0"  # noqa: S104 - in a container; the local stack sets 127.0.0.1
     http_port: Port
 
 
 class Observability(Environment):
-    """Logs, and where `/metrics`, `/healthz` and `/readyz` are served; port 0 takes a free one."""
+    """Logs, and the port of `/metrics`, `/healthz` and `/readyz`. Port 0 takes a free one."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     http_host: str = "0.0.0.0"  # noqa: S104 - as above

@@ -1,7 +1,7 @@
-"""What every worker is made of: the parts between a service's settings and its handlers.
+"""Build the parts of a worker that lie between its settings and its handlers.
 
     async with worker_parts("billing-worker", "billing", settings, …) as parts:
-        async with parts.messaging([Lane("commands", routes), …]) as messaging: …
+        async with parts.messaging([QueueConfig("commands", routes), …]) as messaging: …
 
 Parts are entered in the order in which they need each other, and left in the opposite one.
 """
@@ -48,7 +48,7 @@ from shared.zoho.quota.forecast import QuotaForecast
 from shared.zoho.quota.quota import Quota
 from shared.zoho.quota.settings import limits_from
 
-# Seconds since the oldest change of an organization that is not where it belongs; 0 without one.
+# The age in seconds of an organization's oldest change that has not reached its destination, or 0.
 LagSource = Callable[[str], Awaitable[float]]
 
 
@@ -62,7 +62,7 @@ class WorkerSettings(
     ConsumerSettings,
     Observability,
 ):
-    """What every worker reads; each adds its own groups."""
+    """The settings of every worker. Each adds its own groups."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class WorkerParts:
     settings: WorkerSettings
     pool: asyncpg.Pool
     vault: Vault
-    index: BlindIndex
+    blind_index: BlindIndex
     metrics: Metrics
     health: Health
     breakers: Breakers
@@ -84,12 +84,12 @@ class WorkerParts:
 
     @asynccontextmanager
     async def messaging(
-        self, lanes: Sequence[QueueConfig], *, behind: Sequence[LagSource] = ()
+        self, queues: Sequence[QueueConfig], *, lag_sources: Sequence[LagSource] = ()
     ) -> AsyncIterator[Messaging]:
-        """Consume the lanes, and be ready while the broker is there.
+        """Consume the queues, and be ready while the broker is there.
 
-        `behind`: what else tells how old a change is that has not reached its destination, beside
-        the oldest command that is not settled; the oldest of all is `sync_lag_seconds`.
+        `sync_lag_seconds` is the age of the oldest change that has not reached its destination:
+        the oldest of the commands that are not settled, and of the `lag_sources`.
         """
         settings = self.settings
         messaging = Messaging(
@@ -98,9 +98,9 @@ class WorkerParts:
             amqp_url=settings.amqp_url,
             pool=self.pool,
             vault=self.vault,
-            digest=self.index,
+            digest=self.blind_index,
             metrics=self.metrics,
-            lanes=lanes,
+            lanes=queues,
             policy=MessagingPolicy.of(settings),
         )
 
@@ -109,7 +109,7 @@ class WorkerParts:
                 raise Unavailable("the broker is not connected", code="broker_unavailable")
 
         async def lag() -> None:
-            sources = (messaging.oldest_command_s, *behind)
+            sources = (messaging.oldest_command_s, *lag_sources)
             ages = [await age_s(self.org) for age_s in sources]
             self.metrics.sync_lag.labels(service=self.service, org=self.org).set(max(ages))
 
@@ -131,7 +131,7 @@ async def worker_parts(
     probes: Mapping[str, tuple[Operation, str]] | None = None,
     org: str = "default",
 ) -> AsyncIterator[WorkerParts]:
-    """Build the parts. `organization_ids`: Zoho's, by product; `probes`: see `ZohoHttp`."""
+    """Build the parts. `organization_ids` are Zoho's, by product. For `probes` see `ZohoHttp`."""
     async with AsyncExitStack() as stack:
         metrics = Metrics(service)
         health = Health(metrics, host=settings.http_host, port=settings.metrics_port)
@@ -148,29 +148,29 @@ async def worker_parts(
 
         health.add("database", database)
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
-        index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
-        seen = ZohoMetrics(metrics)
-        breakers = Breakers(observe=seen.breaker, first_pause_s=settings.breaker_pause_s)
+        blind_index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
+        zoho_metrics = ZohoMetrics(metrics)
+        breakers = Breakers(observe=zoho_metrics.breaker, first_pause_s=settings.breaker_pause_s)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        wire = await stack.enter_async_context(open_transport())
+        transport = await stack.enter_async_context(open_transport())
         endpoints = Endpoints.of(settings, organization_ids)
         limits = limits_from(settings, endpoints.zone)
-        quota = Quota(pool, limits, observe=seen.decided)
+        quota = Quota(pool, limits, observe=zoho_metrics.decided)
         await quota.warm_up(2)
-        forecast = QuotaForecast(pool, limits, called=quota.called, observe=seen.forecast)
+        forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)
         health.before_scrape("forecast", forecast.refresh)
         http = ZohoHttp(
-            wire,
+            transport,
             Tokens(
                 session,
                 settings.token_service_url,
                 settings.token_service_key,
-                observe=seen.token_fetched,
+                observe=zoho_metrics.token_fetched,
             ),
             quota,
             {org: endpoints},
             breakers,
-            observers=(log_call, seen.called),
+            observers=(log_call, zoho_metrics.called),
             probes=probes,
         )
         effects = Effects(
@@ -188,7 +188,7 @@ async def worker_parts(
             settings,
             pool,
             vault,
-            index,
+            blind_index,
             metrics,
             health,
             breakers,

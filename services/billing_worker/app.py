@@ -78,7 +78,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         probes=PROBES,
     ) as parts:
         worker = HandlerParts.of(parts, settings)
-        async with parts.messaging(worker.queues(), behind=[worker.invoices.lag_s]) as messaging:
+        async with parts.messaging(
+            worker.queues(), lag_sources=[worker.invoices.lag_s]
+        ) as messaging:
             finder = InvoiceFinder(
                 zoho=worker.zoho,
                 books=worker.books,
@@ -107,7 +109,7 @@ class HandlerParts:
 
     @classmethod
     def of(cls, parts: WorkerParts, settings: Settings) -> HandlerParts:
-        storage = (parts.pool, parts.vault, parts.index)
+        storage = (parts.pool, parts.vault, parts.blind_index)
         users, subscriptions = Users(*storage), Subscriptions(*storage)
         invoices = Invoices(*storage)
         return cls(

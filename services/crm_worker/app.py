@@ -40,9 +40,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         organization_ids={},
         probes={"crm": PROBE},
     ) as parts:
-        contacts = Contacts(parts.pool, parts.vault, parts.index)
+        contacts = Contacts(parts.pool, parts.vault, parts.blind_index)
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)
-        emails = Emails(parts.pool, parts.index)
+        emails = Emails(parts.pool, parts.blind_index)
 
         async def refused() -> None:
             count = await contacts.refused(crm.org)
@@ -50,7 +50,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
         parts.health.before_scrape("refused contacts", refused)
         async with parts.messaging(
-            lanes(parts, contacts, crm), behind=[contacts.lag_s]
+            lanes(parts, contacts, crm), lag_sources=[contacts.lag_s]
         ) as messaging:
             committer = messaging.committer
             flusher = Flusher(

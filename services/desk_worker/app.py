@@ -73,7 +73,7 @@ def desks(
 ) -> DeskParts:
     """The parts of Desk; their calls go in this lane of Zoho's quota, or in that of commands."""
     desk = ZohoDesk(parts.http, settings).on(lane or zoho_lanes.Priority.COMMANDS)
-    escalations = Escalations(parts.pool, parts.vault, parts.index)
+    escalations = Escalations(parts.pool, parts.vault, parts.blind_index)
     tickets = Tickets(
         desk,
         parts.effects,

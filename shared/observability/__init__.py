@@ -1,1 +1,1 @@
-"""How a service can be seen from outside: log lines, metrics, health."""
+"""Show a service from outside: log lines, metrics, health."""

@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz` of a process."""
+"""Serve `/metrics`, `/healthz` and `/readyz` of a process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 class Health:
     """Serves a process's health; an async context manager.
 
-    A process that has not said `started()` is not ready, whatever its checks say.
+    A process is not ready before `started()` was called, whatever its checks return.
     `add` registers a check of readiness: it returns when all is well and raises otherwise.
-    `before_scrape` registers what brings gauges up to date; a failing one leaves them as they were.
-    Parts may be added at any time.
+    `before_scrape` registers a function that brings gauges up to date. One that fails leaves them
+    as they were. Both may be called at any time.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Health:
         self._checks: dict[str, Check] = {}
         self._refreshers: dict[str, Check] = {}
         self._runner: web.AppRunner | None = None
-        self._checks["start"] = _not_yet
+        self._checks["start"] = _still_starting
 
     def started(self) -> None:
-        """Everything is entered; from now on the checks say whether the process is ready."""
+        """Let the checks decide from now on whether the process is ready."""
         self._checks.pop("start", None)
 
     def add(self, name: str, check: Check) -> None:
@@ -51,7 +51,7 @@ class Health:
 
     @property
     def port(self) -> int:
-        """The port in use; another than asked for when that was 0."""
+        """The port in use. It is a free one when port 0 was asked for."""
         if self._runner is None:
             return self._port
         return int(self._runner.addresses[0][1])
@@ -93,20 +93,20 @@ class Health:
         return web.json_response({"ready": not failing, "failing": failing}, status=status)
 
     async def _run(self, checks: dict[str, Check]) -> list[str]:
-        """Run all at once; the names of those that failed or took too long."""
+        """Run all at once, and return the names of those that failed or took too long."""
         names = list(checks)
-        passed = await asyncio.gather(*(self._passes(name, checks[name]) for name in names))
-        return [name for name, ok in zip(names, passed, strict=True) if not ok]
+        results = await asyncio.gather(*(self._passes(name, checks[name]) for name in names))
+        return [name for name, passed in zip(names, results, strict=True) if not passed]
 
     async def _passes(self, name: str, check: Check) -> bool:
         try:
             async with asyncio.timeout(self._check_timeout_s):
                 await check()
-        except Exception as error:  # whatever it is, this part is not ready
+        except Exception as error:  # whatever the error, this part is not ready
             structlog.get_logger().debug("check failed", check=name, **describe(error))
             return False
         return True
 
 
-async def _not_yet() -> None:
+async def _still_starting() -> None:
     raise RuntimeError("still starting")

@@ -1,10 +1,10 @@
-"""Log lines: JSON on stdout, one object a line, safe to keep.
+"""Write log lines: JSON on stdout, one object a line, safe to keep.
 
     log = structlog.get_logger()
     log.info("zoho call answered", product="billing", operation="create_customer", status=201)
 
-The text is constant, values go beside it. Redaction is the last line of defence, not the first:
-callers do not log personal data, tokens or ids of Zoho's.
+The text is constant and values go beside it. Redaction is the last line of defence. The first is
+that callers do not log personal data, tokens or ids of Zoho's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import structlog
 
 from shared.errors import IntegrationError
-from shared.observability.redaction import masked, rendered
+from shared.observability.redaction import mask, render
 
 _LEVELS = {"warn": "warning", "exception": "error"}
 _FRAMES = 12  # of a traceback, the innermost
@@ -30,18 +30,18 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 def configure(service: str, level: str = "INFO", *, stream: TextIO | None = None) -> None:
-    """Send structlog's and the libraries' lines to `stream` (stdout), as JSON."""
+    """Send structlog's and the libraries' lines to `stream` (stdout by default), as JSON."""
     out = stream or sys.stdout
     floor = logging.getLevelNamesMapping()[level]
 
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _Line(service)],
+        processors=[structlog.contextvars.merge_contextvars, _LineRenderer(service)],
         wrapper_class=structlog.make_filtering_bound_logger(floor),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,  # tests configure again
     )
-    # Libraries speak only when something is wrong; asyncio reports what nobody awaited.
-    logging.basicConfig(level=max(floor, logging.WARNING), handlers=[_Standard()], force=True)
+    # Of libraries only warnings and errors. asyncio reports tasks that nobody awaited.
+    logging.basicConfig(level=max(floor, logging.WARNING), handlers=[_LibraryHandler()], force=True)
     for ours in _OURS:
         logging.getLogger(ours).setLevel(floor)
     logging.captureWarnings(True)
@@ -55,10 +55,10 @@ def bind(**values: str) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """What may be logged of an error: class, code, our own reason, places; no foreign text.
+    """Return what may be logged of an error: class, code, our own reason, places in the code.
 
     A foreign exception's text can quote a row (`Key (email)=(…)`), a URL with a password or a
-    body, so only errors of our tree tell their reason.
+    body, so only errors of our tree are logged with their reason.
     """
     described: dict[str, Any] = {"error": _chain(error)}
     if isinstance(error, IntegrationError):
@@ -88,8 +88,8 @@ def _places(traceback: TracebackType | None) -> list[str]:
     return places[-_FRAMES:]
 
 
-class _Line:
-    """The last step of every line, in one function: there is one line for each message."""
+class _LineRenderer:
+    """Completes and renders a line. One function, because there is a line for each message."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -100,24 +100,25 @@ class _Line:
         event["level"] = _LEVELS.get(method, method)
         event["time"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         event["service"] = self._service
-        return rendered(event).decode()
+        return render(event).decode()
 
 
 def _describe_error(event: MutableMapping[str, Any]) -> None:
-    raised = event.pop("exc_info")
-    if raised is True:
-        raised = sys.exc_info()[1]
-    elif isinstance(raised, tuple):
-        raised = raised[1]
-    if isinstance(raised, BaseException):
-        event.update(describe(raised))
+    error = event.pop("exc_info")
+    if error is True:
+        error = sys.exc_info()[1]
+    elif isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event.update(describe(error))
 
 
-class _Standard(logging.Handler):
-    """A line of the standard library's logging, as one of ours.
+class _LibraryHandler(logging.Handler):
+    """Turns a record of the standard library's logging into a line of ours.
 
-    Of our own modules: the text and what is in `extra`. Of a library: its template without the
-    arguments, which hold connection URLs, reprs of tasks, values; it says what happened.
+    A record of our own modules keeps its text and what is in `extra`. A library's record keeps its
+    template, which says what happened, and not its arguments, which hold connection URLs, reprs of
+    tasks and values.
     """
 
     def __init__(self) -> None:
@@ -129,7 +130,7 @@ class _Standard(logging.Handler):
         values = _extra(record) if record.name.partition(".")[0] in _OURS else {}
         self._log.log(
             record.levelno,
-            masked(text),
+            mask(text),
             **{**values, "logger": record.name, "exc_info": record.exc_info},
         )
 

@@ -1,7 +1,7 @@
-"""Every metric the project has, in one place: passed in, never global.
+"""Define every metric of the project. The collectors are passed in and never global.
 
-Labels are what the design names, and `org` wherever an organization is concerned; a queue and an
-outbox are a service's own, so their gauges have none. Labels never hold ids of users or messages.
+A metric has the label `org` wherever an organization is concerned. A queue and an outbox belong to
+a service, so their gauges have none. Labels never hold ids of users or messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a log line must not hold, and how it is taken out."""
+"""Take out of a log line what it must not hold: secrets, personal data, ids and links of Zoho."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NAMES = frozenset(
         *("headers", "json", "params"),
     }
 )
-# Never taken apart: a W3C trace id may hold a long run of digits by chance.
-_KEPT = frozenset({"traceparent", "trace_id", "time"})
+# Never changed: a W3C trace id may hold a long run of digits by chance.
+_KEPT_NAMES = frozenset({"traceparent", "trace_id", "time"})
 _MASKS = re.compile(
     r"(?P<token>1000\.[0-9a-fA-F]{6,}\.[0-9a-fA-F]{6,})"
     r"|(?P<link>\b[a-z][a-z0-9+.-]*://\S+)"  # may carry a password or lead to Zoho
@@ -37,19 +37,19 @@ _ZOHO_ID_FLOOR = 10**14
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def rendered(event: Mapping[str, Any]) -> bytes:
-    """The event as JSON, with what a line must not hold taken out."""
-    # Most lines hold nothing to take out, and one look over the whole line tells so.
+def render(event: Mapping[str, Any]) -> bytes:
+    """Return the event as JSON, without what a line must not hold."""
+    # Most lines hold nothing to take out, and one search of the whole line shows it.
     if _are_harmless(tuple(event)) and _PLAIN.issuperset(map(type, event.values())):
         try:
             line = orjson.dumps(event)
-        except TypeError:  # a number too large for JSON here: taken out below
+        except TypeError:  # a number too large for orjson, which is taken out below
             pass
         else:
             if _is_harmless(line):
                 return line
     return orjson.dumps(
-        {key: redacted(key, value) for key, value in event.items()},
+        {key: redact(key, value) for key, value in event.items()},
         default=lambda value: type(value).__name__,
     )
 
@@ -60,7 +60,7 @@ def _is_harmless(line: bytes) -> bool:
         and b"//" not in line
         and b"1000." not in line
         and line.isascii()
-        # Fifteen digits in a row; a regular expression takes ten times as long to look for them.
+        # Fifteen digits in a row. A regular expression takes ten times as long to find them.
         and b"000000000000000" not in line.translate(_EVERY_DIGIT_0)
     )
 
@@ -70,12 +70,12 @@ def _are_harmless(keys: tuple[str, ...]) -> bool:
     return not any(map(_is_secret, keys))
 
 
-def masked(text: str) -> str:
-    """The text with tokens, links, email addresses and Zoho-like ids replaced by what they were."""
+def mask(text: str) -> str:
+    """Replace tokens, links, email addresses and ids like Zoho's by a word for what they were."""
     if "@" not in text and "//" not in text and not _DIGITS.search(text):
-        return text  # most lines: the full search costs ten times as much
+        return text  # most lines end here: the full search costs ten times as much
     return _MASKS.sub(
-        lambda found: found[0] if found.lastgroup == "uuid" else f"[{found.lastgroup}]", text
+        lambda match: match[0] if match.lastgroup == "uuid" else f"[{match.lastgroup}]", text
     )
 
 
@@ -85,18 +85,18 @@ def _is_secret(key: str) -> bool:
     return lowered in _NAMES or any(part in lowered for part in _PARTS)
 
 
-def redacted(key: str, value: Any) -> Any:
-    """The value as it may be logged under `key`: whole, masked, or not at all."""
-    if key in _KEPT or value is None or isinstance(value, bool | float):
+def redact(key: str, value: Any) -> Any:
+    """Return the value as it may be logged under `key`: whole, masked, or replaced."""
+    if key in _KEPT_NAMES or value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
         return value if abs(value) < _ZOHO_ID_FLOOR else REDACTED
     if _is_secret(key):
         return REDACTED
     if isinstance(value, str):
-        return masked(value)
+        return mask(value)
     if isinstance(value, dict):
-        return {masked(str(k)): redacted(str(k), v) for k, v in value.items()}
+        return {mask(str(k)): redact(str(k), v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [redacted(key, item) for item in value]
-    return REDACTED if isinstance(value, bytes | bytearray) else masked(str(value))
+        return [redact(key, item) for item in value]
+    return REDACTED if isinstance(value, bytes | bytearray) else mask(str(value))

@@ -32,7 +32,7 @@ async def broken():
     raise ConnectionError("password=secret")
 
 
-async def test_a_process_is_alive_whatever_its_parts_say(health):
+async def test_a_process_is_alive_whatever_its_checks_return(health):
     health.add("broker", broken)
 
     assert (await get(health, "/healthz"))[0] == 200

@@ -7,14 +7,14 @@ import structlog
 
 from shared.errors import PermanentError
 from shared.observability import logs
-from shared.observability.redaction import masked
+from shared.observability.redaction import mask
 
 TOKEN = "1000.0123456789abcdef0123456789abcdef.fedcba9876543210fedcba9876543210"
 
 
 @pytest.fixture
 def lines():
-    """Configures logging into a buffer; call it for the lines so far, parsed."""
+    """Configure logging into a buffer. Call it for the lines so far, parsed."""
     out = io.StringIO()
     before = logging.getLogger().handlers[:], logging.getLogger().level
     logs.configure("billing-worker", "INFO", stream=out)
@@ -135,7 +135,7 @@ def test_a_foreign_error_is_logged_without_its_text(lines):
     assert "Ada" not in json.dumps(line)
 
 
-def test_a_library_speaks_without_its_arguments(lines):
+def test_a_librarys_line_is_logged_without_its_arguments(lines):
     logging.getLogger("aiormq").warning("no connection to %s", "amqp://user:pw@broker")
     logging.getLogger("aiormq").info("quiet")
 
@@ -165,4 +165,4 @@ def test_our_modules_may_use_the_standard_library_with_extra(lines):
     ],
 )
 def test_harmless_text_is_not_masked(text):
-    assert masked(text) == text
+    assert mask(text) == text

@@ -6,8 +6,8 @@ import pytest
 
 from shared.observability.metrics import Metrics
 
-# The names and labels of design §12; `org` stands beside them where an organization is concerned.
-DESIGN = {
+# Public names and labels. `org` stands beside them where an organization is concerned.
+PUBLIC = {
     "zoho_api_requests_total": {"org", "product", "operation", "outcome"},
     "zoho_api_request_duration_seconds": set(),
     "zoho_quota_remaining": {"org", "product", "window"},
@@ -48,16 +48,16 @@ def metrics():
 
 
 def labels_of(text, name):
-    found = re.search(rf"^{name}(?:_bucket|_count)?(?:\{{(.*?)\}})? ", text, re.MULTILINE)
-    assert found, f"{name} has no sample"
-    return set(re.findall(r'(\w+)="', found.group(1) or "")) - {"le"}
+    sample = re.search(rf"^{name}(?:_bucket|_count)?(?:\{{(.*?)\}})? ", text, re.MULTILINE)
+    assert sample, f"{name} has no sample"
+    return set(re.findall(r'(\w+)="', sample.group(1) or "")) - {"le"}
 
 
-@pytest.mark.parametrize("name", DESIGN)
-def test_a_metric_has_the_name_and_labels_of_the_design(metrics, name):
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_metric_has_its_public_name_and_labels(metrics, name):
     labels = labels_of(metrics.render().decode(), name)
 
-    assert labels >= DESIGN[name]
+    assert labels >= PUBLIC[name]
     assert ("org" in labels) == (name not in OF_A_SERVICE)
 
 
@@ -73,12 +73,12 @@ def test_the_exposition_passes_promtool(metrics):
 
 
 def test_two_processes_in_one_interpreter_do_not_share_counts():
-    one, other = Metrics("billing-worker"), Metrics("crm-worker")
+    ours, theirs = Metrics("billing-worker"), Metrics("crm-worker")
 
-    one.gaps_found.labels(product="desk", org="default").inc()
+    ours.gaps_found.labels(product="desk", org="default").inc()
 
-    assert b'gaps_found_total{org="default",product="desk"} 1.0' in one.render()
-    assert b"gaps_found_total{" not in other.render()
+    assert b'gaps_found_total{org="default",product="desk"} 1.0' in ours.render()
+    assert b"gaps_found_total{" not in theirs.render()
 
 
 def test_the_service_is_named_and_no_created_series_are_shown(metrics):
