@@ -146,10 +146,10 @@ class ZohoRejected(PermanentError):
 
 
 class OutcomeUnknown(IntegrationError):
-    """A write got no answer: it may have been done. Come back after `settle_s`, and look first."""
+    """A write got no answer: it may have been done. Look after `search_lag_s` before acting."""
 
     code = "outcome_unknown"
 
-    def __init__(self, reason: str, *, settle_s: float, code: str | None = None) -> None:
+    def __init__(self, reason: str, *, search_lag_s: float, code: str | None = None) -> None:
         super().__init__(reason, code=code)
-        self.settle_s = settle_s
+        self.search_lag_s = search_lag_s

@@ -180,7 +180,7 @@ async def worker_parts(
             metrics,
             write_s=settings.effect_write_s,
             timeout_s=settings.effect_timeout_s,
-            settle_factor=settings.settle_factor,
+            search_lag_factor=settings.settle_factor,
         )
         yield WorkerParts(
             service,

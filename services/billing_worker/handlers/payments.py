@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from services.billing_worker.customers.customers import Customers
 from services.billing_worker.id_conflicts import (
-    canonical_amount,
     ensure_same_payment,
     ensure_same_refund,
     ensure_same_request,
 )
+from services.billing_worker.payments.collect_invoice import CollectInvoice
+from services.billing_worker.payments.record_payment import RecordPayment
+from services.billing_worker.payments.refund_payment import RefundPayment
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.payments import Payments, StoredPayment
 from services.billing_worker.repositories.users import User, Users
@@ -23,17 +24,15 @@ from shared.contracts.commands import (
 from shared.contracts.events import PaymentSucceeded
 from shared.contracts.money import as_money, decimals_of, has_excess_decimals
 from shared.crypto.envelope import UserKey
-from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
+from shared.errors import InvalidMessage, NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.zoho.call.http import Permit
-from shared.zoho.effects.effects import Absence, EffectKey, EffectResult, Effects
+from shared.zoho.effects.effects import EffectKey, Effects
 from shared.zoho.products.billing.client import (
     COLLECT_INVOICE,
     CREATE_PAYMENT,
     REFUND_PAYMENT,
     ZohoBilling,
 )
-from shared.zoho.products.billing.models import BillingInvoice, Payment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,43 +58,15 @@ class PaymentHandlers:
         if invoice is None:
             customer = await self.zoho.customer(customer_id)
             _require_currency(message.currency, customer.currency_code)
-        fingerprint = {
-            "amount": canonical_amount(message.amount),
-            "currency": message.currency,
-            "invoice_id": message.invoice_id,
-        }
-
-        async def act(permit: Permit) -> EffectResult:
-            made = await self.zoho.create_payment(
-                customer_id=customer_id,
-                payment_id=message.payment_id,
-                amount=message.amount,
-                mode=message.mode,
-                paid_on=message.date,
-                invoice_id=invoice.billing_id if invoice else None,
-                permit=permit,
-            )
-            return {"payment_id": made.payment_id, **fingerprint}
-
-        async def find() -> EffectResult | None:
-            for payment in await self.zoho.payments_of(customer_id):
-                if payment.reference_number == message.payment_id:
-                    done = {"payment_id": payment.payment_id}
-                    if payment.amount is not None:
-                        done["amount"] = canonical_amount(payment.amount)
-                    return done
-            return None
-
-        result = await self.effects.perform(
-            EffectKey(work.org, CREATE_PAYMENT.name, message.payment_id),
-            product="billing",
-            lane=self.zoho.lane,
-            act=act,
-            find=find,
-            settle_s=CREATE_PAYMENT.settle_s,
-            owner=UserKey(work.org, user.user_id),
+        effect = RecordPayment(
+            zoho=self.zoho,
+            message=message,
+            customer_id=customer_id,
+            billing_invoice_id=invoice.billing_id if invoice else None,
         )
-        ensure_same_request(fingerprint, result, "payment_id")
+        owner = UserKey(work.org, user.user_id)
+        result = await self.effects.perform(CREATE_PAYMENT, message.payment_id, owner, effect)
+        ensure_same_request(effect.fingerprint, result, "payment_id")
         await self._announce(
             work,
             user,
@@ -118,49 +89,20 @@ class PaymentHandlers:
         user = await self.users.get(work.org, invoice.user_id)
         if user is None or user.customer_id is None or invoice.billing_id is None:
             raise PermanentError("the invoice cannot be collected", code="unknown_invoice")
-        billing_id, customer_id = invoice.billing_id, user.customer_id
-        card_id = ""
-
-        async def choose_card() -> None:
-            # Only when a charge is right: a missing card proves nothing about an earlier charge.
-            nonlocal card_id
-            card_id = await self.customers.card(customer_id)
-
-        async def act(permit: Permit) -> EffectResult:
-            try:
-                await self.zoho.collect_invoice(billing_id, card_id=card_id, permit=permit)
-            except ZohoRejected as error:
-                raise PermanentError("the card was declined", code="payment_declined") from error
-            return {}
-
-        async def find() -> EffectResult | Absence | None:
-            if _is_paid(await self.zoho.invoice(billing_id)):
-                return {}
-            # Only a decline that Zoho lists proves that nobody was charged. A decline before this
-            # attempt proves nothing.
-            intended_at = await self.effects.intended_at(key)
-            refused = any(
-                _was_declined(payment, billing_id, since=intended_at)
-                for payment in await self.zoho.payments_of(customer_id)
-            )
-            return Absence.PROVEN if refused else None
-
-        key = EffectKey(work.org, COLLECT_INVOICE.name, message.invoice_id)
-        begun = await self.effects.may_be_done(key)
-        if not begun and _is_paid(await self.zoho.invoice(billing_id)):
-            return  # paid already, in some way
-        await self.effects.perform(
-            key,
-            product="billing",
-            lane=self.zoho.lane,
-            act=act,
-            find=find,
-            settle_s=COLLECT_INVOICE.settle_s,
-            owner=UserKey(work.org, user.user_id),
-            adopt=choose_card,
-            money=True,
+        effect = CollectInvoice(
+            zoho=self.zoho,
+            effects=self.effects,
+            customers=self.customers,
+            org=work.org,
+            invoice_id=message.invoice_id,
+            billing_id=invoice.billing_id,
+            customer_id=user.customer_id,
         )
-        await self._announce_collected(work, user, invoice, billing_id)
+        if await effect.is_paid_otherwise():
+            return
+        owner = UserKey(work.org, user.user_id)
+        await self.effects.perform(COLLECT_INVOICE, message.invoice_id, owner, effect)
+        await self._announce_collected(work, user, invoice, invoice.billing_id)
 
     async def refund(self, message: PaymentRefundRequested, work: UnitOfWork) -> None:
         """Refund a card payment or a part of it."""
@@ -176,42 +118,19 @@ class PaymentHandlers:
         if known is not None:
             ensure_same_refund(message, known)
             return
-        before = await self.payments.refunded_total(work.org, stored.payment_id)
-        fingerprint = {"of_payment": stored.payment_id, "amount": canonical_amount(message.amount)}
-        key = EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
-        if not await self.effects.may_be_done(key):
-            await self._require_card_payment(stored.zoho_id)
-
-        async def act(permit: Permit) -> EffectResult:
-            made = await self.zoho.refund_payment(
-                stored.zoho_id,
-                amount=message.amount,
-                description=f"{message.reason}\nref {message.refund_id}",
-                permit=permit,
-            )
-            return {"refund_id": made.refund_id, **fingerprint}
-
-        async def find() -> EffectResult | Absence | None:
-            refunded = (await self.zoho.payment(stored.zoho_id)).amount_refunded
-            if refunded is None:
-                return None  # Zoho may leave the field out, which proves nothing
-            if refunded == before + message.amount:
-                return fingerprint
-            # Exactly our earlier refunds: this one did not happen. Any other sum involves refunds
-            # by others, and a person has to look.
-            return Absence.PROVEN if refunded == before else None
-
-        result = await self.effects.perform(
-            key,
-            product="billing",
-            lane=self.zoho.lane,
-            act=act,
-            find=find,
-            settle_s=REFUND_PAYMENT.settle_s,
-            owner=UserKey(work.org, stored.user_id),
-            money=True,
+        effect = RefundPayment(
+            zoho=self.zoho,
+            message=message,
+            payment=stored,
+            refunded_before=await self.payments.refunded_total(work.org, stored.payment_id),
         )
-        ensure_same_request(fingerprint, result, "refund_id")
+        if not await self.effects.may_be_done(
+            EffectKey(work.org, REFUND_PAYMENT.name, message.refund_id)
+        ):
+            await self._require_card_payment(stored.zoho_id)
+        owner = UserKey(work.org, stored.user_id)
+        result = await self.effects.perform(REFUND_PAYMENT, message.refund_id, owner, effect)
+        ensure_same_request(effect.fingerprint, result, "refund_id")
         self.payments.record_refund(work, stored.payment_id, message.refund_id, message.amount)
 
     async def _require_card_payment(self, zoho_id: str) -> None:
@@ -271,19 +190,6 @@ class PaymentHandlers:
         invoice = await self._known_invoice(org, invoice_id)
         _require_currency(currency, invoice.currency)
         return invoice
-
-
-def _is_paid(invoice: BillingInvoice) -> bool:
-    """Whether nothing is owed. Without a balance the status decides."""
-    return invoice.status == "paid" if invoice.balance is None else not invoice.balance
-
-
-def _was_declined(payment: Payment, billing_id: str, *, since: datetime | None) -> bool:
-    """Whether a charge for this invoice failed since then. Zoho's times have whole seconds."""
-    if since is None or payment.created_time is None or payment.status != "failure":
-        return False
-    is_new = payment.created_time >= since.replace(microsecond=0)
-    return is_new and billing_id in [applied.invoice_id for applied in payment.invoices]
 
 
 def _require_currency(wanted: str, currency: str | None) -> None:

@@ -15,6 +15,7 @@ from services.billing_worker.id_conflicts import ensure_same_request, ensure_sam
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.subscriptions import StoredSubscription, Subscriptions
 from services.billing_worker.repositories.users import FROM_SUBSCRIPTION_REQUEST, User, Users
+from services.billing_worker.subscriptions.create_subscription import CreateSubscription
 from services.billing_worker.subscriptions.subscription_sync import SubscriptionSync
 from shared.contracts.commands import (
     SubscriptionCancelRequested,
@@ -25,8 +26,7 @@ from shared.contracts.commands import (
 from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.zoho.call.http import Permit
-from shared.zoho.effects.effects import EffectKey, EffectResult, Effects
+from shared.zoho.effects.effects import Effects
 from shared.zoho.products.billing.client import CREATE_SUBSCRIPTION, ZohoBilling
 from shared.zoho.products.billing.models import Subscription
 
@@ -114,45 +114,19 @@ class SubscriptionHandlers:
         self, message: SubscriptionRequested, user: User, customer_id: str
     ) -> Subscription:
         card_id = await self.customers.card(customer_id) if message.use_stored_card else None
-        made: list[Subscription] = []
-        fingerprint = {"plan_code": message.plan_code}
-
-        async def act(permit: Permit) -> EffectResult:
-            subscription = await self.zoho.create_subscription(
-                customer_id=customer_id,
-                subscription_id=message.subscription_id,
-                plan_code=message.plan_code,
-                quantity=message.quantity,
-                trial_days=message.trial_days,
-                coupon_code=message.coupon_code,
-                starts_at=message.starts_at,
-                card_id=card_id,
-                permit=permit,
-            )
-            made.append(subscription)
-            return {"subscription_id": subscription.subscription_id, **fingerprint}
-
-        async def find() -> EffectResult | None:
-            existing = await self.zoho.subscription_with_reference(
-                message.subscription_id, customer_id=customer_id
-            )
-            return {"subscription_id": existing.subscription_id} if existing else None
-
+        effect = CreateSubscription(
+            zoho=self.zoho, message=message, customer_id=customer_id, card_id=card_id
+        )
+        owner = UserKey(user.org, user.user_id)
         try:
             result = await self.effects.perform(
-                EffectKey(user.org, CREATE_SUBSCRIPTION.name, message.subscription_id),
-                product="billing",
-                lane=self.zoho.lane,
-                act=act,
-                find=find,
-                settle_s=CREATE_SUBSCRIPTION.settle_s,
-                owner=UserKey(user.org, user.user_id),
+                CREATE_SUBSCRIPTION, message.subscription_id, owner, effect
             )
         except ZohoRejected as refused:
             await self._require_plan(message.plan_code, refused)
             raise
-        ensure_same_request(fingerprint, result, "subscription_id")
-        return made[0] if made else await self.zoho.subscription(result["subscription_id"])
+        ensure_same_request(effect.fingerprint, result, "subscription_id")
+        return effect.created or await self.zoho.subscription(result["subscription_id"])
 
     async def _require_plan(self, plan_code: str, refused: ZohoRejected) -> None:
         """Find out whether the plan was refused. Zoho's refusals do not name the refused value."""

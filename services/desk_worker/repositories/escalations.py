@@ -107,19 +107,6 @@ class Escalations:
             )
         )
 
-    async def begun_at(self, org: str, operation: str, business_id: str) -> datetime | None:
-        """When the journal first intended it: nothing that it made is older."""
-        begun: datetime | None = await self._pool.fetchval(
-            """
-            SELECT created_at FROM relay.effects
-            WHERE org = $1 AND operation = $2 AND business_id = $3
-            """,
-            org,
-            operation,
-            business_id,
-        )
-        return begun
-
     async def closings_told(self, escalation: Escalation) -> list[datetime]:
         rows = await self._pool.fetch(
             """

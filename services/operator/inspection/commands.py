@@ -14,11 +14,11 @@ from services.operator.access import broker as rabbitmq
 from services.operator.console.output import TableRow, complain, duration, show, tell
 from services.operator.dead_letters.commands import JsonOption
 from services.operator.repositories.inboxes import Inboxes
-from services.operator.repositories.open_effects import OpenEffect, OpenEffects
 from services.operator.repositories.outboxes import Outboxes
 from services.operator.repositories.refused_contacts import RefusedContacts
 from services.operator.settings import BrokerSettings, DatabaseSettings
 from shared.storage import pool as storage
+from shared.zoho.effects.open_effects import OpenEffect, OpenEffects
 
 inbox = typer.Typer(no_args_is_help=True, help="Messages that services have taken.")
 outbox = typer.Typer(no_args_is_help=True, help="Messages that services are about to publish.")

@@ -69,7 +69,7 @@ def settlement_for(error: BaseException, attempt: int, policy: RetryPolicy) -> S
             return Postpone(delay_s)
         case Misconfigured():
             return Pause(PAUSE_S)
-        case OutcomeUnknown(settle_s=delay_s):
+        case OutcomeUnknown(search_lag_s=delay_s):
             return Reconcile(delay_s)  # later, and only a look; see the effects journal
         case PermanentError(code=code, reason=reason):
             return DeadLetter(code, reason)

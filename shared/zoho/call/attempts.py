@@ -119,7 +119,7 @@ class AttemptRecorder:
             status=answer.status,
             zoho_code=answer.zoho_code,
             repeatable=request.repeatable,
-            settle_s=operation.settle_s,
+            search_lag_s=operation.search_lag_s,
             told=told,
         )
         self._learn(request, error)
@@ -144,7 +144,7 @@ class AttemptRecorder:
         self._tell(request, "lost", duration_s)
         what = f"{request.name}: no answer"
         if not request.repeatable:
-            unknown = OutcomeUnknown(what, settle_s=request.operation.settle_s)
+            unknown = OutcomeUnknown(what, search_lag_s=request.operation.search_lag_s)
             self._learn(request, unknown)
             return unknown
         unavailable = Unavailable(what, code="zoho_unavailable")

@@ -87,7 +87,7 @@ def error_for(
     status: int,
     zoho_code: str,
     repeatable: bool,
-    settle_s: float,
+    search_lag_s: float,
     told: QuotaFeedback,
 ) -> IntegrationError:
     """The one place where Zoho's refusals become our errors."""
@@ -113,7 +113,7 @@ def error_for(
         return Unavailable(what, retry_after_s=row.wait_s, code=row.code)
     if repeatable:
         return Unavailable(what, code="zoho_unavailable")
-    return OutcomeUnknown(what, settle_s=settle_s)
+    return OutcomeUnknown(what, search_lag_s=search_lag_s)
 
 
 def _wait_s(row: KnownAnswer, headers: Mapping[str, str]) -> float:

@@ -18,10 +18,12 @@ class Operation:
     flight too (CRM's for upserts of more than 10 rows: 1; for COQL, which always does: 0).
     `at`: where it is reached, when that is not the product's own prefix; quota, errors and headers
     stay the product's.
-    `settle_s`: how long after a lost answer a search surely shows what was done.
+    `search_lag_s`: how long after a lost answer a search surely shows what was done.
     `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
     their place instead of raising, whatever the HTTP status, unless all failed for a reason that
     concerns the whole call.
+    `moves_money`: it is done again only on positive evidence that the first did not happen (see
+    `Effects`).
     """
 
     product: Literal["billing", "books", "crm", "desk"]
@@ -32,9 +34,10 @@ class Operation:
     heavy_above: int | None = None
     at: Literal["crm_bulk", "crm_upload"] | None = None
     timeout_s: float = 20.0
-    settle_s: float = 120.0
+    search_lag_s: float = 120.0
     accept: Literal["json", "pdf"] = "json"
     rows: bool = False
+    moves_money: bool = False
 
     def is_heavy(self, weight: int) -> bool:
         return self.heavy_above is not None and weight > self.heavy_above

@@ -6,17 +6,17 @@ Zoho Billing has no idempotency keys, so the journal is how a customer is made, 
     may be written → act → the result is committed, sealed
 
 An answer lost, or a process killed, leaves the intent. Nobody looks before that moment + the
-request's timeout + the operation's settle time (Zoho's searches lag); then `find` looks for what
+request's timeout + the operation's search lag; then `find` looks for what
 may have been made, and only when it is surely absent does one replica act again: the intent's
 number is compared and set, so a second one loses. Money acts again only on positive evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import asyncpg
 import orjson
@@ -31,11 +31,11 @@ from shared.errors import (
 )
 from shared.observability.metrics import Metrics
 from shared.storage.clock import DatabaseClock, database_clock
-from shared.zoho.call.http import Permit, ZohoHttp
+from shared.zoho.call.http import Operation, Permit, ZohoHttp
 from shared.zoho.effects.journal import EffectKey, EffectsJournal, EffectState, JournalEntry
-from shared.zoho.quota.priority import Priority
+from shared.zoho.products.client import ProductClient
 
-__all__ = ["Absence", "EffectKey", "Effects"]
+__all__ = ["Absence", "Effect", "EffectKey", "EffectResult", "Effects"]
 
 # What these say is surely not done: nothing was written, or Zoho answered with a refusal.
 _SURELY_NOT_DONE: Final = (Postponed, Unavailable, Misconfigured, PermanentError)
@@ -52,9 +52,32 @@ class Absence(Enum):
     PROVEN = "proven"
 
 
-Act = Callable[[Permit], Awaitable[EffectResult]]
-Find = Callable[[], Awaitable[EffectResult | Absence | None]]
-Adopt = Callable[[], Awaitable[EffectResult | None]]
+ClientT = TypeVar("ClientT", bound=ProductClient[Any])
+
+
+class Effect(ABC, Generic[ClientT]):
+    """One write that Zoho would do twice when asked twice: how it is made, and how it is found.
+
+    Results hold what must be remembered (JSON types). Ids of Zoho's are fine: the journal seals
+    them. `zoho` is the client that asks, with its organization and its priority.
+    """
+
+    zoho: ClientT
+
+    async def prepare(self) -> EffectResult | None:
+        """Get ready to act, before any quota is taken.
+
+        What is returned exists already, made by others: it is remembered, and nothing is made.
+        """
+        return None
+
+    @abstractmethod
+    async def act(self, zoho: ClientT) -> EffectResult:
+        """Make it, through a client that holds the permit for one call."""
+
+    @abstractmethod
+    async def find(self) -> EffectResult | Absence | None:
+        """Look for what an unanswered act may have made, comparing for equality."""
 
 
 class Effects:
@@ -62,7 +85,7 @@ class Effects:
 
     `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
     time Zoho may work on it after that; not less than any operation's request timeout.
-    `settle_factor` multiplies the operations' settle times.
+    `search_lag_factor` multiplies the operations' search lags.
     """
 
     def __init__(
@@ -74,7 +97,7 @@ class Effects:
         *,
         write_s: float = 5.0,
         timeout_s: float = 20.0,
-        settle_factor: float = 1.0,
+        search_lag_factor: float = 1.0,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._journal = EffectsJournal(pool, clock)
@@ -83,67 +106,63 @@ class Effects:
         self._metrics = metrics
         self._write_s = write_s
         self._timeout_s = timeout_s
-        self._settle_factor = settle_factor
+        self._search_lag_factor = search_lag_factor
 
     async def perform(
         self,
-        key: EffectKey,
-        *,
-        product: str,
-        lane: Priority,
-        act: Act,
-        find: Find,
-        settle_s: float,
+        operation: Operation,
+        business_id: str,
         owner: UserKey | DayKey,
-        adopt: Adopt | None = None,
-        money: bool = False,
+        effect: Effect[ClientT],
     ) -> EffectResult:
-        """Do it once, and return what was remembered of it; the second time only remember.
+        """Do it once and return what is remembered of it. The second time only remember.
 
-        `act` writes with the permit it is given and returns what must be kept (JSON types; ids of
-        Zoho's are fine, it is sealed under `owner`'s key). `find` looks for what an unanswered act
-        may have made, comparing for equality. `settle_s` is how long the operation's searches lag.
-        `adopt`, asked before acting, finds what others have made and what is then not made again.
+        `business_id` is the application's id of what is made. The result is sealed under
+        `owner`'s key.
 
         Raises:
-            OutcomeUnknown: it may have been done; come back after `settle_s` and look.
+            OutcomeUnknown: it may have been done. Come back after `search_lag_s` and look.
             PermanentError(code="id_taken"): it was, or may have been, done for another user.
             PermanentError(code="outcome_unknown"): money that may have moved, of which `find` could
-                show nothing, or was refused; never done again.
+                show nothing, or was refused. It is never done again.
             and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
             that it was surely not done, and close the intent.
         """
-        settle_s *= self._settle_factor
+        key = EffectKey(owner.org, operation.name, business_id)
+        look_s = self._timeout_s + operation.search_lag_s * self._search_lag_factor
         user_id = owner.user_id if isinstance(owner, UserKey) else None
         while True:
             entry = await self._journal.entry(key)
             if entry is not None and entry.is_anothers(user_id):
                 # Remembering it would give this user what is the other's.
                 raise PermanentError("this id is already another user's", code="id_taken")
-            remembered = await self._settled(key, entry, find=find, owner=owner, money=money)
+            remembered = await self._settled(operation, key, entry, owner, effect)
             if remembered is not None:
                 return remembered
-            adopted = await adopt() if adopt else None
-            doing = act if adopted is None else _nothing_but(adopted)
+            existing = await effect.prepare()
             async with self._http.permit(
-                product,
+                operation.product,
                 org=key.org,
-                lane=lane,
-                operation=key.operation,
+                lane=effect.zoho.lane,
+                weight=operation.weight,
+                operation=operation.name,
                 timeout_s=self._timeout_s,
             ) as permit:
                 # Read before the commit, so that ours runs out before PostgreSQL's does.
                 permit.write_within(self._write_s)
                 number = await self._journal.intend(
                     key,
-                    product=product,
+                    product=operation.product,
                     owner=user_id,
                     after=entry.number if entry else 0,
                     write_s=self._write_s,
-                    look_s=self._timeout_s + settle_s,
+                    look_s=look_s,
                 )
                 if number is not None:
-                    return await self._act(key, number, doing, permit, settle_s, owner)
+                    result = existing
+                    if result is None:
+                        result = await self._act(key, number, effect, permit, look_s)
+                    return await self._remember(key, number, result, owner)
             # Another replica intends the same: see what it has come to.
 
     async def knows(self, key: EffectKey) -> bool:
@@ -154,6 +173,10 @@ class Effects:
         """Whether it was done or may have been; not when every try of it was surely refused."""
         entry = await self._journal.entry(key)
         return entry is not None and entry.state is not EffectState.CLEAR
+
+    async def begun_at(self, key: EffectKey) -> datetime | None:
+        """Return when it was first intended: nothing that it made is older. None when never."""
+        return await self._journal.begun_at(key)
 
     async def intended_at(self, key: EffectKey) -> datetime | None:
         """When the last act was intended: what Zoho shows from before is no evidence about it.
@@ -172,14 +195,13 @@ class Effects:
 
     async def _settled(
         self,
+        operation: Operation,
         key: EffectKey,
         entry: JournalEntry | None,
-        *,
-        find: Find,
         owner: UserKey | DayKey,
-        money: bool,
+        effect: Effect[ClientT],
     ) -> EffectResult | None:
-        """What is already known to have been made; None when it is right to act."""
+        """Return what is already known to have been made. None when it is right to act."""
         if entry is None or entry.state is EffectState.CLEAR:
             return None
         if entry.state is EffectState.UNKNOWN:
@@ -188,55 +210,47 @@ class Effects:
             return await self._open(key, entry)
         if entry.look_in_s > 0:
             raise OutcomeUnknown(
-                f"{key.operation} was begun and has not been answered", settle_s=entry.look_in_s
+                f"{key.operation} was begun and has not been answered",
+                search_lag_s=entry.look_in_s,
             )
-        return await self._look(key, entry, find, owner, money=money)
-
-    async def _look(
-        self,
-        key: EffectKey,
-        entry: JournalEntry,
-        find: Find,
-        owner: UserKey | DayKey,
-        *,
-        money: bool,
-    ) -> EffectResult | None:
-        try:
-            found = await find()
-        except PermanentError:
-            if not money:
-                raise
-            found = None  # that we may not look says nothing of what happened
+        found = await self._look(operation, effect)
         if isinstance(found, dict):
             self._count(key, "yes")
             return await self._remember(key, entry.number, found, owner)
-        if money and found is not Absence.PROVEN:
+        if operation.moves_money and found is not Absence.PROVEN:
             self._count(key, "unknown")
             await self._journal.give_up(key, entry.number)
             raise _unknown(key)
         self._count(key, "no")
         return None
 
+    async def _look(
+        self, operation: Operation, effect: Effect[ClientT]
+    ) -> EffectResult | Absence | None:
+        try:
+            return await effect.find()
+        except PermanentError:
+            if not operation.moves_money:
+                raise
+            return None  # that we may not look says nothing of what happened
+
     async def _act(
         self,
         key: EffectKey,
         number: int,
-        act: Act,
+        effect: Effect[ClientT],
         permit: Permit,
-        settle_s: float,
-        owner: UserKey | DayKey,
+        look_s: float,
     ) -> EffectResult:
         try:
-            result = await act(permit)
+            return await effect.act(effect.zoho.holding(permit))
         except _SURELY_NOT_DONE:
             await self._journal.clear(key, number)
             raise
         except OutcomeUnknown as error:
-            look_s = self._timeout_s + settle_s
             await self._journal.unanswered(key, number, look_s)
-            raise OutcomeUnknown(error.reason, settle_s=look_s) from error
+            raise OutcomeUnknown(error.reason, search_lag_s=look_s) from error
         # Anything else (killed, cancelled, an answer we cannot read) leaves the intent: look later.
-        return await self._remember(key, number, result, owner)
 
     async def _remember(
         self, key: EffectKey, number: int, result: EffectResult, owner: UserKey | DayKey
@@ -248,7 +262,9 @@ class Effects:
         entry = await self._journal.entry(key)
         if entry is not None and entry.state is EffectState.DONE:
             return await self._open(key, entry)
-        raise OutcomeUnknown(f"{key.operation} was settled by another", settle_s=self._timeout_s)
+        raise OutcomeUnknown(
+            f"{key.operation} was settled by another", search_lag_s=self._timeout_s
+        )
 
     async def _open(self, key: EffectKey, entry: JournalEntry) -> EffectResult:
         assert entry.result is not None  # noqa: S101 - the table's own check
@@ -259,13 +275,6 @@ class Effects:
         self._metrics.effects_reconciled.labels(
             org=key.org, operation=key.operation, found=found
         ).inc()
-
-
-def _nothing_but(result: EffectResult) -> Act:
-    async def act(_permit: Permit) -> EffectResult:
-        return result
-
-    return act
 
 
 def _unknown(key: EffectKey) -> PermanentError:

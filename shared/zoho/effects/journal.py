@@ -124,6 +124,17 @@ class EffectsJournal:
         )
         return number
 
+    async def begun_at(self, key: EffectKey) -> datetime | None:
+        """Return when it was first intended. Nothing that it made is older."""
+        begun: datetime | None = await self._pool.fetchval(
+            """
+            SELECT created_at FROM relay.effects
+            WHERE org = $1 AND operation = $2 AND business_id = $3
+            """,
+            *_columns(key),
+        )
+        return begun
+
     async def intended_at(self, key: EffectKey) -> datetime | None:
         found: datetime | None = await self._pool.fetchval(
             """

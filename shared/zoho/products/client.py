@@ -29,11 +29,18 @@ class ProductClient(Generic[S]):
         self._settings = settings
         self.org = org
         self.lane = lane
+        self.permit: Permit | None = None
 
     def on(self, lane: Priority) -> Self:
         """The same client, its calls taking their place in another lane."""
         other = copy(self)
         other.lane = lane
+        return other
+
+    def holding(self, permit: Permit) -> Self:
+        """Return the same client, whose next call uses this permit instead of taking one."""
+        other = copy(self)
+        other.permit = permit
         return other
 
     async def _call(
@@ -45,8 +52,8 @@ class ProductClient(Generic[S]):
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         weight: int | None = None,
-        permit: Permit | None = None,
     ) -> Reply:
+        permit = None if self.permit is None or self.permit.spent else self.permit
         return await self._http.call(
             operation,
             path,

@@ -16,7 +16,7 @@ from shared.zoho.quota.quota import Permit, QuotaFeedback
 
 ORGANIZATIONS = {"billing": "700", "books": "701", "desk": "702"}
 READ = Operation("billing", "get_customer", "GET")
-CREATE = Operation("billing", "create_customer", "POST", settle_s=33.0)
+CREATE = Operation("billing", "create_customer", "POST", search_lag_s=33.0)
 CANCEL = Operation("billing", "cancel_subscription", "POST", repeatable=True)
 
 

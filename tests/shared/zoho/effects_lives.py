@@ -23,14 +23,15 @@ import asyncpg
 from shared.crypto.envelope import KeyOwner, UserKey, Vault
 from shared.errors import OutcomeUnknown, PermanentError, RateLimited, Unavailable, ZohoRejected
 from shared.observability.metrics import Metrics
-from shared.zoho.call.http import Permit
+from shared.zoho.call.http import Operation, Permit
 from shared.zoho.effects.effects import Absence, EffectKey, Effects
 from shared.zoho.quota.priority import Priority
+from tests.shared.zoho.effects_world import FunctionEffect
 from tests.shared.zoho.moved_clock import MovedClock, MovedPermit
 
 Json = dict[str, Any]
 
-WRITE_S, TIMEOUT_S, SETTLE_S = 5.0, 20.0, 10.0
+WRITE_S, TIMEOUT_S, SEARCH_LAG_S = 5.0, 20.0, 10.0
 
 FATES: Final = (
     "answered",
@@ -87,7 +88,7 @@ class Zoho:
 
     def _visible_from(self) -> float:
         share = self.chance.choice((0.0, self.chance.uniform(0, 1), 1.0))
-        return self.clock.seconds + share * (TIMEOUT_S + SETTLE_S)
+        return self.clock.seconds + share * (TIMEOUT_S + SEARCH_LAG_S)
 
 
 class Delivery:
@@ -148,14 +149,16 @@ class Delivery:
             clock=life.clock,
         )
         return await effects.perform(
-            life.key,
-            product="billing",
-            lane=Priority.COMMANDS,
-            act=self._act,
-            find=self._find,
-            settle_s=SETTLE_S,
-            owner=UserKey("default", "u1"),
-            money=life.money,
+            Operation(
+                "billing",
+                life.key.operation,
+                "POST",
+                search_lag_s=SEARCH_LAG_S,
+                moves_money=life.money,
+            ),
+            life.key.business_id,
+            UserKey("default", "u1"),
+            FunctionEffect(self._act, self._find),
         )
 
     async def _act(self, permit: Permit) -> Json:
@@ -164,17 +167,17 @@ class Delivery:
         if fate == "throttled":
             raise RateLimited("no", retry_after_s=0, product="billing", limit="minute")
         if fate == "lost, not done":
-            raise OutcomeUnknown("no answer", settle_s=0)
+            raise OutcomeUnknown("no answer", search_lag_s=0)
         if fate.endswith("declined"):
             zoho.decline(permit)
             await self._gate(BEFORE_ANSWER)
             if fate == "lost, declined":
-                raise OutcomeUnknown("no answer", settle_s=0)
+                raise OutcomeUnknown("no answer", search_lag_s=0)
             raise ZohoRejected("no", product="billing", operation="collect", status=400)
         made = zoho.make(permit)
         await self._gate(BEFORE_ANSWER)
         if fate == "lost, done":
-            raise OutcomeUnknown("no answer", settle_s=0)
+            raise OutcomeUnknown("no answer", search_lag_s=0)
         return {"unreadable": {}}["id"] if fate == "unreadable" else {"id": made}
 
     async def _find(self) -> Json | Absence | None:
@@ -276,8 +279,8 @@ class Life:
     async def _wait(self, seconds: float | None = None) -> None:
         """Time passes: a little, to just before what somebody waits for, or well past it."""
         if seconds is None:
-            edge = self.chance.choice((WRITE_S, TIMEOUT_S, SETTLE_S, TIMEOUT_S + SETTLE_S))
-            whole = WRITE_S + TIMEOUT_S + SETTLE_S
+            edge = self.chance.choice((WRITE_S, TIMEOUT_S, SEARCH_LAG_S, TIMEOUT_S + SEARCH_LAG_S))
+            whole = WRITE_S + TIMEOUT_S + SEARCH_LAG_S
             seconds = self.chance.choice((edge * 0.99, edge, whole * 0.99, whole, whole))
         self._note(f"{seconds:.0f} s pass")
         self.clock.pass_by(seconds=seconds)
@@ -291,7 +294,7 @@ class Life:
                 if _settles(last):
                     return
                 if isinstance(last, OutcomeUnknown):
-                    await self._wait(last.settle_s)
+                    await self._wait(last.search_lag_s)
                 await self._deliver()
             one = self.chance.choice(self._deliveries)
             one.go()

@@ -17,12 +17,12 @@ import asyncpg
 from shared.crypto.envelope import UserKey, Vault
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.observability.metrics import Metrics
-from shared.zoho.call.http import Permit
-from shared.zoho.effects.effects import EffectKey, Effects
+from shared.zoho.call.http import Operation, Permit
+from shared.zoho.effects.effects import Effect, EffectKey, Effects
 from shared.zoho.quota.priority import Priority
 from tests.shared.zoho.moved_clock import MovedClock, MovedPermit
 
-WRITE_S, TIMEOUT_S, SETTLE_S = 5.0, 20.0, 15.0
+WRITE_S, TIMEOUT_S, SEARCH_LAG_S = 5.0, 20.0, 15.0
 
 
 class Killed(BaseException):
@@ -41,7 +41,7 @@ class Zoho:
     def write(self, key: EffectKey, permit: Permit) -> str:
         if self.clock.seconds > permit.write_until:  # as ZohoHttp does
             raise Unavailable("too late to be written", code="too_late")
-        worked = self.seed.uniform(0, TIMEOUT_S) + self.seed.uniform(0, SETTLE_S)
+        worked = self.seed.uniform(0, TIMEOUT_S) + self.seed.uniform(0, SEARCH_LAG_S)
         made = str(next(self.ids))
         self.made.append((key.business_id, made, self.clock.seconds + worked))
         return made
@@ -79,6 +79,46 @@ class Permits:
 
 
 @dataclass
+class FunctionClient:
+    """What the journal uses of a product's client."""
+
+    lane: Priority = Priority.COMMANDS
+    permit: Permit | None = None
+
+    def holding(self, permit: Permit) -> "FunctionClient":
+        return FunctionClient(self.lane, permit)
+
+
+class FunctionEffect(Effect[Any]):
+    """An effect made of functions. `act` is given the permit."""
+
+    def __init__(
+        self,
+        act: Callable[[Permit], Awaitable[Any]],
+        find: Callable[[], Awaitable[Any]],
+        prepare: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
+    ) -> None:
+        self.zoho = FunctionClient()
+        self._act = act
+        self._find = find
+        self._prepare = prepare
+
+    async def prepare(self) -> dict[str, Any] | None:
+        return await self._prepare() if self._prepare else None
+
+    async def act(self, zoho: Any) -> dict[str, Any]:
+        result: dict[str, Any] = await self._act(zoho.permit)
+        return result
+
+    async def find(self) -> Any:
+        return await self._find()
+
+
+def operation(name: str, *, moves_money: bool = False) -> Operation:
+    return Operation("billing", name, "POST", search_lag_s=SEARCH_LAG_S, moves_money=moves_money)
+
+
+@dataclass
 class World:
     """Everything around the journal."""
 
@@ -109,6 +149,7 @@ class World:
         *,
         replica: Effects | None = None,
         find: Callable[[], Awaitable[Any]] | None = None,
+        prepare: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
         money: bool = False,
         user_id: str = "u1",
     ) -> dict[str, Any]:
@@ -119,14 +160,10 @@ class World:
             return self.zoho.search(key)
 
         return await (replica or self.replica()).perform(
-            key,
-            product="billing",
-            lane=Priority.COMMANDS,
-            act=act or answered,
-            find=find or search,
-            settle_s=SETTLE_S,
-            money=money,
-            owner=UserKey(key.org, user_id),
+            operation(key.operation, moves_money=money),
+            key.business_id,
+            UserKey(key.org, user_id),
+            FunctionEffect(act or answered, find or search, prepare),
         )
 
     async def make_at_last(self, key: EffectKey, **more: Any) -> dict[str, Any]:
@@ -141,11 +178,11 @@ class World:
                 if self.permits.in_use:
                     await asyncio.sleep(0)
                 else:
-                    self.clock.pass_by(seconds=unknown.settle_s)
+                    self.clock.pass_by(seconds=unknown.search_lag_s)
 
     def time_passes(self) -> None:
         """So much that everybody may look, and that Zoho shows what was made before."""
-        self.clock.pass_by(seconds=WRITE_S + TIMEOUT_S + SETTLE_S)
+        self.clock.pass_by(seconds=WRITE_S + TIMEOUT_S + SEARCH_LAG_S)
 
     def reconciled(self, found: str) -> float:
         return (

@@ -116,7 +116,7 @@ async def test_what_was_refused_is_known_and_not_done(world: World) -> None:
         raise Unavailable("no")
 
     async def lost(_permit: Permit) -> dict[str, Any]:
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     effects = world.replica()
     told = [await effects.may_be_done(key_of())]

@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 
-from shared.crypto.envelope import UserKey
 from shared.errors import PermanentError
 from shared.zoho.call.http import Permit
-from shared.zoho.quota.priority import Priority
-from tests.shared.zoho.effects_world import SETTLE_S, World, key_of
+from tests.shared.zoho.effects_world import World, key_of
 
 
 async def test_what_was_there_is_not_adopted_once_it_has_gone_to_another(world: World) -> None:
@@ -32,16 +30,7 @@ async def test_what_was_there_is_not_adopted_once_it_has_gone_to_another(world: 
     async def find() -> dict[str, Any] | None:
         return world.zoho.search(key_of())
 
-    result = await world.replica().perform(
-        key_of(),
-        product="billing",
-        lane=Priority.COMMANDS,
-        act=act,
-        find=find,
-        adopt=adopt,
-        settle_s=SETTLE_S,
-        owner=UserKey("default", "u1"),
-    )
+    result = await world.make(key_of(), act, find=find, prepare=adopt)
 
     assert len(looks) == 2
     assert [result["id"]] == world.zoho.made_of(key_of())

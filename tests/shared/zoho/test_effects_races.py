@@ -75,9 +75,9 @@ async def one_life(world: World, key: EffectKey, chance: random.Random) -> str:
                 raise Killed
             case "answer lost, done":
                 world.zoho.write(key, permit)
-                raise OutcomeUnknown("no answer", settle_s=0)
+                raise OutcomeUnknown("no answer", search_lag_s=0)
             case "answer lost, not done":
-                raise OutcomeUnknown("no answer", settle_s=0)
+                raise OutcomeUnknown("no answer", search_lag_s=0)
             case "refused":
                 raise RateLimited("no", retry_after_s=0, product="billing", limit="minute")
             case "unreadable answer":
@@ -94,7 +94,7 @@ async def one_life(world: World, key: EffectKey, chance: random.Random) -> str:
             return str((await world.make(key, act, replica=world.replica()))["id"])
         except OutcomeUnknown as unknown:
             # A redelivery, a lapsed lease or another replica comes at any time, also too early.
-            world.clock.pass_by(seconds=chance.uniform(0, unknown.settle_s * 1.5))
+            world.clock.pass_by(seconds=chance.uniform(0, unknown.search_lag_s * 1.5))
         except (Killed, RateLimited, KeyError, Unavailable):
             continue
 

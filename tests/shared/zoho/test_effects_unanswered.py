@@ -8,7 +8,7 @@ from shared.errors import OutcomeUnknown, PermanentError, ZohoRejected
 from shared.zoho.call.http import Permit
 from shared.zoho.effects.effects import Absence
 from tests.shared.zoho.effects_world import (
-    SETTLE_S,
+    SEARCH_LAG_S,
     TIMEOUT_S,
     Killed,
     World,
@@ -19,11 +19,11 @@ from tests.shared.zoho.effects_world import (
 async def test_a_lost_answer_is_looked_for_before_acting_again(world: World) -> None:
     async def lost(permit: Permit) -> dict[str, Any]:
         world.zoho.write(key_of(), permit)
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     with pytest.raises(OutcomeUnknown) as unknown:
         await world.make(key_of(), lost)
-    assert unknown.value.settle_s == TIMEOUT_S + SETTLE_S
+    assert unknown.value.search_lag_s == TIMEOUT_S + SEARCH_LAG_S
     with pytest.raises(OutcomeUnknown):  # too early to look
         await world.make(key_of())
     assert await world.replica().any_open("default")
@@ -36,11 +36,11 @@ async def test_a_lost_answer_is_looked_for_before_acting_again(world: World) -> 
 
 async def test_what_nobody_comes_back_for_stops_others_for_an_hour_only(world: World) -> None:
     async def lost(_permit: Permit) -> dict[str, Any]:
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     with pytest.raises(OutcomeUnknown):
         await world.make(key_of(), lost)
-    world.clock.pass_by(seconds=TIMEOUT_S + SETTLE_S, minutes=59)
+    world.clock.pass_by(seconds=TIMEOUT_S + SEARCH_LAG_S, minutes=59)
     assert await world.replica().any_open("default", "billing")
     world.clock.pass_by(minutes=2)
     assert not await world.replica().any_open("default", "billing")
@@ -51,7 +51,7 @@ async def test_what_nobody_comes_back_for_stops_others_for_an_hour_only(world: W
 
 async def test_what_is_surely_absent_is_made_again(world: World) -> None:
     async def never_arrived(_permit: Permit) -> dict[str, Any]:
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     with pytest.raises(OutcomeUnknown):
         await world.make(key_of(), never_arrived)
@@ -78,10 +78,10 @@ async def test_nobody_looks_before_the_request_of_a_dead_process_has_settled(wor
         await world.make(key_of(), killed)
     with pytest.raises(OutcomeUnknown) as unknown:
         await world.make(key_of(), find=find)
-    may_look_at = world.clock.seconds + unknown.value.settle_s
+    may_look_at = world.clock.seconds + unknown.value.search_lag_s
 
     assert looked == []
-    assert may_look_at >= last_moments[0] + TIMEOUT_S + SETTLE_S
+    assert may_look_at >= last_moments[0] + TIMEOUT_S + SEARCH_LAG_S
     world.time_passes()
     made = await world.make(key_of())
     assert world.zoho.made_of(key_of()) == [made["id"]]
@@ -90,7 +90,7 @@ async def test_nobody_looks_before_the_request_of_a_dead_process_has_settled(wor
 
 async def test_money_that_may_have_moved_is_not_moved_again(world: World) -> None:
     async def lost(permit: Permit) -> dict[str, Any]:
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     with pytest.raises(OutcomeUnknown):
         await world.make(key_of(), lost, money=True)
@@ -106,7 +106,7 @@ async def test_money_that_may_have_moved_is_not_moved_again(world: World) -> Non
 
 async def test_money_that_we_are_not_let_look_for_is_not_moved_again(world: World) -> None:
     async def lost(permit: Permit) -> dict[str, Any]:
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     async def not_let() -> None:
         raise ZohoRejected("no", product="billing", operation="list_payments", status=405)
@@ -125,7 +125,7 @@ async def test_money_that_we_are_not_let_look_for_is_not_moved_again(world: Worl
 
 async def test_money_is_moved_again_when_the_first_try_surely_failed(world: World) -> None:
     async def lost(permit: Permit) -> dict[str, Any]:
-        raise OutcomeUnknown("no answer", settle_s=0)
+        raise OutcomeUnknown("no answer", search_lag_s=0)
 
     async def declined() -> Absence:
         return Absence.PROVEN

@@ -73,7 +73,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("product", "row"), ROWS)
 async def test_every_row_becomes_the_error_it_stands_for(product: str, row: KnownAnswer) -> None:
-    create = Operation(product, "create_thing", "POST", settle_s=33.0)  # type: ignore[arg-type]
+    create = Operation(product, "create_thing", "POST", search_lag_s=33.0)  # type: ignore[arg-type]
     async with zoho_access() as access:
         with MockedHttp() as zoho:
             answers(zoho, product, row)
@@ -97,7 +97,7 @@ async def test_every_row_becomes_the_error_it_stands_for(product: str, row: Know
             assert (error.code, error.retry_after_s) == (row.code, row.wait_s)
         case Meaning.OUTAGE:
             assert isinstance(error, OutcomeUnknown)
-            assert error.settle_s == 33.0
+            assert error.search_lag_s == 33.0
         case _:
             assert isinstance(error, Misconfigured)
             assert (error.product, error.cause) == (product, row.meaning.value)

@@ -170,7 +170,7 @@ async def test_a_lost_answer_to_a_write_leaves_it_open(access: Access, zoho: Zoh
     zoho.answers(breaks_off)
     with pytest.raises(OutcomeUnknown) as caught:
         await access.call(CREATE, json={})
-    assert caught.value.settle_s == 33.0
+    assert caught.value.search_lag_s == 33.0
     assert len(zoho.requests) == 1
     assert access.quota.released == [QuotaFeedback()]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.settings import BillingFields
-from shared.zoho.call.http import Operation, Permit
+from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Customer
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows
 
-CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", settle_s=10)
+CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", search_lag_s=10)
 _GET_CUSTOMER: Final = Operation("billing", "get_customer", "GET", repeatable=True)
 _LIST_CUSTOMERS: Final = Operation("billing", "list_customers", "GET", repeatable=True)
 _UPDATE_CUSTOMER: Final = Operation("billing", "update_customer", "PUT", repeatable=True)
@@ -28,7 +28,6 @@ class BillingCustomers(ProductClient[BillingFields]):
         first_name: str | None = None,
         last_name: str | None = None,
         phone: str | None = None,
-        permit: Permit | None = None,
     ) -> Customer:
         """Make a customer. Zoho makes another one each time it is asked: only inside an effect.
 
@@ -43,7 +42,7 @@ class BillingCustomers(ProductClient[BillingFields]):
             is_portal_enabled=False,
             custom_fields=self._custom_fields(user_id),
         )
-        reply = await self._call(CREATE_CUSTOMER, "/customers", json=body, permit=permit)
+        reply = await self._call(CREATE_CUSTOMER, "/customers", json=body)
         return Customer.model_validate(reply.body["customer"])
 
     async def customer(self, customer_id: str) -> Customer:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from shared.settings import BillingFields
-from shared.zoho.call.http import Operation, Permit
+from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import (
     BillingEvent,
     BillingInvoice,
@@ -22,9 +22,13 @@ from shared.zoho.products.billing.models import (
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows, pages
 
-CREATE_PAYMENT: Final = Operation("billing", "create_payment", "POST", settle_s=10)
-COLLECT_INVOICE: Final = Operation("billing", "collect_invoice", "POST", settle_s=30)
-REFUND_PAYMENT: Final = Operation("billing", "refund_payment", "POST", settle_s=30)
+CREATE_PAYMENT: Final = Operation("billing", "create_payment", "POST", search_lag_s=10)
+COLLECT_INVOICE: Final = Operation(
+    "billing", "collect_invoice", "POST", search_lag_s=30, moves_money=True
+)
+REFUND_PAYMENT: Final = Operation(
+    "billing", "refund_payment", "POST", search_lag_s=30, moves_money=True
+)
 _LIST_INVOICES: Final = Operation("billing", "list_invoices", "GET", repeatable=True)
 _GET_INVOICE: Final = Operation("billing", "get_invoice", "GET", repeatable=True)
 _VOID_INVOICE: Final = Operation("billing", "void_invoice", "POST", repeatable=True)
@@ -54,9 +58,7 @@ class BillingPayments(ProductClient[BillingFields]):
         reply = await self._call(_GET_INVOICE, f"/invoices/{invoice_id}")
         return BillingInvoice.model_validate(reply.body["invoice"])
 
-    async def collect_invoice(
-        self, invoice_id: str, *, card_id: str, permit: Permit | None = None
-    ) -> None:
+    async def collect_invoice(self, invoice_id: str, *, card_id: str) -> None:
         """Charge the card with the invoice's balance. Money: only inside an effect.
 
         Zoho documents a payment as the answer and gives the invoice, so nothing is read from it:
@@ -66,10 +68,7 @@ class BillingPayments(ProductClient[BillingFields]):
             ZohoRejected: declined, already paid, or no such card.
         """
         await self._call(
-            COLLECT_INVOICE,
-            f"/invoices/{invoice_id}/collect",
-            json={"card_id": card_id},
-            permit=permit,
+            COLLECT_INVOICE, f"/invoices/{invoice_id}/collect", json={"card_id": card_id}
         )
 
     async def void_invoice(self, invoice_id: str) -> None:
@@ -93,7 +92,6 @@ class BillingPayments(ProductClient[BillingFields]):
         mode: str,
         paid_on: date | None = None,
         invoice_id: str | None = None,
-        permit: Permit | None = None,
     ) -> Payment:
         """Record an offline payment; no card is charged. Our `payment_id` is `reference_number`.
 
@@ -110,7 +108,7 @@ class BillingPayments(ProductClient[BillingFields]):
             body["date"] = paid_on.isoformat()
         if invoice_id is not None:
             body["invoices"] = [{"invoice_id": invoice_id, "amount_applied": amount}]
-        reply = await self._call(CREATE_PAYMENT, "/payments", json=body, permit=permit)
+        reply = await self._call(CREATE_PAYMENT, "/payments", json=body)
         return Payment.model_validate(reply.body["payment"])
 
     async def payment(self, payment_id: str) -> Payment:
@@ -125,7 +123,7 @@ class BillingPayments(ProductClient[BillingFields]):
         return [one for one in payments if one.customer_id == customer_id]
 
     async def refund_payment(
-        self, payment_id: str, *, amount: Decimal, description: str, permit: Permit | None = None
+        self, payment_id: str, *, amount: Decimal, description: str
     ) -> BillingRefund:
         """Give money back to the card it came from. Money: only inside an effect.
 
@@ -136,7 +134,6 @@ class BillingPayments(ProductClient[BillingFields]):
             REFUND_PAYMENT,
             f"/payments/{payment_id}/refunds",
             json={"amount": amount, "description": description},
-            permit=permit,
         )
         return BillingRefund.model_validate(reply.body["refund"])
 

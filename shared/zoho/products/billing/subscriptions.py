@@ -6,12 +6,12 @@ from datetime import date
 from typing import Any, Final
 
 from shared.settings import BillingFields
-from shared.zoho.call.http import Operation, Permit
+from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Plan, Subscription
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.pages import all_rows
 
-CREATE_SUBSCRIPTION: Final = Operation("billing", "create_subscription", "POST", settle_s=10)
+CREATE_SUBSCRIPTION: Final = Operation("billing", "create_subscription", "POST", search_lag_s=10)
 _GET_PLAN: Final = Operation("billing", "get_plan", "GET", repeatable=True)
 _LIST_PLANS: Final = Operation("billing", "list_plans", "GET", repeatable=True)
 _GET: Final = Operation("billing", "get_subscription", "GET", repeatable=True)
@@ -43,7 +43,6 @@ class BillingSubscriptions(ProductClient[BillingFields]):
         coupon_code: str | None = None,
         starts_at: date | None = None,
         card_id: str | None = None,
-        permit: Permit | None = None,
     ) -> Subscription:
         """Subscribe a customer; our `subscription_id` goes along as `reference_id`.
 
@@ -71,7 +70,7 @@ class BillingSubscriptions(ProductClient[BillingFields]):
             body["coupon_code"] = coupon_code
         if starts_at is not None:
             body["starts_at"] = starts_at.isoformat()
-        reply = await self._call(CREATE_SUBSCRIPTION, "/subscriptions", json=body, permit=permit)
+        reply = await self._call(CREATE_SUBSCRIPTION, "/subscriptions", json=body)
         return Subscription.model_validate(reply.body["subscription"])
 
     async def subscription(self, zoho_id: str) -> Subscription:

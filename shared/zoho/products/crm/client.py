@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from shared.settings import CrmFields
-from shared.zoho.call.http import Operation, Permit, ZohoHttp
+from shared.zoho.call.http import Operation, ZohoHttp
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.crm.models import ContactToSend, CrmContact, Note, RowResult, rows_of
 from shared.zoho.quota.priority import Priority
@@ -22,7 +22,7 @@ MAX_TAGGED: Final = 500
 """Contacts of one tag action."""
 
 # One row: its error is the call's.
-CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", settle_s=30)
+CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", search_lag_s=30)
 _UPSERT: Final = Operation(
     "crm", "upsert_contacts", "POST", repeatable=True, rows=True, heavy_above=1
 )
@@ -118,16 +118,14 @@ class ZohoCrm(ProductClient[CrmFields]):
         """Take tags away; one that a contact does not have is no error."""
         return await self._tags(_REMOVE_TAGS, "remove_tags", contact_ids, tags)
 
-    async def create_note(
-        self, contact_id: str, *, title: str, content: str, permit: Permit | None = None
-    ) -> RowResult:
+    async def create_note(self, contact_id: str, *, title: str, content: str) -> RowResult:
         """Put a note on a contact. Zoho makes another one each time: only inside an effect."""
         note: dict[str, Any] = {"Note_Title": title, "Note_Content": content}
         if self._version == "v2":
             note |= {"Parent_Id": contact_id, "se_module": "Contacts"}
         else:
             note["Parent_Id"] = {"module": {"api_name": "Contacts"}, "id": contact_id}
-        reply = await self._call(CREATE_NOTE, "/Notes", json={"data": [note]}, permit=permit)
+        reply = await self._call(CREATE_NOTE, "/Notes", json={"data": [note]})
         return rows_of(reply.body)[0]
 
     async def notes_of(self, contact_id: str) -> list[Note]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.settings import DeskOrganization
-from shared.zoho.call.http import Operation, Permit, Reply
+from shared.zoho.call.http import Operation, Reply
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.desk.models import Comment, DeskContact, HistoryEntry, Ticket
 
@@ -25,8 +25,8 @@ _CHEAP_UP_TO: Final = 2_000
 _NEAR: Final = 3
 _FAR: Final = 5
 
-CREATE_TICKET: Final = Operation("desk", "create_ticket", "POST", settle_s=60)
-CREATE_COMMENT: Final = Operation("desk", "create_comment", "POST", settle_s=5)
+CREATE_TICKET: Final = Operation("desk", "create_ticket", "POST", search_lag_s=60)
+CREATE_COMMENT: Final = Operation("desk", "create_comment", "POST", search_lag_s=5)
 _GET: Final = Operation("desk", "get_ticket", "GET", repeatable=True)
 _UPDATE: Final = Operation("desk", "update_ticket", "PATCH", repeatable=True)
 _CLOSE: Final = Operation("desk", "close_tickets", "POST", repeatable=True)
@@ -48,7 +48,6 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         description: str,
         escalation_id: str,
         priority: str | None = None,
-        permit: Permit | None = None,
     ) -> Ticket:
         """Open a ticket; Desk finds its contact by the email given inline, or makes one.
 
@@ -71,7 +70,7 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         }
         if settings.zoho_desk_escalation_field:
             body["cf"] = {settings.zoho_desk_escalation_field: escalation_id}
-        reply = await self._call(CREATE_TICKET, "/tickets", json=body, permit=permit)
+        reply = await self._call(CREATE_TICKET, "/tickets", json=body)
         return Ticket.model_validate(reply.body)
 
     async def ticket(self, ticket_id: str) -> Ticket:
@@ -98,16 +97,14 @@ class ZohoDesk(ProductClient[DeskOrganization]):
     async def close_tickets(self, ticket_ids: Sequence[str]) -> None:
         await self._call(_CLOSE, "/closeTickets", json={"ids": list(ticket_ids)})
 
-    async def create_comment(
-        self, ticket_id: str, *, content: str, is_public: bool, permit: Permit | None = None
-    ) -> Comment:
+    async def create_comment(self, ticket_id: str, *, content: str, is_public: bool) -> Comment:
         """Add a comment of at most 32,000 characters, as plain text. Public ones mail the customer.
 
         Desk makes another one each time it is asked: only inside an effect.
         """
         body = {"content": content, "isPublic": is_public, "contentType": "plainText"}
         path = f"/tickets/{ticket_id}/comments"
-        reply = await self._call(CREATE_COMMENT, path, json=body, permit=permit)
+        reply = await self._call(CREATE_COMMENT, path, json=body)
         return Comment.model_validate(reply.body)
 
     async def comments_of(self, ticket_id: str) -> list[Comment]:

@@ -1,4 +1,7 @@
-"""Writes to Zoho of which nobody knows whether they were done. SQL of relay.effects."""
+"""List and resolve the writes to Zoho of which nobody knows whether they were done.
+
+For operators. The rest of the journal's SQL is in `journal.py`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class OpenEffects:
         self._pool = pool
 
     async def all(self, limit: int) -> list[OpenEffect]:
-        """Those that wait for a person first, then the oldest."""
+        """Return those that wait for a person first, then the oldest."""
         rows = await self._pool.fetch(
             """
             SELECT org, product, operation, business_id, state,
@@ -45,18 +48,18 @@ class OpenEffects:
         return [OpenEffect(**dict(row)) for row in rows]
 
     async def did_not_happen(self, org: str, operation: str, business_id: str) -> bool:
-        """A person has seen that it was not done: the next attempt does it.
+        """Record that a person has seen that it was not done. The next attempt does it.
 
-        False: it is neither unknown, nor intended and overdue.
+        Returns False when it is neither unknown, nor intended and overdue.
         """
         return await self._resolve("clear", org, operation, business_id)
 
     async def look_again(self, org: str, operation: str, business_id: str) -> bool:
-        """The next attempt looks for it in Zoho first, and acts on what it sees."""
+        """Let the next attempt look for it in Zoho first, and act on what it sees."""
         return await self._resolve("intended", org, operation, business_id)
 
     async def _resolve(self, state: str, org: str, operation: str, business_id: str) -> bool:
-        # Only what cannot be written any more, and under a new number: who still hopes for its
+        # Only what cannot be written any more, and under a new number: whoever still waits for its
         # answer, or looks for it just now, writes nothing over it.
         tag: str = await self._pool.execute(
             """
