@@ -1,4 +1,4 @@
-"""Tasks that run beside everything else, and end for good."""
+"""Run tasks in the background, and end them for good."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AGAIN_S: Final = 2.0
 
 
 class Background(ABC):
-    """Runs `_run` as a task for as long as its context is entered; leaving it cancels the task."""
+    """Runs `_run` as a task while its context is entered. Leaving the context cancels the task."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -20,7 +20,7 @@ class Background(ABC):
 
     @abstractmethod
     async def _run(self) -> None:
-        """Until cancelled, or done. What it raises comes out where the context is left."""
+        """Run until cancelled, or done. What it raises is raised where the context is left."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name=self._name)
@@ -36,10 +36,10 @@ class Background(ABC):
 
 
 async def ended(task: asyncio.Task[Any] | None) -> None:
-    """Cancel the task, and return once it has ended. Raises what it ended with, if not that.
+    """Cancel the task, and return once it has ended. Raises its error, cancellation excepted.
 
-    It is cancelled again when it goes on: a cancellation that comes just as something else is done
-    is swallowed by `asyncio.wait_for` (until Python 3.12) and by aiormq's closing of a channel.
+    A task that goes on is cancelled again: `asyncio.wait_for` (until Python 3.12) and aiormq's
+    closing of a channel swallow a cancellation that comes just as something else is done.
     """
     if task is None:
         return

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 
 class IntegrationError(Exception):
-    """Root of the tree. `code` is stable and machine-readable; `reason` is for a person."""
+    """Root of the tree. `code` is stable and machine-readable, `reason` is for a person."""
 
     code: str = "integration_error"
 
@@ -34,7 +34,7 @@ class IntegrationError(Exception):
 
 
 class Postponed(IntegrationError):
-    """Our turn has not come. Wait `retry_after_s`; no attempt is spent."""
+    """Our turn has not come. Wait `retry_after_s`, and spend no attempt."""
 
     code = "postponed"
 
@@ -88,7 +88,7 @@ class Unavailable(IntegrationError):
 class Misconfigured(IntegrationError):
     """Nothing of this kind can succeed until a person corrects the set-up.
 
-    `product` is accounts, billing, books, crm or desk; `cause` names what is wrong
+    `product` is accounts, billing, books, crm or desk. `cause` names what is wrong
     (invalid_client, refresh_token_dead, scope, organization, licence, disabled_user, …).
     """
 

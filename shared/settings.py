@@ -50,7 +50,7 @@ class TokenServiceKey(Environment):
 
 
 class TokenServiceAccess(TokenServiceKey):
-    """Where workers get access tokens: the replicas of token-service, asked in turn."""
+    """The source of workers' access tokens: the replicas of token-service, asked in turn."""
 
     token_service_url: Annotated[
         tuple[HttpUrl, ...], NoDecode, BeforeValidator(words), Field(min_length=1)
@@ -155,7 +155,7 @@ class DeskOrganization(Environment):
 
 
 class ConsumerSettings(Environment):
-    """How a worker takes messages. `drain_timeout_s` is longer than a request may take, so that a
+    """The consuming of messages. `drain_timeout_s` is longer than a request may take, so that a
     deploy never cuts a write short."""
 
     prefetch: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -168,9 +168,9 @@ class ConsumerSettings(Environment):
 
 
 class HttpServer(Environment):
-    """Where a service's own HTTP interface listens. Its settings give `http_port` a default."""
+    """The address of a service's own HTTP interface. Its settings give `http_port` a default."""
 
-    http_host: str = "0.0.0.0"  # noqa: S104 - in a container; the local stack sets 127.0.0.1
+    http_host: str = "0.0.0.0"  # noqa: S104 - in a container. The local stack sets 127.0.0.1.
     http_port: Port
 
 

@@ -20,7 +20,7 @@ def decimals_of(currency: str | None) -> int:
 
 
 def has_excess_decimals(amount: Decimal, currency: str | None) -> bool:
-    """Whether the amount is written with more decimals than its currency has."""
+    """Return whether the amount is written with more decimals than its currency has."""
     exponent = amount.as_tuple().exponent
     return isinstance(exponent, int) and -exponent > decimals_of(currency)
 

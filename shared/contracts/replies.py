@@ -31,7 +31,7 @@ class Done(OutgoingModel):
 
 
 class Refused(OutgoingModel):
-    """The command was given up; `code` is listed in docs/errors.md."""
+    """The command was given up. `code` is listed in docs/errors.md."""
 
     ok: Literal[False] = False
     code: str
@@ -68,7 +68,7 @@ class InvoiceResult(InvoiceSummary):
 
 
 class InvoicePdf(ReplyResult):
-    """Answers `invoice.requested.v1` with format pdf; `content` is base64 on the wire."""
+    """Answers `invoice.requested.v1` with format pdf. `content` is base64 on the wire."""
 
     invoice_id: Id
     number: str
@@ -87,7 +87,7 @@ class InvoiceList(ReplyResult):
 
 
 class RevenuePeriod(OutgoingModel):
-    """`period` is `2026-01-31` or `2026-01`; absent when the range is not divided."""
+    """`period` is `2026-01-31` or `2026-01`, and absent when the range is not divided."""
 
     period: str | None = None
     amount: Money

@@ -19,7 +19,7 @@ _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health:
-    """Serves a process's health; an async context manager.
+    """Serves a process's health while its context is entered.
 
     A process is not ready before `started()` was called, whatever its checks return.
     `add` registers a check of readiness: it returns when all is well and raises otherwise.

@@ -1,4 +1,4 @@
-"""Open the pool of connections, and tell a PostgreSQL that is away from a mistake of ours."""
+"""Open the pool of connections, and recognize the errors of a PostgreSQL that is away."""
 
 import asyncio
 import logging

@@ -38,7 +38,7 @@ COMPLETE = {
 
 @pytest.fixture
 def environment(monkeypatch, tmp_path):
-    """Sets the complete environment, in an empty folder; call it to change variables."""
+    """Set the complete environment, in an empty folder. Call it to change variables."""
     monkeypatch.chdir(tmp_path)
 
     def change(**variables):

@@ -30,7 +30,7 @@ from shared.storage.migrations.functions import replace_function
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _LOCK = 0x7A6F686F  # one for all services: they share the library's schema
-# A replica may wait for another that is at work on a large table; the pool's own limit is for
+# A replica may wait for another that is changing a large table. The pool's own limit is for
 # statements that serve messages.
 _LONGEST_S = 600.0
 _WHAT_TO_DO = (
@@ -65,7 +65,7 @@ async def migrate(
 
     Args:
         folder: the service's own files, `{schema}` substituted there too.
-        release: the version that applies them; this program's, unless a test names another.
+        release: the version that applies them. Only tests name another than this program's.
     Raises:
         MigrationChanged: the database was made from other files.
         ValueError: `schema` is not a plain lower-case name.

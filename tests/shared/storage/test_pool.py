@@ -31,7 +31,7 @@ async def test_the_pool_outlives_the_connections_that_a_restart_breaks(
     await restart.close()
 
     async def ask() -> int:
-        # The first answer on a broken connection is an error; it never stays one.
+        # The first answer on a broken connection is an error. It never stays one.
         while True:
             with suppress(Unavailable), unavailable_when_down():
                 return int(await pool.fetchval("SELECT 1"))
@@ -108,7 +108,7 @@ async def test_a_service_that_is_no_longer_let_in_waits_for_it(
 
 
 async def test_a_start_waits_for_a_database_that_comes_up_later(database_url: str) -> None:
-    """The port is silent at first; then it leads to PostgreSQL."""
+    """The port is silent at first, and leads to PostgreSQL later."""
     target = urlsplit(database_url)
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
