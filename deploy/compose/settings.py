@@ -4,7 +4,7 @@
     python -m deploy.compose.settings --demo         only says that .env is not for the next start
     python -m deploy.compose.settings --addresses    prints where everything is, for this machine
 
-Each audience has a volume of its own, mounted here below /settings; what was made once, and must
+Each audience has a volume of its own, mounted here below /settings. What was made once, and must
 stay as long as the data that it opens, is in /kept, which nothing else mounts.
 """
 
@@ -19,7 +19,7 @@ from deploy.local import credentials, environment
 from deploy.local.processes import write_private
 
 SERVICES = ("webhook-gateway", "billing-worker", "crm-worker", "desk-worker", "token-service")
-# The stack's own; a .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
+# The stack's own. A .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
 _OWN = (
     *("AMQP_URL", "DATABASE_URL", "TOKEN_SERVICE_URL", "ZOHO_RELAY_ENV_FILE"),
     *("HTTP_HOST", "HTTP_PORT", "METRICS_PORT"),
@@ -34,14 +34,14 @@ class OtherZoho(Exception):
 
 
 def write_settings(root: Path) -> str:
-    """Write one file per container; returns whose Zoho the services will use.
+    """Write one file per container. Returns whose Zoho the services will use.
 
-    That is the one of .env, if that names a client and the profile `demo` is not on; else the
+    That is the one of .env, if that names a client and the profile `demo` is not on. Otherwise the
     sandbox.
 
     Raises:
         OtherZoho: nothing is written.
-        ForeignZoho: a URL for the sandbox is not the sandbox's; nothing is written.
+        ForeignZoho: a URL for the sandbox is not the sandbox's. Nothing is written.
     """
     given = _given(root)
     zoho = _REAL if given else _SANDBOX
@@ -84,7 +84,7 @@ def addresses(root: Path) -> str:
 
 
 def _given(root: Path) -> dict[str, str]:
-    """What .env sets; nothing when it names no client of Zoho's, or is not to be read."""
+    """What .env sets. Nothing when it names no client of Zoho's, or is not to be read."""
     demo = root / "kept" / "demo"
     if demo.exists():
         demo.unlink()  # for this start only
@@ -127,7 +127,7 @@ def _of_sandbox(settings: Mapping[str, str]) -> dict[str, str]:
     targets = environment.webhook_targets(_GATEWAY_URL, settings)
     return {
         **environment.sandbox_settings(settings, 8090, Path("/state/state.json")),
-        "SANDBOX_HOST": "0.0.0.0",  # noqa: S104 - in a container; published on loopback
+        "SANDBOX_HOST": "0.0.0.0",  # noqa: S104 - in a container. Published on loopback
         "SANDBOX_TARGETS": json.dumps(targets),
     }
 
@@ -139,7 +139,7 @@ def _env_file(values: Mapping[str, str]) -> str:
 
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    # In quotes too, python-dotenv puts in variables; the default of an empty name is the sign.
+    # In quotes too, python-dotenv puts in variables. The default of an empty name is the sign.
     return "'" + escaped.replace("${", "${:-$}{") + "'"
 
 

@@ -29,7 +29,7 @@ class Narrator:
 
     @contextmanager
     def chapter(self, title: str) -> Iterator[None]:
-        """One step of the story, with its time; a spinner turns while a person waits."""
+        """One step of the story, with its time. A spinner turns while a person waits."""
         self._chapters += 1
         heading = f"{self._chapters}. {title}"
         self._console.print(f"\n[bold]{heading}[/bold]")
@@ -64,7 +64,7 @@ class Narrator:
             self._console.print(f"               {line}".rstrip(), markup=False, soft_wrap=True)
 
     def show(self, answer: Mapping[str, Any]) -> None:
-        """What a reply holds, field by field; lists of things a line for each."""
+        """What a reply holds, field by field. Lists of things a line for each."""
         for field, value in answer.items():
             if _is_list_of_things(value):
                 for thing in value:

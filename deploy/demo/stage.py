@@ -111,7 +111,7 @@ class Stage:
                 await queue.bind(exchange, key)
 
     async def peek(self, queue_name: str) -> list[AbstractIncomingMessage]:
-        """All messages that lie in a queue; they stay there."""
+        """All messages that lie in a queue. They stay there."""
         async with await self._connection.channel() as channel:  # its end puts back what was taken
             queue = await channel.get_queue(queue_name, ensure=False)
             found = []

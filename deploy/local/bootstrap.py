@@ -25,7 +25,7 @@ OLDEST_PYTHON = (3, 11)
 
 
 class CannotGoOn(Exception):
-    """Something is missing that only a person can put there; the text says what to do."""
+    """Something is missing that only a person can put there. The text says what to do."""
 
 
 def main(arguments: list[str]) -> int:
@@ -79,7 +79,7 @@ def _can_make_environments() -> bool:
 
 
 def _have_environment() -> None:
-    """`.venv` with exactly what the lock names, and the project itself; a stamp says it is so."""
+    """`.venv` with exactly what the lock names, and the project itself. A stamp says it is so."""
     stamp = VENV / ".complete"
     wanted = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     python = VENV / "bin" / "python"

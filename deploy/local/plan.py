@@ -13,7 +13,7 @@ SERVICES: Mapping[str, Sequence[str]] = {
     name: ("-m", f"services.{name.replace('-', '_')}")
     for name in ("token-service", "webhook-gateway", "billing-worker", "crm-worker", "desk-worker")
 }
-# The stack's own; a .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
+# The stack's own. A .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
 _OWN = ("AMQP_URL", "DATABASE_URL", "METRICS_PORT", "TOKEN_SERVICE_URL", "ZOHO_RELAY_ENV_FILE")
 
 
@@ -23,7 +23,7 @@ class BadReplicas(Exception):
 
 @dataclass(frozen=True)
 class StackRequest:
-    """The arguments of `Stack`; its docstring says what they mean."""
+    """The arguments of `Stack`. Its docstring says what they mean."""
 
     root: Path
     folder: Path

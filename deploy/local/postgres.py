@@ -1,7 +1,7 @@
 """A private PostgreSQL: data of its own, TCP on loopback only, passwords by SCRAM.
 
 PostgreSQL refuses to run as root. As root it is run as another user, on a data folder which that
-user owns; where it cannot reach the stack's folder (a checkout below a home of mode 0700) the data
+user owns. Where it cannot reach the stack's folder (a checkout below a home of mode 0700) the data
 lies in /var/tmp, linked from the folder.
 """
 
@@ -48,7 +48,7 @@ def prepare(
     durable: bool,
     max_connections: int = 300,
 ) -> tuple[ProcessSpec, Path]:
-    """Make the data folder if there is none; how to run the server, and where its data is."""
+    """Make the data folder if there is none. How to run the server, and where its data is."""
     user = _server_user()
     data = _place(folder, user)
     if not (data / "PG_VERSION").exists():
@@ -61,7 +61,7 @@ def prepare(
         "max_connections": max_connections,
         "shared_buffers": "64MB",
         "fsync": "on" if durable else "off",
-        # A DETAIL line quotes the values of the row; no personal datum belongs in a log.
+        # A DETAIL line quotes the values of the row. No personal datum belongs in a log.
         "log_error_verbosity": "terse",
         "log_min_error_statement": "panic",
     }
@@ -80,7 +80,7 @@ def prepare(
 
 
 def _place(folder: Path, user: str | None) -> Path:
-    """The data folder, owned by the server's user; `folder/postgres` leads to it."""
+    """The data folder, owned by the server's user. `folder/postgres` leads to it."""
     link = folder / "postgres"
     if not link.exists():
         link.unlink(missing_ok=True)  # a link whose target was cleaned away

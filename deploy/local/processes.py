@@ -18,7 +18,7 @@ SERVERS, SANDBOX, TOKENS, AFTER_TOKENS = range(4)  # started upwards, stopped do
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process: `name` is `<service>.<n>`; `ready` is a URL that answers 200 (`http://…`),
+    """One process: `name` is `<service>.<n>`. `ready` is a URL that answers 200 (`http://…`),
     ports that accept (`tcp:1,2`) or a PostgreSQL that lets clients in (`postgres:1`)."""
 
     name: str
@@ -42,7 +42,7 @@ class ProcessSpec:
 
 
 def write_plan(file: Path, specs: Iterable[ProcessSpec]) -> bytes:
-    """Put the plan where the supervisor looks, whole or not at all; readable by its owner only."""
+    """Put the plan where the supervisor looks, whole or not at all. Readable by its owner only."""
     content = json.dumps([asdict(spec) for spec in specs], indent=1).encode()
     write_private(file, content)
     return content
@@ -53,7 +53,7 @@ def read_plan(content: bytes) -> list[ProcessSpec]:
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Replace `file` atomically; mode 0600 from its first moment."""
+    """Replace `file` atomically. Mode 0600 from its first moment."""
     new = file.with_name(f".{file.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600, exist_ok=False)
@@ -107,7 +107,7 @@ def _answers_200(url: str) -> bool:
 
 
 def _lets_clients_in(port: int) -> bool:
-    """PostgreSQL's port opens before recovery ends; only a start-up message tells the difference.
+    """PostgreSQL's port opens before recovery ends. Only a start-up message tells the difference.
 
     Source: https://www.postgresql.org/docs/15/protocol-flow.html#id-1.10.6.7.3
     """
@@ -116,6 +116,6 @@ def _lets_clients_in(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             connection.sendall(hello)
-            return connection.recv(1) == b"R"  # it asks who we are; an "E" says: not yet
+            return connection.recv(1) == b"R"  # it asks who we are. An "E" says: not yet
     except OSError:
         return False

@@ -33,7 +33,7 @@ def server_program() -> Path:
 
 
 def prepare(folder: Path, ports: Ports, secrets: Mapping[str, str]) -> tuple[ProcessSpec, Path]:
-    """Write the node's configuration; how to run it, and where its data is."""
+    """Write the node's configuration. How to run it, and where its data is."""
     home = folder / "rabbitmq"
     data = home / "mnesia"
     data.mkdir(parents=True, exist_ok=True)

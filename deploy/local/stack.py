@@ -1,6 +1,6 @@
 """A whole system on this machine without Docker: servers, sandbox and services, in one folder.
 
-The folder decides which stack it is; several can run side by side, each with its own servers,
+The folder decides which stack it is. Several can run side by side, each with its own servers,
 ports, secrets and data. Whoever has the folder can stop it: `Stack(folder).stop()`.
 """
 
@@ -37,17 +37,17 @@ _HOPELESS = 4  # deaths in a row, each within seconds of the start
 
 
 class StackFailed(Exception):
-    """A part of the stack did not become ready; the text names it and ends with its last lines."""
+    """A part of the stack did not become ready. The text names it and ends with its last lines."""
 
 
 class Stack:
     """The stack of `folder`.
 
     `replicas`: how many of each service, by name (default one).
-    `services`: name → arguments of Python, when not the five; `{}` for servers alone.
+    `services`: name → arguments of Python, when not the five. `{}` for servers alone.
     `sandbox`: False for none. `durable`: False lets PostgreSQL skip its syncs.
     `settings`: further environment of all services.
-    `env_file`: a `.env` that points at the real Zoho; then there is no sandbox.
+    `env_file`: a `.env` that points at the real Zoho. Then there is no sandbox.
     `amqp_url`, `database_url`: servers to use instead of its own.
     `tied`: it ends with the process that started it, however that ends.
     """
@@ -123,7 +123,7 @@ class Stack:
                 raise
 
     def stop(self) -> None:
-        """Stop all, services first; data and logs stay. Nothing happens when nothing runs."""
+        """Stop all, services first. Data and logs stay. Nothing happens when nothing runs."""
         if self.folder.exists():
             with self._alone():
                 self._stop()
@@ -140,7 +140,7 @@ class Stack:
         return read_pid(self.folder / "pids" / f"{service}.{n}.pid")
 
     def kill(self, service: str, n: int = 1, how: int = signal.SIGKILL) -> int:
-        """Kill a replica; returns the pid it had. The supervisor starts it again."""
+        """Kill a replica. Returns the pid it had. The supervisor starts it again."""
         pid = self.pid(service, n)
         if pid is None:
             raise ProcessLookupError(f"{service}.{n} is not running")

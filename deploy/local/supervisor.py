@@ -1,6 +1,6 @@
 """Keeps a stack's processes running: what the plan names is started, what dies is started again.
 
-Started detached by `Stack`; told what to do by files in the stack's folder, so that nothing but the
+Started detached by `Stack`. Told what to do by files in the stack's folder, so that nothing but the
 folder is needed to reach it: `plan.json` is what should run (read again when it changes),
 `stopped/<name>` holds one process down on purpose, SIGTERM stops everything, services first.
 """
@@ -177,7 +177,7 @@ def _replace(file: Path, text: str) -> None:
 
 
 def main(folder: Path, *, tied: bool) -> None:
-    """Run until SIGTERM; when `tied`, also until standard input ends: until its owner is gone."""
+    """Run until SIGTERM. When `tied`, also until standard input ends: until its owner is gone."""
     stopping = False
 
     def stop(_signal: int, _frame: object) -> None:

@@ -48,7 +48,7 @@ class FlushPacing:
 
 @dataclass(frozen=True)
 class SentContact:
-    """A contact that CRM has taken; `was_there`: it existed, so it may carry another tier's tag."""
+    """A contact that CRM has taken. `was_there`: it existed, so it may carry another tier's tag."""
 
     contact: WantedContact
     zoho_id: str
@@ -78,7 +78,7 @@ class Flusher:
         self._pace = pace or FlushPacing()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Flush until stopped; a batch under way is finished first."""
+        """Flush until stopped. A batch under way is finished first."""
         while not stop.is_set():
             sent = 0
             try:
@@ -91,7 +91,7 @@ class Flusher:
                 await _sleep(self._pace.every_s, stop)
 
     async def flush_once(self) -> int:
-        """Send one batch; returns how many contacts were leased for it, 0 when going on at once is
+        """Send one batch. Returns how many contacts were leased for it, 0 when going on at once is
         of no use."""
         leased = await self._contacts.lease(
             self._crm.org, limit=LIVE_BATCH, lease_s=self._pace.lease_s
@@ -166,7 +166,7 @@ class Flusher:
         return None if owner == contact.user_id else owner
 
     async def _write(self, batch: Sequence[WantedContact], not_theirs: set[str]) -> list[RowResult]:
-        """Write all; those of which CRM refuses what is optional, once more without it."""
+        """Write all. Those of which CRM refuses what is optional, once more without it."""
         wanted = [to_send(contact) for contact in batch]
         by_id = [self._id_to_go_by(contact, not_theirs) for contact in batch]
         rows = await self._write_once(wanted, by_id)
@@ -219,7 +219,7 @@ class Flusher:
         """Add first, then remove: in between a contact has both tags, never none.
 
         Tags that staff set stay: only the other tiers' are removed. Returns, by Zoho's id, what
-        CRM did not do this time; what it never will (a contact with ten tags) is only logged.
+        CRM did not do this time. What it never will (a contact with ten tags) is only logged.
         """
         gained: dict[str, list[str]] = defaultdict(list)
         moved: dict[str, list[str]] = defaultdict(list)

@@ -69,7 +69,7 @@ class Refusals:
     async def for_email(self, contact: WantedContact, *, mend: str | None = None) -> None:
         """The contact with this email is another user's, who keeps it.
 
-        `mend`: the user whose contact CRM has just given to this one; it is sent again.
+        `mend`: the user whose contact CRM has just given to this one. It is sent again.
         """
         try:
             async with self._committer.begin(contact.org) as work:

@@ -71,7 +71,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 def desks(
     parts: WorkerParts, settings: Settings, lane: zoho_lanes.Priority | None = None
 ) -> DeskParts:
-    """The parts of Desk; their calls go in this lane of Zoho's quota, or in that of commands."""
+    """The parts of Desk. Their calls go in this lane of Zoho's quota, or in that of commands."""
     desk = ZohoDesk(parts.http, settings).on(lane or zoho_lanes.Priority.COMMANDS)
     escalations = Escalations(parts.pool, parts.vault, parts.blind_index)
     tickets = Tickets(

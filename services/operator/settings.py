@@ -1,4 +1,4 @@
-"""What the operator's commands read; each only what it uses.
+"""What the operator's commands read. Each only what it uses.
 
 With `make up`: `ZOHO_RELAY_ENV_FILE=.run/settings.env zoho-relay …`. A role of its own:
 OPERATOR_AMQP_URL, OPERATOR_DATABASE_URL.

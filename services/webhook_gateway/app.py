@@ -53,7 +53,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def build(stack: AsyncExitStack, settings: Settings) -> int:
-    """Start everything, in the order in which it depends on each other; the port that is served."""
+    """Start everything, in the order in which it depends on each other. The port that is served."""
     metrics = Metrics("webhook-gateway")
     health = await stack.enter_async_context(
         Health(metrics, host=settings.http_host, port=settings.metrics_port)
@@ -144,7 +144,7 @@ async def _answers(pool: asyncpg.Pool) -> None:
 
 @asynccontextmanager
 async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Accept requests; on the way out no new ones, while those begun are answered."""
+    """Accept requests. On the way out no new ones, while those begun are answered."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
     await runner.setup()
     try:

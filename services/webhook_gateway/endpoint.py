@@ -58,8 +58,8 @@ class WebhookEndpoint:
         self._log = structlog.get_logger().bind(product=source.product)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """200 once every event of the post is stored; 400, 401, 404, 413 for what is refused; 503
-        with Retry-After when it cannot be stored now; 500 for a mistake of ours."""
+        """200 once every event of the post is stored. 400, 401, 404, 413 for what is refused. 503
+        with Retry-After when it cannot be stored now. 500 for a mistake of ours."""
         started = time.perf_counter()
         query = request.rel_url.raw_query_string
         asked = request.query.get("org", "default") if query else "default"

@@ -47,10 +47,10 @@ class QueuedWebhook(NamedTuple):
 
 
 class WebhookIngest:
-    """Groups what waits into one statement; one by one when that fails.
+    """Groups what waits into one statement. One by one when that fails.
 
     Args:
-        stored_within_s: how long a group may take. Desk gives up after 5 s; our 503 comes first.
+        stored_within_s: how long a group may take. Desk gives up after 5 s. Our 503 comes first.
             What is stored all the same is recognised when Zoho repeats it.
     """
 
@@ -78,7 +78,7 @@ class WebhookIngest:
         """Put it in line. The result is there once it is stored durably, or is known to have been.
 
         Raises, from the result:
-            Unavailable: the database is away, or the keys that seal; it may be stored all the same.
+            Unavailable: the database is away, or the keys that seal. It may be stored all the same.
         """
         self._pressure.count()
         return self._group.run(QueuedWebhook(org, product, incoming))

@@ -1,7 +1,7 @@
 """Handing over to the broker what is stored, without getting in the way of answering.
 
 Publishing a message takes about twice the time that accepting one does. In a burst, that would be
-taken from those who wait for an answer; so what is stored then stays in the outbox, and goes out at
+taken from those who wait for an answer, so what is stored then stays in the outbox, and goes out at
 a trickle until it is calmer.
 """
 

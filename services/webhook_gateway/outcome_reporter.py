@@ -22,7 +22,7 @@ Metric = TypeVar("Metric")
 
 
 class EventOutcome(NamedTuple):
-    """What became of one event, or of a post that held none; `event` is ours, of a fixed set of
+    """What became of one event, or of a post that held none. `event` is ours, of a fixed set of
     characters. Holds nothing of the body."""
 
     outcome: str
@@ -31,7 +31,7 @@ class EventOutcome(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How one request ended; `org` is one of ours, or empty."""
+    """How one request ended. `org` is one of ours, or empty."""
 
     org: str
     told: list[EventOutcome]

@@ -118,7 +118,7 @@ class Contacts:
         self._index = BlindIndexTable(pool, index, "crm")
 
     async def is_known(self, org: str, user_id: str) -> bool:
-        """Whether this user ever signed up; a tier told early does not count."""
+        """Whether this user ever signed up. A tier told early does not count."""
         known = await self._pool.fetchval(
             "SELECT has_email FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
         )
@@ -135,7 +135,7 @@ class Contacts:
         work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
 
     def want_tier(self, work: UnitOfWork, user_id: str, tier: str, *, version: int) -> None:
-        """Record the tier that the event of this version told; an older one changes nothing."""
+        """Record the tier that the event of this version told. An older one changes nothing."""
         work.record(_WANT_TIER, work.org, user_id, tier, version, *_changed_by(work))
 
     async def lease(self, org: str, *, limit: int, lease_s: float) -> list[WantedContact]:
@@ -220,7 +220,7 @@ class Contacts:
     ) -> None:
         """This version is refused for good: leave it until something newer is wanted.
 
-        `email`: blind index of the email that another user has; once it is free, it is tried again.
+        `email`: blind index of the email that another user has. Once it is free, it is tried again.
         `Overtaken`, and nothing committed, when the lease was lost or the email is free by now.
         """
         work.record(_HOLD, contact.org, contact.user_id, contact.lease)
@@ -238,7 +238,7 @@ class Contacts:
         return owners[0] if owners else None
 
     async def zoho_id(self, org: str, user_id: str) -> str | None:
-        """The contact's id in CRM; None while CRM has none."""
+        """The contact's id in CRM. None while CRM has none."""
         sealed: bytes | None = await self._pool.fetchval(
             "SELECT zoho_id_sealed FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
         )
@@ -256,7 +256,7 @@ class Contacts:
         return int(count)
 
     async def lag_s(self, org: str) -> float:
-        """Age in seconds of the oldest change that CRM does not have yet; 0 when it has all."""
+        """Age in seconds of the oldest change that CRM does not have yet. 0 when it has all."""
         age = await self._pool.fetchval(
             """
             SELECT extract(epoch FROM now() - min(wanted_since))::float8 FROM crm.contacts

@@ -46,7 +46,7 @@ class Emails:
         self._table = BlindIndexTable(pool, index, "crm")
 
     async def claim(self, contacts: Sequence[WantedContact]) -> set[str]:
-        """Take the emails of these contacts for their users; the first one given gets it.
+        """Take the emails of these contacts for their users. The first one given gets it.
 
         Returns the users whose email belongs to another. Two replicas never both get one: the
         second waits for the first one's commit.

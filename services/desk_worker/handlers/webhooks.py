@@ -67,7 +67,7 @@ def _resource(message: WebhookReceived) -> dict[str, Any]:
 
 
 def _ticket_id(message: WebhookReceived) -> str | None:
-    """Comments and threads name their ticket; a ticket is its own."""
+    """Comments and threads name their ticket. A ticket is its own."""
     resource = _resource(message)
     found = resource.get("ticketId") or resource.get("id")
     return None if found is None else str(found)

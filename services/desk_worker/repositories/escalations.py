@@ -39,7 +39,7 @@ _TRANSITION = """
 
 @dataclass(frozen=True)
 class Escalation:
-    """A ticket that we watch. `zoho_id` never leaves; `email` is our user's own."""
+    """A ticket that we watch. `zoho_id` never leaves. `email` is our user's own."""
 
     org: str
     escalation_id: str
@@ -76,7 +76,7 @@ class Escalations:
         return await self._escalation(row) if row else None
 
     async def of_ticket(self, org: str, zoho_id: str) -> Escalation | None:
-        """The escalation of a ticket of Zoho's; None when we do not watch it."""
+        """The escalation of a ticket of Zoho's. None when we do not watch it."""
         return (await self.of_tickets(org, [zoho_id])).get(zoho_id)
 
     async def of_tickets(self, org: str, zoho_ids: Sequence[str]) -> Mapping[str, Escalation]:
@@ -96,7 +96,7 @@ class Escalations:
         return {escalation.zoho_id: escalation for escalation in found}
 
     async def user_with_email(self, org: str, email: str) -> str | None:
-        """The one user who escalated under this email; None when there is none, or more."""
+        """The one user who escalated under this email. None when there is none, or more."""
         return await self._rows.find(org, "email", email)
 
     async def watched(self, org: str) -> bool:
@@ -159,17 +159,17 @@ class Escalations:
             self._rows.add(work, org, "email", escalation.email, escalation.user_id)
 
     def advance(self, work: UnitOfWork, escalation: Escalation, state: TicketState) -> None:
-        """Record the state that was read; the commit fails when another reader was first."""
+        """Record the state that was read. The commit fails when another reader was first."""
         key = (escalation.org, escalation.escalation_id, escalation.version)
         work.record(_ADVANCE, *key, *_columns(state))
 
     def told(self, work: UnitOfWork, escalation: Escalation, happening: TicketChange) -> None:
-        """Record that this is told; the commit fails when it was told before."""
+        """Record that this is told. The commit fails when it was told before."""
         key = (escalation.org, escalation.escalation_id, happening.what, happening.at)
         work.record(_TRANSITION, *key)
 
     def id_of(self, org: str, zoho_id: str) -> str:
-        """Our id for a ticket that the application did not name; the same for every replica."""
+        """Our id for a ticket that the application did not name. The same for every replica."""
         return opaque_id(self._index, org, "tkt", zoho_id)
 
     def department(self, zoho_id: str | None) -> bytes | None:

@@ -22,7 +22,7 @@ class Polls:
         self._pool = pool
 
     async def take(self, org: str, *, overlap_s: float, lease_s: float) -> Window | None:
-        """The window to read now; None when it is not time yet, or another replica reads."""
+        """The window to read now. None when it is not time yet, or another replica reads."""
         await self._pool.execute(
             """
             INSERT INTO desk.polls (org, polled_to) VALUES ($1, clock_timestamp())
@@ -45,7 +45,7 @@ class Polls:
         return Window(row["lease"], row["first"], row["last"]) if row else None
 
     async def read(self, org: str, window: Window, *, to: datetime, again_in_s: float) -> None:
-        """Everything up to `to` was read; the next time is in `again_in_s`."""
+        """Everything up to `to` was read. The next time is in `again_in_s`."""
         await self._pool.execute(
             """
             UPDATE desk.polls

@@ -12,7 +12,7 @@ from shared.zoho.effects.effects import Effect, EffectKey, EffectResult, Effects
 from shared.zoho.products.desk.client import CREATE_TICKET, ZohoDesk
 from shared.zoho.products.desk.models import Ticket
 
-# Desk's clock and ours may differ; a ticket is looked for from this long before it was intended.
+# Desk's clock and ours may differ. A ticket is looked for from this long before it was intended.
 _CLOCKS_DIFFER = timedelta(minutes=10)
 
 

@@ -15,7 +15,7 @@ _TAG = re.compile(r"<[a-zA-Z/!][^>]*>")
 
 
 def plain_text(markup: str | None) -> str | None:
-    """The text without tags, scripts and styles, its blocks on lines; None when nothing is left."""
+    """The text without tags, scripts and styles, its blocks on lines. None when nothing is left."""
     if markup is None:
         return None
     if not _TAG.search(markup):

@@ -39,7 +39,7 @@ def ticket_texts(
 ) -> TicketTexts:
     """The description, a blank line, the heading, the transcript.
 
-    `remark` goes before everything; with `ref`, `ref <id>` is the description's last line.
+    `remark` goes before everything. With `ref`, `ref <id>` is the description's last line.
     """
     transcript = _transcript(message.transcript)
     text = _lines(f"{message.description}\n\n{TRANSCRIPT_HEADING}\n{transcript}")

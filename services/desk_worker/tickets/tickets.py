@@ -20,7 +20,7 @@ from shared.zoho.products.desk.models import Ticket
 
 
 class Tickets:
-    """`escalation_field`: the custom field with our id; without one, a line of the description."""
+    """`escalation_field`: the custom field with our id. Without one, a line of the description."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Tickets:
     async def comment(
         self, escalation: Escalation, ref: str, text: str, *, is_public: bool
     ) -> None:
-        """Add a comment that ends with its reference; `ref` names it within its ticket."""
+        """Add a comment that ends with its reference. `ref` names it within its ticket."""
         effect = CreateComment(
             zoho=self._desk,
             ticket_id=escalation.zoho_id,

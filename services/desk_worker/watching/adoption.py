@@ -26,7 +26,7 @@ class Adoption:
     async def adopt(self, work: UnitOfWork, ticket_id: str, email: str | None) -> bool:
         """Watch the ticket when it is a known user's. False when it is nobody's we know.
 
-        `email` is only what somebody said; the ticket's own decides, and is read only if need be.
+        `email` is only what somebody said. The ticket's own decides, and is read only if need be.
         """
         if email is None or await self._escalations.user_with_email(work.org, email) is None:
             return False

@@ -19,7 +19,7 @@ SAME_CLOSING = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class TicketState:
-    """A ticket as it was read. `department` is a MAC; `modified_at` is None where Desk hides it."""
+    """A ticket as it was read. `department` is a MAC. `modified_at` is None where Desk hides it."""
 
     status: str
     kind: StatusType

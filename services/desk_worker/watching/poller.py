@@ -70,7 +70,7 @@ class Poller:
         self._pace = pace
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Poll until stopped; a window under way is finished first."""
+        """Poll until stopped. A window under way is finished first."""
         while not stop.is_set():
             try:
                 if self._gate.is_open() and await self._escalations.watched(self._desk.org):
@@ -81,7 +81,7 @@ class Poller:
             await _sleep(self._pace.every_s, stop)
 
     async def poll_once(self) -> int:
-        """Read one window, if it is time; returns how many changes were told that no webhook told.
+        """Read one window, if it is time. Returns how many changes were told that no webhook told.
 
         A window that fails is read again: nothing of it is lost.
         """

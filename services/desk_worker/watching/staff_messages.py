@@ -1,6 +1,6 @@
 """What staff said to the user: public comments and replies. Private comments are never told.
 
-Agents use private comments as internal notes; a comment is read again before its text leaves,
+Agents use private comments as internal notes. A comment is read again before its text leaves,
 because a webhook's signature does not cover its body.
 """
 

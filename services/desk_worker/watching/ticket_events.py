@@ -31,7 +31,7 @@ _TYPES: dict[StatusType, Literal["open", "on_hold", "closed"]] = {
 
 
 def announce_created(work: UnitOfWork, escalation: Escalation, *, notify: bool = True) -> None:
-    """There is a ticket; its user is told of one that the application escalated."""
+    """There is a ticket. Its user is told of one that the application escalated."""
     work.publish(
         TicketCreated(
             escalation_id=escalation.escalation_id,

@@ -1,6 +1,6 @@
 """Looks at a ticket and tells what has happened to it since the last time, each thing once.
 
-A webhook or a search only says where to look. The state comes from a read of the ticket; a closing
+A webhook or a search only says where to look. The state comes from a read of the ticket. A closing
 that no read saw (closed and reopened in between) comes from its history.
 """
 
@@ -81,7 +81,7 @@ class TicketWatcher:
         return found
 
     async def read(self, zoho_id: str) -> Ticket | None:
-        """The ticket; None when it was merged away. One in the trash can still be read."""
+        """The ticket. None when it was merged away. One in the trash can still be read."""
         try:
             return await self._desk.ticket(zoho_id)
         except ZohoRejected as error:
@@ -90,7 +90,7 @@ class TicketWatcher:
             return None
 
     def state(self, ticket: Ticket | None, before: TicketState | None = None) -> TicketState:
-        """What we keep of a ticket as read; of one that is gone, its last state."""
+        """What we keep of a ticket as read. Of one that is gone, its last state."""
         if ticket is None:
             last = before or TicketState("Closed", "closed")
             return TicketState(last.status, last.kind, last.priority, last.department, gone=True)

@@ -25,7 +25,7 @@ _LANES: Final = ("urgent", "commands", "reads", "webhooks", "events")
 
 @dataclass(frozen=True)
 class QueueState:
-    """`messages` ready to be delivered; those being handled are not counted."""
+    """`messages` ready to be delivered. Those being handled are not counted."""
 
     name: str
     messages: int
@@ -33,7 +33,7 @@ class QueueState:
 
 
 def work_queues() -> list[str]:
-    """Every queue that messages are handled from; not each service has each."""
+    """Every queue that messages are handled from, not each service has each."""
     return [f"{service}.{lane}" for service in WORKERS for lane in _LANES] + [UNROUTED_QUEUE]
 
 
@@ -65,7 +65,7 @@ class Broker:
         return found or QueueState(name, 0, 0)
 
     async def dead_letters(self, queue: str, limit: int) -> AsyncIterator[HeldDeadLetter]:
-        """The dead letters of a work queue, the oldest first; what is not removed stays there.
+        """The dead letters of a work queue, the oldest first. What is not removed stays there.
 
         Until the iteration ends they are out of sight for others. Each look counts as a delivery,
         of which a dead-letter queue allows a million.
@@ -85,7 +85,7 @@ class Broker:
         """Return once the broker has it safely in a queue.
 
         Raises:
-            Unroutable: no queue takes it; the service has never been started here.
+            Unroutable: no queue takes it. The service has never been started here.
             Unavailable: not confirmed.
         """
         name, routing_key = letter.destination

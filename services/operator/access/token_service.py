@@ -12,7 +12,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=30.0, connect=3.0)
 
 
 class TokenServiceRefused(Exception):
-    """It said no; `code` says why, `retry_after_s` when to ask again (0: no use)."""
+    """It said no. `code` says why, `retry_after_s` when to ask again (0: no use)."""
 
     def __init__(self, code: str, retry_after_s: int) -> None:
         super().__init__(code)
@@ -32,11 +32,11 @@ class TokenServiceClient:
         return await self._post("/v1/status", {"org": org})
 
     async def token(self, org: str) -> None:
-        """See that there is one; minted if need be, and not shown to anybody."""
+        """See that there is one. Minted if need be, and not shown to anybody."""
         await self._post("/v1/token", {"org": org})
 
     async def exchange(self, org: str, code: SecretStr) -> list[str] | None:
-        """The scopes of the refresh token that is stored now; None when Zoho did not say."""
+        """The scopes of the refresh token that is stored now. None when Zoho did not say."""
         body = {"org": org, "code": code.get_secret_value()}
         answer = await self._post("/v1/exchange", body)
         return answer.get("scopes")

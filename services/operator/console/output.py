@@ -18,7 +18,7 @@ _PIPE_WIDTH = 1000  # a pipe has no edge to wrap at
 
 
 def show(rows: Sequence[TableRow], *, as_json: bool, empty: str) -> None:
-    """Show rows under the names of the first one's fields; `empty` when there are none."""
+    """Show rows under the names of the first one's fields. `empty` when there are none."""
     if as_json:
         sys.stdout.write(orjson.dumps(list(rows), option=orjson.OPT_INDENT_2).decode() + "\n")
         return

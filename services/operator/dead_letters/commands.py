@@ -61,7 +61,7 @@ def show_letter(
         typer.Option("--reveal", help="Open the body too. It holds personal data."),
     ] = False,
 ) -> None:
-    """Why a message was given up, and where it came from; with --reveal, its body too."""
+    """Why a message was given up, and where it came from. With --reveal, its body too."""
     selection = Selection(_queues(queue), message_ids=frozenset({message_id}))
     letters = asyncio.run(_read(selection, keep_bodies=True))
     if not letters:
@@ -98,7 +98,7 @@ def replay_letters(
     ] = False,
     limit: LimitOption = 10_000,
 ) -> None:
-    """Send messages again, to the queue they were given up in; each is handled once.
+    """Send messages again, to the queue they were given up in. Each is handled once.
 
     A message that fails again is given up again. Exits with 1 when one was refused or not taken,
     or when nothing was selected.

@@ -29,7 +29,7 @@ _ABOUT_THE_END = (REASON, CODE, ATTEMPTS, GIVEN_UP_AT)
 
 @dataclass(frozen=True)
 class DeadLetterMessage:
-    """`queue` is the work queue it was given up in; `code` and `reason` say why.
+    """`queue` is the work queue it was given up in. `code` and `reason` say why.
 
     What the broker itself dead-lettered (a delivery limit) has the broker's word as its code, its
     body as it was sent, and no attempts.
@@ -88,7 +88,7 @@ class DeadLetterMessage:
         return "", self.queue
 
     def again(self, replay_id: str) -> Message:
-        """The message as it is sent once more; `replay_id` opens what was given up, once."""
+        """The message as it is sent once more. `replay_id` opens what was given up, once."""
         first = {FIRST_EXCHANGE: self.exchange, FIRST_ROUTING_KEY: self.routing_key}
         kept = {name: value for name, value in self.headers.items() if name not in _ABOUT_THE_END}
         return Message(

@@ -18,7 +18,7 @@ _PATIENCE_S: Final = 10.0
 async def look_through(
     channel: AbstractChannel, name: str, limit: int
 ) -> AsyncGenerator[AbstractIncomingMessage]:
-    """The messages of a quorum queue, the oldest first; none when there is no such queue.
+    """The messages of a quorum queue, the oldest first. None when there is no such queue.
 
     `channel` is for this look alone. Closed right after it, the queue is as it was, without what
     was acknowledged. Ends after those that were ready at its beginning, at most `limit` (and

@@ -45,7 +45,7 @@ class Replayed:
 async def replay(
     broker: Broker, selection: Selection, *, knows_what_happened: bool, dry_run: bool
 ) -> list[Replayed]:
-    """Send each of the selected once more; one that the broker has taken leaves its dead queue.
+    """Send each of the selected once more. One that the broker has taken leaves its dead queue.
 
     Killed in between, a message is in both places: it is handled once all the same.
     """

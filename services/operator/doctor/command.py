@@ -36,7 +36,7 @@ def doctor(
 ) -> None:
     """Check the set-up, here and at Zoho, and say what to do.
 
-    Reads only; about 15 calls to Zoho. Every line is ok, wrong, or not checked because no call
+    Reads only. About 15 calls to Zoho. Every line is ok, wrong, or not checked because no call
     shows it. Exits with 1 when something is wrong.
     """
     findings = asyncio.run(examine(gateway, org))

@@ -21,7 +21,7 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. Texts hold names of variables, fields and codes; no secret, no id of Zoho's."""
+    """One line. Texts hold names of variables, fields and codes. No secret, no id of Zoho's."""
 
     area: str
     check: str

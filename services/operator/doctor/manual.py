@@ -1,4 +1,4 @@
-"""What Zoho has to leave alone, so that customers see none of its pages; no call shows it."""
+"""What Zoho has to leave alone, so that customers see none of its pages. No call shows it."""
 
 from __future__ import annotations
 

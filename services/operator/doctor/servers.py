@@ -36,7 +36,7 @@ _S = TypeVar("_S", bound=Environment)
 
 @dataclass(frozen=True)
 class Read:
-    """The settings that are complete; None for a group that is not."""
+    """The settings that are complete. None for a group that is not."""
 
     broker: BrokerSettings | None
     storage: OpeningSettings | None

@@ -16,7 +16,7 @@ from shared.zoho.products.scopes import missing
 async def find_token_service(
     findings: Findings, settings: TokenSettings | None, session: aiohttp.ClientSession, org: str
 ) -> TokenServiceClient | None:
-    """A replica that answers; each is asked."""
+    """A replica that answers. Each is asked."""
     if settings is None:
         findings.not_checked("token-service", "connection", "TOKEN_SERVICE_… is not set")
         return None
@@ -31,7 +31,7 @@ async def find_token_service(
 
 
 async def granted_scopes(client: TokenServiceClient, org: str) -> Sequence[str] | None:
-    """Empty when Zoho has not said; None when there is no token to be had."""
+    """Empty when Zoho has not said. None when there is no token to be had."""
     try:
         await client.token(org)
         return (await client.status(org))["scopes"] or []

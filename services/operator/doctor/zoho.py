@@ -104,7 +104,7 @@ class ZohoChecks:
         self._compare("crm", "ZOHO_CRM_EDITION", configured, edition)
 
     def _compare(self, product: str, variable: str, configured: str | None, plan: str) -> None:
-        """Two names of one set of limits are no difference; a name that is new to us says none."""
+        """Two names of one set of limits are no difference. A name that is new to us says none."""
         plans = PLANS[product]
         if configured and plan in plans and plans[plan] != plans[configured]:
             self._findings.wrong(

@@ -89,7 +89,7 @@ def outbox_pending(as_json: JsonOption = False) -> None:
 
 @contacts.command("refused")
 def contacts_refused(limit: Rows = 100, as_json: JsonOption = False) -> None:
-    """Contacts that CRM does not take as they are; the next change of the user is tried again."""
+    """Contacts that CRM does not take as they are. The next change of the user is tried again."""
 
     async def read() -> list[TableRow]:
         async with _database() as pool:
@@ -110,7 +110,7 @@ def contacts_refused(limit: Rows = 100, as_json: JsonOption = False) -> None:
 
 @effects.command("list")
 def effects_list(limit: Rows = 100, as_json: JsonOption = False) -> None:
-    """Those without an answer; `unknown` ones wait for a person, overdue ones for a replay."""
+    """Those without an answer. `unknown` ones wait for a person, overdue ones for a replay."""
 
     async def read() -> list[TableRow]:
         async with _database() as pool:

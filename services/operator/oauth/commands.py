@@ -67,9 +67,9 @@ def exchange(
 ) -> None:
     """Turn a Self Client's grant code into the refresh token that is used from then on.
 
-    At Zoho's API console: Self Client, Generate Code, with `zoho-relay oauth scopes`; then be
-    quick, a code lasts minutes and is good once. token-service exchanges and stores it, sealed;
-    workers that wait for a token go on by themselves. Says which scopes are missing.
+    At Zoho's API console: Self Client, Generate Code, with `zoho-relay oauth scopes`. Then be
+    quick, a code lasts minutes and is good once. token-service exchanges and stores it, sealed.
+    Workers that wait for a token go on by themselves. Says which scopes are missing.
     """
     settings = TokenSettings.load()
     code = _code(code_file)

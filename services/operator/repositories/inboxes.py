@@ -14,7 +14,7 @@ class Stuck:
     """The head of a line, or a message in none, that has not been settled for long.
 
     `behind`: how many commands of the same subject wait for it. `lapsed`: its lease ran out, so
-    its process died or hangs; the next delivery takes it up.
+    its process died or hangs. The next delivery takes it up.
     """
 
     service: str

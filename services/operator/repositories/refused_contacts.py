@@ -9,7 +9,7 @@ import asyncpg
 
 @dataclass(frozen=True)
 class RefusedContact:
-    """`code` is CRM's, or ours; `changed_by_id`: the message that changed the contact last."""
+    """`code` is CRM's, or ours. `changed_by_id`: the message that changed the contact last."""
 
     org: str
     user_id: str

@@ -112,7 +112,7 @@ class Webhooks:
     async def store(self, webhooks: Sequence[NewWebhook], *, keep: bool) -> list[bool]:
         """Store those that are new, each with its outbox row, in one statement.
 
-        Returns which were new, in order. `keep`: this process publishes them; else the relay does.
+        Returns which were new, in order. `keep`: this process publishes them, not the relay.
         """
         # In the order of their keys, so that replicas that store the same ones wait for each other
         # instead of blocking each other.

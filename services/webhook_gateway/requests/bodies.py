@@ -41,10 +41,10 @@ def parse_pairs(text: str) -> Pairs:
 
 
 def form_of(content_type: str, body: bytes) -> Pairs | None:
-    """The fields of a form; None when the body is no form.
+    """The fields of a form. None when the body is no form.
 
     Zoho sends urlencoded ones by default from CRM's workflow webhooks, and from older webhooks of
-    the finance products; `form-data` can be chosen in Books.
+    the finance products. `form-data` can be chosen in Books.
     Source: https://www.zoho.com/books/api/v3/settings/#create-a-webhook (body_type).
     """
     kind = content_type.partition(";")[0].strip().lower()

@@ -15,7 +15,7 @@ def seconds(value: float) -> float:
 
 
 def moment(value: Any) -> datetime | None:
-    """The moment in `2026-01-31T10:00:00-0700`, or in Unix time; None when it tells none.
+    """The moment in `2026-01-31T10:00:00-0700`, or in Unix time. None when it tells none.
 
     A time without an offset tells none: it is in the organization's zone, which is not known here.
     """

@@ -25,7 +25,7 @@ class WebhookEvent(NamedTuple):
     Attributes:
         event: our name of it, fit for a routing key.
         known: whether that name is one that Zoho documents. Others are stored and passed on too.
-        raw: as it came; digested, not kept.
+        raw: as it came. Digested, not kept.
         payload: the same, as an object: what is passed on and kept.
         identity: what only this event has, where there is such a thing. Without one, the event is
             told from others by `raw`.
@@ -47,7 +47,7 @@ class WebhookSource(Protocol):
     product: Product
 
     async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
-        """The events of a post; empty when it is one that tells of nothing (a handshake).
+        """The events of a post. Empty when it is one that tells of nothing (a handshake).
 
         Raises:
             Unauthentic: it does not come from Zoho.

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from services.webhook_gateway.requests.refusals import Unauthentic
 from services.webhook_gateway.requests.times import seconds
 
-# Clocks differ, and deliveries wait in queues of Zoho's; the token has no id to tell replays by.
+# Clocks differ, and deliveries wait in queues of Zoho's. The token has no id to tell replays by.
 _LEEWAY_S = 300.0
 _LONGEST = 8192
 
@@ -26,7 +26,7 @@ class DeskSignatures:
     """RS256 only, for one organization and the webhooks that we set up.
 
     Source: https://desk.zoho.com/support/WebhookDocument.do (`iss` is `orgId:<id>`, `aud` is
-    `webhookId:<id>`; `iat` and `exp` are said to be in milliseconds and shown in seconds).
+    `webhookId:<id>`. `iat` and `exp` are said to be in milliseconds and shown in seconds).
     """
 
     def __init__(

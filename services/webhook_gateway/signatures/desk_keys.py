@@ -27,7 +27,7 @@ class DeskKeys:
 
     An unknown key id makes it look again, since Zoho changes keys without a word, but not more
     often than every `pause_s`: anyone can post unknown key ids. Known keys are looked up anew after
-    `fresh_s`, so that one which Zoho withdrew does not stay; while Desk does not answer, they go
+    `fresh_s`, so that one which Zoho withdrew does not stay. While Desk does not answer, they go
     on.
     """
 

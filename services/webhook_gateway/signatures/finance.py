@@ -1,7 +1,7 @@
 """How Zoho Billing and Books sign what they post.
 
 `X-Zoho-Webhook-Signature` is the hexadecimal HMAC-SHA-256 of: all pairs of the query and of a form
-body, sorted by key, keys and values run together; then the raw body, when it is no form. So it is a
+body, sorted by key, keys and values run together. Then the raw body, when it is no form. So it is a
 plain HMAC of the body where the URL has no query. Nothing in it is a time: replays are told by the
 event's id.
 Source: https://www.zoho.com/billing/kb/webhooks/securing-webhooks.html
@@ -20,7 +20,7 @@ HEADER = "X-Zoho-Webhook-Signature"
 def is_signed(
     signature: str, secrets: Sequence[bytes], *, query: str, form: Pairs | None, body: bytes
 ) -> bool:
-    """Whether one of the secrets made the signature; compared in constant time."""
+    """Whether one of the secrets made the signature. Compared in constant time."""
     given = signature.strip().lower().encode("utf-8", "replace")
     for text in _signed_texts(query, form, body):
         for secret in secrets:

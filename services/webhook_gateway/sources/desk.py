@@ -19,7 +19,7 @@ HEADER = "X-ZDesk-JWT"
 class DeskSource:
     """An array of events per post, signed as a whole by a JWT that does not cover the body.
 
-    When a webhook is set up, Desk tries its URL with a GET, then with a POST without events; both
+    When a webhook is set up, Desk tries its URL with a GET, then with a POST without events. Both
     come without a signature and must be answered 200. A 410 would delete the subscription.
     Source: https://desk.zoho.com/support/WebhookDocument.do
     """

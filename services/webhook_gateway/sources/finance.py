@@ -17,7 +17,7 @@ from shared.contracts.webhooks import Product, event_name
 class FinanceSource:
     """Billing's event webhooks, and the workflow webhooks of Billing and Books.
 
-    An event webhook names its event and its id; a workflow webhook is a bare record
+    An event webhook names its event and its id. A workflow webhook is a bare record
     (`{"organization_id": …, "invoice": {…}}`), called `invoice_changed` here.
     """
 

@@ -1,4 +1,4 @@
-"""What a try came to: told to the observers and the breakers, and made a reply or an error."""
+"""Record the outcome of one HTTP attempt and turn it into a reply or an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.zoho.quota.quota import QuotaFeedback
 
 # A longer wait is the message's own affair.
 _WAIT_IN_PLACE_S: Final = 5.0
-# Even a good token may be killed meanwhile: at most one mint in this time is spent on telling.
+# Even a good token may be killed meanwhile: at most one mint in this time is spent on finding out.
 _GOOD_S: Final = 300.0
 
 CallObserver = Callable[[Called], None]
@@ -27,7 +27,7 @@ Params = Mapping[str, str | int]
 
 
 class TryAgain(Exception):
-    """Surely not done (or a read), and soon worth another try; `error` if no try is left."""
+    """Surely not done (or a read), and soon worth another try. `error` if no try is left."""
 
     def __init__(self, error: IntegrationError, wait_s: float) -> None:
         super().__init__(error.reason)
@@ -59,7 +59,7 @@ class ZohoRequest:
 
 
 class AttemptRecorder:
-    """`first_wait_s`: before the second try where Zoho names no time; doubles."""
+    """`first_wait_s`: before the second try where Zoho names no time. Doubles."""
 
     def __init__(
         self, breakers: Breakers, observers: Sequence[CallObserver], first_wait_s: float
@@ -101,7 +101,7 @@ class AttemptRecorder:
         self._breakers.succeeded(request.org, product, name, lane=request.lane)
 
     def token_refused(self, request: ZohoRequest) -> TryAgain:
-        """A new token is at hand; the old one says nothing about the product."""
+        """A new token is at hand. The old one says nothing about the product."""
         request.token_replaced = True
         self._breakers.undecided(request.org, request.operation.product, request.operation.name)
         return TryAgain(Unavailable(f"{request.name}: the token was refused"), 0.0)

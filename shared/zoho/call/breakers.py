@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 _LONGEST_PAUSE_S: Final = 300.0
 _TRIAL_S: Final = 60.0
-# So many lost answers in a row are an outage; fewer are the weather.
+# So many lost answers in a row are an outage. Fewer are the weather.
 _OUTAGE_AFTER: Final = 5
 # Credentials are all products' at once. Asking again costs no call to Zoho, so it is not put off.
 ACCOUNTS: Final = "accounts"
@@ -37,7 +37,7 @@ BreakerObserver = Callable[[str, str, str, bool], None]
 
 @dataclass
 class _Breaker:
-    """Open. Past `until` one call is let through, to see; `trying_until` while it is under way,
+    """Open. Past `until` one call is let through, to see. `trying_until` while it is under way,
     and not for ever: a trial that was called off must not be the last one.
 
     `operation`, `lane`: the only ones concerned, where not all are.
@@ -62,7 +62,7 @@ class _Breaker:
 
 
 class Breakers:
-    """Learns from errors and successes, refuses calls, and tells queues when to pause."""
+    """Learn from errors and successes, refuse calls, and say when queues have to pause."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Breakers:
         *,
         lane: Priority | None = None,
     ) -> None:
-        """A call failed, or the token or permit for it; `lane` when only that lane is refused."""
+        """A call failed, or the token or permit for it. `lane` when only that lane is refused."""
         self.undecided(org, product, operation)
         match error:
             case Misconfigured(product=named, cause=cause) if cause in _OF_ONE_OPERATION:
@@ -140,11 +140,11 @@ class Breakers:
         self._wake()
 
     def gate(self, org: str, *products: str, lane: Priority | None = None) -> BreakerGate:
-        """What a queue whose messages call these products watches."""
+        """Return the gate of a queue whose messages call these products."""
         return BreakerGate(self, org, (*products, ACCOUNTS), lane)
 
     def held_for(self, org: str, products: tuple[str, ...], lane: Priority | None) -> float | None:
-        """Seconds until something may be tried; None when nothing holds them back.
+        """Seconds until something may be tried. None when nothing holds them back.
 
         What one operation lacks holds up no queue: others in it, payments among them, call others.
         """
@@ -209,12 +209,12 @@ class Breakers:
         known = self._breakers.get(new.key)
         now = self._clock()
         if known is not None and wait_s is None and now < known.until:
-            return  # told by calls that were under way together: it is one failure
+            return  # reported by calls that were under way together: it is one failure
         new.pause_s = wait_s or self._pause_s(product, known)
         new.until = now + new.pause_s
         self._breakers[new.key] = new
         if known is None:
-            # A limit that is used up is everyday life; what a person has to mend is not.
+            # A limit that is used up is everyday life. What a person has to mend is not.
             level = "error" if isinstance(error, Misconfigured) else "info"
             told = {"org": org, "product": product, "cause": cause, "code": error.code}
             getattr(_log, level)("breaker opened", **told)
@@ -266,7 +266,7 @@ class BreakerGate:
 
 
 def _again(error: IntegrationError, wait_s: float) -> IntegrationError:
-    """What another message is told: without the first one's traceback, with its own wait.
+    """Return the error for another message: without the first one's traceback, with its own wait.
 
     All of these wait without spending an attempt.
     """

@@ -1,6 +1,6 @@
-"""Where Zoho is: hosts by data centre, and how each product wants the organization named.
+"""Map data centres to Zoho's hosts, and say how each product wants the organization named.
 
-Sources: finance reference §1.1 and §2.1; CRM and Desk reference §1.1 and §2.1. Rows differ in more
+Sources: finance reference §1.1 and §2.1. CRM and Desk reference §1.1 and §2.1. Rows differ in more
 than their ending (Canada), so nothing is derived from anything.
 """
 
@@ -17,7 +17,7 @@ from shared.settings import ZohoEndpoints
 class DataCenter:
     """Hosts of one data centre, and the zone in which its days begin (for daily limits).
 
-    Zones are where the centre is; Zoho says "the data centre's zone" without naming it: unverified.
+    Zones are where the centre is. Zoho says "the data centre's zone" without naming it: unverified.
     """
 
     accounts: str
@@ -84,7 +84,7 @@ DATA_CENTERS: Mapping[str, DataCenter] = {
         "desk.zoho.com.cn",
         "Asia/Shanghai",
     ),
-    # The upload hosts of these two are in no source we saw; Desk's of the UK neither. Unverified.
+    # The upload hosts of these two are in no source we saw. Desk's of the UK neither. Unverified.
     "uk": DataCenter(
         "accounts.zoho.uk",
         "www.zohoapis.uk",
@@ -106,10 +106,10 @@ _PREFIXES = {"billing": "/billing/v1", "books": "/books/v3", "crm": "/crm"}
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where each product answers, for one organization.
+    """The addresses of all products, for one organization.
 
     `overrides`: full prefixes that win over the data centre's (`billing`, `books`, `crm` without
-    its version, `crm_upload`, `desk`, `accounts`). `organization_ids` by product; CRM has none: its
+    its version, `crm_upload`, `desk`, `accounts`). `organization_ids` by product. CRM has none: its
     token names the organization. An id that is missing is not sent.
     """
 
@@ -158,7 +158,7 @@ class Endpoints:
         return f"{self._prefix(product, api_domain)}{path}"
 
     def headers(self, product: str) -> dict[str, str]:
-        """How the product wants to be told the organization: Billing and Desk by a header."""
+        """Return the headers that name the organization: Billing and Desk want one."""
         name = {
             "billing": "X-com-zoho-subscriptions-organizationid",
             "desk": "orgId",

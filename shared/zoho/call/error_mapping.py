@@ -60,10 +60,10 @@ def is_told_by_rows(product: str, answer: ParsedResponse) -> bool:
 
 
 def told_by(row: KnownAnswer | None, headers: Mapping[str, str]) -> QuotaFeedback:
-    """What an answer says about the quota; `row` when it was refused.
+    """Return what an answer says about the quota. `row` is given when it was refused.
 
-    Headers: Books' `X-Rate-Limit-*` are the day's (finance 2.3); CRM's credits show once half are
-    used (crm 1.5); Desk's end in `-v3` (desk 2.5).
+    Headers: Books' `X-Rate-Limit-*` are the day's (finance 2.3). CRM's credits show once half are
+    used (crm 1.5). Desk's end in `-v3` (desk 2.5).
     """
     left = _number(headers, "X-Rate-Limit-Remaining", "X-Rate-Limit-Remaining-v3")
     if left is None:

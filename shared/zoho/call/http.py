@@ -34,9 +34,9 @@ _WRITE_WITHIN_S: Final = 40.0
 
 
 class ZohoHttp:
-    """One per process. `endpoints` by organization; `probes` by product: a cheap GET and its path,
+    """One per process. `endpoints` by organization. `probes` by product: a cheap GET and its path,
     asked first when a breaker's pause is over, so that no write has to find out. `first_wait_s`:
-    before the second try where Zoho names no time; doubles.
+    before the second try where Zoho names no time. It doubles.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ZohoHttp:
         weight: int | None = None,
         permit: Permit | None = None,
     ) -> Reply:
-        """Make one call; `path` begins with `/` and follows the product's prefix (`/customers`).
+        """Make one call. `path` begins with `/` and follows the product's prefix (`/customers`).
 
         The organization's id goes along by itself, as the product wants it. `json` may hold
         `Decimal`. With `permit`, the first try uses it, and later ones keep its `write_until`.
@@ -131,7 +131,7 @@ class ZohoHttp:
         operation: str = "",
         timeout_s: float = 20.0,
     ) -> AsyncIterator[Permit]:
-        """Take token and quota for one call; what is not used is given back on leaving.
+        """Take token and quota for one call. What is not used is given back on leaving.
 
         `timeout_s`: what the call may take once it is written. Raises as `call` does.
         """
@@ -190,7 +190,7 @@ class ZohoHttp:
             except TryAgain as error:
                 if request.token_replaced == replaced:
                     raise error.error from error.__cause__
-                request.attempt += 1  # the token was dead; that says nothing of the product
+                request.attempt += 1  # the token was dead, which says nothing of the product
             else:
                 return
 
@@ -238,7 +238,7 @@ class ZohoHttp:
             raise
 
     def _may_replace(self, request: ZohoRequest, permit: Permit, token: Token) -> bool:
-        """Once a call; and a breaker's trial does not pay a mint for a token that is new."""
+        """Once a call, and a breaker's trial does not pay a mint for a token that is new."""
         return not request.token_replaced and not (permit.trial and self._tokens.is_new(token))
 
     async def _send(

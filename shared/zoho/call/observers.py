@@ -1,4 +1,4 @@
-"""What is seen of calls to Zoho: a log line each, and metrics."""
+"""Log and measure calls to Zoho."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = structlog.get_logger()
 
 
 def log_call(called: Called) -> None:
-    """One line per try; the correlation id is bound to the task."""
+    """One line per try. The correlation id is bound to the task."""
     _log.info(
         "zoho called",
         org=called.org,
@@ -28,7 +28,7 @@ def log_call(called: Called) -> None:
 
 
 class ZohoMetrics:
-    """Keeps design §12's metrics about Zoho; its methods are observers of the parts."""
+    """Keeps design §12's metrics about Zoho. Its methods are observers of the parts."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""What a call is: the operation as our clients declare it, the reply, and the record of a try."""
+"""Define an operation of Zoho's, its reply, and the record of one attempt."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Operation:
 
     `repeatable` is the declaring client's claim that doing it twice leaves the state of once:
     with it a lost answer is `Unavailable`, without it `OutcomeUnknown`. A GET is always repeatable.
-    `weight` is what it costs of the day's credits; `call()` may say another.
+    `weight` is what it costs of the day's credits. `call()` may say another.
     `heavy_above`: calls of a greater weight count against the product's smaller limit of calls in
-    flight too (CRM's for upserts of more than 10 rows: 1; for COQL, which always does: 0).
-    `at`: where it is reached, when that is not the product's own prefix; quota, errors and headers
+    flight too (CRM's for upserts of more than 10 rows: 1. COQL always does: 0).
+    `at`: where it is reached, when that is not the product's own prefix. Quota, errors and headers
     stay the product's.
     `search_lag_s`: how long after a lost answer a search surely shows what was done.
-    `rows`: the answer holds one result per row sent (CRM's `data`); rows that failed come back in
+    `rows`: the answer holds one result per row sent (CRM's `data`). Rows that failed come back in
     their place instead of raising, whatever the HTTP status, unless all failed for a reason that
     concerns the whole call.
     `moves_money`: it is done again only on positive evidence that the first did not happen (see
@@ -52,7 +52,7 @@ class Reply:
     """Zoho's answer to a call that succeeded.
 
     `body` is the JSON object: `{}` when there was none (204), a top-level array under `data`.
-    Numbers with a fraction are `Decimal`; numbers of 15 digits and more are ids and come as `str`.
+    Numbers with a fraction are `Decimal`. Numbers of 15 digits and more are ids and come as `str`.
     `content` is the document when the operation accepts a PDF.
     """
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shared.zoho.call.error_tables.known_answers import NOT_JSON
 
-# Beyond 2^53 only ids are this long; in text they survive every reader (finance trap 3).
+# Beyond 2^53 only ids are this long. In text they survive every reader (finance trap 3).
 _ID_DIGITS = 15
 # CRM answers rows under the name of what was sent.
 _ROWS: Final = ("data", "watch", "tags", "users")
@@ -23,7 +23,7 @@ _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 class ParsedResponse:
     """An answer as read. `zoho_code` is "" when Zoho reported no error.
 
-    `body` is `{}` without one; a top-level array is put under `data`.
+    `body` is `{}` without one. A top-level array is put under `data`.
     """
 
     status: int
@@ -38,12 +38,12 @@ class ParsedResponse:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One result per row sent, in order; none when the answer is not of that kind."""
+        """One result per row sent, in order. None when the answer is not of that kind."""
         return _rows(self.body)
 
     @property
     def failed_rows(self) -> list[str]:
-        """The codes of the rows that failed; none when the answer failed as a whole."""
+        """The codes of the rows that failed. None when the answer failed as a whole."""
         codes = [row_code(row) for row in self.rows]
         return [code for code in codes if code]
 
@@ -80,7 +80,7 @@ def loads(raw: bytes) -> Any:
 
 
 def row_code(row: Mapping[str, Any]) -> str:
-    """CRM's code of a row that failed; "" when it went well."""
+    """CRM's code of a row that failed. "" when it went well."""
     return _safe(row.get("code", "")) if row.get("status") == "error" else ""
 
 

@@ -29,7 +29,7 @@ _NEEDS_A_PERSON: Final = frozenset(
 
 @dataclass(frozen=True)
 class Token:
-    """An access token; `expires_at` and `fetched_at` in epoch seconds. `repr` does not show it."""
+    """An access token. `expires_at` and `fetched_at` in epoch seconds. `repr` does not show it."""
 
     access_token: str = field(repr=False)
     expires_at: float
@@ -38,12 +38,12 @@ class Token:
 
     @property
     def sha256(self) -> str:
-        """What names the token where the token itself must not appear."""
+        """Return a digest that names the token where the token itself must not appear."""
         return hashlib.sha256(self.access_token.encode()).hexdigest()
 
 
 class Tokens:
-    """The client of token-service; one per process.
+    """The client of token-service. One per process.
 
     `urls`: its replicas, asked in turn until one answers. `observe(org, expires_in_s)` sees every
     token that is fetched.
@@ -70,7 +70,7 @@ class Tokens:
         """A token with at least a minute and a half to live, from memory if there is one.
 
         Raises:
-            RateLimited: Zoho's throttle or our mint budget; `limit` is `token`.
+            RateLimited: Zoho's throttle or our mint budget. `limit` is `token`.
             Misconfigured: the refresh token is dead, the client is wrong, our key is wrong.
             Unavailable: no replica of token-service answered, or Zoho's accounts server is out.
         """
@@ -80,7 +80,7 @@ class Tokens:
             return self._fresh(org) or await self._fetch(org, "/v1/token", {"org": org})
 
     async def replace(self, org: str, refused: Token) -> Token:
-        """A token in place of one that Zoho called invalid; reported once however many ask."""
+        """A token in place of one that Zoho called invalid. Reported once however many ask."""
         async with self._turns[org]:
             held = self._held.get(org)
             if held is not None and held.sha256 != refused.sha256 and self._fresh(org):

@@ -36,7 +36,7 @@ class AnswerLost(Exception):
 class RequestTrace:
     """The life of one request. `written` once its first byte may have left.
 
-    `traced`: aiohttp tells us of its steps, so that "not written" is known and not guessed.
+    `traced`: aiohttp reports its steps, so that "not written" is known and not guessed.
     """
 
     write_until: float
@@ -52,7 +52,7 @@ class RawResponse:
 
 
 class Transport:
-    """Connections to Zoho; at most `connections` requests at a time, first come, first served.
+    """Connections to Zoho. At most `connections` requests at a time, first come, first served.
 
     aiohttp's own connector is not fair: with more tasks than connections some waited over a second.
     """
@@ -119,7 +119,7 @@ async def open_transport(*, connections: int = 20) -> AsyncIterator[Transport]:
 
 
 def dumps(value: Any) -> bytes:
-    """JSON; a `Decimal` as the number it is."""
+    """JSON. A `Decimal` as the number it is."""
     return orjson.dumps(value, default=_decimal)
 
 
@@ -149,7 +149,7 @@ async def _about_to_write(_session: Any, context: Any, _headers: Any) -> None:
     """aiohttp calls this when it is connected, before the first byte leaves."""
     exchange: RequestTrace = context.trace_request_ctx
     # aiohttp sends a GET, PUT or DELETE again by itself when a kept connection turns out to be
-    # closed. Zoho would count both, we only one; and a PUT was perhaps done.
+    # closed. Zoho would count both, we only one, and a PUT was perhaps done.
     if exchange.written or time.monotonic() > exchange.write_until:
         raise NotWritten(too_late=not exchange.written)
     exchange.written = True

@@ -6,7 +6,7 @@ Zoho Billing has no idempotency keys, so the journal is how a customer is made, 
     may be written → act → the result is committed, sealed
 
 An answer lost, or a process killed, leaves the intent. Nobody looks before that moment + the
-request's timeout + the operation's search lag; then `find` looks for what
+request's timeout + the operation's search lag. Then `find` looks for what
 may have been made, and only when it is surely absent does one replica act again: the intent's
 number is compared and set, so a second one loses. Money acts again only on positive evidence.
 """
@@ -44,7 +44,7 @@ EffectResult = dict[str, Any]
 
 
 class Absence(Enum):
-    """What `find` returns when it can show that the first try did not happen (a declined charge).
+    """The answer of `find` that shows that the first try did not happen (a declined charge).
 
     Plain `None` says "not found", which is enough to create again, and not enough to charge again.
     """
@@ -81,10 +81,10 @@ class Effect(ABC, Generic[ClientT]):
 
 
 class Effects:
-    """The journalled kind of write. One per process; safe for any number of replicas.
+    """The journalled kind of write. One per process. Safe for any number of replicas.
 
     `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
-    time Zoho may work on it after that; not less than any operation's request timeout.
+    time Zoho may work on it after that, not less than any operation's request timeout.
     `search_lag_factor` multiplies the operations' search lags.
     """
 
@@ -166,11 +166,11 @@ class Effects:
             # Another replica intends the same: see what it has come to.
 
     async def knows(self, key: EffectKey) -> bool:
-        """Whether it was ever begun: what Zoho tells of it is then our own doing."""
+        """Whether it was ever begun. What Zoho reports of it is then our own doing."""
         return await self._journal.entry(key) is not None
 
     async def may_be_done(self, key: EffectKey) -> bool:
-        """Whether it was done or may have been; not when every try of it was surely refused."""
+        """Whether it was done or may have been, not when every try of it was surely refused."""
         entry = await self._journal.entry(key)
         return entry is not None and entry.state is not EffectState.CLEAR
 
@@ -179,7 +179,7 @@ class Effects:
         return await self._journal.begun_at(key)
 
     async def intended_at(self, key: EffectKey) -> datetime | None:
-        """When the last act was intended: what Zoho shows from before is no evidence about it.
+        """Return when the last act was intended. What Zoho shows from before proves nothing.
 
         None when there was none. By PostgreSQL's clock.
         """

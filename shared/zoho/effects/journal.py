@@ -17,13 +17,13 @@ import asyncpg
 from shared.storage.clock import DatabaseClock, database_clock
 
 # So long after looking was allowed an intent still counts as open. What is being made is looked for
-# well before; what is not has no message any more that would look, and would be open for ever.
+# well before. What is not has no message any more that would look, and would be open for ever.
 _OPEN_FOR_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class EffectKey:
-    """What is made once: an operation for a thing of the application's (`user_id`, `refund_id`)."""
+    """The name of what is made once: an operation for a thing of the application's (`user_id`)."""
 
     org: str
     operation: str
@@ -52,7 +52,7 @@ class JournalEntry:
     owner: str | None
 
     def is_anothers(self, owner: str | None) -> bool:
-        """Whether it is, or may be, made for another user; what was surely not made is nobody's."""
+        """Whether it is, or may be, made for another user. What was surely not made is nobody's."""
         return (
             self.state is not EffectState.CLEAR
             and None not in (owner, self.owner)
@@ -93,10 +93,10 @@ class EffectsJournal:
         write_s: float,
         look_s: float,
     ) -> int | None:
-        """Commit the intent to act; return its number, or None when another has moved meanwhile.
+        """Commit the intent to act. Return its number, or None when another has moved meanwhile.
 
         `after` is the number that was read (0 = no row). The request may be written for `write_s`
-        from now; nobody looks until `look_s` after that.
+        from now. Nobody looks until `look_s` after that.
         """
         number: int | None = await self._pool.fetchval(
             """

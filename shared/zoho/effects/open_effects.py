@@ -15,7 +15,7 @@ class OpenEffect:
     """`state`: intended (being done, or to be looked for) or unknown (a person decides).
 
     One that is intended and may be looked for (`look_in_s` is 0) waits for its message to come
-    back; if that was given up, a person decides too.
+    back. If that was given up, a person decides too.
     """
 
     org: str

@@ -1,4 +1,4 @@
-"""What the clients of all products have in common: for whom they ask, and on which lane."""
+"""Hold what every product's client needs: organization, priority, and a permit while it has one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ S = TypeVar("S", bound=Environment)
 
 
 class ProductClient(Generic[S]):
-    """A product's client for one organization; `settings` name the fields that carry our ids."""
+    """A product's client for one organization. `settings` name the fields that carry our ids."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ProductClient(Generic[S]):
         )
 
     def _page(self, operation: Operation, path: str) -> Fetch:
-        """How `pages` reads one page of this list."""
+        """Return the function by which `pages` reads one page of this list."""
 
         async def fetch(params: dict[str, str]) -> Mapping[str, Any]:
             return (await self._call(operation, path, params=params)).body

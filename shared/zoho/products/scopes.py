@@ -1,6 +1,6 @@
 """OAuth scopes: what our calls need, and whether what was granted covers it.
 
-Sources: the `security` of each operation in Zoho's OpenAPI files; finance reference §1.7; CRM and
+Sources: the `security` of each operation in Zoho's OpenAPI files. Finance reference §1.7. CRM and
 Desk reference §1.1, §2.2, §2.6. Billing's cancel, collect, void and the like are POSTs: CREATE.
 """
 
@@ -65,7 +65,7 @@ def missing(needed: Iterable[str], granted: Iterable[str]) -> list[str]:
 
 
 def _covers(granted: str, needed: str) -> bool:
-    """`X.fullaccess.all` covers all of X; `X.y.ALL` whatever is below X.y; WRITE writes.
+    """`X.fullaccess.all` covers all of X. `X.y.ALL` whatever is below X.y. WRITE writes.
 
     Case does not matter: Zoho's own files mix it.
     """

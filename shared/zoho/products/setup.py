@@ -1,4 +1,4 @@
-"""How the organization is set up at Zoho: read-only calls, for `zoho-relay doctor`.
+"""Read how the organization is set up at Zoho, for `zoho-relay doctor`.
 
 Every method raises what `ZohoHttp.call` raises. What is returned names things of the set-up only
 (fields, editions, webhooks), never a person's record.
@@ -47,7 +47,7 @@ class ZohoSetup:
         return {str(plan.get("plan_code")) for plan in body.get("plans") or []}
 
     async def billing_customer_fields(self) -> set[str] | None:
-        """API names and labels of the newest customer's custom fields; None without a customer.
+        """API names and labels of the newest customer's custom fields. None without a customer.
 
         Billing has no documented call that lists custom fields, and leaves out the empty ones.
         """
@@ -58,9 +58,9 @@ class ZohoSetup:
         return None
 
     async def newest_event_deliveries(self) -> list[str] | None:
-        """What became of the webhooks of Billing's newest event: success, scheduled, failure.
+        """Return the states of the webhooks of Billing's newest event: success, scheduled, failure.
 
-        None without an event; empty when nobody was told of it.
+        None without an event. Empty when nobody was notified of it.
         Source: finance reference §3.3.
         """
         listed = await self._get(_LIST_EVENTS, "/events", per_page=1)
@@ -75,7 +75,7 @@ class ZohoSetup:
         return list((await self._get(_BOOKS_ORGANIZATIONS, "/organizations"))["organizations"])
 
     async def books_invoice_fields(self) -> set[str] | None:
-        """API names and labels of the newest invoice's custom fields; None without an invoice."""
+        """API names and labels of the newest invoice's custom fields. None without an invoice."""
         listed = await self._get(_LIST_INVOICES, "/invoices", per_page=1)
         for row in listed.get("invoices") or []:
             found = await self._get(_GET_INVOICE, f"/invoices/{row['invoice_id']}")
@@ -83,7 +83,7 @@ class ZohoSetup:
         return None
 
     async def crm_edition(self) -> str:
-        """In lower case, as `ZOHO_CRM_EDITION` is; empty when Zoho does not say."""
+        """In lower case, as `ZOHO_CRM_EDITION` is. Empty when Zoho does not say."""
         rows: list[ZohoRecord] = list((await self._get(_CRM_ORG, "/org")).get("org") or [])
         details = rows[0].get("license_details") or {} if rows else {}
         return str(details.get("paid_type") or "").lower()
@@ -91,7 +91,7 @@ class ZohoSetup:
     async def crm_contact_fields(self) -> dict[str, bool]:
         """API name of each field of contacts → whether it is unique.
 
-        `include` is required by Zoho's OpenAPI file; what it adds is not looked at.
+        `include` is required by Zoho's OpenAPI file. What it adds is not looked at.
         """
         asked = {"module": "Contacts", "include": "allowed_permissions_to_update"}
         body = await self._get(_CRM_FIELDS, "/settings/fields", **asked)

@@ -1,4 +1,4 @@
-"""How values of Zoho's become ours: exact ids, Decimal money, aware times.
+"""Convert Zoho's values to ours: exact ids, Decimal money, aware times.
 
 Models of what Zoho sends ignore unknown fields, because Zoho may add some any day.
 """

@@ -1,4 +1,4 @@
-"""When the day's credits will be gone at the present pace: told in a metric before they are."""
+"""Forecast when the day's credits will be gone at the present pace, as a metric."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ForecastObserver = Callable[[str, str, float], None]
 
 
 class QuotaForecast:
-    """Looks at the ledger when it is asked to; one per process.
+    """Looks at the ledger when it is asked to. One per process.
 
-    `called`: organizations and products that this process has called so far. `observe` is told the
+    `called`: organizations and products that this process has called so far. `observe` is given the
     seconds until the day's credits are used up at the pace of the last half hour: 0 when they are,
-    infinite when the reset comes first. Nothing is told of a product whose limit is not known.
+    infinite when the reset comes first. Nothing is reported of a product whose limit is not known.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Call the quota ledger's functions: each decision is one of them, and one round trip.
 
-`at` is the moment that counts; None: PostgreSQL's own clock.
+`at` is the moment that counts. None: PostgreSQL's own clock.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PermitRequest:
 
 @dataclass(frozen=True)
 class QuotaFeedback:
-    """What an answer of Zoho's said about its quota.
+    """The quota as one answer of Zoho's described it.
 
     `limit`: the limit that refused the call (minute, day, concurrency), with the `wait_s` that
     Zoho named or its table says. `credits_*`: of the day, from headers, and when they come back.
@@ -127,7 +127,7 @@ async def note_nothing_written(on: On, permit: int) -> None:
 
 
 async def warm_up(pool: asyncpg.Pool, connections: int, product: str, limits: QuotaLimits) -> None:
-    """Open so many connections and let each rehearse a decision; nothing is granted.
+    """Open so many connections and let each rehearse a decision. Nothing is granted.
 
     Measured on two cores: a new connection takes 15 to 50 ms, its first decision 8 (PostgreSQL
     compiles the functions), later ones less than one.

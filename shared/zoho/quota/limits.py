@@ -1,6 +1,6 @@
 """Zoho's limits as data: what a plan allows, and how lanes share it.
 
-Sources: Books §4.2 and Billing §2.3 of the finance reference; CRM §1.5 and Desk §2.5 of the other.
+Sources: Books §4.2 and Billing §2.3 of the finance reference. CRM §1.5 and Desk §2.5 of the other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from shared.zoho.quota.priority import Priority
 
-# What a lane may use of every limit; the rest is kept for the lanes above it. Each figure is
+# What a lane may use of every limit. The rest is kept for the lanes above it. Each figure is
 # what the lane can count on when all those below it are full.
 SHARES: Mapping[Priority, float] = {
     Priority.URGENT: 1.0,
@@ -19,7 +19,7 @@ SHARES: Mapping[Priority, float] = {
     Priority.BACKFILL: 0.6,
 }
 
-# Up to this part of the day's credits a lane is not paced; from there on its share of what is left
+# Up to this part of the day's credits a lane is not paced. From there on its share of what is left
 # is spread over the hours left. docs/decisions/0030-the-days-credits-are-paced.md
 UNPACED: Mapping[Priority, float] = {
     Priority.URGENT: 1.0,
@@ -31,13 +31,13 @@ UNPACED: Mapping[Priority, float] = {
 
 @dataclass(frozen=True)
 class QuotaLimits:
-    """What Zoho allows one organization in one product. `None` = no such limit, or not known.
+    """The limits of one organization in one product. `None` = no such limit, or not known.
 
     calls: requests in any `window_s` seconds. in_flight: requests at the same time, of which
     heavy_in_flight heavy ones.
     credits: of a day, which begins at midnight in `zone`, or of rolling 24 h when `zone` is None.
     refusal_patience_s: where one 429 stands for two limits, how long refusals may last before
-    they count as the day's; None where Zoho says which it is.
+    they count as the day's. None where Zoho says which it is.
     """
 
     calls: int | None
@@ -79,7 +79,7 @@ _CRM_ULTIMATE = PlanQuota(25, 50_000, 2_000)
 _DESK_ENTERPRISE = PlanQuota(25, 100_000, 1_000)
 
 PLANS: Mapping[str, Mapping[str, PlanQuota]] = {
-    # Billing publishes no table; it is the same platform, so Books' is expected. Unverified.
+    # Billing publishes no table. It is the same platform, so Books' is expected. Unverified.
     "billing": _BOOKS,
     "books": _BOOKS,
     "crm": {
@@ -109,12 +109,12 @@ def limits_of(
 ) -> QuotaLimits:
     """The limits of a plan. Without a plan: the lowest concurrency, and no limit of ours per day.
 
-    Calls past a limit that we were not told of are refused by Zoho and wait; a limit guessed too
+    Calls past a limit that we do not know of are refused by Zoho and wait. A limit guessed too
     low would stop an organization that paid for more. Headers name the day's limit soon enough.
-    `zone` (IANA) decides when the day of Billing, Books and Desk begins; CRM counts 24 h.
+    `zone` (IANA) decides when the day of Billing, Books and Desk begins. CRM counts 24 h.
 
     Raises:
-        ValueError: no such plan; the message names those there are.
+        ValueError: no such plan. The message names those there are.
     """
     plans = PLANS[product]
     if plan is not None and plan not in plans:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Priority(StrEnum):
-    """What a call is for, most urgent first: a lane may not use what is kept for those above it."""
+    """The urgency of a call. None may use what is kept for those above it."""
 
     URGENT = "urgent"  # payments and cancellations
     COMMANDS = "commands"  # sign-ups, tickets

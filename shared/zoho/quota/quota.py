@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-# Shorter waits are spent here; for longer ones the message goes back to its queue.
+# Shorter waits are spent here. For longer ones the message goes back to its queue.
 PATIENCE_S = 5.0
 
 
@@ -53,7 +53,7 @@ class Permit:
     spent: bool = False
 
     def write_within(self, seconds: float) -> None:
-        """Refuse to write the request later than `seconds` from now; never extends."""
+        """Refuse to write the request later than `seconds` from now. Never extends."""
         self.write_until = min(self.write_until, time.monotonic() + seconds)
 
 
@@ -71,11 +71,11 @@ class Decision:
 
 
 class Quota:
-    """Takes and gives back permits. One per process; any number of processes.
+    """Takes and gives back permits. One per process. Any number of processes.
 
     `limits` by product. `observe` sees every decision that ended a wait. `called`: organizations
     and products that permits were asked for. `note_within_s`: how long a release waits for the
-    ledger, which must not hold up an answer of Zoho's; noting goes on behind it.
+    ledger, which must not hold up an answer of Zoho's. Noting goes on behind it.
     """
 
     def __init__(
@@ -183,14 +183,14 @@ class Quota:
     async def release(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
         """The request was written: it counts for one window from now, answered or not.
 
-        Returns what was told, corrected by what the ledger knows of earlier refusals. Never
+        Returns the feedback, corrected by what the ledger knows of earlier refusals. Never
         raises: an answer of Zoho's is worth more than our count of it.
         """
         permit.spent = True
         return await self._behind(self._note_answer(permit, told), otherwise=told)
 
     async def give_back(self, permit: Permit) -> None:
-        """Nothing was written: it never counted. Never raises; the deadline frees it otherwise."""
+        """Nothing was written: it never counted. Never raises. The deadline frees it otherwise."""
         if permit.spent:
             return
         permit.spent = True
@@ -216,7 +216,7 @@ class Quota:
             await ledger.note_nothing_written(self._pool, permit.id)
 
     async def _behind(self, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
-        """What comes of it soon; else it goes on behind the answer.
+        """Return the result if it comes soon. Otherwise the note goes on behind the answer.
 
         A task of its own: what is late because this process stood still is noted all the same, and
         so is what a caller that is cancelled leaves behind.

@@ -10,7 +10,7 @@ from typing import Final
 from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
 
 CRM: Final = (
-    # One answer for two limits and no Retry-After: first taken for concurrency; the ledger makes
+    # One answer for two limits and no Retry-After: first taken for concurrency. The ledger makes
     # it the day's when it does not end (quota_limits.Limits.refusal_patience_s).
     KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "1.5", wait_s=1.0),
     KnownAnswer(429, "RATE_LIMIT_EXCEEDED", Meaning.CONCURRENCY_LIMIT, "1.3", wait_s=1.0),

@@ -1,6 +1,6 @@
-"""Billing and Books: `{"code": 0, "message": …}`; another code is an error, whatever the status.
+"""Billing and Books: `{"code": 0, "message": …}`. Another code is an error, whatever the status.
 
-Codes are used again by each module (1000, 1002), so the status is looked at first where it tells.
+Codes are used again by each module (1000, 1002), so the status is looked at first where it decides.
 Sources: finance reference, by section.
 """
 
@@ -12,12 +12,12 @@ from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 
 FINANCE: Final = (
     KnownAnswer(None, "44", Meaning.MINUTE_LIMIT, "4.2", wait_s=60.0),
-    # The headers say how long (2.3); without them, one call an hour finds out.
+    # The headers say how long (2.3). Without them, one call an hour finds out.
     KnownAnswer(None, "45", Meaning.DAY_LIMIT, "4.2", wait_s=3600.0),
     KnownAnswer(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2", wait_s=1.0),
     KnownAnswer(None, "6018", Meaning.DISABLED_USER, "1.5, 2.2"),
     KnownAnswer(None, "6041", Meaning.ORGANIZATION, "remembered: user not in this organization"),
-    # A token that is dead and a scope that is missing look alike; a new token tells them apart.
+    # A dead token and a missing scope look alike. Only a new token shows which it was.
     KnownAnswer(401, "57", Meaning.BAD_TOKEN, "1.3, 5 trap 10", if_again=Meaning.SCOPE),
     KnownAnswer(None, "57", Meaning.SCOPE, "2.2: under 200 and 403"),
     KnownAnswer(400, "2", Meaning.ORGANIZATION, "2.2", quotes="organization_id"),

@@ -1,4 +1,4 @@
-"""What an answer of Zoho's means: the vocabulary of the products' tables, and how a row is found.
+"""Define what Zoho's answers can mean, and find the known answer that one matches.
 
 Products differ in data, never in code paths: `error_tables_<product>.py` holds one row per answer
 that we know of, each with the section of the reference it comes from.
@@ -16,21 +16,21 @@ NOT_JSON: Final = "html"
 
 
 class Meaning(Enum):
-    """What became of the call, and so what may be done about it."""
+    """The fate of a call, and with it what may be done about it."""
 
-    MINUTE_LIMIT = "minute"  # not done; wait out the window
-    DAY_LIMIT = "day"  # not done; wait for the reset
-    CONCURRENCY_LIMIT = "concurrency"  # not done; wait a second
-    BAD_TOKEN = "token"  # noqa: S105  not done; one new token, one more try
-    SCOPE = "scope"  # not done; a person has to mend it, as the next five
+    MINUTE_LIMIT = "minute"  # not done: wait out the window
+    DAY_LIMIT = "day"  # not done: wait for the reset
+    CONCURRENCY_LIMIT = "concurrency"  # not done: wait a second
+    BAD_TOKEN = "token"  # noqa: S105  not done: one new token, one more try
+    SCOPE = "scope"  # not done: a person has to mend it, as the next five
     ORGANIZATION = "organization"
     PERMISSION = "permission"
     LICENCE = "licence"
     DISABLED_USER = "disabled_user"
     SETUP = "setup"
-    REJECTED = "rejected"  # not done; never will be
-    NOT_YET = "not_yet"  # not done; the record's state passes (locked, changed meanwhile)
-    OUTAGE = "outage"  # no telling whether it was done
+    REJECTED = "rejected"  # not done, and never will be
+    NOT_YET = "not_yet"  # not done: the record's state passes (locked, changed meanwhile)
+    OUTAGE = "outage"  # unknown whether it was done
 
 
 MISCONFIGURED: Final = frozenset(
@@ -43,14 +43,14 @@ MISCONFIGURED: Final = frozenset(
         Meaning.SETUP,
     }
 )
-# What one of several results may say of itself alone; everything else concerns the whole call.
+# What one of several results may say of itself alone. Everything else concerns the whole call.
 OF_ONE_ROW: Final = frozenset({Meaning.REJECTED, Meaning.NOT_YET})
 LIMITS: Final = frozenset({Meaning.MINUTE_LIMIT, Meaning.DAY_LIMIT, Meaning.CONCURRENCY_LIMIT})
 
 
 @dataclass(frozen=True)
 class KnownAnswer:
-    """One known answer. None matches any status, or any code; the first row that matches counts.
+    """One known answer. None matches any status, or any code. The first row that matches counts.
 
     `quotes`: text, in lower case, that the message must hold, where a code alone says too little.
     `wait_s`: how long to stay away when Zoho names no time. `code` on the error, where ours is
@@ -85,7 +85,7 @@ BY_STATUS: Final = (
 
 
 def row_for_code(table: Sequence[KnownAnswer], zoho_code: str) -> KnownAnswer:
-    """What one result of several means (CRM's `data`): it has a code, and no status of its own."""
+    """Return what one result of several means (CRM's `data`). It has a code, and no status."""
     for row in table:
         if row.zoho_code == zoho_code:
             return row
@@ -95,7 +95,7 @@ def row_for_code(table: Sequence[KnownAnswer], zoho_code: str) -> KnownAnswer:
 def row_for(
     table: Sequence[KnownAnswer], status: int, zoho_code: str, message: str = ""
 ) -> KnownAnswer:
-    """The row that this answer matches; never none."""
+    """The row that this answer matches. Never none."""
     for row in (*table, *BY_STATUS):
         if row.matches(status, zoho_code, message):
             return row

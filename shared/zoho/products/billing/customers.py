@@ -55,9 +55,9 @@ class BillingCustomers(ProductClient[BillingFields]):
         return Customer.model_validate(reply.body["customer"])
 
     async def customers_with_email(self, email: str) -> list[Customer]:
-        """Those whose email is this one, whatever its case; new ones may be missing for seconds.
+        """Those whose email is this one, whatever its case. New ones may be missing for seconds.
 
-        The `email` filter is used by public code and is not in Zoho's reference; a filter that
+        The `email` filter is used by public code and is not in Zoho's reference. A filter that
         Zoho does not know is ignored and everybody comes back, so each row is compared.
         """
         fetch = self._page(_LIST_CUSTOMERS, "/customers")
@@ -66,7 +66,7 @@ class BillingCustomers(ProductClient[BillingFields]):
         return [one for one in customers if _same(one.email, email)]
 
     async def customer_of_user(self, user_id: str, *, email: str) -> Customer | None:
-        """The customer that carries `user_id` in our custom field; None without such a field.
+        """The customer that carries `user_id` in our custom field. None without such a field.
 
         Lists do not show custom fields, so the customers with this email are read one by one.
         """
@@ -79,7 +79,7 @@ class BillingCustomers(ProductClient[BillingFields]):
         return None
 
     def user_of(self, customer: Customer) -> str | None:
-        """Whose customer it says it is: our id in its custom field."""
+        """Return the user whose customer it says it is: our id in its custom field."""
         return customer.custom_field(self._user_field) if self._user_field else None
 
     async def update_customer(
@@ -93,7 +93,7 @@ class BillingCustomers(ProductClient[BillingFields]):
         phone: str | None = None,
         user_id: str | None = None,
     ) -> Customer:
-        """Set these fields; None leaves a field as it is. Name and email are always required."""
+        """Set these fields. None leaves a field as it is. Name and email are always required."""
         body = _without_none(
             display_name=display_name,
             email=email,

@@ -1,4 +1,4 @@
-"""What Zoho Billing sends, and what it is sent. Sources: https://www.zoho.com/billing/api/v1/."""
+"""Model what Zoho Billing sends and takes. Sources: https://www.zoho.com/billing/api/v1/."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Customer(ZohoModel):
     updated_time: ZohoTime = None
 
     def custom_field(self, name: str) -> str | None:
-        """The value of the field of this label or API name; None when empty or not there."""
+        """The value of the field of this label or API name. None when empty or not there."""
         for field in self.custom_fields:
             if name in (field.label, field.api_name) and field.value not in (None, ""):
                 return str(field.value)
@@ -136,7 +136,7 @@ class InvoicePayment(ZohoModel):
 
 
 class BillingInvoice(ZohoModel):
-    """An invoice as Billing has it; Books has the same number under another id."""
+    """An invoice as Billing has it. Books has the same number under another id."""
 
     invoice_id: ZohoId
     number: ZohoText = Field(
@@ -198,7 +198,7 @@ class BillingRefund(ZohoModel):
 
 
 class BillingEvent(ZohoModel):
-    """One entry of the event log; kept for 180 days. `payload` is JSON in a string."""
+    """One entry of the event log. Kept for 180 days. `payload` is JSON in a string."""
 
     event_id: ZohoId
     event_type: str

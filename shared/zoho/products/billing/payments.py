@@ -44,7 +44,7 @@ class BillingPayments(ProductClient[BillingFields]):
     async def invoices_of(
         self, *, customer_id: str | None = None, subscription_id: str | None = None
     ) -> list[BillingInvoice]:
-        """Invoices of a customer, or of one subscription; drafts and void ones too."""
+        """Invoices of a customer, or of one subscription. Drafts and void ones too."""
         params = {"filter_by": "Status.All"}
         if customer_id is not None:
             params["customer_id"] = customer_id
@@ -72,7 +72,7 @@ class BillingPayments(ProductClient[BillingFields]):
         )
 
     async def void_invoice(self, invoice_id: str) -> None:
-        """Void it; what was paid or credited goes back to the customer's credit."""
+        """Void it. What was paid or credited goes back to the customer's credit."""
         await self._call(_VOID_INVOICE, f"/invoices/{invoice_id}/void")
 
     async def write_off_invoice(self, invoice_id: str, *, reason: str) -> None:
@@ -93,7 +93,7 @@ class BillingPayments(ProductClient[BillingFields]):
         paid_on: date | None = None,
         invoice_id: str | None = None,
     ) -> Payment:
-        """Record an offline payment; no card is charged. Our `payment_id` is `reference_number`.
+        """Record an offline payment. No card is charged. Our `payment_id` is `reference_number`.
 
         `mode` is one of check, cash, creditcard, banktransfer, bankremittance, autotransaction,
         others. Without an invoice the amount is the customer's credit.
@@ -116,7 +116,7 @@ class BillingPayments(ProductClient[BillingFields]):
         return Payment.model_validate(reply.body["payment"])
 
     async def payments_of(self, customer_id: str) -> list[Payment]:
-        """All payments of a customer; a listing of Zoho's SDKs that its OpenAPI file lacks."""
+        """All payments of a customer. A listing of Zoho's SDKs that its OpenAPI file lacks."""
         fetch = self._page(_LIST_PAYMENTS, "/payments")
         rows = await all_rows(fetch, {"customer_id": customer_id}, "payments")
         payments = [Payment.model_validate(row) for row in rows]
@@ -138,7 +138,7 @@ class BillingPayments(ProductClient[BillingFields]):
         return BillingRefund.model_validate(reply.body["refund"])
 
     async def events(self) -> AsyncIterator[list[BillingEvent]]:
-        """The event log, page by page; Zoho keeps 180 days of it."""
+        """The event log, page by page. Zoho keeps 180 days of it."""
         async for rows in pages(self._page(_LIST_EVENTS, "/events"), {}, "events"):
             yield [BillingEvent.model_validate(row) for row in rows]
 

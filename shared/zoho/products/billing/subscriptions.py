@@ -44,10 +44,10 @@ class BillingSubscriptions(ProductClient[BillingFields]):
         starts_at: date | None = None,
         card_id: str | None = None,
     ) -> Subscription:
-        """Subscribe a customer; our `subscription_id` goes along as `reference_id`.
+        """Subscribe a customer. Our `subscription_id` goes along as `reference_id`.
 
         Without `card_id` the subscription is offline (`auto_collect: false`): Zoho makes invoices
-        and charges nobody. `trial_days` wins over the plan's own trial; 0 starts at once.
+        and charges nobody. `trial_days` wins over the plan's own trial. 0 starts at once.
         Zoho makes another one each time it is asked: only inside an effect.
 
         Raises:
@@ -81,7 +81,7 @@ class BillingSubscriptions(ProductClient[BillingFields]):
     async def subscription_with_reference(
         self, subscription_id: str, *, customer_id: str
     ) -> Subscription | None:
-        """The customer's subscription that carries our id; a new one may be missing for seconds.
+        """The customer's subscription that carries our id. A new one may be missing for seconds.
 
         `reference_contains` finds substrings, and rows of a list may lack the reference, so each
         candidate is compared, and read when its row does not say.
@@ -135,7 +135,7 @@ class BillingSubscriptions(ProductClient[BillingFields]):
         return Subscription.model_validate(reply.body["subscription"])
 
     async def reactivate_subscription(self, zoho_id: str) -> Subscription:
-        """Renew again what was to end with its term; Zoho refuses any state but `non_renewing`."""
+        """Renew again what was to end with its term. Zoho refuses any state but `non_renewing`."""
         reply = await self._call(_REACTIVATE, f"/subscriptions/{zoho_id}/reactivate")
         return Subscription.model_validate(reply.body["subscription"])
 

@@ -47,7 +47,7 @@ _STABLE: Final = {"sort_column": "created_time", "sort_order": "A"}
 class ZohoBooks(ProductClient[BillingFields]):
     """Reads what the Billing–Books integration made, and the invoices made for the application.
 
-    Every method raises what `ZohoHttp.call` raises; docstrings name only what an operation adds.
+    Every method raises what `ZohoHttp.call` raises. Docstrings name only what an operation adds.
     """
 
     async def invoice(self, invoice_id: str) -> Invoice:
@@ -90,7 +90,7 @@ class ZohoBooks(ProductClient[BillingFields]):
         return [one for one in invoices if one.customer_id == customer_id]
 
     def invoices_dated(self, first: date, last: date) -> AsyncIterator[Invoice]:
-        """Invoices dated in the range, both days included; drafts and void ones too."""
+        """Invoices dated in the range, both days included. Drafts and void ones too."""
         return self._dated(_LIST_INVOICES, "/invoices", first, last, Invoice, "invoices")
 
     async def invoices_unpaid(self) -> list[Invoice]:
@@ -134,7 +134,7 @@ class ZohoBooks(ProductClient[BillingFields]):
     async def credit_note_refunds_dated(
         self, first: date, last: date
     ) -> AsyncIterator[BooksRefund]:
-        """Refunds of all credit notes in the range; Books has no filter by date for them."""
+        """Refunds of all credit notes in the range. Books has no filter by date for them."""
         fetch = self._page(_LIST_REFUNDS, "/creditnotes/refunds")
         async for rows in pages(fetch, {}, "creditnote_refunds"):
             for refund in map(BooksRefund.model_validate, rows):
@@ -158,7 +158,7 @@ class ZohoBooks(ProductClient[BillingFields]):
         model: type[M],
         *keys: str,
     ) -> AsyncIterator[M]:
-        # `date_start` and `date_end` are used by public code; where Zoho does not know them it
+        # `date_start` and `date_end` are used by public code. Where Zoho does not know them it
         # gives everything, so every row's date is compared.
         params = {"date_start": first.isoformat(), "date_end": last.isoformat(), **_STABLE}
         async for rows in pages(self._page(operation, path), params, *keys):

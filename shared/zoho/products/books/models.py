@@ -1,4 +1,4 @@
-"""What Zoho Books sends. Sources: https://www.zoho.com/books/api/v3/."""
+"""Model what Zoho Books sends. Sources: https://www.zoho.com/books/api/v3/."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class CreditNote(ZohoModel):
 
 
 class CustomerPayment(ZohoModel):
-    """A payment received. Lists may name the amount refunded; it tells where refunds are."""
+    """A payment received. Lists may name the amount refunded, which shows where refunds are."""
 
     payment_id: ZohoId
     date: ZohoDay = None
@@ -102,7 +102,7 @@ class BooksRefund(ZohoModel):
 
 
 class BooksContact(ZohoModel):
-    """A customer as Books has it; Billing's customer has another id."""
+    """A customer as Books has it. Billing's customer has another id."""
 
     contact_id: ZohoId
     contact_name: ZohoText = None
@@ -111,7 +111,7 @@ class BooksContact(ZohoModel):
 
 
 class Organization(ZohoModel):
-    """`time_zone` is an IANA name; it decides what day it is for Books."""
+    """`time_zone` is an IANA name. It decides what day it is for Books."""
 
     organization_id: ZohoId
     name: ZohoText = None

@@ -1,7 +1,7 @@
 """Zoho CRM, one typed method per operation (https://www.zoho.com/crm/developer/docs/api/v8/).
 
 Contacts are written by upsert only: the API has no idempotency keys, and an insert done twice is
-two contacts. Answers hold one result per row sent, in order; nothing is decided from the status.
+two contacts. Answers hold one result per row sent, in order. Nothing is decided from the status.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.zoho.products.crm.models import ContactToSend, CrmContact, Note, Row
 from shared.zoho.quota.priority import Priority
 
 MAX_ROWS: Final = 100
-"""Rows of one upsert; more than 10 count against a smaller limit of calls in flight."""
+"""Rows of one upsert. More than 10 count against a smaller limit of calls in flight."""
 
 MAX_TAGGED: Final = 500
 """Contacts of one tag action."""
@@ -35,9 +35,9 @@ _LIST_NOTES: Final = Operation("crm", "list_notes", "GET", repeatable=True)
 
 
 class ZohoCrm(ProductClient[CrmFields]):
-    """Every method raises what `ZohoHttp.call` raises; row errors come back as rows.
+    """Every method raises what `ZohoHttp.call` raises. Row errors come back as rows.
 
-    `version` is the API's (`v8`); only tags and notes differ between v2 and v8 for us.
+    `version` is the API's (`v8`). Only tags and notes differ between v2 and v8 for us.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ZohoCrm(ProductClient[CrmFields]):
 
     @property
     def finds_by_user_id(self) -> bool:
-        """Whether an upsert matches by our id; without such a field it goes by email alone."""
+        """Whether an upsert matches by our id. Without such a field it goes by email alone."""
         return self._settings.zoho_crm_user_field is not None
 
     async def upsert_contacts(
@@ -64,7 +64,7 @@ class ZohoCrm(ProductClient[CrmFields]):
 
         The caller sees to it that no two rows have one email: what Zoho does then is not defined.
         `automations=False` keeps the organization's workflows quiet (backfills).
-        Row `DUPLICATE_DATA`: the email is one record's and our field another's; `id` names one.
+        Row `DUPLICATE_DATA`: the email is one record's and our field another's. `id` names one.
         """
         fields = self._settings
         body: dict[str, Any] = {
@@ -93,13 +93,13 @@ class ZohoCrm(ProductClient[CrmFields]):
         return rows_of(reply.body)[0]
 
     async def anonymize_contact(self, contact_id: str, fields: Mapping[str, Any]) -> RowResult:
-        """Overwrite personal fields; here, and only here, an empty value is meant to erase."""
+        """Overwrite personal fields. Here, and only here, an empty value is meant to erase."""
         body = {"data": [dict(fields)], "trigger": []}
         reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json=body)
         return rows_of(reply.body)[0]
 
     async def contact(self, contact_id: str) -> CrmContact | None:
-        """The contact, fresh; None when it was deleted or merged away (204)."""
+        """The contact, fresh. None when it was deleted or merged away (204)."""
         reply = await self._call(_GET, f"/Contacts/{contact_id}")
         records = reply.body.get("data") or []
         return CrmContact.of(records[0]) if records else None
@@ -111,11 +111,11 @@ class ZohoCrm(ProductClient[CrmFields]):
         return [one for one in found if (one.email or "").casefold() == email.casefold()]
 
     async def add_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[RowResult]:
-        """Add tags to at most 500 contacts; the tags they have stay."""
+        """Add tags to at most 500 contacts. The tags they have stay."""
         return await self._tags(_ADD_TAGS, "add_tags", contact_ids, tags)
 
     async def remove_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[RowResult]:
-        """Take tags away; one that a contact does not have is no error."""
+        """Take tags away. One that a contact does not have is no error."""
         return await self._tags(_REMOVE_TAGS, "remove_tags", contact_ids, tags)
 
     async def create_note(self, contact_id: str, *, title: str, content: str) -> RowResult:

@@ -1,4 +1,4 @@
-"""What Zoho CRM sends, and the contact it is sent (https://www.zoho.com/crm/developer/docs/api/v8/)."""
+"""Model what Zoho CRM sends and takes (https://www.zoho.com/crm/developer/docs/api/v8/)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.zoho.call.error_tables.crm import CRM
 from shared.zoho.products.values import ZohoId, ZohoModel, ZohoText, ZohoTime
 
 # An optional +, then groups of letters and digits split by one space, dot or hyphen, perhaps in
-# brackets; at most 30 characters. A phone that does not fit would cost the whole row.
+# brackets. At most 30 characters. A phone that does not fit would cost the whole row.
 _PHONE: Final = re.compile(r"\+?\(?\w+\)?(?:[ .-]?\(?\w+\)?)*\Z", re.ASCII)
 _FIRST_NAME: Final = 40
 _LAST_NAME: Final = 80
@@ -22,7 +22,7 @@ _LAST_NAME: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class ContactToSend:
-    """What we own of a contact. None leaves Zoho's value alone; an empty text erases it."""
+    """Our fields of a contact. None leaves Zoho's value alone. An empty text erases it."""
 
     user_id: str
     email: str
@@ -48,7 +48,7 @@ class ContactToSend:
 
 
 def fits_phone(phone: str) -> bool:
-    """Whether CRM takes it as a phone number; the empty one, which erases, it does."""
+    """Whether CRM takes it as a phone number. The empty one, which erases, it does."""
     return not phone or (len(phone) <= 30 and _PHONE.match(phone) is not None)
 
 
@@ -89,7 +89,7 @@ class RowResult:
     """The result of the request's row at the same position.
 
     `id` is what was written, or, for `DUPLICATE_DATA`, the record that stands in the way.
-    `field` names the field Zoho refused; `fields` all of them, when it refused several.
+    `field` names the field Zoho refused. `fields` all of them, when it refused several.
     """
 
     ok: bool
@@ -106,7 +106,7 @@ class RowResult:
 
     @property
     def wait_s(self) -> float:
-        """How long to stay away, where CRM's table says so; else 0."""
+        """Seconds to stay away, where CRM's table says so. Otherwise 0."""
         return self._known.wait_s or 0.0
 
     @property

@@ -1,6 +1,6 @@
 """Zoho Desk, one typed method per operation (https://desk.zoho.com/DeskAPIDocument).
 
-Lists and searches cost 3 credits of the day, 5 beyond row 2,000, everything else 1; nothing found
+Lists and searches cost 3 credits of the day, 5 beyond row 2,000, everything else 1. Nothing found
 is 204 without a body. Lists count `from` from 1, searches from 0, and only the first 5,000 rows can
 be reached.
 """
@@ -37,7 +37,7 @@ _SEARCH_CONTACTS: Final = Operation("desk", "search_contacts", "GET", repeatable
 
 
 class ZohoDesk(ProductClient[DeskOrganization]):
-    """Every method raises what `ZohoHttp.call` raises; docstrings name what an operation adds."""
+    """Every method raises what `ZohoHttp.call` raises. Docstrings name what an operation adds."""
 
     async def create_ticket(
         self,
@@ -49,7 +49,7 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         escalation_id: str,
         priority: str | None = None,
     ) -> Ticket:
-        """Open a ticket; Desk finds its contact by the email given inline, or makes one.
+        """Open a ticket. Desk finds its contact by the email given inline, or makes one.
 
         `description` is HTML and at most 65,535 characters: escape before. Desk makes another
         ticket, and mails the customer, each time it is asked: only inside an effect.
@@ -108,7 +108,7 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         return Comment.model_validate(reply.body)
 
     async def comments_of(self, ticket_id: str) -> list[Comment]:
-        """The comments of a ticket; its list counts from 1."""
+        """The comments of a ticket. Its list counts from 1."""
         comments: list[Comment] = []
         start = 1
         while start <= _REACHABLE:
@@ -128,7 +128,7 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         return [HistoryEntry.model_validate(row) for row in reply.body.get("data") or []]
 
     async def contacts_with_email(self, email: str) -> list[DeskContact]:
-        """Contacts with this email; new ones may be missing for minutes."""
+        """Contacts with this email. New ones may be missing for minutes."""
         params: dict[str, str | int] = {"email": email, "limit": 99}
         reply = await self._call(_SEARCH_CONTACTS, "/contacts/search", params=params)
         found = [DeskContact.model_validate(row) for row in reply.body.get("data") or []]

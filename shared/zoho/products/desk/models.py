@@ -1,4 +1,4 @@
-"""What Zoho Desk sends (https://desk.zoho.com/DeskAPIDocument)."""
+"""Model what Zoho Desk sends (https://desk.zoho.com/DeskAPIDocument)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TicketContact(ZohoModel):
 
 
 class Ticket(ZohoModel):
-    """A ticket. Searches and lists leave fields out; `email` may be null on any.
+    """A ticket. Searches and lists leave fields out. `email` may be null on any.
 
     `webUrl` is left out on purpose: it is the agents' console.
     """
@@ -80,14 +80,14 @@ class HistoryProperty(ZohoModel):
 
 
 class HistoryEntry(ZohoModel):
-    """One step of a ticket's history; a changed property has a previous and an updated value."""
+    """One step of a ticket's history. A changed property has a previous and an updated value."""
 
     name: ZohoText = Field(default=None, validation_alias="eventName")
     time: ZohoTime = Field(default=None, validation_alias="eventTime")
     properties: tuple[HistoryProperty, ...] = Field(default=(), validation_alias="eventInfo")
 
     def change_of(self, field: str) -> tuple[str | None, str | None] | None:
-        """(previous, updated) value of a property; None when this step did not change it."""
+        """(previous, updated) value of a property. None when this step did not change it."""
         for one in self.properties:
             if (one.name or "").casefold() != field.casefold():
                 continue
