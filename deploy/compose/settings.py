@@ -71,7 +71,7 @@ def leave_env_file_alone(root: Path) -> None:
 
 
 def addresses(root: Path) -> str:
-    """What a client on this machine needs, by the names that `make up` uses in stack.env."""
+    """Return what a client on this machine needs, by the names that `make up` uses in stack.env."""
     made = credentials.load_or_make(root / "kept" / "secrets.json")
     user = f"relay:{made['amqp_password']}@127.0.0.1"
     found = {
@@ -84,7 +84,7 @@ def addresses(root: Path) -> str:
 
 
 def _given(root: Path) -> dict[str, str]:
-    """What .env sets. Nothing when it names no client of Zoho's, or is not to be read."""
+    """Return what .env sets. Nothing when it names no client of Zoho's, or is not to be read."""
     demo = root / "kept" / "demo"
     if demo.exists():
         demo.unlink()  # for this start only

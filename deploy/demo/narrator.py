@@ -1,4 +1,4 @@
-"""How the story is told: with colours and progress to a person, in plain lines to a pipe."""
+"""Narrate the story: with colours and progress to a person, in plain lines to a pipe."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Narrator:
         self._console.print(line, soft_wrap=True)
 
     def quote(self, text: str) -> None:
-        """Lines of what somebody said, under the line that tells of it."""
+        """Print what somebody said, under the line that mentions it."""
         for line in text.splitlines():
             self._console.print(f"               {line}".rstrip(), markup=False, soft_wrap=True)
 
     def show(self, answer: Mapping[str, Any]) -> None:
-        """What a reply holds, field by field. Lists of things a line for each."""
+        """Print what a reply holds, field by field. Lists of things take a line for each."""
         for field, value in answer.items():
             if _is_list_of_things(value):
                 for thing in value:

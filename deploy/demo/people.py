@@ -1,4 +1,4 @@
-"""Who appears in the story."""
+"""Name the people of the story."""
 
 from __future__ import annotations
 

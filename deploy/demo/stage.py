@@ -1,4 +1,4 @@
-"""Where the story is played: what an upstream application, Zoho's staff and a spectator can do.
+"""Act as an upstream application, as Zoho's staff and as a spectator on a running system.
 
 Everything goes in as AMQP on `zoho.commands`, comes back on `zoho.events` or as a reply, and is
 looked at in the sandbox. Nothing here knows how the services work.

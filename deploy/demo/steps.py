@@ -1,4 +1,4 @@
-"""The steps that recur in the story, each told as it comes true."""
+"""Perform the steps that recur in the story, and narrate each as it comes true."""
 
 from __future__ import annotations
 

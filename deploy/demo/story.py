@@ -23,7 +23,7 @@ TRANSCRIPT = [
 
 
 class Story(Steps):
-    """Plays on a stage, told by a narrator."""
+    """The story, played on a stage and narrated."""
 
     async def play(self) -> None:
         await self.three_users_sign_up()

@@ -33,7 +33,7 @@ def _fresh() -> dict[str, str]:
         "ZOHO_WEBHOOK_SECRET": secrets.token_urlsafe(32),
         "ZOHO_CRM_CHANNEL_TOKEN": secrets.token_urlsafe(32),
         "ZOHO_CRM_WEBHOOK_SECRET": secrets.token_urlsafe(32),
-        # Made up, in the shape of Zoho's. The sandbox is told to accept them.
+        # Made up, in the shape of Zoho's. The sandbox is set to accept them.
         "ZOHO_CLIENT_ID": f"1000.{secrets.token_hex(15).upper()}",
         "ZOHO_CLIENT_SECRET": secrets.token_hex(21),
         "ZOHO_REFRESH_TOKEN": f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}",

@@ -71,7 +71,7 @@ def install(missing: Sequence[Missing]) -> None:
 
 
 def _as_root() -> list[str] | None:
-    """How to run something as root. None when we may not. Asks for a password only a person."""
+    """Return how to run something as root. None when we may not. Only a person is asked."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")

@@ -1,4 +1,4 @@
-"""`make demo`: a system of its own, new every time, and the story told on it.
+"""Run `make demo`: a system of its own, new every time, and the story on it.
 
 Its data and logs stay under `.run/demo` until the next one, for whoever wants to look inside.
 """

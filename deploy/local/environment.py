@@ -1,4 +1,4 @@
-"""What every process of a stack finds in its environment, and nothing else of the machine's.
+"""Build the environment of a stack's processes, free of everything else of the machine's.
 
 Processes inherit only what a program needs to run. A `ZOHO_…` that happens to be exported in the
 caller's shell reaches none of them, unless `make up` passes it on as a setting.
@@ -21,7 +21,7 @@ SANDBOX_PATHS = {
     "ZOHO_DESK_URL": "/desk/api/v1",
     "ZOHO_DESK_JWKS_URL": "/desk/.well-known/jwks.json",
 }
-# The one organization of the sandbox. Both sides are told, so neither relies on a default.
+# The one organization of the sandbox. Both sides are given it, so neither relies on a default.
 ORGANIZATION_ID, DESK_ORG_ID, DEPARTMENT_ID = "10229182", "62983471", "204600000000006907"
 DESK_WEBHOOK_ID = "204600000000510001"
 _SHARED_WITH_SANDBOX = (
@@ -132,7 +132,7 @@ def refuse_foreign_zoho(settings: Mapping[str, str], sandbox_url: str) -> None:
 
 
 def read_env_file(file: Path) -> dict[str, str]:
-    """What an env file sets, read as the services' settings read it. Empty values are left out."""
+    """Read an env file as the services' settings read it. Empty values are left out."""
     return {name: value for name, value in dotenv_values(file).items() if value}
 
 

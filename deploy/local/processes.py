@@ -1,4 +1,4 @@
-"""What a stack runs: one description per process, and how to see that it is ready."""
+"""Describe the processes that a stack runs, and see when each is ready."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _answers_200(url: str) -> bool:
 
 
 def _lets_clients_in(port: int) -> bool:
-    """PostgreSQL's port opens before recovery ends. Only a start-up message tells the difference.
+    """PostgreSQL's port opens before recovery ends. Only a start-up message shows the difference.
 
     Source: https://www.postgresql.org/docs/15/protocol-flow.html#id-1.10.6.7.3
     """

@@ -85,7 +85,7 @@ class Stack:
 
     @property
     def env(self) -> dict[str, str]:
-        """What `stack.env` says: where everything is (design §11). Empty before the first start."""
+        """Return what `stack.env` says: where everything is. Empty before the first start."""
         file = self.folder / "stack.env"
         return environment.read_env_file(file) if file.exists() else {}
 

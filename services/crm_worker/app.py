@@ -66,7 +66,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def lanes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm) -> list[QueueConfig]:
-    """What crm-worker listens to.
+    """Return the queues of crm-worker.
 
     Commands pause while CRM is out of reach: notes need it, and what the others want could not be
     sent. Tiers and webhooks only record, and never call.

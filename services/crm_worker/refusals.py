@@ -1,4 +1,4 @@
-"""What becomes of a contact that CRM must not, or does not, take: told once, and kept in sight."""
+"""Report a contact that CRM must not, or does not, take: once, and keep it in sight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crm-worker reads from its environment."""
+"""Define the settings of crm-worker."""
 
 from __future__ import annotations
 

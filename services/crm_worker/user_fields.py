@@ -1,4 +1,4 @@
-"""A person as commands tell of one, in the fields that are kept."""
+"""Take from a command the fields of a person that are kept."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ PROBE = (Operation("desk", "list_tickets", "GET", repeatable=True, weight=3), "/
 
 @dataclass(frozen=True)
 class DeskParts:
-    """What the handlers and the poller share."""
+    """The parts that the handlers and the poller share."""
 
     desk: ZohoDesk
     escalations: Escalations
@@ -86,7 +86,7 @@ def desks(
 
 
 def lanes(parts: WorkerParts, shared: DeskParts) -> list[QueueConfig]:
-    """What desk-worker listens to. Everything asks Desk: all pauses while Desk is out of reach."""
+    """Return desk-worker's queues. Everything asks Desk, so all pauses while Desk is away."""
     gate = parts.breakers.gate(shared.desk.org, "desk", lane=shared.desk.lane)
     prefetch = parts.settings.prefetch
     return [

@@ -1,4 +1,4 @@
-"""What the operator's commands read. Each only what it uses.
+"""Define the settings of the operator's commands. Each reads only what it uses.
 
 With `make up`: `ZOHO_RELAY_ENV_FILE=.run/settings.env zoho-relay …`. A role of its own:
 OPERATOR_AMQP_URL, OPERATOR_DATABASE_URL.
@@ -63,7 +63,7 @@ class DeskSettings(DeskOrganization):
 
 
 class GatewaySettings(Environment):
-    """What webhook-gateway knows webhooks by. `gateway_url`: as it was registered at Zoho."""
+    """The secrets of webhook-gateway. `gateway_url`: as it was registered at Zoho."""
 
     model_config = for_service("operator")
 

@@ -1,4 +1,4 @@
-"""How the gateway is put together."""
+"""Compose webhook-gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /webhooks/<product>`: from a request to an answer, and what is told about it."""
+"""Serve `POST /webhooks/<product>`: from a request to an answer, and the report about it."""
 
 from __future__ import annotations
 

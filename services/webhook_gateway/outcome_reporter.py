@@ -1,6 +1,6 @@
-"""What is told about requests: metrics and log lines.
+"""Report requests as metrics and log lines.
 
-What was stored together is told together, after all of it was answered: in a burst, one line tells
+What was stored together is reported together, after all was answered. In a burst one line says
 of many webhooks and costs them a fraction of one each.
 """
 
@@ -22,7 +22,7 @@ Metric = TypeVar("Metric")
 
 
 class EventOutcome(NamedTuple):
-    """What became of one event, or of a post that held none. `event` is ours, of a fixed set of
+    """The outcome of one event, or of a request that held none. `event` is ours, of a fixed set of
     characters. Holds nothing of the body."""
 
     outcome: str
@@ -31,7 +31,7 @@ class EventOutcome(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How one request ended. `org` is one of ours, or empty."""
+    """The end of one request. `org` is one of ours, or empty."""
 
     org: str
     told: list[EventOutcome]
@@ -40,7 +40,7 @@ class Ended(NamedTuple):
 
 
 class _Alike(NamedTuple):
-    """What one log line has in common."""
+    """The fields that the events of one log line have in common."""
 
     org: str
     outcome: str

@@ -1,4 +1,4 @@
-"""What the gateway reads from its environment."""
+"""Define the settings of webhook-gateway."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Settings(Amqp, Database, Crypto, HttpServer, Observability):
 
     @property
     def desk_keys_url(self) -> str:
-        """Where Desk publishes its keys: on the host of its API, unless told otherwise."""
+        """The URL of the keys that Desk publishes: on the host of its API, unless set otherwise."""
         if self.zoho_desk_jwks_url:
             return self.zoho_desk_jwks_url
         desk = urlsplit(self.zoho_desk_url or f"https://{DATA_CENTERS[self.zoho_data_center].desk}")

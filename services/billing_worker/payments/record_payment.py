@@ -25,7 +25,7 @@ class RecordPayment(Effect[ZohoBilling]):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What the journal keeps of the command, to compare a later one of the same id with."""
+        """The part of the command that the journal keeps, to compare a repetition with."""
         return {
             "amount": canonical_amount(self.message.amount),
             "currency": self.message.currency,

@@ -24,7 +24,7 @@ class RefundPayment(Effect[ZohoBilling]):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What the journal keeps of the command, to compare a later one of the same id with."""
+        """The part of the command that the journal keeps, to compare a repetition with."""
         return {
             "of_payment": self.payment.payment_id,
             "amount": canonical_amount(self.message.amount),

@@ -26,7 +26,7 @@ class CreateSubscription(Effect[ZohoBilling]):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What the journal keeps of the command, to compare a later one of the same id with."""
+        """The part of the command that the journal keeps, to compare a repetition with."""
         return {"plan_code": self.message.plan_code}
 
     async def act(self, zoho: ZohoBilling) -> EffectResult:

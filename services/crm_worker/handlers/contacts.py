@@ -1,4 +1,4 @@
-"""What a contact should be: from sign-ups, updates, and tiers that billing-worker tells.
+"""Record what a contact should be, from sign-ups, updates, and tiers that billing-worker announces.
 
 Nothing here calls CRM: the handlers record what is wanted, the flusher brings CRM there.
 """

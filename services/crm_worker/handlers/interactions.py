@@ -1,4 +1,4 @@
-"""What was said to a user, kept as a note on the contact."""
+"""Keep a recorded interaction as a note on the contact."""
 
 from __future__ import annotations
 

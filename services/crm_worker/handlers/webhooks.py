@@ -1,4 +1,4 @@
-"""What CRM tells of its contacts."""
+"""Acknowledge and count CRM's webhooks."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _WANT_CONTACT = """
                             THEN c.wanted_since ELSE now() END
 """
 
-# A tier may be told before the sign-up: the row then waits for its email.
+# A tier may be announced before the sign-up: the row then waits for its email.
 _WANT_TIER = """
     INSERT INTO crm.contacts AS c
         (org, user_id, tier, tier_version, wanted_version, changed_by_key, changed_by_id)
@@ -86,9 +86,9 @@ _MEND = """
 
 @dataclass(frozen=True)
 class WantedContact:
-    """What to send for one user, leased to this process.
+    """The contact to send for one user, leased to this process.
 
-    `zoho_id` is None and `sent_tier` too when CRM was never told of this user. `go_by_id`: CRM's
+    `zoho_id` and `sent_tier` are None when nothing of this user was ever sent. `go_by_id`: CRM's
     contact carries another's user id. `changed_by_key`, `changed_by_id`: of the last message.
     """
 
@@ -118,7 +118,7 @@ class Contacts:
         self._index = BlindIndexTable(pool, index, "crm")
 
     async def is_known(self, org: str, user_id: str) -> bool:
-        """Whether this user ever signed up. A tier told early does not count."""
+        """Whether this user ever signed up. A tier announced early does not count."""
         known = await self._pool.fetchval(
             "SELECT has_email FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
         )
@@ -135,7 +135,7 @@ class Contacts:
         work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
 
     def want_tier(self, work: UnitOfWork, user_id: str, tier: str, *, version: int) -> None:
-        """Record the tier that the event of this version told. An older one changes nothing."""
+        """Record the tier of this version. An older version changes nothing."""
         work.record(_WANT_TIER, work.org, user_id, tier, version, *_changed_by(work))
 
     async def lease(self, org: str, *, limit: int, lease_s: float) -> list[WantedContact]:
@@ -245,7 +245,7 @@ class Contacts:
         return await self._sealed.open(org, "zoho_id", user_id, sealed)
 
     async def refused(self, org: str) -> int:
-        """How many contacts CRM does not have as they should be, and nobody tries any more."""
+        """Count the contacts that CRM does not have as they should be, and that are given up."""
         count = await self._pool.fetchval(
             """
             SELECT count(*) FROM crm.contacts

@@ -1,4 +1,4 @@
-"""What Desk posts about tickets: hints of where to look."""
+"""Take Desk's webhooks about tickets as hints of where to look."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.zoho.effects.effects import Effects
 
 # A ticket is made, and then we learn its id: meanwhile Desk may speak of it already.
 UNTIL_KNOWN_S = 5.0
-# Everything else that Desk posts changes nothing that we tell, and costs no call.
+# Everything else that Desk posts changes nothing that we announce, and costs no call.
 _OF_STATE = ("ticket_add", "ticket_update", "ticket_delete")
 _OF_WORDS = ("ticket_comment_add", "ticket_thread_add")
 
@@ -55,7 +55,7 @@ async def _look(
     told = DeskWebhook.model_validate(message.payload)
     closing = told.ticket.closed_time if _is_closed(told.ticket) else None
     untold = closing is not None and not await lookout.is_told(escalation, closing)
-    # It was reopened, and of the closing before it nobody told us.
+    # It was reopened, and nothing reported the closing before that.
     missed = _is_closed(told.before) and escalation.state.kind != "closed"
     if untold or missed or _is_news(message, told.ticket.modified_time, escalation):
         await lookout.look(work, escalation, hinted_closing=closing, look_back=missed)

@@ -1,4 +1,4 @@
-"""All SQL of escalations: whose ticket is which, and in which state Desk last told it to be."""
+"""Hold all SQL of escalations: whose ticket is which, and the state that Desk last reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ADD = """
 
 _ADVANCE = "SELECT desk.advance($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
-# No ON CONFLICT: a transition that is there already was told, and this must not tell it again.
+# No ON CONFLICT: a transition that is there was announced, and must not be announced again.
 _TRANSITION = """
     INSERT INTO desk.transitions (org, escalation_id, kind, at) VALUES ($1, $2, $3, $4)
 """
@@ -119,7 +119,7 @@ class Escalations:
         return [row["at"] for row in rows]
 
     async def was_told(self, escalation: Escalation, happening: TicketChange) -> bool:
-        """Whether exactly this was told before."""
+        """Whether exactly this was announced before."""
         told = await self._pool.fetchval(
             """
             SELECT EXISTS (SELECT FROM desk.transitions
@@ -133,7 +133,7 @@ class Escalations:
         return bool(told)
 
     async def words_for_closed(self, org: str) -> set[str]:
-        """Statuses that were seen to mean closed, in lower case: histories tell only words."""
+        """Statuses that were seen to mean closed, in lower case: histories hold only words."""
         rows = await self._pool.fetch(
             "SELECT DISTINCT status FROM desk.escalations WHERE org = $1 AND kind = 'closed'", org
         )
@@ -164,7 +164,7 @@ class Escalations:
         work.record(_ADVANCE, *key, *_columns(state))
 
     def told(self, work: UnitOfWork, escalation: Escalation, happening: TicketChange) -> None:
-        """Record that this is told. The commit fails when it was told before."""
+        """Record that this is announced. The commit fails when it was announced before."""
         key = (escalation.org, escalation.escalation_id, happening.what, happening.at)
         work.record(_TRANSITION, *key)
 
@@ -173,7 +173,7 @@ class Escalations:
         return opaque_id(self._index, org, "tkt", zoho_id)
 
     def department(self, zoho_id: str | None) -> bytes | None:
-        """What tells one department from another, without its id."""
+        """Return a digest that distinguishes departments without holding an id."""
         return self._index.mac("department", zoho_id.encode()) if zoho_id else None
 
     async def _escalation(self, row: asyncpg.Record) -> Escalation:
@@ -200,7 +200,7 @@ class Escalations:
 
 
 def owner_of(org: str, user_id: str | None) -> UserKey | DayKey:
-    """Whose key seals what belongs to an escalation: its user's, where it names one."""
+    """Return the owner of the key that seals an escalation: its user, where it names one."""
     return UserKey(org, user_id) if user_id is not None else DayKey(org)
 
 

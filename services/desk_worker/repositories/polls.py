@@ -10,7 +10,7 @@ import asyncpg
 
 @dataclass(frozen=True)
 class Window:
-    """What to read: changes from `first` to `last`. `lease` is whoever may say it was read."""
+    """Changes to read, from `first` to `last`. Only the holder of `lease` may say it was read."""
 
     lease: int
     first: datetime

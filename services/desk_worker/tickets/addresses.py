@@ -1,4 +1,4 @@
-"""Which email addresses Desk takes for a contact.
+"""Decide which email addresses Desk takes for a contact.
 
 Narrower than ours: no doubled dots, no dot before `@`, no underscore in the domain, ASCII only.
 Source: Zoho's OpenAPI for Desk (`Contact.json`), and its functional change of June 2021 on

@@ -52,7 +52,7 @@ class CreateTicket(Effect[ZohoDesk]):
 
 
 def _result(ticket: Ticket) -> EffectResult:
-    """What the journal keeps, by Desk's names: enough to know later what has changed since."""
+    """Return what the journal keeps, by Desk's names: enough to see later what has changed."""
     return {
         "id": ticket.id,
         "status": ticket.status,

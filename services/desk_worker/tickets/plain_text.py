@@ -1,4 +1,4 @@
-"""HTML that agents wrote, as plain text: what a user may be told, and where our references are."""
+"""Turn HTML that agents wrote into plain text, to send to users and to find our references in."""
 
 from __future__ import annotations
 

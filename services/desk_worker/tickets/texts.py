@@ -1,4 +1,4 @@
-"""What a ticket and its comments say: everything that was sent, in order, nothing cut.
+"""Write the description of a ticket and its comments: all that was sent, in order, nothing cut.
 
 Desk shows a description as HTML and takes 65,535 characters of it, a comment 32,000 of plain text.
 What does not fit into the description goes on in private comments. Each comment of ours, and a

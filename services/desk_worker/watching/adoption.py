@@ -1,6 +1,6 @@
 """Tickets that known users opened by themselves: watched like those that we made.
 
-They get an opaque id of ours, told in `ticket.created.v1` with the origin `zoho`.
+They get an opaque id of ours, announced in `ticket.created.v1` with the origin `zoho`.
 """
 
 from __future__ import annotations

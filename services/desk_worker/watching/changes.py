@@ -1,4 +1,4 @@
-"""What has happened to a ticket between two states of it: the rules, without any I/O."""
+"""Work out what has happened to a ticket between two states of it. Rules only, no I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ChangeKind = Literal[
     "closed", "reopened", "status", "priority", "moved", "deleted", "comment", "reply"
 ]
 
-# `closedTime` and the history tell the same closing with times that differ by what Desk took for
+# `closedTime` and the history date the same closing differently, by the time that Desk took for
 # it. Who closes, reopens and closes within this time has closed once.
 SAME_CLOSING = timedelta(seconds=5)
 
@@ -70,7 +70,7 @@ def happenings(
 
 
 def untold_closings(closings: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
-    """Closings that nobody was told of, each once, oldest first."""
+    """Return the closings that were not announced yet, each once, oldest first."""
     known = list(told)
     untold = []
     for closing in sorted(closings):

@@ -1,7 +1,7 @@
 """Reads what has changed in Desk, at a pace that the day's credits bear.
 
-Webhooks are missed, and the smaller editions have none: what they told is skipped here, what they
-did not tell is a gap. Windows overlap, because Desk's search index lags.
+Webhooks are missed, and the smaller editions have none: what they reported is skipped, what they
+missed is a gap. Windows overlap, because Desk's search index lags.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Poller:
             await _sleep(self._pace.every_s, stop)
 
     async def poll_once(self) -> int:
-        """Read one window, if it is time. Returns how many changes were told that no webhook told.
+        """Read one window, if it is time. Returns how many changes no webhook had reported.
 
         A window that fails is read again: nothing of it is lost.
         """

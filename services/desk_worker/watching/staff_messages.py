@@ -1,4 +1,4 @@
-"""What staff said to the user: public comments and replies. Private comments are never told.
+"""Read what staff said to the user: public comments and replies, never private comments.
 
 Agents use private comments as internal notes. A comment is read again before its text leaves,
 because a webhook's signature does not cover its body.

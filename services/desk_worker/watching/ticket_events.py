@@ -1,4 +1,4 @@
-"""The events of what happened to a ticket, and what its user is to be told. No ids, no links."""
+"""Make the events and notifications of a ticket's changes, without Zoho's ids and links."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPES: dict[StatusType, Literal["open", "on_hold", "closed"]] = {
 
 
 def announce_created(work: UnitOfWork, escalation: Escalation, *, notify: bool = True) -> None:
-    """There is a ticket. Its user is told of one that the application escalated."""
+    """Announce a ticket. Its user is notified when the application escalated it."""
     work.publish(
         TicketCreated(
             escalation_id=escalation.escalation_id,
@@ -135,7 +135,7 @@ def _notify(
 
 
 def _event_id(escalation: Escalation, happening: TicketChange, event: Event) -> UUID:
-    """The same for whoever tells it: a second one of it is not even sent."""
+    """The same for every replica that announces it: a second one is not even sent."""
     name = (
         f"{event.routing_key}:{escalation.org}:{escalation.escalation_id}"
         f":{happening.what}:{happening.at.isoformat()}"

@@ -1,4 +1,4 @@
-"""Looks at a ticket and tells what has happened to it since the last time, each thing once.
+"""Read a ticket and announce what has happened to it since the last time, each change once.
 
 A webhook or a search only says where to look. The state comes from a read of the ticket. A closing
 that no read saw (closed and reopened in between) comes from its history.
@@ -36,7 +36,7 @@ class TicketWatcher:
         hinted_closing: datetime | None = None,
         look_back: bool = False,
     ) -> list[TicketChange]:
-        """Read the ticket and tell what is new.
+        """Read the ticket and announce what is new.
 
         `hinted_closing`: a closing that Desk spoke of. `look_back`: something happened that nobody
         told of, so the history is asked what it was (3 credits).
@@ -90,7 +90,7 @@ class TicketWatcher:
             return None
 
     def state(self, ticket: Ticket | None, before: TicketState | None = None) -> TicketState:
-        """What we keep of a ticket as read. Of one that is gone, its last state."""
+        """Return what is kept of a ticket as read. Of one that is gone, its last state."""
         if ticket is None:
             last = before or TicketState("Closed", "closed")
             return TicketState(last.status, last.kind, last.priority, last.department, gone=True)

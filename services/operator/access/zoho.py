@@ -34,7 +34,7 @@ class QuotaSeen:
             self.credits_left[decision.product] = decision.credits_left
 
     def called(self, called: Called) -> None:
-        """What Zoho itself says wins."""
+        """Use what Zoho itself says first."""
         if called.quota_left is not None:
             self.credits_left[called.product] = called.quota_left
 

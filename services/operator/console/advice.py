@@ -1,4 +1,4 @@
-"""What to do about each cause that only a person can mend."""
+"""Advise what to do about each cause that only a person can mend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How results are shown: a table for people, aligned lines in a pipe, JSON for programs."""
+"""Show results: a table for people, aligned lines in a pipe, JSON for programs."""
 
 from __future__ import annotations
 

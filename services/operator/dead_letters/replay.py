@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 
 @dataclass(frozen=True)
 class Selection:
-    """Which dead letters. What is empty does not narrow it."""
+    """A selection of dead letters. What is empty does not narrow it."""
 
     queues: Sequence[str]
     code: str | None = None
@@ -28,7 +28,7 @@ class Selection:
 
 
 class ReplayResult(StrEnum):
-    """What became of a dead letter."""
+    """The result of replaying one dead letter."""
 
     REPLAYED = "replayed"
     WOULD_BE = "would be replayed"

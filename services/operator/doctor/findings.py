@@ -1,4 +1,4 @@
-"""What `zoho-relay doctor` found, line by line, and how it is shown."""
+"""Collect and show what `zoho-relay doctor` found, line by line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Zoho has to leave alone, so that customers see none of its pages. No call shows it."""
+"""List what a person has to check at Zoho: no call shows whether customers see its pages."""
 
 from __future__ import annotations
 

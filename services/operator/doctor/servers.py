@@ -1,4 +1,4 @@
-"""What is ours: settings, RabbitMQ, PostgreSQL, key rings."""
+"""Check our own parts: settings, RabbitMQ, PostgreSQL, key rings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Zoho tells us what happens there, as far as it can be read."""
+"""Check whether Zoho's webhooks reach us, as far as it can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is set up at Zoho: organizations, department, custom fields, quotas."""
+"""Check the set-up at Zoho: organizations, department, custom fields, quotas."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ _PLAN: Final = {
 
 
 def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
-    """What was left after the last call of each product."""
+    """Report the quota left after the last call of each product."""
     for product in NEEDED:
         left = [
             f"{count} {unit}"

@@ -1,4 +1,4 @@
-"""Which keys of the rings the database needs. SQL of the data keys and the blind indexes."""
+"""Find which keys of the rings the database needs. SQL of the data keys and the blind indexes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is committed but not yet confirmed by RabbitMQ, in any service. SQL of the outboxes."""
+"""Read what is committed but not yet confirmed by RabbitMQ, in any service. SQL of the outboxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which services have their tables in this database."""
+"""Find which services have their tables in this database."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class NewWebhook(NamedTuple):
 
 
 def retention(*, bodies_s: float = 7 * _DAY_S, ids_s: float = 190 * _DAY_S) -> list[Rule]:
-    """How long webhooks are kept. Zoho's own log of events, from which gaps are found, has 180
+    """Return how long webhooks are kept. Zoho's log of events, from which gaps are found, has 180
     days: what is known must reach beyond that.
 
     Source: https://www.zoho.com/en-ng/billing/kb/webhooks/event-log-retention.html

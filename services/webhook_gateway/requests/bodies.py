@@ -56,7 +56,7 @@ def form_of(content_type: str, body: bytes) -> Pairs | None:
 
 
 def object_of(body: bytes, form: Pairs | None) -> dict[str, Any]:
-    """What a body says, as an object: JSON, the JSON in a field `JSONString`, or the fields.
+    """Read a body as an object: JSON, the JSON in a field `JSONString`, or the fields.
 
     Raises:
         Malformed: it says nothing that can be read, or something that is no object.

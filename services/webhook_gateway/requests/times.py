@@ -15,9 +15,9 @@ def seconds(value: float) -> float:
 
 
 def moment(value: Any) -> datetime | None:
-    """The moment in `2026-01-31T10:00:00-0700`, or in Unix time. None when it tells none.
+    """Parse `2026-01-31T10:00:00-0700`, or Unix time. None when it is no moment.
 
-    A time without an offset tells none: it is in the organization's zone, which is not known here.
+    A time without an offset is none: it is in the organization's zone, which is not known here.
     """
     if isinstance(value, str) and not value.strip().isdigit():
         return _from_text(value.strip())

@@ -42,15 +42,15 @@ class WebhookEvent(NamedTuple):
 
 
 class WebhookSource(Protocol):
-    """What a product's webhooks look like."""
+    """The form and the authentication of a product's webhooks."""
 
     product: Product
 
     async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
-        """The events of a post. Empty when it is one that tells of nothing (a handshake).
+        """The events of a post. Empty when it announces nothing (a handshake).
 
         Raises:
             Unauthentic: it does not come from Zoho.
             Malformed: it does, and cannot be read.
-            Unavailable: it cannot be told now.
+            Unavailable: it cannot be decided now.
         """

@@ -12,14 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from services.webhook_gateway.requests.refusals import Unauthentic
 from services.webhook_gateway.requests.times import seconds
 
-# Clocks differ, and deliveries wait in queues of Zoho's. The token has no id to tell replays by.
+# Clocks differ, and deliveries wait in queues of Zoho's. The token has no id to
+# recognize replays by.
 _LEEWAY_S = 300.0
 _LONGEST = 8192
 
 
 class PublicKeys(Protocol):
     async def key(self, kid: str) -> RSAPublicKey | None:
-        """The key of that id, or None. Raises Unavailable when that cannot be told now."""
+        """The key of that id, or None. Raises Unavailable when that cannot be decided now."""
 
 
 class DeskSignatures:

@@ -1,4 +1,4 @@
-"""How Zoho Billing and Books sign what they post.
+"""Compute and verify the signature of what Zoho Billing and Books post.
 
 `X-Zoho-Webhook-Signature` is the hexadecimal HMAC-SHA-256 of: all pairs of the query and of a form
 body, sorted by key, keys and values run together. Then the raw body, when it is no form. So it is a
@@ -31,7 +31,7 @@ def is_signed(
 
 
 def signed_text(pairs: Pairs, body: bytes) -> bytes:
-    """What is signed. Pairs of the same key stay in their order: Zoho says nothing about them."""
+    """Return the bytes that are signed. Pairs of the same key keep their order: Zoho is silent."""
     ordered = sorted(pairs, key=lambda pair: pair[0])
     text = "".join(key + value for key, value in ordered)
     return text.encode("utf-8", "surrogateescape") + body

@@ -51,6 +51,6 @@ DESK: Final = _names(
     """
 )
 
-# CRM names the operation only: it tells of whatever module a channel watches.
+# CRM names the operation only. It concerns whatever module a channel watches.
 CRM_OPERATIONS: Final = frozenset({"insert", "update", "delete"})
 WORKFLOW: Final = "workflow"
