@@ -11,9 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,8 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.server_urls import check_url
 
 ENV_FILE_VARIABLE = "ZOHO_RELAY_ENV_FILE"
 
@@ -119,29 +121,18 @@ def _rule(kind: str, context: dict[str, Any]) -> str:
 # --- types of values -----------------------------------------------------------------------------
 
 
-def url_of(*schemes: str) -> AfterValidator:
-    """Return the rule of a secret URL: it starts with one of the schemes, and names a host."""
+def secret_url(check: Callable[[str], None]) -> AfterValidator:
+    """Return the rule of a secret URL. `check` raises ValueError with a text that hides the URL."""
 
-    def check(secret: SecretStr) -> SecretStr:
-        _check_url(secret.get_secret_value(), schemes)
+    def checked(secret: SecretStr) -> SecretStr:
+        check(secret.get_secret_value())
         return secret
 
-    return AfterValidator(check)
-
-
-def _check_url(url: str, schemes: tuple[str, ...]) -> None:
-    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its text may quote the value
-        valid = False
-    if not valid:
-        raise ValueError(f"must be a URL that starts with {wanted}, and name a host")
+    return AfterValidator(checked)
 
 
 def _http_url(url: str) -> str:
-    _check_url(url, ("http", "https"))
+    check_url(url, ("http", "https"))
     return url.rstrip("/")
 
 

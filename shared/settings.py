@@ -24,17 +24,18 @@ from shared.environment import (
     Port,
     Seconds,
     Words,
-    url_of,
+    secret_url,
     words,
 )
+from shared.server_urls import check_amqp_url, check_database_url
 
 
 class Amqp(Environment):
-    amqp_url: Annotated[SecretStr, url_of("amqp", "amqps")]
+    amqp_url: Annotated[SecretStr, secret_url(check_amqp_url)]
 
 
 class Database(Environment):
-    database_url: Annotated[SecretStr, url_of("postgresql", "postgres")]
+    database_url: Annotated[SecretStr, secret_url(check_database_url)]
     database_pool_size: Annotated[int, Field(ge=2, le=100)] = 8
 
 

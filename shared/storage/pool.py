@@ -13,6 +13,7 @@ import orjson
 from pydantic import SecretStr
 
 from shared.errors import Unavailable
+from shared.server_urls import driver_url
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ async def _open(
         try:
             with unavailable_when_down():
                 return await asyncpg.create_pool(
-                    dsn.get_secret_value(),
+                    driver_url(dsn.get_secret_value()),
                     min_size=1,
                     max_size=size,
                     init=_prepare,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.messaging.broker.publisher import Unroutable
 from shared.messaging.broker.topology import UNROUTED_QUEUE, retry_exchange
 from shared.messaging.handling.policy import RetryPolicy
+from shared.server_urls import amqp_urls
 
 WORKERS: Final = ("billing-worker", "crm-worker", "desk-worker")
 _LANES: Final = ("urgent", "commands", "reads", "webhooks", "events")
@@ -128,13 +129,22 @@ class HeldDeadLetter:
 
 @asynccontextmanager
 async def connect(url: SecretStr) -> AsyncIterator[Broker]:
-    """Raises Unavailable when RabbitMQ cannot be reached, or does not let us in."""
-    try:
-        connection = await aio_pika.connect(url.get_secret_value(), timeout=10)
-    except (AMQPError, OSError) as error:
-        raise Unavailable(
-            f"RabbitMQ cannot be reached ({type(error).__name__}): see AMQP_URL",
-            code="broker_unavailable",
-        ) from error
-    async with connection:
+    """Connect to the first host of the URL that answers.
+
+    Raises Unavailable when RabbitMQ cannot be reached, or refuses the user.
+    """
+    async with await _connect_to_any(amqp_urls(url.get_secret_value())) as connection:
         yield Broker(connection)
+
+
+async def _connect_to_any(urls: Sequence[str]) -> AbstractConnection:
+    last: Exception | None = None
+    for url in urls:
+        try:
+            return await aio_pika.connect(url, timeout=10)
+        except (AMQPError, OSError) as error:
+            last = error
+    raise Unavailable(
+        f"RabbitMQ cannot be reached ({type(last).__name__}): see AMQP_URL",
+        code="broker_unavailable",
+    ) from last

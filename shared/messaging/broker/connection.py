@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, cast
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from shared.background import Background
+from shared.server_urls import amqp_urls
 
 _log = structlog.get_logger(__name__)
 
@@ -43,12 +45,15 @@ def is_cancelled() -> bool:
 class ReconnectingConnection(Background):
     """One connection, opened in the background and opened again whenever it is lost.
 
+    A `url` that names several hosts is tried host by host.
+
     `prepare` runs on each new connection before anybody gets it: here the topology is declared, so
     that a broker that lost it gets it back.
     """
 
     def __init__(self, url: SecretStr, name: str, prepare: Prepare | None = None) -> None:
-        self._url = url
+        # Tried in turn, beginning with the one that answered last.
+        self._urls = deque(amqp_urls(url.get_secret_value()))
         super().__init__(name)
         self._prepare = prepare
         self._up = asyncio.Event()
@@ -104,14 +109,18 @@ class ReconnectingConnection(Background):
                         connection=self._name,
                         error=type(error).__name__,
                     )
-            pause_s = _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
+            self._urls.rotate(-1)
             failures += 1
+            rounds, hosts_left = divmod(failures, len(self._urls))
+            if hosts_left:
+                continue
+            pause_s = _PAUSES_S[min(rounds, len(_PAUSES_S)) - 1]
             # Spread out, so that replicas do not knock in step.
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _connect_once(self) -> None:
         """Connect, and return once the connection is lost."""
-        url = URL(self._url.get_secret_value())
+        url = URL(self._urls[0])
         connection = await aio_pika.connect(
             url.update_query(heartbeat=url.query.get("heartbeat", str(_HEARTBEAT_S))),
             timeout=_CONNECT_TIMEOUT_S,

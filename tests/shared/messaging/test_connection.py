@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from unittest.mock import AsyncMock
 
 import aiormq
 import pytest
 from pydantic import SecretStr
 
+from services.operator.access import broker as rabbitmq
 from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
@@ -34,3 +36,15 @@ async def test_it_can_be_left_at_any_moment_of_its_beginning(amqp_url: str) -> N
         async with asyncio.timeout(20):
             async with ReconnectingConnection(SecretStr(amqp_url), "test", topology.declare):
                 await asyncio.sleep(moment / 2000)
+
+
+async def test_the_next_host_is_tried_when_one_does_not_answer(amqp_url: str) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        closed_port = bound.getsockname()[1]
+        user, _, rest = amqp_url.partition("@")
+        url = SecretStr(f"{user}@127.0.0.1:{closed_port},{rest}")
+        async with asyncio.timeout(20), ReconnectingConnection(url, "test") as link:
+            await link.channel(confirms=True)
+        async with rabbitmq.connect(url) as broker:
+            assert await broker.state("absent") is None
