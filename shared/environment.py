@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.server_urls import check_url
 
 ENV_FILE_VARIABLE = "ZOHO_RELAY_ENV_FILE"
+ENV_FILE_ENCODING = "utf-8-sig"  # some editors put a mark at its beginning
 
 
 class SettingsError(Exception):
@@ -66,15 +67,39 @@ class Environment(BaseSettings):
         """Read the environment.
 
         Raises:
-            SettingsError: variables are missing or wrong. All of them are named at once.
+            SettingsError: variables are missing or wrong. All of them are named at once. Or the
+                file cannot be read.
         """
         name = os.environ.get(ENV_FILE_VARIABLE, ".env")
         if name and ENV_FILE_VARIABLE in os.environ and not Path(name).is_file():
             raise SettingsError([f"{ENV_FILE_VARIABLE}: there is no such file"])
+        if name:
+            check_env_file(Path(name))
         try:
-            return cls(_env_file=name or None)
+            return cls(_env_file=name or None, _env_file_encoding=ENV_FILE_ENCODING)
         except ValidationError as error:
             raise SettingsError(_problems(cls, error)) from None  # the cause quotes values
+
+
+def check_env_file(file: Path) -> None:
+    """Check that an env file, if it is there, is text in UTF-8.
+
+    Raises:
+        SettingsError: it is not, or may not be read. The file and the line are named.
+    """
+    try:
+        content = file.read_bytes() if file.is_file() else b""
+    except OSError as error:
+        raise SettingsError([f"{file}: cannot be read ({error.strerror})"]) from error
+    try:
+        content.decode(ENV_FILE_ENCODING)
+        # UTF-16 without a mark at its beginning is UTF-8 with a NUL in every other place.
+        wrong = content.find(b"\0")
+    except UnicodeDecodeError as error:
+        wrong = error.start
+    if wrong >= 0:
+        line = content.count(b"\n", 0, wrong) + 1
+        raise SettingsError([f"{file}, line {line}: is not UTF-8: save the file in that encoding"])
 
 
 def _problems(model: type[Environment], error: ValidationError) -> list[str]:

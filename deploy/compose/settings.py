@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deploy.local import credentials, environment
 from deploy.local.processes import write_private
+from shared.environment import SettingsError
 
 SERVICES = ("webhook-gateway", "billing-worker", "crm-worker", "desk-worker", "token-service")
 # The stack's own. A .env has no say in them, neither under these names nor as <SERVICE>_<NAME>.
@@ -161,6 +162,9 @@ def main(arguments: list[str], root: Path = Path("/")) -> int:
             except (OtherZoho, environment.ForeignZoho) as error:
                 print(f"zoho-relay: {error}", file=sys.stderr)
                 return 1
+            except SettingsError as error:
+                print(f"zoho-relay: {error}", file=sys.stderr)
+                return 2
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -14,6 +14,7 @@ from deploy.local import environment
 from deploy.local.plan import BadReplicas, parse_replicas
 from deploy.local.postgres import NotInstalled
 from deploy.local.stack import ROOT, Stack, StackFailed
+from shared.environment import SettingsError
 
 FOLDER = ROOT / ".run"
 
@@ -34,6 +35,10 @@ def main(arguments: list[str]) -> int:
     except (StackFailed, BadReplicas, environment.ForeignZoho, NotInstalled) as error:
         print(f"zoho-relay: {error}", file=sys.stderr)
         return 1
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"zoho-relay: {problem}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from shared.environment import ENV_FILE_ENCODING, check_env_file
+
 # Prefixes of the sandbox (design §13) by the setting that holds them.
 SANDBOX_PATHS = {
     "ZOHO_ACCOUNTS_URL": "/accounts",
@@ -132,8 +134,14 @@ def refuse_foreign_zoho(settings: Mapping[str, str], sandbox_url: str) -> None:
 
 
 def read_env_file(file: Path) -> dict[str, str]:
-    """Read an env file as the services' settings read it. Empty values are left out."""
-    return {name: value for name, value in dotenv_values(file).items() if value}
+    """Read an env file as the services' settings read it. Empty values are left out.
+
+    Raises:
+        SettingsError: it is not UTF-8. The line is named.
+    """
+    check_env_file(file)
+    values = dotenv_values(file, encoding=ENV_FILE_ENCODING)
+    return {name: value for name, value in values.items() if value}
 
 
 def _within(url: str, sandbox_url: str) -> bool:

@@ -115,6 +115,18 @@ def test_bad_settings_are_named_and_end_it_with_code_2(started):
     assert out == ""
 
 
+def test_a_file_of_settings_that_cannot_be_read_ends_it_with_code_2(started, tmp_path):
+    (tmp_path / ".env").write_bytes("LOG_LEVEL=INFO\n# für uns\n".encode("latin-1"))
+    process = started(ZOHO_RELAY_ENV_FILE=str(tmp_path / ".env"))
+
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 2
+    assert err.splitlines() == [
+        f"billing-worker: {tmp_path}/.env, line 2: is not UTF-8: save the file in that encoding"
+    ]
+
+
 def test_what_only_a_person_can_change_is_named_and_ends_it_with_code_2(started):
     process = started("refuse")
 

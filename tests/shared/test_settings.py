@@ -163,3 +163,25 @@ def test_a_named_file_must_be_there(environment, tmp_path):
     environment(ZOHO_RELAY_ENV_FILE=str(tmp_path / "absent.env"))
 
     assert problems() == ["ZOHO_RELAY_ENV_FILE: there is no such file"]
+
+
+BAD_FILES = [
+    ("PREFETCH=7\n".encode("utf-16"), 1),
+    ("PREFETCH=7\n".encode("utf-16-le"), 1),
+    ("PREFETCH=7\n# Schlüssel\n".encode("latin-1"), 2),
+]
+
+
+@pytest.mark.parametrize(("content", "line"), BAD_FILES)
+def test_a_file_in_another_encoding_is_named_with_the_line(environment, tmp_path, content, line):
+    (tmp_path / ".env").write_bytes(content)
+    environment(ZOHO_RELAY_ENV_FILE=None)
+
+    assert problems() == [f".env, line {line}: is not UTF-8: save the file in that encoding"]
+
+
+def test_a_mark_of_utf_8_at_the_beginning_of_the_file_is_no_part_of_a_name(environment, tmp_path):
+    (tmp_path / ".env").write_bytes("PREFETCH=7\n# Schlüssel\n".encode("utf-8-sig"))
+    environment(ZOHO_RELAY_ENV_FILE=None)
+
+    assert Settings.load().prefetch == 7
