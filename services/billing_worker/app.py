@@ -14,6 +14,7 @@ from services.billing_worker.handlers.application_invoices import ApplicationInv
 from services.billing_worker.handlers.invoices import InvoiceHandlers
 from services.billing_worker.handlers.payments import PaymentHandlers
 from services.billing_worker.handlers.reports import ReportHandlers
+from services.billing_worker.handlers.required_reply import answered
 from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
 from services.billing_worker.handlers.users import sign_up, update_user
 from services.billing_worker.handlers.webhooks import WebhookHandlers
@@ -203,13 +204,13 @@ class HandlerParts:
         )
         reports = ReportHandlers(books=books, organization_id=self.settings.books_organization_id)
         return {
-            "invoice.requested.v1": Route(InvoiceRequested, invoices.show),
-            "invoice.list_requested.v1": Route(InvoiceListRequested, invoices.list_of_user),
-            "report.revenue_requested.v1": Route(ReportRevenueRequested, reports.revenue),
-            "report.receivables_requested.v1": Route(
+            "invoice.requested.v1": answered(InvoiceRequested, invoices.show),
+            "invoice.list_requested.v1": answered(InvoiceListRequested, invoices.list_of_user),
+            "report.revenue_requested.v1": answered(ReportRevenueRequested, reports.revenue),
+            "report.receivables_requested.v1": answered(
                 ReportReceivablesRequested, reports.receivables
             ),
-            "report.summary_requested.v1": Route(ReportSummaryRequested, reports.summary),
+            "report.summary_requested.v1": answered(ReportSummaryRequested, reports.summary),
         }
 
     def webhooks(self) -> Mapping[str, Route]:

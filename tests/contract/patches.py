@@ -150,6 +150,8 @@ PATCHES: Final = (
         Patch("books", _SORTED, query(f"GET {path}", "sort_order"))
         for path in ("/invoices", "/creditnotes", "/customerpayments")
     ),
+    # Public code reads the payments of Zoho Invoice, the same platform, by it.
+    Patch("books", UNMARKED, query("GET /customerpayments", "last_modified_time")),
     Patch("books", "Create → 201, others 200", answers("PUT /invoices", 201, like=200)),
     Patch(
         "books",

@@ -1,20 +1,19 @@
-"""Answer report commands. Books has no reports by API, so they are summed from all listed pages."""
+"""Answer report commands.
+
+Books has no reports by API, so they are summed from every page of what it lists.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from services.billing_worker.reports.revenue import (
-    Revenue,
-    RevenueEntry,
-    entries_of_invoice,
-    receivables_by_age,
-)
+from services.billing_worker.reports.books_entries import BooksEntries
+from services.billing_worker.reports.revenue import Revenue, receivables_by_age
 from shared.contracts.commands import (
     ReportReceivablesRequested,
     ReportRevenueRequested,
@@ -30,9 +29,10 @@ from shared.contracts.replies import (
     SummaryInCurrency,
     SummaryReport,
 )
+from shared.errors import InvalidMessage
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.products.books.models import BooksRefund, CustomerPayment
+from shared.zoho.products.books.time_zones import zone_of
 
 _SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outstanding")
 
@@ -46,8 +46,8 @@ class ReportHandlers:
 
     async def revenue(self, message: ReportRevenueRequested, work: UnitOfWork) -> None:
         revenue = Revenue(message.group_by)
-        entries = self._earned if message.basis == "accrual" else self._paid
-        async for entry in entries(message.start_date, message.end_date):
+        entries = BooksEntries(self.books, message.start_date, message.end_date)
+        async for entry in entries.earned() if message.basis == "accrual" else entries.paid():
             revenue.add(entry)
         organization = await self.books.organization(self.organization_id)
         work.reply(
@@ -72,7 +72,11 @@ class ReportHandlers:
         )
 
     async def receivables(self, message: ReportReceivablesRequested, work: UnitOfWork) -> None:
-        as_of = message.as_of or await self._today()
+        today = await self._today()
+        as_of = message.as_of or today
+        if as_of < today:
+            # Books gives the balances of now. Those of an earlier day it does not give.
+            raise InvalidMessage("as_of must not be before today in the organization's time zone")
         owed = receivables_by_age(await self.books.invoices_unpaid(), as_of)
         work.reply(
             ReceivablesReport(
@@ -98,12 +102,12 @@ class ReportHandlers:
                 of_currency["invoiced"] += invoice.total
                 of_currency["outstanding"] += invoice.balance
                 of_currency["written_off"] += invoice.write_off_amount or 0
-        async for note in self._credited(first, last):
+        entries = BooksEntries(self.books, first, last)
+        async for note in entries.credited():
             sums[note.currency]["credited"] += note.amount
-        payments = [payment async for payment in self.books.customer_payments_dated(first, last)]
-        for payment in payments:
-            sums[payment.currency_code or ""]["collected"] += payment.amount
-        async for refund in self._refunded(first, last, payments):
+        async for payment in entries.collected():
+            sums[payment.currency]["collected"] += payment.amount
+        async for refund in entries.refunded():
             sums[refund.currency]["refunded"] += refund.amount
         work.reply(
             SummaryReport(
@@ -116,59 +120,10 @@ class ReportHandlers:
             ).wire()
         )
 
-    async def _earned(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
-        """Accrual: invoices neither draft nor void, less write-offs, less credit notes."""
-        async for invoice in self.books.invoices_dated(first, last):
-            for entry in entries_of_invoice(invoice):
-                yield entry
-        async for note in self._credited(first, last):
-            yield RevenueEntry(note.currency, note.day, -note.amount)
-
-    async def _paid(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
-        """Cash: customer payments by their date, less refunds by theirs."""
-        payments = [payment async for payment in self.books.customer_payments_dated(first, last)]
-        for payment in payments:
-            if payment.date is not None:
-                yield RevenueEntry(payment.currency_code or "", payment.date, payment.amount)
-        async for refund in self._refunded(first, last, payments):
-            yield RevenueEntry(refund.currency, refund.day, -refund.amount)
-
-    async def _credited(self, first: date, last: date) -> AsyncIterator[RevenueEntry]:
-        async for note in self.books.credit_notes_dated(first, last):
-            if note.counts and note.date is not None:
-                yield RevenueEntry(note.currency_code or "", note.date, note.total)
-
-    async def _refunded(
-        self, first: date, last: date, payments: Sequence[CustomerPayment]
-    ) -> AsyncIterator[RevenueEntry]:
-        """Refunds of credit notes (Billing's refunds are such) and of payments.
-
-        Books lists refunds of payments under each payment only. They are read where a payment of
-        the range has a refunded amount.
-        """
-        async for refund in self.books.credit_note_refunds_dated(first, last):
-            if refund.date is not None:
-                yield RevenueEntry(await self._currency(refund), refund.date, refund.amount)
-        for payment in payments:
-            if not payment.amount_refunded:
-                continue
-            for refund in await self.books.customer_payment_refunds(payment.payment_id):
-                if refund.date is not None and first <= refund.date <= last:
-                    yield RevenueEntry(payment.currency_code or "", refund.date, refund.amount)
-
-    async def _currency(self, refund: BooksRefund) -> str:
-        if refund.currency_code or refund.creditnote_id is None:
-            return refund.currency_code or ""
-        note = await self.books.credit_note(refund.creditnote_id)
-        return note.currency_code or ""
-
     async def _today(self) -> date:
+        """The current day in the organization's time zone. UTC when `doctor` does not know it."""
         organization = await self.books.organization(self.organization_id)
-        try:
-            zone = ZoneInfo(organization.time_zone or "UTC")
-        except (ZoneInfoNotFoundError, ValueError):
-            zone = ZoneInfo("UTC")
-        return datetime.now(zone).date()
+        return datetime.now(zone_of(organization.time_zone) or ZoneInfo("UTC")).date()
 
 
 def _as_money(sums: Mapping[str, Decimal], currency: str) -> dict[str, Decimal]:

@@ -10,6 +10,7 @@ from services.operator.console.advice import of_cause
 from services.operator.doctor.findings import Findings
 from services.operator.doctor.servers import Read
 from shared.errors import IntegrationError, Misconfigured, RateLimited, ZohoRejected
+from shared.zoho.products.books.time_zones import zone_of
 from shared.zoho.products.scopes import NEEDED, missing
 from shared.zoho.products.setup import ZohoSetup
 from shared.zoho.quota.limits import PLANS
@@ -93,6 +94,16 @@ class ZohoChecks:
         plan = str(mine[0].get("plan_name") or "").lower()
         self._findings.ok(area, check, f"answers, plan {plan}" if plan else "answers")
         self._compare("books", "ZOHO_BOOKS_PLAN", configured, plan)
+        self._time_zone(str(mine[0].get("time_zone") or ""))
+
+    def _time_zone(self, name: str) -> None:
+        if zone_of(name) is None:
+            self._findings.wrong(
+                "organizations",
+                "Books' time zone",
+                f"{name!r} is an unknown time zone: reports take UTC's day as today",
+                "Choose another time zone in Books, under Settings, Organization Profile.",
+            )
 
     async def _crm(self, read: Read) -> None:
         area, check = "organizations", "CRM"

@@ -25,6 +25,7 @@ from services.zoho_sandbox.finance.integration import reflect_invoice
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 
+# Rows of real organizations have neither the currency nor the amount refunded of a single read.
 _LISTED = [
     "payment_id",
     "payment_number",
@@ -33,13 +34,12 @@ _LISTED = [
     "payment_mode",
     "amount",
     "bcy_amount",
+    "bcy_refunded_amount",
     "unused_amount",
     "customer_id",
     "customer_name",
     "reference_number",
     "description",
-    "currency_code",
-    "exchange_rate",
     "created_time",
     "last_modified_time",
 ]
@@ -65,7 +65,8 @@ def add_routes(routes: Routes) -> None:
 async def _list(call: Call) -> web.Response:
     exact = ("customer_id", "customer_name", "reference_number", "payment_mode", "amount")
     rows = listed(call, call.world.table("books", "customerpayments"), exact)
-    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
+    shown_rows = [{**row, "bcy_refunded_amount": row.get("amount_refunded", 0)} for row in rows]
+    brief = [{name: row[name] for name in _LISTED if name in row} for row in shown_rows]
     return page(call, "customerpayments", brief, filter_name="PaymentType.All")
 
 

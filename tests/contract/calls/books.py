@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -90,6 +91,38 @@ async def _(zoho: Clients) -> None:
 async def _(zoho: Clients) -> None:
     await a_card_payment(zoho)
     assert [one async for one in zoho.books.customer_payments_dated(FIRST, LAST)]
+
+
+@CALLS("customer_payments_before")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+    day = LAST + timedelta(days=1)
+    payments = zoho.books.customer_payments_before(day, modified_since=FIRST)
+    assert [payment async for payment in payments]
+
+
+@CALLS("customer_payment")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+    async for listed in zoho.books.customer_payments_dated(FIRST, LAST):
+        payment = await zoho.books.customer_payment(listed.payment_id)
+        assert payment.currency_code == "USD"
+
+
+@CALLS("contact")
+async def _(zoho: Clients) -> None:
+    assert (await zoho.books.contact((await a_book_invoice(zoho))[1])).currency_code == "USD"
+
+
+@CALLS("contacts")
+async def _(zoho: Clients) -> None:
+    await a_book_invoice(zoho)
+    assert await zoho.books.contacts()
+
+
+@CALLS("currencies")
+async def _(zoho: Clients) -> None:
+    assert await zoho.books.currencies() == ["USD"]
 
 
 @CALLS("credit_note_refunds_dated")

@@ -72,15 +72,28 @@ class CreditNote(ZohoModel):
 
 
 class CustomerPayment(ZohoModel):
-    """A payment received. Lists may name the amount refunded, which shows where refunds are."""
+    """A payment received.
+
+    Rows of real organizations have neither `currency_code` nor `amount_refunded`, only amounts in
+    the base currency (`bcy_…`). A single read has both.
+    """
 
     payment_id: ZohoId
+    customer_id: MaybeId = None
     date: ZohoDay = None
     amount: ZohoMoney = Decimal(0)
-    amount_refunded: MaybeZohoMoney = None
+    refunded: MaybeZohoMoney = Field(
+        default=None, validation_alias=AliasChoices("amount_refunded", "bcy_refunded_amount")
+    )
     currency_code: ZohoText = None
     reference_number: ZohoText = None
     payment_mode: ZohoText = None
+    last_modified_time: ZohoTime = None
+
+    @property
+    def may_have_refunds(self) -> bool:
+        """Whether refunds may exist. A row without the field does not rule them out."""
+        return self.refunded is None or bool(self.refunded)
 
 
 class BooksRefund(ZohoModel):
@@ -111,7 +124,7 @@ class BooksContact(ZohoModel):
 
 
 class Organization(ZohoModel):
-    """`time_zone` is an IANA name. It decides what day it is for Books."""
+    """`time_zone` decides the current day for Books. `time_zones.zone_of` reads its names."""
 
     organization_id: ZohoId
     name: ZohoText = None
