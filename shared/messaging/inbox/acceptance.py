@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
+import orjson
 
-from shared.crypto.envelope import Vault
+from shared.crypto.data_key import DataKey
+from shared.crypto.envelope import DayKey, Vault
+from shared.errors import Unavailable
+from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters, dead_letter_context
+from shared.messaging.inbox.lines import sealing_context
 from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey
+from shared.messaging.inbox.statements import Clock, columns, database_clock, parameters
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
+from shared.storage.pool import unavailable_when_down
+
+_FAULTS_OF_A_ROW: Final = ("22", "23", "54")
+_REPEATED_AT_ONCE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 class AcceptResult(StrEnum):
@@ -49,11 +59,13 @@ class GivenUp:
 class WaitsForRelease:
     """A message that this version cannot handle. It waits for another one, with an end.
 
-    `code` and `reason`: under which it is given up at the end (`unknown_command`, `unknown_key`).
+    `code` and `reason`: under which it is given up after `end_s` (`unknown_command`).
+    `end_s` is None for what has no end (`unknown_key`).
     """
 
     code: str
     reason: str
+    end_s: float | None = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,8 @@ class ArrivedMessage:
         macs: of the body under each index key in use, 32 bytes each, in a row.
         route: its key in the table of routes; None: the routing key itself. A replica leases the
             messages whose route it has.
+        records: the kinds of facts that it may record, as its route says. Waits for such a fact
+            do not count towards their end while this message is open.
         body: as it came; sealed by the acceptance.
         first: stands at the front of its line (an erasure), and is not refused as `erased`.
     """
@@ -82,10 +96,16 @@ class ArrivedMessage:
     headers: Mapping[str, Any] = field(default_factory=dict)
     body: bytes = b""
     route: str | None = None
+    records: tuple[str, ...] = ()
     first: bool = False
     given_up: GivenUp | None = None
     waits: WaitsForRelease | None = None
 
+
+_REFUSALS: Final = {
+    AcceptResult.REUSED: ("message_id_reused", "this message_id was used with another body"),
+    AcceptResult.ERASED: ("erased", "the user asked to be forgotten"),
+}
 
 Refuse = Callable[[ArrivedMessage, str, str], Awaitable[GivenUp]]
 """What announces that a message is given up under this code, for this reason."""
@@ -100,9 +120,22 @@ class Acceptance:
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, schema: str, vault: Vault, outbox: Outbox, refuse: Refuse
+        self,
+        pool: asyncpg.Pool,
+        schema: str,
+        vault: Vault,
+        outbox: Outbox,
+        refuse: Refuse,
+        *,
+        clock: Clock = database_clock,
     ) -> None:
-        raise NotImplementedError
+        self._pool = pool
+        self._vault = vault
+        self._outbox = outbox
+        self._refuse = refuse
+        self._clock = clock
+        self._dead_letters = DeadLetters(pool, schema, vault, clock=clock)
+        self._accept_sql = f"SELECT * FROM {schema}.accept_messages({parameters(28)}) ORDER BY item"  # noqa: S608
 
     async def accept(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
         """Store the group as one, in its order. On return all of it is durable.
@@ -112,4 +145,137 @@ class Acceptance:
             Unavailable: an outage. Nothing was stored, or the answer was lost: ask again.
             RowFault: nothing was stored, and it is the fault of a row.
         """
-        raise NotImplementedError
+        if not group:
+            return []
+        results = await self._stored(group)
+        refused = [
+            replace(message, given_up=await self._refuse(message, *_REFUSALS[result]))
+            for message, result in zip(group, results, strict=True)
+            if result in _REFUSALS
+        ]
+        if refused:
+            await self._stored(refused)
+        return results
+
+    async def _stored(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
+        while True:
+            try:
+                with unavailable_when_down():
+                    return await self._store(group)
+            except (asyncpg.DataError, UnicodeEncodeError) as error:
+                # The driver's own error of this name, and the database's, which has a state.
+                raise RowFault(getattr(error, "sqlstate", None) or "") from error
+            except asyncpg.PostgresError as error:
+                if (error.sqlstate or "")[:2] in _FAULTS_OF_A_ROW:
+                    raise RowFault(error.sqlstate or "") from error
+                raise Unavailable(
+                    "the database refuses what arrives", code="database_unavailable"
+                ) from error
+            except Unavailable as error:
+                if not isinstance(error.__cause__, _REPEATED_AT_ONCE):
+                    raise
+
+    async def _store(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
+        keys = {
+            org: await self._vault.key_of(DayKey(org)) for org in {message.org for message in group}
+        }
+        arguments = (*_columns(group, keys), self._clock())
+        if not any(message.given_up for message in group):
+            rows = await self._pool.fetch(self._accept_sql, *arguments)
+            return [AcceptResult(row["outcome"]) for row in rows]
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(self._accept_sql, *arguments)
+            given_up = [
+                (message, row["arrived"])
+                for message, row in zip(group, rows, strict=True)
+                if message.given_up and row["outcome"] in ("given_up", "reused")
+            ]
+            await self._dead_letters.insert(
+                connection,
+                [
+                    _dead_letter(message, arrived, keys[message.org])
+                    for message, arrived in given_up
+                    if message.given_up and message.given_up.code != "erased"
+                ],
+            )
+            announcements = [
+                row
+                for message, _ in given_up
+                for row in (message.given_up.announcements if message.given_up else ())
+            ]
+            if announcements:
+                await self._outbox.insert(connection, announcements, keep=False)
+        return [AcceptResult(row["outcome"]) for row in rows]
+
+
+def _columns(group: Sequence[ArrivedMessage], keys: Mapping[str, DataKey]) -> list[list[Any]]:
+    """The arguments of `accept_messages`, column by column."""
+    named = [
+        (at, *thing)
+        for at, m in enumerate(group, 1)
+        if not m.given_up
+        for thing in m.ordering.named
+    ]
+    names = [
+        (at, *thing)
+        for at, m in enumerate(group, 1)
+        if not m.given_up
+        for thing in m.ordering.names
+    ]
+    return [
+        [m.org for m in group],
+        [m.exchange for m in group],
+        [m.routing_key for m in group],
+        [m.route for m in group],
+        [m.message_id for m in group],
+        [m.macs for m in group],
+        [m.priority for m in group],
+        [m.ordering.user_id for m in group],
+        [m.ordering.fallback for m in group],
+        *columns(named, 3),
+        *columns(names, 3),
+        [m.first for m in group],
+        [m.given_up is not None for m in group],
+        [m.waits and m.waits.code for m in group],
+        [m.waits and m.waits.reason for m in group],
+        [m.waits and m.waits.end_s for m in group],
+        [",".join(m.records) or None for m in group],
+        [m.correlation_id for m in group],
+        [m.reply_to for m in group],
+        [m.traceparent for m in group],
+        [m.sent_at for m in group],
+        [orjson.dumps(m.headers, default=str).decode() for m in group],
+        [_sealed(m, keys[m.org]) for m in group],
+    ]
+
+
+def _sealed(message: ArrivedMessage, key: DataKey) -> bytes:
+    if message.given_up:
+        return b""
+    context = sealing_context(message.org, message.routing_key, message.message_id)
+    return key.seal(message.body, context)
+
+
+def _dead_letter(message: ArrivedMessage, arrived: int, key: DataKey) -> DeadLetter:
+    assert message.given_up is not None  # noqa: S101 - the caller has chosen those
+    ordering = message.ordering
+    return DeadLetter(
+        arrived=arrived,
+        org=message.org,
+        line=f"user:{ordering.user_id}" if ordering.user_id else ordering.fallback or "",
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        route=message.route or message.routing_key,
+        message_id=message.message_id,
+        priority=message.priority,
+        code=message.given_up.code,
+        reason=message.given_up.reason,
+        attempts=0,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        traceparent=message.traceparent,
+        sent_at=message.sent_at,
+        headers=message.headers,
+        body=key.seal(message.body, dead_letter_context(arrived)),
+        body_mac=message.macs[:32],
+    )

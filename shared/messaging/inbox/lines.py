@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from shared.errors import Unavailable
+from shared.messaging.inbox.statements import Clock, columns, database_clock, parameters
+from shared.storage.pool import unavailable_when_down
+
 
 @dataclass(frozen=True, slots=True)
 class LeasedMessage:
@@ -26,6 +30,8 @@ class LeasedMessage:
         code, reason: under which it is given up, when it was returned because its wait ended.
         subject_user: the user in whose line it is.
         reservations: by product, the id of what is reserved for it in the quota ledger.
+        first: it stands at the front of its line (an erasure).
+        records: the kinds of facts that it may record.
         body: sealed for `sealing_context`.
     """
 
@@ -50,6 +56,8 @@ class LeasedMessage:
     accepted_at: datetime
     waited_s: float
     body_mac: bytes
+    first: bool = False
+    records: tuple[str, ...] = ()
     code: str | None = None
     reason: str | None = None
     reservations: Mapping[str, int] = field(default_factory=dict)
@@ -163,10 +171,31 @@ class PutBackResult(StrEnum):
 
 
 class Lines:
-    """The lines of one service's schema. Every method raises `Unavailable` during an outage."""
+    """The lines of one service's schema. Every method raises `Unavailable` during an outage.
 
-    def __init__(self, pool: asyncpg.Pool, schema: str) -> None:
-        raise NotImplementedError
+    `longest`: after so many times its length a wait ends, counted or not.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        schema: str,
+        *,
+        reservation_s: float = 120.0,
+        longest: float = 10.0,
+        clock: Clock = database_clock,
+    ) -> None:
+        self._pool = pool
+        self._reservation_s = reservation_s
+        self._longest = longest
+        self._clock = clock
+        self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(15)})"  # noqa: S608
+        self._renew_sql = f"SELECT arrived FROM {schema}.renew_leases($1, $2, $3, $4)"  # noqa: S608
+        self._settle_sql = f"SELECT arrived FROM {schema}.settle_messages({parameters(13)})"  # noqa: S608
+        self._put_back_sql = (
+            f"SELECT result FROM {schema}.put_back_messages({parameters(13)})"  # noqa: S608
+            " ORDER BY item"
+        )
 
     async def lease(
         self,
@@ -192,13 +221,57 @@ class Lines:
             answering_s: for how long PostgreSQL has answered this process without a gap. A lapsed
                 lease that began earlier says nothing against its message.
         """
-        raise NotImplementedError
+        shut = set(closed)
+        looked_at = [
+            (org, route, priority)
+            for org in orgs
+            for priority, count in slots.items()
+            if count > 0
+            for route, calls in routes.items()
+            if not any((org, product, priority) in shut for product in calls)
+        ]
+        counts = sorted(slots.items())
+        calls = [
+            (route, product, count)
+            for route, products in routes.items()
+            for product, count in products.items()
+        ]
+        with unavailable_when_down():
+            rows = await self._pool.fetch(
+                self._lease_sql,
+                *columns(looked_at, 3),
+                *columns(counts, 2),
+                limit,
+                *columns(calls, 3),
+                limits or {},
+                self._reservation_s,
+                lease_s,
+                idle,
+                answering_s,
+                self._clock(),
+            )
+        return Lease(
+            [leased_message(row) for row in rows if row["kind"] == "message"],
+            [
+                RefusedProduct(
+                    row["org"], row["product"], row["message_priority"], row["retry_in_s"]
+                )
+                for row in rows
+                if row["kind"] == "refused"
+            ],
+            any(row["kind"] == "alone" for row in rows),
+        )
 
     async def renew(
         self, held: Collection[tuple[int, int]], lease_s: float
     ) -> set[tuple[int, int]]:
         """Extend leases (arrived, claim); returns those that are lost."""
-        raise NotImplementedError
+        with unavailable_when_down():
+            rows = await self._pool.fetch(
+                self._renew_sql, *columns([*held], 2), lease_s, self._clock()
+            )
+        kept = {arrived for (arrived,) in rows}
+        return {lease for lease in held if lease[0] not in kept}
 
     async def settle(
         self,
@@ -215,8 +288,70 @@ class Lines:
 
         Raises (repeat the whole transaction): 40001, 40P01.
         """
-        raise NotImplementedError
+        rows = await connection.fetch(
+            self._settle_sql,
+            *columns(updates, 3),
+            *columns(facts, 4),
+            *columns([(n.org, n.kind, n.name, f"user:{n.user_id}", n.arrived) for n in names], 5),
+            self._clock(),
+        )
+        return {arrived for (arrived,) in rows}
 
     async def put_back(self, group: Sequence[PutBack]) -> list[PutBackResult]:
         """Put leased messages back to wait; one result for each, in order."""
-        raise NotImplementedError
+        while True:
+            try:
+                with unavailable_when_down():
+                    rows = await self._pool.fetch(
+                        self._put_back_sql,
+                        [p.arrived for p in group],
+                        [p.claim for p in group],
+                        [p.kind.value for p in group],
+                        [p.due_s for p in group],
+                        [p.code for p in group],
+                        [p.reason for p in group],
+                        [p.spent for p in group],
+                        [p.fact and p.fact[0] for p in group],
+                        [p.fact and p.fact[1] for p in group],
+                        [p.end_s for p in group],
+                        [p.product for p in group],
+                        self._longest,
+                        self._clock(),
+                    )
+            except Unavailable as error:
+                if not isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
+                    raise
+            else:
+                return [PutBackResult(result) for (result,) in rows]
+
+
+def leased_message(row: asyncpg.Record) -> LeasedMessage:
+    """A message as `lease_messages` or `count_waits` returns it."""
+    return LeasedMessage(
+        org=row["org"],
+        arrived=row["arrived"],
+        claim=row["claim"],
+        line=row["line"],
+        exchange=row["exchange"],
+        routing_key=row["routing_key"],
+        route=row["route"],
+        message_id=row["message_id"],
+        attempt=row["attempt"],
+        alone=row["alone"],
+        erased=row["erased"],
+        priority=row["message_priority"],
+        correlation_id=row["correlation_id"],
+        reply_to=row["reply_to"],
+        traceparent=row["traceparent"],
+        sent_at=row["sent_at"],
+        headers=row["headers"],
+        body=row["body"],
+        accepted_at=row["accepted_at"],
+        waited_s=row["waited_s"],
+        body_mac=row["body_mac"],
+        first=row["first"],
+        records=tuple(row["records"] or ()),
+        code=row["code"],
+        reason=row["reason"],
+        reservations=dict(zip(row["products"], row["reservations"], strict=True)),
+    )

@@ -6,20 +6,35 @@ from collections.abc import Collection
 
 import asyncpg
 
+from shared.messaging.inbox.statements import Clock, database_clock
+from shared.storage.pool import unavailable_when_down
+
 
 class Suspects:
     """The suspects of one service's schema, by digest. Raises `Unavailable` during an outage."""
 
-    def __init__(self, pool: asyncpg.Pool, schema: str) -> None:
-        raise NotImplementedError
+    def __init__(self, pool: asyncpg.Pool, schema: str, *, clock: Clock = database_clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._note_sql = f"""
+            INSERT INTO {schema}.suspects AS s (digest, attempts, noted_at)
+            SELECT d, 1, coalesce($2, clock_timestamp()) FROM unnest($1::bytea[]) AS d ORDER BY d
+            ON CONFLICT (digest) DO UPDATE
+            SET attempts = s.attempts + 1, noted_at = excluded.noted_at
+            RETURNING digest, attempts
+            """  # noqa: S608
+        self._clear_sql = f"DELETE FROM {schema}.suspects WHERE digest = ANY ($1::bytea[])"  # noqa: S608
 
     async def note(self, digests: Collection[bytes]) -> dict[bytes, int]:
         """Count an attempt at each, committed before it is touched; returns the counts.
 
         An attempt that is never cleared ended in a death.
         """
-        raise NotImplementedError
+        with unavailable_when_down():
+            rows = await self._pool.fetch(self._note_sql, [*set(digests)], self._clock())
+        return {row["digest"]: row["attempts"] for row in rows}
 
     async def clear(self, digests: Collection[bytes]) -> None:
         """The messages were stored: they killed nobody."""
-        raise NotImplementedError
+        with unavailable_when_down():
+            await self._pool.execute(self._clear_sql, [*digests])

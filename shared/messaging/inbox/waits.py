@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import asyncpg
 
-from shared.messaging.inbox.lines import LeasedMessage
-
-
-@dataclass(frozen=True, slots=True)
-class WaitLengths:
-    """When waits for a fact, or for a version that knows the message, end.
-
-    Args:
-        facts_s: by kind of fact, in counted seconds; `other_facts_s` for the others.
-        releases_s: for a version that knows the routing key, or a ring that has the key.
-        longest: after so many times its length a wait ends, counted or not.
-    """
-
-    other_facts_s: float
-    releases_s: float
-    facts_s: Mapping[str, float] = field(default_factory=dict)
-    longest: float = 10.0
+from shared.messaging.inbox.lines import LeasedMessage, Lines, RecordedFact, leased_message
+from shared.messaging.inbox.statements import Clock, columns, database_clock
+from shared.storage.pool import unavailable_when_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +18,71 @@ class WaitHolds:
 
     Args:
         intake_behind: what would end a wait may not be accepted yet.
-        paused: by organization, the kinds of facts whose product is paused.
-        recorders: by kind of fact, the routes that may record it.
-        same_line: kinds that are recorded only by messages of the waiting message's own line.
+        paused: organizations and kinds of facts whose product is paused.
+        same_line: kinds that are only recorded by messages of the waiting message's own line.
     """
 
     intake_behind: bool = False
     paused: Collection[tuple[str, str]] = ()
-    recorders: Mapping[str, Collection[str]] = field(default_factory=dict)
     same_line: Collection[str] = ()
 
 
 class WaitEnds:
-    """The ends of waits of one service's schema."""
+    """The ends of waits of one service's schema.
 
-    def __init__(self, pool: asyncpg.Pool, schema: str, lengths: WaitLengths) -> None:
-        raise NotImplementedError
+    `longest`: after so many times its length a wait ends, counted or not.
+    """
 
-    async def end_due(self, holds: WaitHolds, *, limit: int = 64) -> list[LeasedMessage]:
-        """Count the waits that are due to be counted; returns messages to be given up.
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        schema: str,
+        *,
+        longest: float = 10.0,
+        claim_s: float = 60.0,
+        clock: Clock = database_clock,
+    ) -> None:
+        self._pool = pool
+        self._longest = longest
+        self._claim_s = claim_s
+        self._clock = clock
+        self._count_sql = f"""
+            SELECT m.*, m.priority AS message_priority, false AS alone,
+                   m.line LIKE 'user:%' AND EXISTS (
+                       SELECT FROM relay.tombstones t
+                       WHERE t.org = m.org AND t.user_id = substring(m.line FROM 6)) AS erased,
+                   m.counted_s AS waited_s, m.place = 0 AS first, '{{}}'::text[] AS products,
+                   '{{}}'::bigint[] AS reservations
+            FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) m
+            """  # noqa: S608
 
-        Each has a claim and the code and reason to give it up under. Not settled within a minute,
-        it is returned again. Call it every second or so, in any number of replicas.
+    async def end_due(self, holds: WaitHolds, *, limit: int = 500) -> list[LeasedMessage]:
+        """Count at most `limit` waits that are due to be; returns the messages to be given up.
+
+        Each has a claim, and the code and reason to give it up under. Not settled within
+        `claim_s`, it is returned again. Call it every second or so, in any number of replicas.
+
+        Raises Unavailable.
         """
-        raise NotImplementedError
+        with unavailable_when_down():
+            rows = await self._pool.fetch(
+                self._count_sql,
+                holds.intake_behind,
+                *columns([*holds.paused], 2),
+                [*holds.same_line],
+                self._longest,
+                limit,
+                self._claim_s,
+                self._clock(),
+            )
+        return [leased_message(row) for row in rows]
 
 
 class Facts:
     """Facts recorded outside of a settlement."""
 
-    def __init__(self, schema: str) -> None:
-        raise NotImplementedError
+    def __init__(self, pool: asyncpg.Pool, schema: str, *, clock: Clock = database_clock) -> None:
+        self._lines = Lines(pool, schema, clock=clock)
 
     async def record(
         self,
@@ -70,5 +90,10 @@ class Facts:
         org: str,
         facts: Collection[tuple[str, str]],
     ) -> None:
-        """Wake who waits for these facts (kind, key), in the transaction that makes them so."""
-        raise NotImplementedError
+        """Wake who waits for these facts (kind, key), in the transaction that makes them so.
+
+        Call it first in the transaction, before any row is locked.
+        """
+        await self._lines.settle(
+            connection, [], facts=[RecordedFact(org, kind, key) for kind, key in facts]
+        )

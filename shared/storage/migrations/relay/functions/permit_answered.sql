@@ -43,6 +43,9 @@ BEGIN
     -- What is in flight is in our count and maybe not yet in Zoho's.
     SELECT coalesce(sum(p.weight), 0) INTO flying FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.in_flight_until > at;
+    -- So is what is reserved, and surely not in Zoho's.
+    SELECT flying + coalesce(sum(r.calls), 0) INTO flying FROM relay.reservations r
+    WHERE r.org = p_org AND r.product = p_product;
     known := coalesce(p_credits, p_limit, day.own - flying + p_left);
     others := known - p_left - day.own + flying;
     -- Fewer than we counted is believed only of a limit that is Zoho's own word.

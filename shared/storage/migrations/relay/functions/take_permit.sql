@@ -24,10 +24,11 @@ DECLARE
     quarter      timestamptz;
     comes_back   timestamptz;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('relay.permits'), hashtext(p_org || ' ' || p_product));
+    PERFORM relay.lock_quota(p_org, p_product);
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
     quarter := relay.quota_slot(at);
+    PERFORM relay.expire_reservations(p_org, p_product, at);
     SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, p_credits, p_zone, at);
 
@@ -35,6 +36,8 @@ BEGIN
            count(*) FILTER (WHERE p.in_flight_until > at AND p.heavy)
     INTO counting, flying, heavy_flying
     FROM relay.permits p WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
+    SELECT counting + coalesce(sum(r.calls), 0) INTO counting FROM relay.reservations r
+    WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
 
     calls_left := p_calls - counting;
     credits_left := day.day_limit - day.spent;
@@ -59,9 +62,7 @@ BEGIN
         comes_back := told.minute_until;
     ELSIF p_calls IS NOT NULL AND counting >= calls_share THEN
         used_up := 'minute';
-        SELECT p.counts_until INTO comes_back FROM relay.permits p
-        WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at
-        ORDER BY p.counts_until OFFSET counting - calls_share LIMIT 1;
+        comes_back := relay.quota_minute_free(p_org, p_product, at, counting - calls_share + 1);
         -- One that is still in flight counts until long after; it is likely answered soon.
         comes_back := least(comes_back, at + make_interval(secs => p_window_s));
     ELSIF told.concurrency_until > at THEN

@@ -1,0 +1,27 @@
+"""Build the arguments of the inbox's functions in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+Clock = Callable[[], datetime | None]
+"""The time that a statement is given; None: PostgreSQL's own clock."""
+
+
+def database_clock() -> None:
+    """Let PostgreSQL's own clock count."""
+    return
+
+
+def parameters(count: int) -> str:
+    """`$1, $2, …`, as many as a function takes."""
+    return ", ".join(f"${number}" for number in range(1, count + 1))
+
+
+def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as parallel arrays, for unnest; `width` empty ones when there are no rows."""
+    flat = list(chain.from_iterable(rows))
+    return [flat[at::width] for at in range(width)]

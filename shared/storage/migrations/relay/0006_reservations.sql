@@ -1,0 +1,14 @@
+-- Calls that are promised to a message before its work starts. They count in the minute and in the
+-- day, not in flight. A call turns one of them into a permit; what is left is given back, or ends at
+-- `expires_at`: it was surely never made, so it then counts for nothing.
+CREATE TABLE relay.reservations (
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    org         text        NOT NULL,
+    product     text        NOT NULL,
+    lane        text        NOT NULL,
+    calls       integer     NOT NULL CHECK (calls >= 0),
+    slot        timestamptz NOT NULL,    -- where their credits are booked in quota_spent, one each
+    expires_at  timestamptz NOT NULL
+);
+
+CREATE INDEX reservations_counting ON relay.reservations (org, product, expires_at);

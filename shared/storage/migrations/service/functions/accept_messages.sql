@@ -1,0 +1,218 @@
+-- Accept a group of messages in its order. Arrays are parallel, one element per message; p_named_*
+-- and p_names_* are lists of their own whose first element is the message's position. Returns one row
+-- per message: `new`, `repeated`, `reused`, `given_up`, or `erased` (nothing was stored).
+--
+-- Locks are taken in the order ids, names, lines, each sorted. Every statement sees what was
+-- committed before it began.
+CREATE OR REPLACE FUNCTION {schema}.accept_messages(
+    p_org text[], p_exchange text[], p_routing_key text[], p_route text[], p_message_id text[],
+    p_macs bytea[],                     -- the MAC under each key in use, 32 bytes each, in a row
+    p_priority smallint[], p_user_id text[], p_fallback text[],
+    p_named_item integer[], p_named_kind text[], p_named_name text[],
+    p_names_item integer[], p_names_kind text[], p_names_name text[],
+    p_first boolean[],                  -- to the front of its line, which it ends; never `erased`
+    p_given_up boolean[],               -- only the id is stored
+    p_wait_code text[], p_wait_reason text[], p_wait_end_s float8[],
+    p_records text[],                   -- kinds, separated by commas; NULL: none
+    p_correlation_id text[], p_reply_to text[], p_traceparent text[], p_sent_at timestamptz[],
+    p_headers text[], p_body bytea[],
+    p_now timestamptz DEFAULT NULL
+) RETURNS TABLE (item integer, outcome text, arrived bigint) LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    at timestamptz := coalesce(p_now, clock_timestamp());
+    v_new boolean[];
+    v_outcome text[];
+    v_arrived bigint[];
+    v_line text[];
+    v_moved_org text[];
+    v_moved_from text[];
+    v_moved_to text[];
+    v_locked_org text[];
+    v_locked_line text[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(p_org, p_routing_key, p_message_id, p_macs) WITH ORDINALITY
+            AS g (org, routing_key, message_id, macs, n)
+    ), firsts AS MATERIALIZED (
+        SELECT DISTINCT ON (org, routing_key, message_id) *
+        FROM given ORDER BY org, routing_key, message_id, n
+    ), made AS (
+        INSERT INTO {schema}.accepted_ids AS a (org, routing_key, message_id, body_mac, accepted_at)
+        SELECT org, routing_key, message_id, substring(macs FOR 32), at
+        FROM firsts ORDER BY org, routing_key, message_id
+        ON CONFLICT DO NOTHING
+        RETURNING a.org, a.routing_key, a.message_id
+    ), items AS (
+        SELECT f.n FROM firsts f
+        JOIN made m ON m.org = f.org AND m.routing_key = f.routing_key
+                   AND m.message_id = f.message_id
+    )
+    SELECT array_agg(i.n IS NOT NULL ORDER BY g.n) INTO v_new
+    FROM given g LEFT JOIN items i ON i.n = g.n;
+
+    -- In a later statement, because the snapshot of the first may be older than the other's commit.
+    SELECT array_agg(
+               CASE WHEN g.new AND g.given_up THEN 'given_up'
+                    WHEN g.new THEN 'new'
+                    WHEN position(a.body_mac IN g.macs) > 0 THEN 'repeated'
+                    ELSE 'reused' END ORDER BY g.n),
+           array_agg(CASE WHEN g.new OR g.given_up AND position(a.body_mac IN g.macs) = 0
+                          THEN nextval('{schema}.arrivals') END ORDER BY g.n),
+           array_agg(
+               CASE WHEN NOT g.new OR g.given_up THEN NULL
+                    WHEN g.user_id IS NOT NULL THEN 'user:' || g.user_id
+                    WHEN NOT g.n = ANY (p_named_item) THEN g.own
+               END ORDER BY g.n)
+    INTO v_outcome, v_arrived, v_line
+    FROM (SELECT u.*, coalesce(u.fallback, concat_ws(':', 'message', u.routing_key, u.message_id))
+                     AS own
+          FROM unnest(p_org, p_routing_key, p_message_id, p_macs, p_given_up, p_user_id, p_fallback,
+                      v_new) WITH ORDINALITY
+               AS u (org, routing_key, message_id, macs, given_up, user_id, fallback, new, n)
+          ORDER BY u.n) g
+    LEFT JOIN {schema}.accepted_ids a
+      ON NOT g.new AND a.org = g.org AND a.routing_key = g.routing_key
+     AND a.message_id = g.message_id;
+
+    -- Users who asked to be forgotten; once for the lines of users, once for those found by a name.
+    v_outcome := {schema}.refuse_erased(p_org, v_line, p_first, v_outcome);
+
+    IF 'new' = ANY (v_outcome) AND cardinality(p_names_item) + cardinality(p_named_item) > 0 THEN
+        WITH made AS (
+            INSERT INTO {schema}.names AS x (org, kind, name, line, named_by)
+            SELECT DISTINCT ON (1, 2, 3)
+                   p_org[n.item], n.kind, n.name, v_line[n.item], v_arrived[n.item]
+            FROM unnest(p_names_item, p_names_kind, p_names_name) AS n (item, kind, name)
+            WHERE v_line[n.item] IS NOT NULL AND v_outcome[n.item] = 'new'
+            ORDER BY 1, 2, 3, n.item
+            ON CONFLICT ON CONSTRAINT names_pkey DO UPDATE  -- of one that was freed
+            SET line = excluded.line, named_by = excluded.named_by WHERE x.line IS NULL
+            RETURNING x.org, x.kind || ':' || x.name AS own, x.line
+        )
+        SELECT array_agg(m.org), array_agg(m.own), array_agg(m.line)
+        INTO v_moved_org, v_moved_from, v_moved_to
+        FROM made m WHERE m.own <> m.line;
+
+        IF cardinality(p_named_item) > 0 THEN
+            v_line := {schema}.lines_of_names(
+                p_org, v_line, v_outcome, p_fallback, p_named_item, p_named_kind, p_named_name);
+            v_outcome := {schema}.refuse_erased(p_org, v_line, p_first, v_outcome);
+
+            WITH made AS (
+                INSERT INTO {schema}.names AS x (org, kind, name, line, named_by)
+                SELECT DISTINCT ON (1, 2, 3)
+                       p_org[n.item], n.kind, n.name, v_line[n.item], v_arrived[n.item]
+                FROM unnest(p_names_item, p_names_kind, p_names_name) AS n (item, kind, name)
+                WHERE v_line[n.item] IS NOT NULL AND v_outcome[n.item] = 'new'
+                  AND n.item = ANY (p_named_item)
+                ORDER BY 1, 2, 3, n.item
+                ON CONFLICT ON CONSTRAINT names_pkey DO UPDATE
+                SET line = excluded.line, named_by = excluded.named_by WHERE x.line IS NULL
+                RETURNING x.org, x.kind || ':' || x.name AS own, x.line
+            )
+            SELECT v_moved_org || array_agg(m.org), v_moved_from || array_agg(m.own),
+                   v_moved_to || array_agg(m.line)
+            INTO v_moved_org, v_moved_from, v_moved_to
+            FROM made m WHERE m.own <> m.line;
+
+            -- What stands in the line of its own name locks that line first, then looks once more:
+            -- whoever records the name locks it too, and one of both finds the other.
+            SELECT array_agg(g.org), array_agg(g.line) INTO v_locked_org, v_locked_line
+            FROM unnest(p_org, v_line, p_fallback, v_outcome) WITH ORDINALITY
+                 AS g (org, line, fallback, outcome, n)
+            WHERE g.outcome = 'new' AND g.line = g.fallback AND g.n = ANY (p_named_item);
+            IF v_locked_org IS NOT NULL THEN
+                PERFORM {schema}.lock_lines(v_locked_org, v_locked_line);
+                v_line := {schema}.lines_of_names(
+                    p_org, (SELECT array_agg(
+                                CASE WHEN g.line = g.fallback AND g.n = ANY (p_named_item)
+                                THEN NULL ELSE g.line END ORDER BY g.n)
+                            FROM unnest(v_line, p_fallback) WITH ORDINALITY AS g (line, fallback, n)),
+                    v_outcome, p_fallback, p_named_item, p_named_kind, p_named_name);
+            END IF;
+        END IF;
+    END IF;
+
+    IF 'erased' = ANY (v_outcome) THEN
+        DELETE FROM {schema}.accepted_ids a
+        USING unnest(p_org, p_routing_key, p_message_id, v_outcome)
+              AS e (org, routing_key, message_id, outcome)
+        WHERE e.outcome = 'erased' AND a.org = e.org AND a.routing_key = e.routing_key
+          AND a.message_id = e.message_id;
+    END IF;
+
+    IF v_moved_org IS NOT NULL OR v_locked_org IS NOT NULL
+       OR EXISTS (SELECT FROM unnest(p_first, v_outcome) AS f (first, outcome)
+                  WHERE f.first AND f.outcome = 'new') THEN
+        SELECT array_agg(g.org), array_agg(g.line) INTO v_locked_org, v_locked_line
+        FROM (SELECT * FROM unnest(p_org, v_line, v_outcome) AS g (org, line, outcome)
+              WHERE g.outcome = 'new'
+              UNION ALL SELECT *, 'new' FROM unnest(v_moved_org, v_moved_from)
+              UNION ALL SELECT *, 'new' FROM unnest(v_moved_org, v_moved_to)
+              UNION ALL SELECT *, 'new' FROM unnest(v_locked_org, v_locked_line)) g;
+        PERFORM {schema}.lock_lines(v_locked_org, v_locked_line);
+    ELSE
+        v_locked_org := NULL;
+    END IF;
+
+    INSERT INTO {schema}.open_messages
+        (arrived, place, org, line, exchange, routing_key, route, message_id, body_mac, priority,
+         records, due_at, wait, code, reason, waiting_since, counted_at, end_s, check_at,
+         correlation_id, reply_to, traceparent, sent_at, headers, body, accepted_at)
+    SELECT g.arrived, CASE WHEN g.first THEN 0 ELSE g.arrived * 1024 END, g.org, g.line, g.exchange,
+           g.routing_key, coalesce(g.route, g.routing_key), g.message_id,
+           substring(g.macs FOR 32), g.priority, string_to_array(g.records, ','), at,
+           CASE WHEN g.wait_code IS NOT NULL THEN 'release' END, g.wait_code, g.wait_reason,
+           CASE WHEN g.wait_code IS NOT NULL THEN at END,
+           CASE WHEN g.wait_code IS NOT NULL THEN at END, g.wait_end_s,
+           at + make_interval(secs => {schema}.count_step_s(g.wait_end_s)),
+           g.correlation_id, g.reply_to, g.traceparent, g.sent_at, g.headers::jsonb, g.body, at
+    FROM unnest(p_org, p_exchange, p_routing_key, p_route, p_message_id, p_macs, p_priority,
+                p_records, p_first, p_wait_code, p_wait_reason, p_wait_end_s, p_correlation_id,
+                p_reply_to, p_traceparent, p_sent_at, p_headers, p_body, v_line, v_arrived,
+                v_outcome)
+         AS g (org, exchange, routing_key, route, message_id, macs, priority, records, first,
+               wait_code, wait_reason, wait_end_s, correlation_id, reply_to, traceparent, sent_at,
+               headers, body, line, arrived, outcome)
+    WHERE g.outcome = 'new';
+
+    IF v_locked_org IS NOT NULL THEN
+        PERFORM {schema}.move_lines(v_moved_org, v_moved_from, v_moved_to);
+        PERFORM {schema}.hasten_lines(
+            (SELECT array_agg(f.org) FROM unnest(p_org, p_first, v_outcome) AS f (org, first, outcome)
+             WHERE f.first AND f.outcome = 'new'),
+            (SELECT array_agg(f.line)
+             FROM unnest(v_line, p_first, v_outcome) AS f (line, first, outcome)
+             WHERE f.first AND f.outcome = 'new'), at);
+        PERFORM {schema}.refresh_lines(v_locked_org, v_locked_line, at);
+    ELSE
+        -- The plain case: of a line that is there, the head stays, unless this comes before it.
+        INSERT INTO {schema}.lines AS l
+            (org, line, state, head, head_place, head_route, priority, due_at)
+        SELECT DISTINCT ON (g.org, g.line)
+               g.org, g.line, 'due', g.arrived, g.arrived * 1024, coalesce(g.route, g.routing_key),
+               min(g.priority) OVER (PARTITION BY g.org, g.line), at
+        FROM unnest(p_org, v_line, p_route, p_routing_key, p_priority, v_arrived, v_outcome)
+             AS g (org, line, route, routing_key, priority, arrived, outcome)
+        WHERE g.outcome = 'new'
+        ORDER BY g.org, g.line, g.arrived
+        ON CONFLICT ON CONSTRAINT lines_pkey DO UPDATE
+        SET priority = least(l.priority, excluded.priority),
+            state = CASE WHEN excluded.head_place < l.head_place THEN 'due' ELSE l.state END,
+            due_at = CASE WHEN excluded.head_place < l.head_place THEN excluded.due_at
+                     ELSE l.due_at END,
+            lapses = CASE WHEN excluded.head_place < l.head_place THEN 0 ELSE l.lapses END,
+            head = CASE WHEN excluded.head_place < l.head_place THEN excluded.head ELSE l.head END,
+            head_route = CASE WHEN excluded.head_place < l.head_place THEN excluded.head_route
+                         ELSE l.head_route END,
+            head_place = least(l.head_place, excluded.head_place)
+        WHERE excluded.priority < l.priority OR excluded.head_place < l.head_place;
+    END IF;
+
+    RETURN QUERY
+    SELECT r.n::integer, r.outcome, r.arrived
+    FROM unnest(v_outcome, v_arrived) WITH ORDINALITY AS r (outcome, arrived, n) ORDER BY r.n;
+END $$;

@@ -1,0 +1,15 @@
+-- Keep nothing of a dead letter but who discarded it and when. Returns whether it waited for somebody.
+CREATE OR REPLACE FUNCTION {schema}.discard_dead_letter(
+    p_arrived bigint, p_by text, p_now timestamptz DEFAULT NULL
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE {schema}.dead_letters
+    SET state = 'discarded', body = NULL, settled_by = p_by,
+        settled_at = coalesce(p_now, clock_timestamp())
+    WHERE arrived = p_arrived AND state = 'waiting';
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM {schema}.names WHERE named_by = p_arrived AND line IS NULL;
+    RETURN true;
+END $$;

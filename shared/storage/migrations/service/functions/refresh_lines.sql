@@ -1,0 +1,79 @@
+-- Find the heads of lines anew, from their messages, and delete the lines in which none stands.
+--
+-- The caller has locked the lines in an earlier statement: what was accepted or woken before that is
+-- seen here, and what comes later waits for the lock. In one statement with the lock, a line could be
+-- deleted under a message that was accepted at the same moment, which would never be leased.
+--
+-- A lease ends when its message is settled or put back, that is, when its claim is gone. Then a line
+-- that is marked moves.
+CREATE OR REPLACE FUNCTION {schema}.refresh_lines(
+    p_org text[], p_line text[], p_now timestamptz DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+DECLARE
+    at timestamptz := coalesce(p_now, clock_timestamp());
+    v_org text[] := p_org;
+    v_line text[] := p_line;
+    marked record;
+BEGIN
+    FOR marked IN
+        SELECT l.org, l.line, l.moving_to
+        FROM (SELECT DISTINCT u.org, u.line FROM unnest(p_org, p_line) AS u (org, line)) u
+        JOIN {schema}.lines l ON l.org = u.org AND l.line = u.line
+        WHERE l.moving_to IS NOT NULL AND NOT EXISTS (
+            SELECT FROM {schema}.open_messages m
+            WHERE m.arrived = l.leased_arrived AND m.claim = l.claim)
+        ORDER BY l.org, l.line
+    LOOP
+        -- Locked already, unless the mark was set after that.
+        PERFORM {schema}.lock_lines(ARRAY[marked.org], ARRAY[marked.moving_to]);
+        UPDATE {schema}.open_messages SET line = marked.moving_to
+        WHERE org = marked.org AND line = marked.line AND state = 'in_line';
+        UPDATE {schema}.open_messages SET line = marked.moving_to
+        WHERE org = marked.org AND line = marked.line AND state <> 'in_line';
+        UPDATE {schema}.lines SET moving_to = NULL WHERE org = marked.org AND line = marked.line;
+        v_org := v_org || marked.org;
+        v_line := v_line || marked.moving_to;
+    END LOOP;
+
+    WITH wanted AS MATERIALIZED (
+        SELECT DISTINCT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line)
+    ), heads AS MATERIALIZED (
+        SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority
+        FROM wanted w
+        LEFT JOIN LATERAL (
+            SELECT m.arrived, m.place, m.route, m.due_at, m.lapses FROM {schema}.open_messages m
+            WHERE m.org = w.org AND m.line = w.line AND m.state = 'in_line'
+            ORDER BY m.place, m.arrived LIMIT 1
+        ) h ON true
+        LEFT JOIN LATERAL (
+            SELECT m.priority FROM {schema}.open_messages m
+            WHERE m.org = w.org AND m.line = w.line AND m.state = 'in_line'
+            ORDER BY m.priority LIMIT 1
+        ) p ON true
+    ), gone AS (
+        DELETE FROM {schema}.lines l USING heads h
+        WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NULL
+    ), leases AS MATERIALIZED (
+        SELECT h.org, h.line, m.arrived IS NOT NULL AS holds
+        FROM heads h
+        JOIN {schema}.lines l ON l.org = h.org AND l.line = h.line
+        LEFT JOIN {schema}.open_messages m
+          ON m.arrived = l.leased_arrived AND m.claim = l.claim
+         AND m.org = l.org AND m.line = l.line
+        WHERE h.arrived IS NOT NULL
+    )
+    UPDATE {schema}.lines l
+    SET state = CASE WHEN h.due_at <= at THEN 'due' ELSE 'later' END,
+        head = h.arrived, head_place = h.place, head_route = h.route, priority = h.priority,
+        due_at = h.due_at, lapses = h.lapses,
+        claim = CASE WHEN s.holds THEN l.claim END,
+        leased_arrived = CASE WHEN s.holds THEN l.leased_arrived END,
+        leased_at = CASE WHEN s.holds THEN l.leased_at END,
+        leased_until = CASE WHEN s.holds THEN l.leased_until END,
+        leased_alone = CASE WHEN s.holds THEN l.leased_alone END,
+        moving_to = CASE WHEN s.holds THEN l.moving_to END
+    FROM heads h JOIN leases s ON s.org = h.org AND s.line = h.line
+    WHERE l.org = h.org AND l.line = h.line;
+END $$;
