@@ -1,1 +1,1 @@
-"""The door for what Zoho posts: authenticate it, store it once, answer fast. See design §8."""
+"""Receive what Zoho posts: authenticate it, store it once, answer fast."""

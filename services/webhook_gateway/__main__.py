@@ -1,4 +1,4 @@
-"""`python -m services.webhook_gateway`"""
+"""Run webhook-gateway: `python -m services.webhook_gateway`."""
 
 from services.webhook_gateway.app import main
 from services.webhook_gateway.settings import Settings

@@ -20,6 +20,7 @@ from services.webhook_gateway.load_monitor import LoadMonitor, PacedOutbox
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
 from services.webhook_gateway.requests.webhook_request import WebhookSource
 from services.webhook_gateway.settings import Settings
+from services.webhook_gateway.signatures.crm import CrmSecrets
 from services.webhook_gateway.signatures.desk import DeskSignatures
 from services.webhook_gateway.signatures.desk_keys import DeskKeys
 from services.webhook_gateway.sources.crm import CrmSource
@@ -42,18 +43,18 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop`, then answer what was begun and hand over what is committed."""
+    """Serve until `stop`, then answer the requests under way and publish what is committed."""
     async with AsyncExitStack() as stack:
         await build(stack, settings)
-        # What is here now stays: without this, the garbage collector looks through all of it again
-        # and again while webhooks come in.
+        # The objects that exist now stay. Without this, the garbage collector walks all of them
+        # again and again while webhooks come in.
         gc.collect()
         gc.freeze()
         await stop.wait()
 
 
 async def build(stack: AsyncExitStack, settings: Settings) -> int:
-    """Start everything, in the order in which it depends on each other. The port that is served."""
+    """Start all parts in the order of their dependencies. Returns the port that is served."""
     metrics = Metrics("webhook-gateway")
     health = await stack.enter_async_context(
         Health(metrics, host=settings.http_host, port=settings.metrics_port)
@@ -68,9 +69,9 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     await migrate(pool, schema=SCHEMA, folder=MIGRATIONS)
     vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
     index_ring = KeyRing.parse(settings.index_keys.get_secret_value())
-    pressure = LoadMonitor()
+    load = LoadMonitor()
     policy = MessagingPolicy()
-    outbox = PacedOutbox(pool, vault, pressure, lease_s=policy.outbox_lease_s)
+    outbox = PacedOutbox(pool, vault, load, lease_s=policy.outbox_lease_s)
     sending = await stack.enter_async_context(
         Sending(
             service="webhook-gateway",
@@ -82,37 +83,37 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
         )
     )
     await stack.enter_async_context(Pruner(pool, retention()))
-    acceptance = WebhookIngest(
+    ingest = WebhookIngest(
         Webhooks(pool, outbox),
         vault,
         BlindIndex(index_ring, "gateway.webhooks"),
         sending.outgoing,
-        pressure,
+        load,
     )
-    stack.push_async_callback(acceptance.idle)
+    stack.push_async_callback(ingest.idle)
     session = await stack.enter_async_context(aiohttp.ClientSession())
-    doors = [
-        WebhookEndpoint(source, acceptance, metrics, orgs=ORGS)
+    endpoints = [
+        WebhookEndpoint(source, ingest, metrics, orgs=ORGS)
         for source in _sources(settings, session)
     ]
-    # The broker is not asked for: without it, webhooks are accepted all the same.
+    # The broker is not checked: without it, webhooks are accepted all the same.
     health.add("database", lambda: _answers(pool))
     port = await stack.enter_async_context(
-        _listening(application(doors), settings.http_host, settings.http_port)
+        _listening(application(endpoints), settings.http_host, settings.http_port)
     )
     health.started()
     return port
 
 
-def application(doors: Sequence[WebhookEndpoint]) -> web.Application:
-    """`/webhooks/<product>` for each door."""
+def application(endpoints: Sequence[WebhookEndpoint]) -> web.Application:
+    """`/webhooks/<product>` for each endpoint."""
     app = web.Application(client_max_size=LARGEST_BODY_BYTES)
-    for door in doors:
-        path = f"/webhooks/{door.product}"
+    for endpoint in endpoints:
+        path = f"/webhooks/{endpoint.product}"
         # PUT can be chosen for the workflow webhooks of the finance products.
-        app.add_routes([web.post(path, door.receive), web.put(path, door.receive)])
-        if door.product == "desk":
-            app.add_routes([web.get(path, door.greet)])
+        app.add_routes([web.post(path, endpoint.receive), web.put(path, endpoint.receive)])
+        if endpoint.product == "desk":
+            app.add_routes([web.get(path, endpoint.greet)])
     return app
 
 
@@ -127,8 +128,10 @@ def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[Webhook
         FinanceSource("billing", finance_secrets),
         FinanceSource("books", finance_secrets),
         CrmSource(
-            channel_tokens=_secrets(settings.zoho_crm_channel_token),
-            workflow_secrets=_secrets(settings.zoho_crm_webhook_secret),
+            CrmSecrets(
+                channel_tokens=_secrets(settings.zoho_crm_channel_token),
+                workflow_secrets=_secrets(settings.zoho_crm_webhook_secret),
+            )
         ),
         DeskSource(signatures),
     ]
@@ -144,7 +147,7 @@ async def _answers(pool: asyncpg.Pool) -> None:
 
 @asynccontextmanager
 async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Accept requests. On the way out no new ones, while those begun are answered."""
+    """Accept requests. On the way out take no new ones, and answer those under way."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
     await runner.setup()
     try:

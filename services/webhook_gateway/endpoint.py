@@ -1,4 +1,4 @@
-"""Serve `POST /webhooks/<product>`: from a request to an answer, and the report about it."""
+"""Serve `POST /webhooks/<product>`: answer a request, and report its outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from services.webhook_gateway.ingest import Accepted, WebhookIngest
-from services.webhook_gateway.outcome_reporter import Ended, EventOutcome, OutcomeReporter
+from services.webhook_gateway.outcome_reporter import EventOutcome, OutcomeReporter, RequestOutcome
 from services.webhook_gateway.requests.refusals import (
     Malformed,
     TooLarge,
@@ -40,60 +40,67 @@ _READ_WITHIN_S: Final = 10.0
 
 
 class WebhookEndpoint:
-    """One product's webhooks."""
+    """Receives the webhooks of one product."""
 
     def __init__(
         self,
         source: WebhookSource,
-        acceptance: WebhookIngest,
+        ingest: WebhookIngest,
         metrics: Metrics,
         *,
         orgs: Collection[str],
     ) -> None:
         self.product = source.product
         self._source = source
-        self._acceptance = acceptance
-        self._telling = OutcomeReporter(source.product, metrics)
+        self._ingest = ingest
+        self._reporter = OutcomeReporter(source.product, metrics)
         self._orgs = orgs
         self._log = structlog.get_logger().bind(product=source.product)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """200 once every event of the post is stored. 400, 401, 404, 413 for what is refused. 503
-        with Retry-After when it cannot be stored now. 500 for a mistake of ours."""
+        """Answer 200 once every event of the post is stored.
+
+        400, 401, 404 and 413 refuse it. 503 with Retry-After: it cannot be stored now. 500: a
+        mistake of ours.
+        """
         started = time.perf_counter()
         query = request.rel_url.raw_query_string
-        asked = request.query.get("org", "default") if query else "default"
-        org = asked if asked in self._orgs else ""  # logs and metrics repeat only what is ours
+        name = request.query.get("org", "default") if query else "default"
+        org = name if name in self._orgs else ""  # logs and metrics repeat only what is ours
         try:
-            told = await self._take(org, query, request)
+            outcomes = await self._accept(org, query, request)
             response = _ok()
         except IntegrationError as error:
-            told = [EventOutcome(error.code)]
+            outcomes = [EventOutcome(error.code)]
             response = _refusal(error)
         except Exception:
             self._log.exception("webhook failed")
-            told = [EventOutcome("internal_error")]
+            outcomes = [EventOutcome("internal_error")]
             response = web.Response(status=500)
-        self._telling.soon(Ended(org, told, time.perf_counter() - started, response.status))
+        self._reporter.report_soon(
+            RequestOutcome(org, outcomes, time.perf_counter() - started, response.status)
+        )
         return response
 
     async def greet(self, request: web.Request) -> web.Response:
-        """Desk tries a URL with GET before it takes it."""
+        """Answer the GET by which Desk tries a URL before it accepts it."""
         return _ok()
 
-    async def _take(self, org: str, query: str, request: web.Request) -> list[EventOutcome]:
+    async def _accept(self, org: str, query: str, request: web.Request) -> list[EventOutcome]:
         if not org:
             raise UnknownOrganization("there is no such organization")
-        post = WebhookRequest(org, query, request.headers, await _body(request))
-        events = await self._source.read(post)
+        posted = WebhookRequest(org, query, request.headers, await _body(request))
+        events = await self._source.read(posted)
         if not events:
             return [EventOutcome("no_event")]
-        # All are begun before the first is waited for: they are stored together.
-        begun = [self._acceptance.begin(org, self.product, event) for event in events]
-        return [_told(event, await accepted) for event, accepted in zip(events, begun, strict=True)]
+        # All are queued before the first is awaited, so that they are stored together.
+        pending = [self._ingest.submit(org, self.product, event) for event in events]
+        return [
+            _outcome(event, await accepted) for event, accepted in zip(events, pending, strict=True)
+        ]
 
 
-def _told(event: WebhookEvent, accepted: Accepted) -> EventOutcome:
+def _outcome(event: WebhookEvent, accepted: Accepted) -> EventOutcome:
     if not accepted.new:
         return EventOutcome("duplicate", event.event)
     outcome = "accepted" if event.known else "accepted_unknown_event"

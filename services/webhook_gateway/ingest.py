@@ -1,4 +1,4 @@
-"""Storing what is authentic: sealed, once, and together with what else waits."""
+"""Store authentic webhooks: sealed, once, and in groups."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Accepted(NamedTuple):
 class QueuedWebhook(NamedTuple):
     org: str
     product: Product
-    incoming: WebhookEvent
+    event: WebhookEvent
 
 
 class WebhookIngest:
-    """Groups what waits into one statement. One by one when that fails.
+    """Stores what waits in one statement. When that fails, one by one.
 
     Args:
         stored_within_s: how long a group may take. Desk gives up after 5 s. Our 503 comes first.
-            What is stored all the same is recognised when Zoho repeats it.
+            A webhook that was stored all the same is recognized when Zoho repeats it.
     """
 
     def __init__(
@@ -59,97 +59,99 @@ class WebhookIngest:
         webhooks: Webhooks,
         vault: Vault,
         index: BlindIndex,
-        short_way: DirectPublish,
-        pressure: LoadMonitor,
+        publisher: DirectPublish,
+        load: LoadMonitor,
         *,
         stored_within_s: float = 4.0,
     ) -> None:
         self._webhooks = webhooks
         self._vault = vault
         self._index = index
-        self._short_way = short_way
-        self._pressure = pressure
+        self._publisher = publisher
+        self._load = load
         self._stored_within_s = stored_within_s
         self._group: Batcher[QueuedWebhook, Accepted] = Batcher(
             "store webhooks", self._store, limit=200
         )
 
-    def begin(self, org: str, product: Product, incoming: WebhookEvent) -> asyncio.Future[Accepted]:
-        """Put it in line. The result is there once it is stored durably, or is known to have been.
+    def submit(self, org: str, product: Product, event: WebhookEvent) -> asyncio.Future[Accepted]:
+        """Queue it to be stored. The result is set once it is stored durably, or is known to be.
 
         Raises, from the result:
-            Unavailable: the database is away, or the keys that seal. It may be stored all the same.
+            Unavailable: the database or the sealing keys are unreachable. It may be stored all the
+                same.
         """
-        self._pressure.count()
-        return self._group.run(QueuedWebhook(org, product, incoming))
+        self._load.count()
+        return self._group.run(QueuedWebhook(org, product, event))
 
     async def idle(self) -> None:
         """Return once nothing is being stored."""
         await self._group.idle()
 
     async def _store(self, group: list[QueuedWebhook]) -> list[Accepted]:
-        keep = self._short_way.keeps_up and not self._pressure.is_high
+        publish_directly = self._publisher.keeps_up and not self._load.is_high
         with unavailable_when_down():
             async with asyncio.timeout(self._stored_within_s):
                 webhooks = await self._sealed(group)
-                new = await self._webhooks.store(webhooks, keep=keep)
-        found = list(zip(webhooks, new, strict=True))
-        if keep:
-            self._short_way.send_soon([webhook.outbox for webhook, is_new in found if is_new])
-        return [Accepted(webhook.id, is_new) for webhook, is_new in found]
+                new = await self._webhooks.store(webhooks, publish_directly=publish_directly)
+        stored = list(zip(webhooks, new, strict=True))
+        if publish_directly:
+            self._publisher.send_soon([webhook.outbox for webhook, is_new in stored if is_new])
+        return [Accepted(webhook.id, is_new) for webhook, is_new in stored]
 
     async def _sealed(self, group: list[QueuedWebhook]) -> list[NewWebhook]:
-        # All at once, and not each as it comes: that takes half the time.
-        keys = {org: await self._vault.key_of(DayKey(org)) for org in {each.org for each in group}}
+        # Sealed as a group: that takes half the time of sealing each as it comes.
+        keys = {
+            org: await self._vault.key_of(DayKey(org)) for org in {queued.org for queued in group}
+        }
         now = datetime.now(UTC)
-        return [self._new_webhook(each, keys[each.org], now) for each in group]
+        return [self._new_webhook(queued, keys[queued.org], now) for queued in group]
 
-    def _new_webhook(self, waiting: QueuedWebhook, key: DataKey, now: datetime) -> NewWebhook:
-        org, product, incoming = waiting
+    def _new_webhook(self, queued: QueuedWebhook, key: DataKey, now: datetime) -> NewWebhook:
+        org, product, event = queued
         row_id = uuid4()
-        letter = _passed_on(str(row_id), org, product, incoming, now, key)
+        message = _message_to_worker(str(row_id), org, product, event, now, key)
         return NewWebhook(
-            # Sealed as it is passed on: what is kept is what the worker got.
-            OutboxRow(row_id, org, letter, letter.body, sealed=True),
+            # The kept body is the sealed message that the worker gets.
+            OutboxRow(row_id, org, message, message.body, sealed=True),
             product,
-            incoming.event,
-            incoming.identity is None,
-            self._macs(org, product, incoming),
+            event.event,
+            event.identity is None,
+            self._macs(org, product, event),
             now,
         )
 
-    def _macs(self, org: str, product: Product, incoming: WebhookEvent) -> list[bytes]:
-        if incoming.identity is None:
-            return self._index.macs(f"body {product} {org}", incoming.raw)
-        return self._index.macs(f"event {product} {org}", incoming.identity.encode())
+    def _macs(self, org: str, product: Product, event: WebhookEvent) -> list[bytes]:
+        if event.identity is None:
+            return self._index.macs(f"body {product} {org}", event.raw)
+        return self._index.macs(f"event {product} {org}", event.identity.encode())
 
 
-def _passed_on(
-    webhook_id: str, org: str, product: Product, incoming: WebhookEvent, now: datetime, key: DataKey
+def _message_to_worker(
+    webhook_id: str, org: str, product: Product, event: WebhookEvent, now: datetime, key: DataKey
 ) -> OutgoingMessage:
-    """The message to the worker. What Zoho does not document waits for no queue to take it."""
-    # A WebhookReceived. The model itself would validate what was just made here, in three times
-    # the time.
+    """Return the message to the worker. An undocumented event may be dropped by the broker."""
+    # A WebhookReceived. The model would validate these values again, at three times the cost.
     message = {
         "webhook_id": webhook_id,
         "org": org,
         "product": product,
-        "event": incoming.event,
-        "event_id": incoming.event_id,
-        "event_time": incoming.event_time,
+        "event": event.event,
+        "event_id": event.event_id,
+        "event_time": event.event_time,
         "received_at": now,
-        "payload": incoming.payload,
+        "payload": event.payload,
     }
     try:
         body = orjson.dumps(message)
-    except orjson.JSONEncodeError:  # it reads what it does not write: 254 levels and more
+    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes: 254 levels
         raise Malformed("the body is nested too deeply") from None
     return OutgoingMessage(
         WEBHOOKS,
-        f"{product}.{incoming.event}.v1",
+        f"{product}.{event.event}.v1",
         webhook_id,
         key.seal(body, place_of(webhook_id)),
-        mandatory=incoming.known,
+        mandatory=event.known,
         correlation_id=webhook_id,
         timestamp=now,
         headers={"org": org, SEALED: 1},

@@ -1,7 +1,7 @@
 """Report requests as metrics and log lines.
 
-What was stored together is reported together, after all was answered. In a burst one line says
-of many webhooks and costs them a fraction of one each.
+Webhooks that were stored together are reported together, after all were answered. In a burst one
+line reports many webhooks, at a fraction of a line's cost for each.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ Metric = TypeVar("Metric")
 
 
 class EventOutcome(NamedTuple):
-    """The outcome of one event, or of a request that held none. `event` is ours, of a fixed set of
-    characters. Holds nothing of the body."""
+    """The outcome of one event, or of a request that held none.
+
+    `event` is our name, of a fixed set of characters. Nothing here is of the body.
+    """
 
     outcome: str
     event: str = ""
     webhook_id: str = ""
 
 
-class Ended(NamedTuple):
-    """The end of one request. `org` is one of ours, or empty."""
+class RequestOutcome(NamedTuple):
+    """The outcome of one request. `org` is one of ours, or empty."""
 
     org: str
-    told: list[EventOutcome]
+    events: list[EventOutcome]
     duration_s: float
     status: int
 
@@ -49,7 +51,7 @@ class _Alike(NamedTuple):
 
 
 class _Series(dict[OutcomeKey, Metric]):
-    """Time series by labels, looked up once: prometheus_client takes its time over it."""
+    """Time series by labels, looked up once: that is slow in prometheus_client."""
 
     def __init__(self, find: Callable[[OutcomeKey], Metric]) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class _Series(dict[OutcomeKey, Metric]):
 
 
 class OutcomeReporter:
-    """Tells how the requests of one product ended."""
+    """Reports how the requests of one product ended."""
 
     def __init__(self, product: Product, metrics: Metrics) -> None:
         self._durations: _Series[str, Histogram] = _Series(
@@ -72,21 +74,21 @@ class OutcomeReporter:
                 product=product, outcome=outcome_org[0], org=outcome_org[1]
             )
         )
-        self._untold: list[Ended] = []
+        self._pending: list[RequestOutcome] = []
         self._log = structlog.get_logger().bind(product=product)
 
-    def soon(self, ended: Ended) -> None:
-        """Tell it with all the others that end in this turn of the event loop."""
-        self._untold.append(ended)
-        if len(self._untold) == 1:
-            asyncio.get_running_loop().call_soon(self._tell)
+    def report_soon(self, outcome: RequestOutcome) -> None:
+        """Report it with all the others that end in this turn of the event loop."""
+        self._pending.append(outcome)
+        if len(self._pending) == 1:
+            asyncio.get_running_loop().call_soon(self._report)
 
-    def _tell(self) -> None:
-        untold, self._untold = self._untold, []
+    def _report(self) -> None:
+        pending, self._pending = self._pending, []
         alike: defaultdict[_Alike, list[tuple[str, float]]] = defaultdict(list)
-        for org, told, duration_s, status in untold:
+        for org, events, duration_s, status in pending:
             self._durations[org].observe(duration_s)
-            for outcome, event, webhook_id in told:
+            for outcome, event, webhook_id in events:
                 alike[_Alike(org, outcome, status, event)].append((webhook_id, duration_s))
         for common, webhooks in alike.items():
             self._counts[common.outcome, common.org].inc(len(webhooks))

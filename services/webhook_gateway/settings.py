@@ -31,7 +31,7 @@ class Settings(Amqp, Database, Crypto, HttpServer, Observability):
 
     @property
     def desk_keys_url(self) -> str:
-        """The URL of the keys that Desk publishes: on the host of its API, unless set otherwise."""
+        """Return the URL of Desk's keys: on the host of its API, unless it is set otherwise."""
         if self.zoho_desk_jwks_url:
             return self.zoho_desk_jwks_url
         desk = urlsplit(self.zoho_desk_url or f"https://{DATA_CENTERS[self.zoho_data_center].desk}")

@@ -1,4 +1,4 @@
-"""The gateway, but for one thing: one INSERT for each webhook instead of one for all that wait.
+"""Run the gateway with one INSERT for each webhook instead of one for all that wait.
 
 The inserts go side by side, as many as the pool has connections. `python -m
 tests.bench.ungrouped_gateway`, with the settings of webhook-gateway.
@@ -17,12 +17,12 @@ from shared.contracts.webhooks import Product
 
 
 class OneInsertEach(WebhookIngest):
-    def begin(self, org: str, product: Product, incoming: WebhookEvent) -> asyncio.Future[Accepted]:
-        self._pressure.count()
-        return asyncio.ensure_future(self._alone(QueuedWebhook(org, product, incoming)))
+    def submit(self, org: str, product: Product, event: WebhookEvent) -> asyncio.Future[Accepted]:
+        self._load.count()
+        return asyncio.ensure_future(self._alone(QueuedWebhook(org, product, event)))
 
-    async def _alone(self, waiting: QueuedWebhook) -> Accepted:
-        [accepted] = await self._store([waiting])
+    async def _alone(self, queued: QueuedWebhook) -> Accepted:
+        [accepted] = await self._store([queued])
         return accepted
 
 

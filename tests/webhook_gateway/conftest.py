@@ -28,6 +28,7 @@ from services.webhook_gateway.ingest import WebhookIngest
 from services.webhook_gateway.load_monitor import LoadMonitor
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks
 from services.webhook_gateway.requests.webhook_request import WebhookSource
+from services.webhook_gateway.signatures.crm import CrmSecrets
 from services.webhook_gateway.signatures.desk import DeskSignatures
 from services.webhook_gateway.signatures.desk_keys import DeskKeys
 from services.webhook_gateway.sources.crm import CrmSource
@@ -50,7 +51,7 @@ WORKFLOW_SECRET = "workflow-secret-of-ours"
 DESK_ORG, DESK_WEBHOOK = "62983471", "510001"
 
 
-class LeftToTheRelay:
+class NothingPublished:
     """No broker: what is committed stays in the outbox."""
 
     keeps_up = False
@@ -105,7 +106,7 @@ class Gateway:
     async def post(
         self, path: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
     ) -> int:
-        """Post to `/webhooks/<path>`; the status."""
+        """Post to `/webhooks/<path>`, and return the status."""
         async with self.client.post(f"/webhooks/{path}", data=body, headers=headers) as answer:
             await answer.read()
             return answer.status
@@ -113,7 +114,7 @@ class Gateway:
     async def post_signed(
         self, path: str, body: bytes | str | dict[str, Any], *, secret: str = SECRET
     ) -> int:
-        """Post JSON to Billing or Books, signed by Zoho's rule; the path has no query."""
+        """Post JSON to Billing or Books, signed by Zoho's rule. The path has no query."""
         raw = json.dumps(body).encode() if isinstance(body, dict) else body
         raw = raw.encode() if isinstance(raw, str) else raw
         return await self.post(path, raw, signed(raw, secret))
@@ -225,8 +226,13 @@ class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) 
         vault = Vault(DataKeys(pool, KeyRing.parse(encryption_keys or ENCRYPTION_KEYS)))
         index = BlindIndex(KeyRing.parse(index_keys), "gateway.webhooks")
         webhooks = Webhooks(pool, Outbox(pool, SCHEMA, vault, lease_s=30))
-        self._acceptance = WebhookIngest(
-            webhooks, vault, index, LeftToTheRelay(), LoadMonitor(), stored_within_s=stored_within_s
+        self._ingest = WebhookIngest(
+            webhooks,
+            vault,
+            index,
+            NothingPublished(),
+            LoadMonitor(),
+            stored_within_s=stored_within_s,
         )
         self._vault, self._pool = vault, pool
 
@@ -246,21 +252,23 @@ class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) 
             FinanceSource("billing", secrets),
             FinanceSource("books", secrets),
             CrmSource(
-                channel_tokens=[CHANNEL_TOKEN.encode()], workflow_secrets=[WORKFLOW_SECRET.encode()]
+                CrmSecrets(
+                    channel_tokens=[CHANNEL_TOKEN.encode()],
+                    workflow_secrets=[WORKFLOW_SECRET.encode()],
+                )
             ),
             DeskSource(DeskSignatures(keys, org_id=DESK_ORG, webhook_ids=[DESK_WEBHOOK])),
         ]
-        doors = [
-            WebhookEndpoint(source, self._acceptance, metrics, orgs={"default"})
-            for source in sources
+        endpoints = [
+            WebhookEndpoint(source, self._ingest, metrics, orgs={"default"}) for source in sources
         ]
-        self._client = TestClient(TestServer(application(doors)))
+        self._client = TestClient(TestServer(application(endpoints)))
         await self._client.start_server()
         return Gateway(self._client, self._pool, self._vault, metrics, desk)
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
-        await self._acceptance.idle()
+        await self._ingest.idle()
         await self._desk.close()
         await self._session.close()
 

@@ -30,7 +30,7 @@ async def test_each_event_of_an_array_is_one_webhook(gateway: Gateway) -> None:
     assert received[0].event_time.timestamp() == 1769882400
 
 
-async def test_an_event_is_told_from_others_by_ticket_kind_and_time(gateway: Gateway) -> None:
+async def test_an_event_is_distinguished_by_ticket_kind_and_time(gateway: Gateway) -> None:
     added = {**update(), "eventType": "Ticket_Comment_Add"}
 
     for events in ([update()], [update(), update(at="1769882400001")], [added, update("9")]):

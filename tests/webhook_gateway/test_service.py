@@ -59,7 +59,7 @@ async def gateway(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
 
 @asynccontextmanager
 async def worker_queue(amqp_url: str) -> AsyncIterator[Inbox]:
-    """What a worker has: a queue bound to all that Billing tells of."""
+    """What a worker has: a queue bound to all events of Billing."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange(
@@ -169,7 +169,7 @@ async def test_an_event_that_nobody_documents_does_not_wait_for_a_queue(settings
         await connection.close()
 
 
-async def test_the_gateway_tells_how_it_is_doing(settings: Settings) -> None:
+async def test_the_gateway_reports_metrics_and_log_lines(settings: Settings) -> None:
     logged = io.StringIO()
     logs.configure("webhook-gateway", stream=logged)
     free = settings.model_copy(update={"metrics_port": free_port()})
@@ -189,12 +189,12 @@ async def test_the_gateway_tells_how_it_is_doing(settings: Settings) -> None:
     assert "webhook_accept_seconds_bucket" in metrics
     assert "outbox_pending" in metrics
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
-    told = [line for line in lines if line["event"] == "webhook received"]
-    assert [(line["product"], line["outcome"], line["status"]) for line in told] == [
+    reported = [line for line in lines if line["event"] == "webhook received"]
+    assert [(line["product"], line["outcome"], line["status"]) for line in reported] == [
         ("billing", "accepted", 200),
         ("billing", "unknown_organization", 404),
     ]
-    assert told[0]["correlation_id"]
+    assert reported[0]["correlation_id"]
     assert "2222222222222222222" not in str(lines)
     assert "ann@example.com" not in str(lines)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 import hypothesis.strategies as st
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from services.webhook_gateway.requests.bodies import Pairs, form_of
-from services.webhook_gateway.requests.refusals import Malformed
-from services.webhook_gateway.signatures.finance import is_signed, signed_text
+from services.webhook_gateway.requests.refusals import Malformed, Unauthentic
+from services.webhook_gateway.signatures.finance import signed_text, verify
 
 EVENT = b'{"created_date":"2019-03-06","event_id":"5675"}'
 NAMES = '{"event_id":"1","data":{"customer":{"display_name":"José Ñandú 株式会社"}}}'.encode()
@@ -51,6 +52,16 @@ VECTORS = [
         "beeba5fe977923913952d4d245be79be8daaea0e1d7c2785731491518b098653",
     ),
 ]
+
+
+def is_signed(
+    signature: str, secrets: Sequence[bytes], *, query: str, form: Pairs | None, body: bytes
+) -> bool:
+    try:
+        verify(signature, secrets, query=query, form=form, body=body)
+    except Unauthentic:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(("secret", "query", "form", "body", "signature"), VECTORS)

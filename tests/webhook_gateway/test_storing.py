@@ -26,7 +26,7 @@ async def test_a_body_without_an_event_id_is_new_again_once_it_was_handled(
         assert await gateway.post_signed("books", INVOICE) == 200
     [first] = await gateway.passed_on()
 
-    # The worker settles it: from now on the same body tells of a state that came back.
+    # The worker settles it: from now on the same body means that the state came back.
     await gateway.pool.execute(CLOSE_WEBHOOKS, [first.webhook_id])
     for _ in range(3):
         assert await gateway.post_signed("books", INVOICE) == 200

@@ -1,1 +1,1 @@
-"""All SQL of the gateway."""
+"""Hold all SQL of the gateway."""

@@ -1,4 +1,4 @@
-"""SQL of what was received."""
+"""Hold all SQL of received webhooks."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ _STORE: Final = _store_sql()
 class NewWebhook(NamedTuple):
     """A webhook about to be stored, and the outbox row that passes it on, whose body is kept.
 
-    `macs`, one per key in use, the writing one first, are of the event's id or, where Zoho gave
-    none (`by_body`), of the body.
+    `macs` holds one MAC per key in use, that of the writing key first. They are of the event's id
+    or, where Zoho gave none (`by_body`), of the body.
     """
 
     outbox: OutboxRow
@@ -83,8 +83,9 @@ class NewWebhook(NamedTuple):
 
 
 def retention(*, bodies_s: float = 7 * _DAY_S, ids_s: float = 190 * _DAY_S) -> list[Rule]:
-    """Return how long webhooks are kept. Zoho's log of events, from which gaps are found, has 180
-    days: what is known must reach beyond that.
+    """Return how long webhooks are kept.
+
+    Gaps are found from Zoho's log of events, which has 180 days. Known ids must reach beyond that.
 
     Source: https://www.zoho.com/en-ng/billing/kb/webhooks/event-log-retention.html
     """
@@ -96,47 +97,48 @@ def retention(*, bodies_s: float = 7 * _DAY_S, ids_s: float = 190 * _DAY_S) -> l
             clear="body = NULL",
         ),
         Rule(f"{SCHEMA}.webhooks", "received_at < $1", ids_s),
-        # No worker said that it handled it: none is there for such events, or it is far behind.
+        # No worker reported that it handled the event: no queue takes it, or it is far behind.
         Rule("relay.open_webhooks", "opened_at < $1", age_s=900.0),
         Rule(f"{SCHEMA}.outbox", "published_at < $1", age_s=3600.0),
     ]
 
 
 class Webhooks:
-    """`gateway.webhooks`, with the outbox rows that belong to them."""
+    """The table `gateway.webhooks`, with the outbox rows that belong to it."""
 
     def __init__(self, pool: asyncpg.Pool, outbox: Outbox) -> None:
         self._pool = pool
         self._outbox = outbox
 
-    async def store(self, webhooks: Sequence[NewWebhook], *, keep: bool) -> list[bool]:
+    async def store(self, webhooks: Sequence[NewWebhook], *, publish_directly: bool) -> list[bool]:
         """Store those that are new, each with its outbox row, in one statement.
 
-        Returns which were new, in order. `keep`: this process publishes them, not the relay.
+        Returns which were new, in order. `publish_directly`: this process publishes them, not
+        the relay.
         """
-        # In the order of their keys, so that replicas that store the same ones wait for each other
-        # instead of blocking each other.
+        # In the order of their keys, so that replicas that store the same webhooks wait for each
+        # other instead of deadlocking.
         ordered = sorted(webhooks, key=lambda webhook: (webhook.by_body, webhook.macs[0]))
         if any(len(webhook.macs) > 1 for webhook in ordered):
             known = await self._known_by_older_keys(ordered)
             ordered = [webhook for webhook in ordered if webhook.id not in known]
-        found = await self._pool.fetch(
+        rows = await self._pool.fetch(
             _STORE,
             *columns([webhook.outbox for webhook in ordered]),
-            self._outbox.lease_s(keep=keep),
+            self._outbox.lease_s(keep=publish_directly),
             [webhook.product for webhook in ordered],
             [webhook.event for webhook in ordered],
             [webhook.by_body for webhook in ordered],
             [webhook.macs[0] for webhook in ordered],
             [webhook.received_at for webhook in ordered],
         )
-        new = {row[0] for row in found}
+        new = {row[0] for row in rows}
         return [webhook.id in new for webhook in webhooks]
 
     async def _known_by_older_keys(self, webhooks: Sequence[NewWebhook]) -> set[UUID]:
-        """Those that were stored under a key that is being replaced."""
+        """Return the webhooks that were stored under a key that is being replaced."""
         older = [(webhook, mac) for webhook in webhooks for mac in webhook.macs[1:]]
-        found = await self._pool.fetch(
+        rows = await self._pool.fetch(
             """
             SELECT i.id
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
@@ -151,4 +153,4 @@ class Webhooks:
             [webhook.product for webhook, _ in older],
             [mac for _, mac in older],
         )
-        return {row["id"] for row in found}
+        return {row["id"] for row in rows}

@@ -1,4 +1,4 @@
-"""Bodies: JSON, form fields, and a form field that holds JSON."""
+"""Parse the bodies of webhooks: JSON, form fields, and a form field that holds JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _URLENCODED = "application/x-www-form-urlencoded"
 
 
 def parse_json(body: bytes | str) -> Any:
-    """The JSON value of a body.
+    """Parse a body as JSON.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is not JSON.
     """
     try:
         return orjson.loads(body)
@@ -31,7 +31,7 @@ def parse_json(body: bytes | str) -> Any:
 
 
 def parse_pairs(text: str) -> Pairs:
-    """Key and value pairs of a query or an urlencoded body, decoded, in their order."""
+    """Return the pairs of a query or an urlencoded body, decoded, in their order."""
     try:
         return parse_qsl(
             text, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_FIELDS
@@ -41,7 +41,7 @@ def parse_pairs(text: str) -> Pairs:
 
 
 def form_of(content_type: str, body: bytes) -> Pairs | None:
-    """The fields of a form. None when the body is no form.
+    """Return the fields of a form. None when the body is no form.
 
     Zoho sends urlencoded ones by default from CRM's workflow webhooks, and from older webhooks of
     the finance products. `form-data` can be chosen in Books.
@@ -59,16 +59,16 @@ def object_of(body: bytes, form: Pairs | None) -> dict[str, Any]:
     """Read a body as an object: JSON, the JSON in a field `JSONString`, or the fields.
 
     Raises:
-        Malformed: it says nothing that can be read, or something that is no object.
+        Malformed: it cannot be read, or is no object.
     """
     if form is None:
         return _object(parse_json(body))
     fields = {key: _nested(value) for key, value in form}
-    held = fields.pop("JSONString", None)
-    if held is None:
+    nested = fields.pop("JSONString", None)
+    if nested is None:
         return fields
-    # What stands beside it (a query-like event name) is kept, and never wins.
-    return {**fields, **_object(parse_json(held) if isinstance(held, str) else held)}
+    # Fields beside it (such as an event name) are kept, but do not override it.
+    return {**fields, **_object(parse_json(nested) if isinstance(nested, str) else nested)}
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _nested(value: str) -> Any:
 
 
 def _parse_odd_json(body: bytes | str) -> Any:
-    """Once more, allowing half a surrogate pair: a name that was cut inside an emoji."""
+    """Parse JSON that may hold half a surrogate pair: a name that was cut inside an emoji."""
     try:
         value = json.loads(body)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Why a webhook is refused. All are permanent: the same post is refused the same way again."""
+"""Define why a webhook is refused. All are permanent: a repeated request is refused again."""
 
 from shared.errors import PermanentError
 

@@ -1,4 +1,4 @@
-"""Times as Zoho writes them."""
+"""Parse times as Zoho writes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MILLISECONDS_FROM = 100_000_000_000
 
 
 def seconds(value: float) -> float:
-    """A Unix time in seconds, whether it was given in seconds or in milliseconds."""
+    """Return a Unix time in seconds, whether the value is in seconds or in milliseconds."""
     return value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
 
 

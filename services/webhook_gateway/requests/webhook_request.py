@@ -1,4 +1,4 @@
-"""A request as it came in, and the events that were found in it. Free of the web framework."""
+"""Define a webhook request and the events in it, without the web framework."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from shared.contracts.webhooks import Product
 
 
 class WebhookRequest(NamedTuple):
-    """`query` is the raw query string: signatures are over what was sent, not over what we make
-    of it. Header names compare without case."""
+    """A request as received.
+
+    `query` is the raw query string, because signatures cover the bytes sent. Header names compare
+    without case.
+    """
 
     org: str
     query: str
@@ -20,15 +23,15 @@ class WebhookRequest(NamedTuple):
 
 
 class WebhookEvent(NamedTuple):
-    """One event, authentic.
+    """One authentic event.
 
     Attributes:
         event: our name of it, fit for a routing key.
-        known: whether that name is one that Zoho documents. Others are stored and passed on too.
-        raw: as it came. Digested, not kept.
-        payload: the same, as an object: what is passed on and kept.
-        identity: what only this event has, where there is such a thing. Without one, the event is
-            told from others by `raw`.
+        known: whether Zoho documents that name. Others are stored and passed on too.
+        raw: as received. Digested, not kept.
+        payload: the same as an object, which is passed on and kept.
+        identity: a text that only this event has, where there is one. Without it, events are
+            distinguished by `raw`.
         event_id, event_time: Zoho's, where it gave them.
     """
 
@@ -42,15 +45,15 @@ class WebhookEvent(NamedTuple):
 
 
 class WebhookSource(Protocol):
-    """The form and the authentication of a product's webhooks."""
+    """Reads and authenticates a product's webhooks."""
 
     product: Product
 
-    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
-        """The events of a post. Empty when it announces nothing (a handshake).
+    async def read(self, request: WebhookRequest) -> list[WebhookEvent]:
+        """Return the events of a request. Empty when it holds none (a handshake).
 
         Raises:
             Unauthentic: it does not come from Zoho.
             Malformed: it does, and cannot be read.
-            Unavailable: it cannot be decided now.
+            Unavailable: its signature cannot be checked now.
         """

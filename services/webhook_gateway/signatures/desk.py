@@ -1,4 +1,4 @@
-"""Is a post from Desk? Its JWT, checked against the keys that Desk publishes."""
+"""Verify what Desk posts: its JWT, against the keys that Desk publishes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from services.webhook_gateway.requests.refusals import Unauthentic
 from services.webhook_gateway.requests.times import seconds
 
+HEADER = "X-ZDesk-JWT"
+
 # Clocks differ, and deliveries wait in queues of Zoho's. The token has no id to
 # recognize replays by.
 _LEEWAY_S = 300.0
@@ -20,11 +22,11 @@ _LONGEST = 8192
 
 class PublicKeys(Protocol):
     async def key(self, kid: str) -> RSAPublicKey | None:
-        """The key of that id, or None. Raises Unavailable when that cannot be decided now."""
+        """Return the key of that id, or None. Raises Unavailable when neither can be known now."""
 
 
 class DeskSignatures:
-    """RS256 only, for one organization and the webhooks that we set up.
+    """Verifies tokens: RS256 only, for one organization and the webhooks that we set up.
 
     Source: https://desk.zoho.com/support/WebhookDocument.do (`iss` is `orgId:<id>`, `aud` is
     `webhookId:<id>`. `iat` and `exp` are said to be in milliseconds and shown in seconds).
@@ -43,12 +45,12 @@ class DeskSignatures:
         self._audiences = [f"webhookId:{webhook_id}" for webhook_id in webhook_ids]
         self._now = now
 
-    async def demand(self, token: str) -> None:
-        """Return when the token is Desk's, for us, and of now.
+    async def verify(self, token: str) -> None:
+        """Return when the token is Desk's, meant for us, and current.
 
         Raises:
             Unauthentic: it is not.
-            Unavailable: Desk's keys cannot be had now.
+            Unavailable: Desk's keys cannot be fetched now.
         """
         token = token.strip().removeprefix("Bearer ")
         key = await self._keys.key(_kid(token))
@@ -71,9 +73,9 @@ class DeskSignatures:
             )
         except jwt.InvalidTokenError as error:
             raise Unauthentic(f"the token is not valid: {type(error).__name__}") from None
-        self._demand_current(claims)
+        self._verify_current(claims)
 
-    def _demand_current(self, claims: dict[str, Any]) -> None:
+    def _verify_current(self, claims: dict[str, Any]) -> None:
         now = self._now()
         try:
             expires = seconds(float(claims["exp"]))

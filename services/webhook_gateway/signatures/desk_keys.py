@@ -1,4 +1,4 @@
-"""The keys that Desk signs with, as it publishes them (a JWKS), cached."""
+"""Fetch and cache the keys that Desk signs with, which it publishes as a JWKS."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MOST_KEYS = 64
 
 
 class DeskKeys:
-    """`https://desk.zoho.<tld>/.well-known/jwks.json`.
+    """Caches `https://desk.zoho.<tld>/.well-known/jwks.json`.
 
-    An unknown key id makes it look again, since Zoho changes keys without a word, but not more
-    often than every `pause_s`: anyone can post unknown key ids. Known keys are looked up anew after
-    `fresh_s`, so that one which Zoho withdrew does not stay. While Desk does not answer, they go
-    on.
+    An unknown key id triggers a fetch, since Zoho changes keys without notice. It does so at most
+    every `pause_s`, because anyone can post unknown key ids. Known keys are fetched again after
+    `fresh_s`, so that a key which Zoho withdrew does not stay. While Desk does not answer, they
+    stay valid.
     """
 
     def __init__(
@@ -48,24 +48,24 @@ class DeskKeys:
         self._keys: dict[str, RSAPublicKey] = {}
         self._answered_at: float | None = None
         self._asked_at: float | None = None
-        self._asking = asyncio.Lock()
+        self._fetching = asyncio.Lock()
 
     async def key(self, kid: str) -> RSAPublicKey | None:
-        """The key of that id, or None when Desk publishes none of it.
+        """Return the key of that id, or None when Desk publishes no such key.
 
         Raises:
             Unavailable: `desk_keys_unavailable`, it is not known here and Desk did not answer.
         """
         if kid not in self._keys or self._older_than(self._answered_at, self._fresh_s):
-            await self._look_again(kid)
+            await self._refresh(kid)
         if kid in self._keys:
             return self._keys[kid]
         if self._answered_at != self._asked_at:  # the last time, it did not
             raise Unavailable("Desk's keys cannot be had now", code="desk_keys_unavailable")
         return None
 
-    async def _look_again(self, kid: str) -> None:
-        async with self._asking:  # those who wait find what the first one brought
+    async def _refresh(self, kid: str) -> None:
+        async with self._fetching:  # those who wait find what the first one brought
             known_and_fresh = kid in self._keys and not self._older_than(
                 self._answered_at, self._fresh_s
             )
@@ -100,7 +100,7 @@ class DeskKeys:
 
 
 def _rsa_key(entry: Any) -> tuple[str, RSAPublicKey] | None:
-    """One key of the set, or None when it is of a kind that Desk does not sign with."""
+    """Return one key of the set, or None when it is of a kind that Desk does not sign with."""
     if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
         return None
     try:

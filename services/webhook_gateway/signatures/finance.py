@@ -1,9 +1,9 @@
-"""Compute and verify the signature of what Zoho Billing and Books post.
+"""Verify the signature of what Zoho Billing and Books post.
 
 `X-Zoho-Webhook-Signature` is the hexadecimal HMAC-SHA-256 of: all pairs of the query and of a form
 body, sorted by key, keys and values run together. Then the raw body, when it is no form. So it is a
-plain HMAC of the body where the URL has no query. Nothing in it is a time: replays are told by the
-event's id.
+plain HMAC of the body where the URL has no query. It holds no time: replays are recognized by
+the event's id.
 Source: https://www.zoho.com/billing/kb/webhooks/securing-webhooks.html
 """
 
@@ -13,21 +13,26 @@ import hmac
 from collections.abc import Sequence
 
 from services.webhook_gateway.requests.bodies import Pairs, parse_pairs
+from services.webhook_gateway.requests.refusals import Unauthentic
 
 HEADER = "X-Zoho-Webhook-Signature"
 
 
-def is_signed(
+def verify(
     signature: str, secrets: Sequence[bytes], *, query: str, form: Pairs | None, body: bytes
-) -> bool:
-    """Whether one of the secrets made the signature. Compared in constant time."""
-    given = signature.strip().lower().encode("utf-8", "replace")
+) -> None:
+    """Return when one of the secrets made the signature, compared in constant time.
+
+    Raises:
+        Unauthentic: none of them did.
+    """
+    received = signature.strip().lower().encode("utf-8", "replace")
     for text in _signed_texts(query, form, body):
         for secret in secrets:
             expected = hmac.digest(secret, text, "sha256").hex().encode()
-            if hmac.compare_digest(expected, given):
-                return True
-    return False
+            if hmac.compare_digest(expected, received):
+                return
+    raise Unauthentic("the signature is not one of ours")
 
 
 def signed_text(pairs: Pairs, body: bytes) -> bytes:

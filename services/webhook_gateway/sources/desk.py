@@ -1,4 +1,4 @@
-"""Webhooks of Desk."""
+"""Read Desk's webhooks: an array of events per request."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import orjson
 from services.webhook_gateway.requests.bodies import parse_json
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
-from services.webhook_gateway.signatures.desk import DeskSignatures
+from services.webhook_gateway.signatures.desk import HEADER, DeskSignatures
 from services.webhook_gateway.sources.event_names import DESK
 from shared.contracts.webhooks import Product, event_name
 
-HEADER = "X-ZDesk-JWT"
-
 
 class DeskSource:
-    """An array of events per post, signed as a whole by a JWT that does not cover the body.
+    """Reads arrays of events, signed as a whole by a JWT that does not cover the body.
 
     When a webhook is set up, Desk tries its URL with a GET, then with a POST without events. Both
     come without a signature and must be answered 200. A 410 would delete the subscription.
@@ -29,11 +27,11 @@ class DeskSource:
     def __init__(self, signatures: DeskSignatures) -> None:
         self._signatures = signatures
 
-    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
-        events = _events(post.body)
+    async def read(self, request: WebhookRequest) -> list[WebhookEvent]:
+        events = _events(request.body)
         if events:
-            await self._signatures.demand(post.headers.get(HEADER, ""))
-        return [_incoming(event) for event in events]
+            await self._signatures.verify(request.headers.get(HEADER, ""))
+        return [_event(event) for event in events]
 
 
 def _events(body: bytes) -> list[dict[str, Any]]:
@@ -44,7 +42,7 @@ def _events(body: bytes) -> list[dict[str, Any]]:
     return [event for event in events if isinstance(event, dict) and event.get("eventType")]
 
 
-def _incoming(event: dict[str, Any]) -> WebhookEvent:
+def _event(event: dict[str, Any]) -> WebhookEvent:
     name = event_name(str(event["eventType"]))
     return WebhookEvent(
         event=name,
@@ -57,13 +55,13 @@ def _incoming(event: dict[str, Any]) -> WebhookEvent:
 
 
 def _identity(event: dict[str, Any]) -> str | None:
-    """Desk gives no event an id: which thing, what happened to it, and when, stand for one."""
-    thing = event.get("payload")
-    if not isinstance(thing, dict) or not thing.get("id"):
+    """Identify an event by its record, its type and its time: Desk gives no event an id."""
+    record = event.get("payload")
+    if not isinstance(record, dict) or not record.get("id"):
         return None
-    when = event.get("eventTime") or thing.get("modifiedTime")
-    if not when:
+    time = event.get("eventTime") or record.get("modifiedTime")
+    if not time:
         return None
     return orjson.dumps(
-        [str(part) for part in (event.get("orgId"), event["eventType"], thing["id"], when)]
+        [str(part) for part in (event.get("orgId"), event["eventType"], record["id"], time)]
     ).decode()

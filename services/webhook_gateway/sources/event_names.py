@@ -1,4 +1,4 @@
-"""The events that Zoho documents. Others are taken as well: the lists grow."""
+"""List the events that Zoho documents. Others are accepted too, because the lists grow."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ DESK: Final = _names(
     """
 )
 
-# CRM names the operation only. It concerns whatever module a channel watches.
+# CRM names the operation only. The module is the one that the channel watches.
 CRM_OPERATIONS: Final = frozenset({"insert", "update", "delete"})
 WORKFLOW: Final = "workflow"

@@ -1,4 +1,4 @@
-"""Webhooks of Billing and Books."""
+"""Read the webhooks of Billing and Books."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.webhook_gateway.requests.bodies import form_of, object_of, parse_pairs
-from services.webhook_gateway.requests.refusals import Unauthentic
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures import finance as signatures
@@ -15,7 +14,7 @@ from shared.contracts.webhooks import Product, event_name
 
 
 class FinanceSource:
-    """Billing's event webhooks, and the workflow webhooks of Billing and Books.
+    """Reads Billing's event webhooks, and the workflow webhooks of Billing and Books.
 
     An event webhook names its event and its id. A workflow webhook is a bare record
     (`{"organization_id": …, "invoice": {…}}`), called `invoice_changed` here.
@@ -25,25 +24,23 @@ class FinanceSource:
         self.product = product
         self._secrets = secrets
 
-    async def read(self, post: WebhookRequest) -> list[WebhookEvent]:
-        form = form_of(post.headers.get("Content-Type", ""), post.body)
-        signed = signatures.is_signed(
-            post.headers.get(signatures.HEADER, ""),
+    async def read(self, request: WebhookRequest) -> list[WebhookEvent]:
+        form = form_of(request.headers.get("Content-Type", ""), request.body)
+        signatures.verify(
+            request.headers.get(signatures.HEADER, ""),
             self._secrets,
-            query=post.query,
+            query=request.query,
             form=form,
-            body=post.body,
+            body=request.body,
         )
-        if not signed:
-            raise Unauthentic("the signature is not one of ours")
-        payload = object_of(post.body, form)
-        event = event_name(_named_event(payload, post.query))
+        payload = object_of(request.body, form)
+        event = event_name(_named_event(payload, request.query))
         event_id = _text(payload.get("event_id"))
         return [
             WebhookEvent(
                 event=event,
                 known=event in FINANCE,
-                raw=post.body,
+                raw=request.body,
                 payload=payload,
                 identity=event_id,
                 event_id=event_id,
@@ -54,8 +51,8 @@ class FinanceSource:
 
 def _named_event(payload: Mapping[str, Any], query: str) -> str:
     # Some set the event's name in the URL: a workflow webhook has no other place for it.
-    from_url = dict(parse_pairs(query)) if query else {}
-    for names in (payload, from_url):
+    url_parameters = dict(parse_pairs(query)) if query else {}
+    for names in (payload, url_parameters):
         for key in ("event_type", "event"):
             if name := _text(names.get(key)):
                 return name
