@@ -19,7 +19,9 @@ from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
 from services.billing_worker.handlers.users import sign_up, update_user
 from services.billing_worker.handlers.webhooks import WebhookHandlers
 from services.billing_worker.invoices.invoice_finder import InvoiceFinder
+from services.billing_worker.invoices.invoice_identities import InvoiceIdentities
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
+from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.invoices import Invoices
@@ -151,10 +153,12 @@ class HandlerParts:
         subscriptions = self._subscriptions(Priority.URGENT)
         payments = PaymentHandlers(
             zoho=self.zoho.on(Priority.URGENT),
+            books=self.books.on(Priority.URGENT),
             effects=self.parts.effects,
             users=self.users,
             customers=self._customers(Priority.URGENT),
             invoices=self.invoices,
+            invoice_sync=InvoiceSync(self.books.on(Priority.URGENT), self.invoices),
             payments=self.payments,
         )
         return {
@@ -201,6 +205,9 @@ class HandlerParts:
             users=self.users,
             contacts=BooksContacts(books, self.users),
             invoices=self.invoices,
+            invoice_sync=InvoiceSync(books, self.invoices),
+            identities=InvoiceIdentities(self.zoho.on(Priority.READS), self.invoices),
+            organization_day=OrganizationDay(books, self.settings.books_organization_id),
         )
         reports = ReportHandlers(books=books, organization_id=self.settings.books_organization_id)
         return {

@@ -123,11 +123,13 @@ async def test_payments_count_in_the_currency_of_their_customer(
         }
     )
 
+    reads_before = await upstream.sandbox.requests(product="books", operation="get_contact")
+
     totals = await cash(upstream)
 
     assert totals == {"EUR": f"{customers * 5}.00", "JPY": str(customers * 5)}
     reads = await upstream.sandbox.requests(product="books", operation="get_contact")
-    assert len(reads) <= 3
+    assert len(reads) - len(reads_before) <= 3
 
 
 async def test_balances_of_a_day_in_the_past_are_refused(upstream: Upstream) -> None:

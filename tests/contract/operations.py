@@ -44,11 +44,13 @@ IN_ZOHOS_FILES: Final[dict[Ours, str]] = {
     ("books", "list_contacts"): "GET /contacts",
     ("books", "get_contact"): "GET /contacts/{contact_id}",
     ("books", "upsert_invoice"): "PUT /invoices",
+    ("books", "mark_invoice_sent"): "POST /invoices/{invoice_id}/status/sent",
     ("books", "mark_invoice_void"): "POST /invoices/{invoice_id}/status/void",
     ("books", "write_off_invoice"): "POST /invoices/{invoice_id}/writeoff",
     ("books", "get_credit_note"): "GET /creditnotes/{creditnote_id}",
     ("books", "list_credit_notes"): "GET /creditnotes",
     ("books", "list_customer_payments"): "GET /customerpayments",
+    ("books", "create_customer_payment"): "POST /customerpayments",
     ("books", "get_customer_payment"): "GET /customerpayments/{payment_id}",
     ("books", "list_credit_note_refunds"): "GET /creditnotes/refunds",
     ("books", "list_customer_payment_refunds"): (

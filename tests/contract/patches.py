@@ -150,6 +150,23 @@ PATCHES: Final = (
         Patch("books", _SORTED, query(f"GET {path}", "sort_order"))
         for path in ("/invoices", "/creditnotes", "/customerpayments")
     ),
+    Patch(
+        "books",
+        "`{api_name, value}` is proven for Books and Inventory",
+        field("invoices.yml", f"{_SCHEMAS} custom_fields items", "api_name"),
+    ),
+    Patch(  # the fields of an applied invoice are required at the top level too
+        "books",
+        "`POST /customerpayments` (customer_id*, payment_mode*, amount*, date*",
+        required(
+            "customer-payments.yml",
+            f"{_SCHEMAS} create-a-payment-request",
+            "customer_id",
+            "payment_mode",
+            "amount",
+            "date",
+        ),
+    ),
     # Public code reads the payments of Zoho Invoice, the same platform, by it.
     Patch("books", UNMARKED, query("GET /customerpayments", "last_modified_time")),
     Patch("books", "Create → 201, others 200", answers("PUT /invoices", 201, like=200)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.id_conflicts import canonical_lines, ensure_same_invoice
@@ -14,9 +15,15 @@ from shared.contracts.commands import (
     InvoiceVoidRequested,
     InvoiceWriteOffRequested,
 )
-from shared.errors import Misconfigured, NotYetKnown, PermanentError, Postponed
+from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.books.models import Invoice
+
+# The integration makes the contact soon after the customer, or a person has to look at it.
+_CONTACT_RETRY_S: Final = 60.0
+# Books takes 100 characters (https://www.zoho.com/books/api/v3/invoices/).
+_LONGEST_LINE_NAME: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +48,19 @@ class ApplicationInvoiceHandlers:
             if lines is not None:
                 return  # later changes by staff stay
         if not self.invoice_field:
-            raise Misconfigured(
-                "ZOHO_BOOKS_INVOICE_FIELD is not set", product="books", cause="invoice_field"
-            )
-        contact = await self.contacts.of(user, work)
-        if contact is None:
-            raise Postponed("Books has no such customer yet", retry_after_s=60)
-        if message.currency and contact.currency_code not in (message.currency, None):
             raise PermanentError(
-                "the customer is billed in another currency", code="currency_mismatch"
+                "ZOHO_BOOKS_INVOICE_FIELD is not set", code="invoice_field_not_set"
             )
-        invoice = await self.books.upsert_invoice(
-            message.invoice_id,
-            {
-                "customer_id": contact.contact_id,
-                "line_items": [line.model_dump() for line in message.lines],
-            },
-        )
+        contact_id = await self.contacts.id_of(user, work)
+        if contact_id is None:
+            raise NotYetKnown(
+                "Books has no contact that is surely this user's",
+                code="no_books_contact",
+                retry_after_s=_CONTACT_RETRY_S,
+            )
+        if message.currency:
+            await self._require_currency(contact_id, message.currency)
+        invoice = await self._issue(message, contact_id)
         await self.invoices.record(
             work, message.invoice_id, user.user_id, invoice, origin="application"
         )
@@ -74,6 +77,30 @@ class ApplicationInvoiceHandlers:
                     origin="application",
                 )
             )
+
+    async def _require_currency(self, contact_id: str, currency: str) -> None:
+        if await self.contacts.currency_of(contact_id) not in (currency, None):
+            raise PermanentError(
+                "the customer is billed in another currency", code="currency_mismatch"
+            )
+
+    async def _issue(self, message: InvoiceCreateRequested, contact_id: str) -> Invoice:
+        """Create the invoice and mark it as sent: Books counts a draft in nothing.
+
+        Both calls are idempotent, so a crash between them is made good by the next attempt. Zoho
+        mails nothing to the customer.
+        """
+        lines = [
+            # Clients of Zoho's send a name with each line that has no `item_id`.
+            {"name": line.description[:_LONGEST_LINE_NAME], **line.model_dump()}
+            for line in message.lines
+        ]
+        body = {"customer_id": contact_id, "line_items": lines}
+        invoice = await self.books.upsert_invoice(message.invoice_id, body)
+        if invoice.status.lower() != "draft":
+            return invoice
+        await self.books.mark_invoice_sent(invoice.invoice_id)
+        return await self.books.invoice(invoice.invoice_id)
 
     async def void(self, message: InvoiceVoidRequested, work: UnitOfWork) -> None:
         stored, books_id = await self._known(work.org, message.invoice_id)

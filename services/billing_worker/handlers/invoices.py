@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from services.billing_worker.customers.books_contacts import BooksContacts
+from services.billing_worker.invoices.invoice_identities import InvoiceIdentities
+from services.billing_worker.invoices.invoice_sync import InvoiceSync
+from services.billing_worker.invoices.status_filter import NEEDS_TODAY, has_status
+from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
-from services.billing_worker.repositories.users import User, Users
+from services.billing_worker.repositories.users import Users
 from shared.contracts.commands import InvoiceListRequested, InvoiceRequested
+from shared.contracts.commands.invoices import InvoiceStatus
 from shared.contracts.money import as_money
 from shared.contracts.replies import (
     InvoiceList,
@@ -33,6 +40,9 @@ class InvoiceHandlers:
     users: Users
     contacts: BooksContacts
     invoices: Invoices
+    invoice_sync: InvoiceSync
+    identities: InvoiceIdentities
+    organization_day: OrganizationDay
 
     async def show(self, message: InvoiceRequested, work: UnitOfWork) -> None:
         stored = await self.invoices.get(work.org, message.invoice_id)
@@ -53,40 +63,41 @@ class InvoiceHandlers:
             )
             return
         invoice = await self.books.invoice(stored.books_id)
-        await self.invoices.record(work, stored.invoice_id, stored.user_id, invoice)
+        if stored.announced_at is not None:
+            await self.invoice_sync.apply(work, stored, invoice, origin="zoho")
         work.reply(_result(stored, invoice).wire())
 
     async def list_of_user(self, message: InvoiceListRequested, work: UnitOfWork) -> None:
         user = await self.users.get(work.org, message.user_id)
         if user is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
-        contact = await self.contacts.of(user, work)
-        invoices = await self.books.invoices_of(contact.contact_id) if contact else []
-        wanted = [invoice for invoice in invoices if message.status in (None, invoice.status)]
+        contact_id = await self.contacts.id_of(user, work)
+        invoices = await self.books.invoices_of(contact_id) if contact_id else []
+        wanted = await self._with_status(invoices, message.status)
         wanted.reverse()  # Books gives the oldest first
         first = (message.page - 1) * _PAGE
-        shown = [
-            await self._summary_of(user, invoice, work) for invoice in wanted[first : first + _PAGE]
-        ]
+        shown = wanted[first : first + _PAGE]
+        identified = await self.identities.of(user, shown, work)
         work.reply(
             InvoiceList(
                 user_id=user.user_id,
                 page=message.page,
                 has_more=first + _PAGE < len(wanted),
-                invoices=tuple(shown),
+                invoices=tuple(
+                    InvoiceSummary(**_summary(known.invoice_id, known.subscription_id, invoice))
+                    for invoice, known in zip(shown, identified, strict=True)
+                ),
             ).wire()
         )
 
-    async def _summary_of(self, user: User, invoice: Invoice, work: UnitOfWork) -> InvoiceSummary:
-        """An entry of the list. An invoice that was not known gets its id here."""
-        stored = await self.invoices.find_by_number(work.org, invoice.invoice_number)
-        invoice_id = (
-            stored.invoice_id if stored else self.invoices.id_of(work.org, invoice.invoice_id)
-        )
-        if stored is None:
-            await self.invoices.record(work, invoice_id, user.user_id, invoice)
-        subscription_id = stored.subscription_id if stored else None
-        return InvoiceSummary(**_summary(invoice_id, subscription_id, invoice))
+    async def _with_status(
+        self, invoices: Sequence[Invoice], status: InvoiceStatus | None
+    ) -> list[Invoice]:
+        if status is None:
+            return list(invoices)
+        # Without a look at the day no invoice is past due, which those statuses do not ask.
+        today = await self.organization_day.today() if status in NEEDS_TODAY else date.min
+        return [invoice for invoice in invoices if has_status(invoice, status, today)]
 
 
 def _summary(invoice_id: str, subscription_id: str | None, invoice: Invoice) -> dict[str, object]:

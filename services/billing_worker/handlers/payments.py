@@ -10,7 +10,9 @@ from services.billing_worker.id_conflicts import (
     ensure_same_refund,
     ensure_same_request,
 )
+from services.billing_worker.invoices.invoice_sync import InvoiceSync
 from services.billing_worker.payments.collect_invoice import CollectInvoice
+from services.billing_worker.payments.record_books_payment import RecordBooksPayment
 from services.billing_worker.payments.record_payment import RecordPayment
 from services.billing_worker.payments.refund_payment import RefundPayment
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
@@ -24,7 +26,7 @@ from shared.contracts.commands import (
 from shared.contracts.events import PaymentSucceeded
 from shared.contracts.money import as_money, decimals_of, has_excess_decimals
 from shared.crypto.envelope import UserKey
-from shared.errors import InvalidMessage, NotYetKnown, PermanentError
+from shared.errors import InvalidMessage, NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.effects.effects import EffectKey, Effects
 from shared.zoho.products.billing.client import (
@@ -33,15 +35,18 @@ from shared.zoho.products.billing.client import (
     REFUND_PAYMENT,
     ZohoBilling,
 )
+from shared.zoho.products.books.client import CREATE_CUSTOMER_PAYMENT, ZohoBooks
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentHandlers:
     zoho: ZohoBilling
+    books: ZohoBooks
     effects: Effects
     users: Users
     customers: Customers
     invoices: Invoices
+    invoice_sync: InvoiceSync
     payments: Payments
 
     async def record(self, message: PaymentRecordRequested, work: UnitOfWork) -> None:
@@ -58,15 +63,11 @@ class PaymentHandlers:
         if invoice is None:
             customer = await self.zoho.customer(customer_id)
             _require_currency(message.currency, customer.currency_code)
-        effect = RecordPayment(
-            zoho=self.zoho,
-            message=message,
-            customer_id=customer_id,
-            billing_invoice_id=invoice.billing_id if invoice else None,
-        )
         owner = UserKey(work.org, user.user_id)
-        result = await self.effects.perform(CREATE_PAYMENT, message.payment_id, owner, effect)
-        ensure_same_request(effect.fingerprint, result, "payment_id")
+        if invoice is not None and invoice.billing_id is None:
+            zoho_id = await self._record_in_books(message, invoice, owner)
+        else:
+            zoho_id = await self._record_in_billing(message, invoice, customer_id, owner)
         await self._announce(
             work,
             user,
@@ -74,7 +75,7 @@ class PaymentHandlers:
                 org=work.org,
                 payment_id=message.payment_id,
                 user_id=user.user_id,
-                zoho_id=result["payment_id"],
+                zoho_id=zoho_id,
                 origin="application",
                 outcome="succeeded",
                 amount=message.amount,
@@ -82,13 +83,55 @@ class PaymentHandlers:
                 invoice_id=message.invoice_id,
             ),
         )
+        if invoice is not None and invoice.billing_id is None:
+            await self.invoice_sync.refresh(work, invoice, origin="application")
+
+    async def _record_in_billing(
+        self,
+        message: PaymentRecordRequested,
+        invoice: StoredInvoice | None,
+        customer_id: str,
+        owner: UserKey,
+    ) -> str:
+        """Record it for an invoice of Billing's, or as the customer's credit. Returns its id."""
+        effect = RecordPayment(
+            zoho=self.zoho,
+            message=message,
+            customer_id=customer_id,
+            billing_invoice_id=invoice.billing_id if invoice else None,
+        )
+        result = await self.effects.perform(CREATE_PAYMENT, message.payment_id, owner, effect)
+        ensure_same_request(effect.fingerprint, result, "payment_id")
+        return str(result["payment_id"])
+
+    async def _record_in_books(
+        self, message: PaymentRecordRequested, invoice: StoredInvoice, owner: UserKey
+    ) -> str:
+        """Record it for an invoice that only Books has. Returns Books' id of the payment."""
+        if invoice.books_id is None:
+            raise PermanentError("no invoice has this id", code="unknown_invoice")
+        in_books = await self.books.invoice(invoice.books_id)
+        effect = RecordBooksPayment(
+            zoho=self.books,
+            message=message,
+            contact_id=in_books.customer_id or "",
+            books_invoice_id=invoice.books_id,
+        )
+        result = await self.effects.perform(
+            CREATE_CUSTOMER_PAYMENT, message.payment_id, owner, effect
+        )
+        ensure_same_request(effect.fingerprint, result, "payment_id")
+        return str(result["payment_id"])
 
     async def collect(self, message: PaymentCollectRequested, work: UnitOfWork) -> None:
         """Charge the stored card with the balance of an invoice, once for each invoice."""
         invoice = await self._known_invoice(work.org, message.invoice_id)
         user = await self.users.get(work.org, invoice.user_id)
         if user is None or user.customer_id is None or invoice.billing_id is None:
-            raise PermanentError("the invoice cannot be collected", code="unknown_invoice")
+            # Books charges no card by its API.
+            raise PermanentError(
+                "only an invoice of Billing's can be collected", code="invoice_not_collectable"
+            )
         effect = CollectInvoice(
             zoho=self.zoho,
             effects=self.effects,
@@ -134,7 +177,13 @@ class PaymentHandlers:
         self.payments.record_refund(work, stored.payment_id, message.refund_id, message.amount)
 
     async def _require_card_payment(self, zoho_id: str) -> None:
-        if (await self.zoho.payment(zoho_id)).autotransaction is None:
+        try:
+            by_card = (await self.zoho.payment(zoho_id)).autotransaction is not None
+        except ZohoRejected as error:
+            if error.status != 404:
+                raise
+            by_card = False  # recorded in Books
+        if not by_card:
             raise PermanentError("only card payments can be refunded", code="refund_not_possible")
 
     async def _announce_collected(

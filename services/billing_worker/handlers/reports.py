@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
+from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.reports.books_entries import BooksEntries
 from services.billing_worker.reports.revenue import Revenue, receivables_by_age
 from shared.contracts.commands import (
@@ -32,7 +31,6 @@ from shared.contracts.replies import (
 from shared.errors import InvalidMessage
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.products.books.time_zones import zone_of
 
 _SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outstanding")
 
@@ -72,7 +70,7 @@ class ReportHandlers:
         )
 
     async def receivables(self, message: ReportReceivablesRequested, work: UnitOfWork) -> None:
-        today = await self._today()
+        today = await OrganizationDay(self.books, self.organization_id).today()
         as_of = message.as_of or today
         if as_of < today:
             # Books gives the balances of now. Those of an earlier day it does not give.
@@ -119,11 +117,6 @@ class ReportHandlers:
                 ),
             ).wire()
         )
-
-    async def _today(self) -> date:
-        """The current day in the organization's time zone. UTC when `doctor` does not know it."""
-        organization = await self.books.organization(self.organization_id)
-        return datetime.now(zone_of(organization.time_zone) or ZoneInfo("UTC")).date()
 
 
 def _as_money(sums: Mapping[str, Decimal], currency: str) -> dict[str, Decimal]:

@@ -106,6 +106,8 @@ class InvoiceFinder(Background):
         async with self._committer.begin(stored.org) as work:
             self._invoices.require_lease(work, stored)
             await self._invoices.record(work, stored.invoice_id, user.user_id, invoice)
+            if user.contact_id is None and invoice.customer_id is not None:
+                await self._users.record_contact(work, user.user_id, invoice.customer_id)
             work.publish(
                 invoice_issued(
                     stored.invoice_id,

@@ -37,7 +37,7 @@ _SAVE = """
     INSERT INTO billing.invoices AS i
         (org, invoice_id, user_id, books_sealed, number, status, total, balance, currency, dated,
          due_on, origin, announced_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now())
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $13 THEN now() END)
     ON CONFLICT (org, invoice_id) DO UPDATE
     SET books_sealed = excluded.books_sealed, number = excluded.number, status = excluded.status,
         total = excluded.total, balance = excluded.balance, currency = excluded.currency,
@@ -141,8 +141,9 @@ class Invoices:
         invoice: Invoice,
         *,
         origin: Origin = "zoho",
+        announced: bool = True,
     ) -> None:
-        """Record Books' state of the invoice. It counts as announced from now on."""
+        """Record Books' state of the invoice. It counts as announced from now on, or does not."""
         owner = UserKey(work.org, user_id)
         sealed = await self._sealed.seal(owner, "books", invoice_id, invoice.invoice_id)
         work.record(
@@ -159,6 +160,7 @@ class Invoices:
             invoice.date,
             invoice.due_date,
             origin,
+            announced,
         )
         work.record(_NAME, work.org, invoice_id, f"user:{user_id}")
 

@@ -90,6 +90,18 @@ class Users:
         """The user who has this customer; None when no known user has it."""
         return await self._find(org, "customer", customer_id)
 
+    async def find_by_contact(self, org: str, contact_id: str) -> User | None:
+        """The user who has this contact of Books; None when no known user has it."""
+        return await self._find(org, "contact", contact_id)
+
+    async def list_with_email(self, org: str, email: str) -> list[User]:
+        """Every user with this email."""
+        users = [
+            await self.get(org, user_id)
+            for user_id in await self._index.find_all(org, "email", email)
+        ]
+        return [user for user in users if user is not None]
+
     async def find_by_email(self, org: str, email: str) -> User | None:
         """The user with this email; None when there is none or more than one."""
         return await self._find(org, "email", email)
@@ -134,6 +146,7 @@ class Users:
         owner = UserKey(work.org, user_id)
         sealed = await self._sealed.seal(owner, "contact", user_id, contact_id)
         work.record(_CONTACT, work.org, user_id, sealed)
+        self._index.add(work, work.org, "contact", contact_id, user_id)
 
     def take_revision(self, work: UnitOfWork, user: User) -> None:
         """Make the commit fail if anything that decides the tier changed since `user` was read."""

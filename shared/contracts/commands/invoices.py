@@ -52,7 +52,12 @@ class InvoiceRequested(_InvoiceCommand):
 
 
 class InvoiceListRequested(Command):
-    """Reply with a page of the user's invoices, the newest first. `invoice.list_requested.v1`."""
+    """Reply with a page of the user's invoices, the newest first. `invoice.list_requested.v1`.
+
+    `status` may apply beside another: `unpaid` is every issued invoice with a balance, `overdue`
+    one of these past its due date, `partially_paid` one of these with a part paid, `sent` one of
+    these with nothing paid that is not overdue. `paid` has no balance.
+    """
 
     routing_key: ClassVar[str] = "invoice.list_requested.v1"
 

@@ -66,6 +66,11 @@ async def _(zoho: Clients) -> None:
     await zoho.books.upsert_invoice("i1", {"customer_id": customer_id, "line_items": [line]})
 
 
+@CALLS("mark_invoice_sent")
+async def _(zoho: Clients) -> None:
+    await zoho.books.mark_invoice_sent((await a_book_invoice(zoho))[0])
+
+
 @CALLS("mark_invoice_void")
 async def _(zoho: Clients) -> None:
     await zoho.books.mark_invoice_void((await a_book_invoice(zoho))[0])
@@ -99,6 +104,25 @@ async def _(zoho: Clients) -> None:
     day = LAST + timedelta(days=1)
     payments = zoho.books.customer_payments_before(day, modified_since=FIRST)
     assert [payment async for payment in payments]
+
+
+@CALLS("create_customer_payment")
+async def _(zoho: Clients) -> None:
+    invoice_id, contact_id = await a_book_invoice(zoho)
+    await zoho.books.create_customer_payment(
+        contact_id=contact_id,
+        invoice_id=invoice_id,
+        payment_id="p1",
+        amount=Decimal(1),
+        mode="cash",
+        paid_on=FIRST,
+    )
+
+
+@CALLS("customer_payment_with_reference")
+async def _(zoho: Clients) -> None:
+    _, contact_id = await a_book_invoice(zoho)
+    await zoho.books.customer_payment_with_reference("p1", contact_id=contact_id)
 
 
 @CALLS("customer_payment")
