@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -37,6 +38,7 @@ from shared.settings import (
 )
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
+from shared.storage.write_probe import try_write
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import Operation, ZohoHttp
@@ -143,10 +145,7 @@ async def worker_parts(
         )
         await migrate(pool, schema=schema, folder=migrations)
 
-        async def database() -> None:
-            await pool.fetchval("SELECT 1")
-
-        health.add("database", database)
+        health.add("database", partial(try_write, pool, service))
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
         blind_index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
         zoho_metrics = ZohoMetrics(metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +26,7 @@ from shared.observability.health import Check, Health
 from shared.observability.metrics import Metrics
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
+from shared.storage.write_probe import try_write
 from shared.zoho.call.endpoints import Endpoints
 
 _ORG = "default"
@@ -54,7 +56,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> TokenService:
     if settings.zoho_refresh_token is not None:
         await refresh_tokens.store(_ORG, settings.zoho_refresh_token, source="environment")
     minter, exchange = await _tokens(stack, settings, pool, vault, refresh_tokens, metrics)
-    health.add("database", _answers(pool))
+    health.add("database", partial(try_write, pool, "token-service"))
     health.before_scrape("token", _token_gauges(minter, metrics))
     app = _http(settings, minter, exchange)
     port = await _listen(stack, app, settings)
@@ -114,13 +116,6 @@ async def _listen(stack: AsyncExitStack, app: web.Application, settings: Setting
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, settings.http_host, settings.http_port).start()
     return int(runner.addresses[0][1])
-
-
-def _answers(pool: asyncpg.Pool) -> Check:
-    async def check() -> None:
-        await pool.fetchval("SELECT 1")
-
-    return check
 
 
 def _token_gauges(minter: TokenMinter, metrics: Metrics) -> Check:

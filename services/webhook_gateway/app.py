@@ -6,11 +6,11 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import aiohttp
-import asyncpg
 from aiohttp import web
 from pydantic import SecretStr
 
@@ -37,6 +37,7 @@ from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
 from shared.storage.retention import Pruner
+from shared.storage.write_probe import try_write
 
 ORGS: Final = frozenset({"default"})
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -97,7 +98,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
         for source in _sources(settings, session)
     ]
     # The broker is not checked: without it, webhooks are accepted all the same.
-    health.add("database", lambda: _answers(pool))
+    health.add("database", partial(try_write, pool, "webhook-gateway"))
     port = await stack.enter_async_context(
         _listening(application(endpoints), settings.http_host, settings.http_port)
     )
@@ -139,10 +140,6 @@ def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[Webhook
 
 def _secrets(secrets: Sequence[SecretStr]) -> list[bytes]:
     return [secret.get_secret_value().encode() for secret in secrets]
-
-
-async def _answers(pool: asyncpg.Pool) -> None:
-    await pool.fetchval("SELECT 1")
 
 
 @asynccontextmanager

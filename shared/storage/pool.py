@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Any
 
 import asyncpg
 import orjson
@@ -14,6 +16,7 @@ from pydantic import SecretStr
 
 from shared.errors import Unavailable
 from shared.server_urls import driver_url
+from shared.storage.bounded_pool import BoundedConnection, BoundedPool
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ async def connect(
     patience_s: float = 60.0,
     command_timeout_s: float = 30.0,
 ) -> AsyncIterator[asyncpg.Pool]:
-    """A pool of at most `size` connections, closed on the way out.
+    """Open a pool of at most `size` connections, closed on the way out.
 
     `json` and `jsonb` come and go as Python objects. A connection that a restart of PostgreSQL
     broke is replaced when it is next needed, so the pool lives through one.
@@ -39,7 +42,7 @@ async def connect(
         command_timeout_s: a statement that takes longer counts as `TimeoutError`.
     Raises:
         Unavailable: `database_unavailable`, PostgreSQL did not answer in time.
-        Unavailable: `database_refused`, it answered and does not let this user in.
+        Unavailable: `database_refused`, it answered and refuses this user, or TLS fails.
     """
     pool = await _open(dsn, size, application, command_timeout_s, time.monotonic() + patience_s)
     try:
@@ -69,7 +72,7 @@ class _UnavailableWhenDown:
 def unavailable_when_down() -> _UnavailableWhenDown:
     """Turn the errors of a PostgreSQL that is away, full or failing over into `Unavailable`.
 
-    For the edges (a consumer, an HTTP handler): in between asyncpg's own errors are left alone.
+    Use it at the edges (a consumer, an HTTP handler). In between asyncpg's own errors are left.
     """
     return _UnavailableWhenDown()
 
@@ -78,16 +81,19 @@ _NotLetIn = (
     asyncpg.InvalidAuthorizationSpecificationError  # no such user, another password
     | asyncpg.InvalidCatalogNameError  # no such database
 )
+# What a person has to correct before a start can succeed. SSLError is the network's fault too, but
+# not at a handshake that reached the server.
+_Refused = _NotLetIn | ssl.SSLError | asyncpg.ProtocolViolationError
 
 
 def is_down(error: BaseException) -> bool:
-    """Whether the same statement may succeed once PostgreSQL is back, or less busy."""
+    """Return whether the same statement may succeed once PostgreSQL is back, or less busy."""
     if isinstance(error, asyncpg.InterfaceError):
         # A connection that broke while it was ours. The rest of this class is misuse: our bug.
         return not isinstance(error, ValueError) and "clos" in str(error)
     return isinstance(
         error,
-        OSError  # refused, reset; TimeoutError is one too
+        OSError  # refused, reset, and TimeoutError
         | asyncpg.PostgresConnectionError
         | asyncpg.OperatorInterventionError  # shutting down, starting up, cancelled
         | asyncpg.InsufficientResourcesError  # too many connections, disk full
@@ -103,34 +109,51 @@ def is_down(error: BaseException) -> bool:
 async def _open(
     dsn: SecretStr, size: int, application: str, command_timeout_s: float, deadline: float
 ) -> asyncpg.Pool:
-    told = False
+    arguments: dict[str, Any] = {
+        "dsn": driver_url(dsn.get_secret_value()),
+        "connection_class": BoundedConnection,
+        "timeout": 10.0,
+        "command_timeout": command_timeout_s,
+        "server_settings": {"application_name": application},
+    }
+    reported = False
     while True:
         try:
             with unavailable_when_down():
-                return await asyncpg.create_pool(
-                    driver_url(dsn.get_secret_value()),
-                    min_size=1,
-                    max_size=size,
-                    init=_prepare,
-                    reset=_keep,
-                    timeout=10.0,
-                    command_timeout=command_timeout_s,
-                    # Our statements are small: compiling one costs more than running it.
-                    server_settings={"application_name": application, "jit": "off"},
-                )
+                return await _new_pool(arguments, size)
         except Unavailable as error:
-            if isinstance(error.__cause__, _NotLetIn):
-                raise Unavailable(
-                    "PostgreSQL does not know this user, password or database: see DATABASE_URL",
-                    code="database_refused",
-                ) from error
+            if isinstance(error.__cause__, _Refused):
+                raise Unavailable(_reason(error.__cause__), code="database_refused") from error
             if time.monotonic() >= deadline:
                 raise
-            if not told:
+            if not reported:
                 _log.warning("waiting for the database")
-                told = True
-        # Spread out, so that replicas do not knock in step.
+                reported = True
+        # Spread out, so that replicas do not try in step.
         await asyncio.sleep(random.uniform(0.2, 0.6))  # noqa: S311
+
+
+async def _new_pool(arguments: dict[str, Any], size: int) -> asyncpg.Pool:
+    # asyncpg's own factory makes no other class of pool. Its defaults are repeated here.
+    return await BoundedPool(
+        **arguments,
+        min_size=1,
+        max_size=size,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        init=_prepare,
+        reset=_keep,
+        loop=None,
+        record_class=asyncpg.Record,
+    )
+
+
+def _reason(refusal: BaseException) -> str:
+    if isinstance(refusal, ssl.SSLError):
+        return "TLS with PostgreSQL fails: see sslmode and sslrootcert in DATABASE_URL"
+    if isinstance(refusal, asyncpg.ProtocolViolationError):
+        return "PostgreSQL, or a pooler before it, refuses the parameters of DATABASE_URL"
+    return "PostgreSQL does not know this user, password or database: see DATABASE_URL"
 
 
 async def _close(pool: asyncpg.Pool) -> None:
@@ -142,6 +165,9 @@ async def _close(pool: asyncpg.Pool) -> None:
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
+    # Our statements are small: compiling one costs more than running it. Set here and not by a
+    # parameter of the connection, because poolers refuse those that they do not know.
+    await connection.execute("SET jit = off")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"

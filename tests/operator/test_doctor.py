@@ -4,7 +4,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from services.zoho_sandbox.settings import ALL_SCOPES
@@ -66,6 +68,21 @@ async def test_it_reads_only_and_shows_neither_secrets_nor_ids_of_zoho(home: Hou
     ]
     assert "0 wrong" in said.out
     assert not [one for one in hidden if one in said.out + said.err]
+
+
+async def test_a_database_that_takes_no_writes_is_named(
+    home: House, database_url: str, postgres_url: str
+) -> None:
+    assert (await home.doctor()).state("PostgreSQL", "writes") == "ok"
+    admin = await asyncpg.connect(postgres_url)
+    name = urlsplit(database_url).path[1:]
+    await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await admin.close()
+
+    diagnosis = await home.doctor()
+
+    assert "ReadOnlySQLTransactionError" in diagnosis.line("PostgreSQL", "writes")["found"]
+    assert diagnosis.code == 1
 
 
 # --- credentials ---------------------------------------------------------------------------------

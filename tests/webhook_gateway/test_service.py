@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from shared.messaging.messages.outgoing_message import place_of
 from shared.observability import logs
 from shared.storage import pool as storage
 from tests.conftest import Management
+from tests.shared.storage.proxy import proxy_to
 from tests.webhook_gateway.conftest import SECRET, signed
 
 Inbox = asyncio.Queue[AbstractIncomingMessage]
@@ -234,3 +235,55 @@ def test_desks_keys_are_looked_for_on_desks_host(given: dict[str, Any], url: str
     )
 
     assert settings.desk_keys_url == url
+
+
+async def test_a_silent_database_is_answered_503_before_zoho_gives_up(settings: Settings) -> None:
+    async with proxy_to(settings.database_url.get_secret_value()) as proxy:
+        silent = settings.model_copy(update={"database_url": SecretStr(proxy.url())})
+        async with gateway(silent) as client:
+            assert await post(client, "1") == 200
+            proxy.freeze()
+
+            # Without a bound of ours the driver waits for half a minute.
+            async with asyncio.timeout(12):
+                assert await post(client, "2") == 503
+
+            proxy.thaw()
+            await until(200, lambda: post(client, "3"))
+
+
+async def test_a_database_that_was_read_only_for_a_while_needs_no_restart(
+    settings: Settings, postgres_url: str
+) -> None:
+    name = urlsplit(settings.database_url.get_secret_value()).path[1:]
+    change = f"ALTER DATABASE {name} SET default_transaction_read_only"
+    admin = await asyncpg.connect(postgres_url)
+    metrics_port = free_port()
+    ready = f"http://127.0.0.1:{metrics_port}/readyz"
+    watched = settings.model_copy(update={"metrics_port": metrics_port})
+    async with gateway(watched) as client:
+        await admin.execute(f"{change} = on")
+        await admin.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        await until(503, lambda: status(client, ready))
+        assert await post(client, "1") == 503
+
+        await admin.execute(f"{change} = off")
+
+        await until(200, lambda: post(client, "1"))
+        await until(200, lambda: status(client, ready))
+    await admin.close()
+
+
+async def status(client: aiohttp.ClientSession, url: str) -> int:
+    async with client.get(url) as answer:
+        return answer.status
+
+
+async def until(wanted: int, ask: Callable[[], Awaitable[int]]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if await ask() == wanted:
+                return
+            await asyncio.sleep(0.1)

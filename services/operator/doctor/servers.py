@@ -28,6 +28,7 @@ from shared.crypto.keyring import KeyRing
 from shared.environment import Environment, SettingsError
 from shared.errors import IntegrationError
 from shared.storage import pool as storage
+from shared.storage.write_probe import try_write
 
 _LOOKS: Final = 5
 _BETWEEN_LOOKS_S: Final = 1.0
@@ -148,8 +149,29 @@ async def check_database(
         findings.wrong(area, "connection", why, "Is PostgreSQL up? Compare DATABASE_URL.")
         return None
     findings.ok(area, "connection")
+    await _check_writes(findings, pool)
     await _check_stored(findings, pool, settings)
     return pool
+
+
+async def _check_writes(findings: Findings, pool: asyncpg.Pool) -> None:
+    area = "PostgreSQL"
+    try:
+        await try_write(pool, "operator")
+    except asyncpg.UndefinedTableError:
+        findings.not_checked(area, "writes", "it has no tables yet")
+    except asyncpg.InsufficientPrivilegeError:
+        findings.not_checked(area, "writes", "the role of DATABASE_URL may not write")
+    except (asyncpg.PostgresError, OSError) as error:
+        findings.wrong(
+            area,
+            "writes",
+            f"it takes none ({type(error).__name__})",
+            "Is it read-only, a standby, or its disk full? Until it writes, webhooks are answered"
+            " 503 and messages wait.",
+        )
+    else:
+        findings.ok(area, "writes")
 
 
 async def _check_stored(findings: Findings, pool: asyncpg.Pool, settings: OpeningSettings) -> None:

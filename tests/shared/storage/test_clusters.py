@@ -69,8 +69,9 @@ async def test_tls_is_verified_as_the_url_says(database_url: str, tmp_path: Path
     tls.load_cert_chain(ours)
     async with proxy_to(database_url, tls) as proxy:
         assert await answer(proxy.url(f"sslmode=verify-full&sslrootcert={ours}")) == 1
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match=r"TLS.*sslrootcert") as caught:
             await answer(proxy.url(f"sslmode=verify-full&sslrootcert={anothers}"))
+    assert caught.value.code == "database_refused"
 
 
 def certificate(file: Path) -> Path:
