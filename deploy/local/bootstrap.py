@@ -60,6 +60,8 @@ def _have_packages(*, servers: bool, tests: bool) -> None:
         missing.append(debian.Missing("postgresql", f"PostgreSQL {postgres.OLDEST} or newer"))
     if tests and not shutil.which("promtool"):
         missing.append(debian.Missing("prometheus", "promtool, which checks our metrics"))
+    if tests and not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        missing.append(debian.Missing("pgbouncer", "pgbouncer, which the services are tried with"))
     if missing:
         debian.install(missing)
 

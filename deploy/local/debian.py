@@ -20,6 +20,7 @@ _SERVICES_OF = {
     "rabbitmq-server": ("rabbitmq-server", "epmd.socket"),
     "postgresql": ("postgresql",),
     "prometheus": ("prometheus",),
+    "pgbouncer": ("pgbouncer",),
 }
 # The script gets the packages as arguments. The lists are fetched only when the first try fails:
 # on a new machine there are none, later they may name versions that are gone.

@@ -14,9 +14,10 @@ import asyncpg
 import orjson
 from pydantic import SecretStr
 
-from shared.errors import Unavailable
+from shared.errors import CannotStart, Unavailable
 from shared.server_urls import driver_url
 from shared.storage.bounded_pool import BoundedConnection, BoundedPool
+from shared.storage.poolers import shares_sessions
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ async def connect(
     Raises:
         Unavailable: `database_unavailable`, PostgreSQL did not answer in time.
         Unavailable: `database_refused`, it answered and refuses this user, or TLS fails.
+        CannotStart: `pooler_not_supported`, a pooler changes the session between transactions.
     """
     pool = await _open(dsn, size, application, command_timeout_s, time.monotonic() + patience_s)
     try:
@@ -120,6 +122,13 @@ async def _open(
     while True:
         try:
             with unavailable_when_down():
+                if await shares_sessions(lambda: asyncpg.connect(**arguments)):
+                    raise CannotStart(
+                        "DATABASE_URL leads to a pooler that gives each transaction another session"
+                        " (pgbouncer with pool_mode transaction or statement): use pool_mode ="
+                        " session, or PostgreSQL itself",
+                        code="pooler_not_supported",
+                    )
                 return await _new_pool(arguments, size)
         except Unavailable as error:
             if isinstance(error.__cause__, _Refused):
