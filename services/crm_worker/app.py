@@ -1,4 +1,4 @@
-"""crm-worker put together: its routes, and the flusher beside them."""
+"""Compose crm-worker: its routes, and the flusher beside them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from services.crm_worker.flusher import Flusher, FlushPacing
+from services.crm_worker.contact_sync.flusher import Flusher, FlushPacing
+from services.crm_worker.contact_sync.refusals import Refusals
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
 from services.crm_worker.handlers.webhooks import acknowledge
-from services.crm_worker.refusals import Refusals
 from services.crm_worker.repositories.contacts import Contacts
 from services.crm_worker.repositories.emails import Emails
 from services.crm_worker.settings import Settings
@@ -27,7 +27,7 @@ from shared.zoho.products.crm.client import ZohoCrm
 
 SERVICE, SCHEMA = "crm-worker", "crm"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Asked first after a pause, so that no write has to find out.
+# The first call after a pause, so that no write has to find out.
 PROBE = (Operation("crm", "get_org", "GET", repeatable=True), "/org")
 
 
@@ -44,11 +44,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)
         emails = Emails(parts.pool, parts.blind_index)
 
-        async def refused() -> None:
-            count = await contacts.refused(crm.org)
+        async def count_refused() -> None:
+            count = await contacts.count_refused(crm.org)
             parts.metrics.contacts_refused.labels(org=crm.org).set(count)
 
-        parts.health.before_scrape("refused contacts", refused)
+        parts.health.before_scrape("refused contacts", count_refused)
         async with parts.messaging(
             lanes(parts, contacts, crm), lag_sources=[contacts.lag_s]
         ) as messaging:

@@ -1,4 +1,4 @@
-"""Take from a command the fields of a person that are kept."""
+"""Map a person's fields: from a command to what is kept, and from that to a row of CRM."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from services.crm_worker.repositories.contacts import ContactField, WantedContac
 from shared.zoho.products.crm.models import ContactToSend
 
 
-def contact_fields(given: Mapping[str, Any]) -> dict[ContactField, str]:
-    """The fields that a command gives, empty where it empties one.
+def contact_fields(sent: Mapping[str, Any]) -> dict[ContactField, str]:
+    """Return the fields that a command holds, empty where it empties one.
 
     A full name stands for its parts where these are not given: the last word is the last name.
     """
-    names = {field: given[field] for field in ("first_name", "last_name") if field in given}
-    if "full_name" in given and not names:
-        first, _, last = (given["full_name"] or "").strip().rpartition(" ")
+    names = {field: sent[field] for field in ("first_name", "last_name") if field in sent}
+    if "full_name" in sent and not names:
+        first, _, last = (sent["full_name"] or "").strip().rpartition(" ")
         names = {"first_name": first, "last_name": last}
     fields: dict[ContactField, str] = {}
     for field in ("email", "phone"):
-        if field in given:
-            fields[field] = given[field] or ""
+        if field in sent:
+            fields[field] = sent[field] or ""
     for name in ("first_name", "last_name"):
         if name in names:
             fields[name] = (names[name] or "").strip()
@@ -29,7 +29,7 @@ def contact_fields(given: Mapping[str, Any]) -> dict[ContactField, str]:
 
 
 def to_send(contact: WantedContact) -> ContactToSend:
-    """CRM demands a last name: for want of one, the first name is it."""
+    """Return the row to send. CRM requires a last name: without one, the first name is used."""
     fields = contact.fields
     first, last = fields.get("first_name"), fields.get("last_name")
     if first and not last:

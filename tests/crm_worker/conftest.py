@@ -17,7 +17,7 @@ async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings
 
 
 def settings(around: Surroundings, **more: object) -> Settings:
-    """Flushes at once; finds contacts by our own field, as the sandbox has one."""
+    """Return settings that flush at once, and match contacts by our own field."""
     chosen = {"crm_flush_every_s": 0.1, "zoho_crm_user_field": "App_User_Id", **more}
     return Settings(**{**around.environment, **chosen})
 

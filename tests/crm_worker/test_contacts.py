@@ -1,4 +1,4 @@
-"""What crm-worker makes of sign-ups, updates and tiers, seen at Zoho."""
+"""Test how crm-worker brings sign-ups, updates and tiers to CRM."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def contact(stage: Stage, what: str = "contact", **fields: Any) -> Json:
 
 
 async def subscription_changed(stage: Stage, user_id: str, tier: str, version: int) -> None:
-    """What billing-worker tells."""
+    """Publish the event that billing-worker announces."""
     event = {
         "event_id": str(uuid.uuid4()),
         "occurred_at": "2026-01-01T00:00:00Z",

@@ -1,4 +1,4 @@
-"""What the flusher holds is given back; what it has sent it does not hold any more."""
+"""Test that a failed batch is released, except for the contacts already sent."""
 
 from __future__ import annotations
 

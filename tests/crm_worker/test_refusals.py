@@ -1,4 +1,4 @@
-"""Contacts that CRM refuses, and emails that two users have."""
+"""Test contacts that CRM refuses, and emails that two users have."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def failures(stage: Stage) -> list[Json]:
     return [body for key, body in stage.events if key == "command.failed.v1"]
 
 
-async def test_a_refused_contact_is_told_once_with_the_field_and_the_message(crm: Stage) -> None:
+async def test_a_refused_contact_is_reported_once_with_the_field_and_the_message(
+    crm: Stage,
+) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM}, message_id="m1")
 
     failed = await crm.event("command.failed.v1", code="contact_refused")
@@ -40,7 +42,7 @@ async def test_a_refused_contact_is_told_once_with_the_field_and_the_message(crm
     assert len(failures(crm)) == 1
 
 
-async def test_an_update_that_mends_a_refused_contact_is_sent(
+async def test_an_update_that_repairs_a_refused_contact_is_sent(
     crm: Stage, database_url: str
 ) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
@@ -143,7 +145,7 @@ async def test_two_replicas_do_not_both_send_one_email(around: Surroundings) -> 
         for n in both:
             await contact(crm, Email=f"u{n}@x.com")
         async with asyncio.timeout(20):
-            while len(failures(crm)) < len(both):  # noqa: ASYNC110 - the stage tells of no number
+            while len(failures(crm)) < len(both):  # noqa: ASYNC110 - no event announces a number
                 await asyncio.sleep(0.05)
 
         held = await crm.sandbox.records("crm", "contacts")

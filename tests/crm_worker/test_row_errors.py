@@ -1,4 +1,4 @@
-"""What CRM says of one row decides what becomes of its contact, by the product's error table."""
+"""Test that CRM's code for one row decides what happens to its contact."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_a_row_that_may_pass_is_sent_again(
 async def test_what_concerns_the_whole_call_refuses_no_contact(
     worker: Watched, database: asyncpg.Connection
 ) -> None:
-    """A right that is missing is mended by a person, and then every contact is to be sent."""
+    """A person grants a missing right, and then every contact must be sent."""
     for user, (code, outcome) in zip(USERS, OF_THE_CALL.items(), strict=True):
         await answer_rows(worker, "upsert_records", code)
         await sign_up(worker, user)
@@ -111,7 +111,7 @@ async def test_what_concerns_the_whole_call_refuses_no_contact(
     assert refusals(worker) == []
 
 
-async def test_a_missing_right_is_told_and_holds_up_no_queue(worker: Watched) -> None:
+async def test_a_missing_right_is_reported_and_holds_up_no_queue(worker: Watched) -> None:
     await answer_rows(worker, "upsert_records", "NO_PERMISSION", times=1000)
     await sign_up(worker, "u1")
 
@@ -122,7 +122,7 @@ async def test_a_missing_right_is_told_and_holds_up_no_queue(worker: Watched) ->
     assert seen.value("consumer_paused", queue="crm-worker.commands") == 0
 
 
-async def test_a_plain_no_is_told_once(worker: Watched) -> None:
+async def test_a_plain_refusal_is_reported_once(worker: Watched) -> None:
     for user, code in zip(USERS, FINAL, strict=False):
         await answer_rows(worker, "upsert_records", code)
         await sign_up(worker, user)

@@ -1,6 +1,6 @@
 """Record what a contact should be, from sign-ups, updates, and tiers that billing-worker announces.
 
-Nothing here calls CRM: the handlers record what is wanted, the flusher brings CRM there.
+Nothing here calls CRM. The handlers record the wanted state, and the flusher brings CRM to it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from shared.contracts.events import SubscriptionChanged
 from shared.errors import NotYetKnown
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
-SIGN_UP = 0  # counts as older than any update, even one that overtook it
+# A sign-up is older than any update, even than one that overtook it.
+ARRIVAL_OF_SIGN_UP = 0
 
 
 async def want_contact(message: UserSignedUp, work: UnitOfWork, *, contacts: Contacts) -> None:
-    given = message.model_dump(exclude_none=True)
-    await contacts.want(work, message.user_id, contact_fields(given), arrived=SIGN_UP)
+    fields = message.model_dump(exclude_none=True)
+    await contacts.want(work, message.user_id, contact_fields(fields), arrived=ARRIVAL_OF_SIGN_UP)
 
 
 async def want_changes(message: UserUpdated, work: UnitOfWork, *, contacts: Contacts) -> None:

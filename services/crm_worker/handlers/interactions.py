@@ -1,4 +1,4 @@
-"""Keep a recorded interaction as a note on the contact."""
+"""Record an interaction as a note on the contact."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from shared.observability.metrics import Metrics
 
 
 async def acknowledge(message: WebhookReceived, work: UnitOfWork, *, metrics: Metrics) -> None:
-    """Kept at the door and counted: without a queue that takes it, it would wait there for ever."""
+    """Count it. Without a queue that takes it, the gateway would keep it waiting for ever."""
     metrics.webhooks_received.labels(
         product=message.product, outcome="unknown_event", org=message.org
     ).inc()

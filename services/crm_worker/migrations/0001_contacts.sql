@@ -6,7 +6,7 @@ CREATE TABLE crm.contacts (
     -- What is wanted. The fields are in crm.contact_fields.
     has_email boolean NOT NULL DEFAULT false,   -- without one there is nothing to match by: wait
     tier text NOT NULL DEFAULT 'Free Tier',
-    tier_version bigint NOT NULL DEFAULT 0,     -- of the event that told it; the highest wins
+    tier_version bigint NOT NULL DEFAULT 0,     -- of the event that announced it. The highest wins.
     wanted_version bigint NOT NULL DEFAULT 0,
     wanted_since timestamptz NOT NULL DEFAULT now(),    -- since when CRM has been behind
 
@@ -15,15 +15,15 @@ CREATE TABLE crm.contacts (
     sent_version bigint NOT NULL DEFAULT 0,
     sent_tier text,
 
-    -- The flusher's hold on the row, and what went wrong last.
+    -- The flusher's lease of the row, and what failed last.
     lease bigint NOT NULL DEFAULT 0,
     leased_until timestamptz NOT NULL DEFAULT '-infinity',  -- after a failure: not before
     failures int NOT NULL DEFAULT 0,
-    refused_version bigint NOT NULL DEFAULT 0,  -- CRM said no to this version: wait for the next
+    refused_version bigint NOT NULL DEFAULT 0,  -- CRM refused this version: wait for the next
     refused_code text,
     refused_at timestamptz,
     refused_email bytea,            -- blind index of the email that another user's contact has
-    go_by_id boolean NOT NULL DEFAULT false,    -- CRM's contact carries another's user id: mend it
+    go_by_id boolean NOT NULL DEFAULT false,    -- CRM's contact carries another user's id: repair it
 
     -- The message that changed the contact last.
     changed_by_key text NOT NULL DEFAULT 'user.signed_up.v1',

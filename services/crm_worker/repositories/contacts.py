@@ -1,4 +1,4 @@
-"""All SQL of contacts: what CRM should have for each user, and how far CRM is behind it."""
+"""Hold all SQL of contacts: what CRM should have for each user, and how far it is behind."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _REFUSED = """
 """
 
 # Whatever is under way for it now may have been sent before the contact changed hands.
-_MEND = """
+_REPAIR = """
     UPDATE crm.contacts
     SET go_by_id = true, wanted_version = wanted_version + 1,
         wanted_since = CASE WHEN sent_version < wanted_version THEN wanted_since ELSE now() END
@@ -89,7 +89,7 @@ class WantedContact:
     """The contact to send for one user, leased to this process.
 
     `zoho_id` and `sent_tier` are None when nothing of this user was ever sent. `go_by_id`: CRM's
-    contact carries another's user id. `changed_by_key`, `changed_by_id`: of the last message.
+    contact carries another user's id. `changed_by_key`, `changed_by_id`: of the last message.
     """
 
     org: str
@@ -127,7 +127,7 @@ class Contacts:
     async def want(
         self, work: UnitOfWork, user_id: str, fields: Mapping[ContactField, str], *, arrived: int
     ) -> None:
-        """Record what the contact should say from now on, unless something newer was recorded."""
+        """Record what the contact should say from now on, unless a newer value was recorded."""
         for field, value in fields.items():
             owner = UserKey(work.org, user_id)
             sealed = await self._sealed_fields.seal(owner, field, user_id, value)
@@ -139,7 +139,7 @@ class Contacts:
         work.record(_WANT_TIER, work.org, user_id, tier, version, *_changed_by(work))
 
     async def lease(self, org: str, *, limit: int, lease_s: float) -> list[WantedContact]:
-        """Take up to `limit` contacts that CRM is behind on, those longest behind first.
+        """Lease up to `limit` contacts that CRM is behind on, those longest behind first.
 
         Nobody else gets them for `lease_s` seconds.
         """
@@ -192,7 +192,7 @@ class Contacts:
         )
 
     async def record_sent(self, work: UnitOfWork, contact: WantedContact, zoho_id: str) -> None:
-        """CRM now has what was wanted when the contact was leased."""
+        """Record that CRM has what was wanted when the contact was leased."""
         org, user_id = contact.org, contact.user_id
         sealed = await self._sealed.seal(UserKey(org, user_id), "zoho_id", user_id, zoho_id)
         work.record(_SENT, org, user_id, contact.lease, contact.version, contact.tier, sealed)
@@ -200,14 +200,14 @@ class Contacts:
             self._index.add(work, org, "zoho_contact", zoho_id, user_id)
 
     async def give_back(self, contacts: Sequence[WantedContact], *, after_s: float) -> None:
-        """Not done this time: try them again, `after_s` seconds from now at the earliest."""
+        """Release contacts that were not sent: retry them in `after_s` seconds at the earliest."""
         await self._pool.execute(
             """
             UPDATE crm.contacts c
             SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1
-            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS held (org, user_id, lease)
-            WHERE c.org = held.org AND c.user_id = held.user_id AND c.lease = held.lease
-              AND c.leased_until > '-infinity'  -- what was sent meanwhile is not held any more
+            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS leased (org, user_id, lease)
+            WHERE c.org = leased.org AND c.user_id = leased.user_id AND c.lease = leased.lease
+              AND c.leased_until > '-infinity'  -- what was sent meanwhile is not leased any more
             """,
             [contact.org for contact in contacts],
             [contact.user_id for contact in contacts],
@@ -218,33 +218,34 @@ class Contacts:
     def record_refused(
         self, work: UnitOfWork, contact: WantedContact, code: str, email: bytes | None = None
     ) -> None:
-        """This version is refused for good: leave it until something newer is wanted.
+        """Leave this version, which is refused for good, until something newer is wanted.
 
-        `email`: blind index of the email that another user has. Once it is free, it is tried again.
-        `Overtaken`, and nothing committed, when the lease was lost or the email is free by now.
+        `email`: blind index of the email that another user has. Once it is free, the contact is
+        sent again. `StaleRead`, and nothing committed, when the lease was lost or the email is
+        free by now.
         """
         work.record(_HOLD, contact.org, contact.user_id, contact.lease)
         if email is not None:
             work.record(_HOLD_EMAIL, contact.org, email)
         work.record(_REFUSED, contact.org, contact.user_id, contact.version, code, email)
 
-    def mend(self, work: UnitOfWork, user_id: str) -> None:
-        """Send this user's contact again, by its id: CRM gave it to another user."""
-        work.record(_MEND, work.org, user_id)
+    def repair(self, work: UnitOfWork, user_id: str) -> None:
+        """Send this user's contact again, by its id: CRM matched it to another user."""
+        work.record(_REPAIR, work.org, user_id)
 
     async def owner_of(self, org: str, zoho_id: str) -> str | None:
-        """The user whose contact this is, if we know of one."""
+        """Return the user whose contact this is. None when it is nobody's we know."""
         owners = await self._index.find_all(org, "zoho_contact", zoho_id)
         return owners[0] if owners else None
 
     async def zoho_id(self, org: str, user_id: str) -> str | None:
-        """The contact's id in CRM. None while CRM has none."""
+        """Return the contact's id in CRM. None while CRM has none."""
         sealed: bytes | None = await self._pool.fetchval(
             "SELECT zoho_id_sealed FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
         )
         return await self._sealed.open(org, "zoho_id", user_id, sealed)
 
-    async def refused(self, org: str) -> int:
+    async def count_refused(self, org: str) -> int:
         """Count the contacts that CRM does not have as they should be, and that are given up."""
         count = await self._pool.fetchval(
             """
@@ -256,7 +257,7 @@ class Contacts:
         return int(count)
 
     async def lag_s(self, org: str) -> float:
-        """Age in seconds of the oldest change that CRM does not have yet. 0 when it has all."""
+        """Return the age in seconds of the oldest change CRM does not have. 0 when it has all."""
         age = await self._pool.fetchval(
             """
             SELECT extract(epoch FROM now() - min(wanted_since))::float8 FROM crm.contacts

@@ -1,7 +1,7 @@
-"""All SQL of who owns an email: one user at a time may find a contact of CRM's by it.
+"""Hold all SQL of email owners: one user at a time may match a contact of CRM's by an email.
 
-CRM finds contacts by email too, and would hand the contact of one user to the next who comes with
-the same email (https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html).
+CRM matches contacts by email too, and would give the contact of one user to the next one with the
+same email (https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _KEEP_ONLY = """
       AND EXISTS (SELECT FROM crm.contacts WHERE org = $1 AND user_id = $2 AND lease = $4)
 """
 
-# Whoever waited for an email that is free now is tried again. A statement of its own: it sees who
-# was refused while the deletion waited.
+# A contact that waited for an email that is free now is sent again. A statement of its own: it sees
+# who was refused while the deletion waited.
 _TRY_AGAIN = """
     UPDATE crm.contacts c
     SET refused_version = 0, refused_code = NULL, refused_email = NULL
@@ -46,7 +46,7 @@ class Emails:
         self._table = BlindIndexTable(pool, index, "crm")
 
     async def claim(self, contacts: Sequence[WantedContact]) -> set[str]:
-        """Take the emails of these contacts for their users. The first one given gets it.
+        """Take the emails of these contacts for their users. The first one in the list gets it.
 
         Returns the users whose email belongs to another. Two replicas never both get one: the
         second waits for the first one's commit.
@@ -71,15 +71,15 @@ class Emails:
         }
 
     def keep_only_present(self, work: UnitOfWork, contact: WantedContact) -> None:
-        """CRM has the contact's present email: its former ones are free."""
+        """Free the former emails of a contact: CRM has its present one."""
         self._keep(work, contact, self._indexes(contact))
 
     def free_all(self, work: UnitOfWork, contact: WantedContact) -> None:
-        """CRM has no contact of this user: its email is free."""
+        """Free the email of a user for whom CRM has no contact."""
         self._keep(work, contact, [])
 
     def hand_over(self, work: UnitOfWork, contact: WantedContact, owner: str) -> None:
-        """The email turned out to be that of the owner's contact."""
+        """Give the email to its owner, whose contact CRM matched by it."""
         work.record(_HAND_OVER, contact.org, contact.user_id, owner, self._indexes(contact))
 
     def entries(self, contact: WantedContact) -> list[BlindIndexEntry]:

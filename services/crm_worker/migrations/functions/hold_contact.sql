@@ -1,4 +1,4 @@
--- Go on only while the contact is still leased to us: a refusal is told once.
+-- Go on only while the contact is still leased to us: a refusal is reported once.
 -- ZR001 ("changed meanwhile") is an error like any other for messaging: the message is handled again.
 CREATE OR REPLACE FUNCTION crm.hold_contact(p_org text, p_user_id text, p_lease bigint) RETURNS void
 LANGUAGE plpgsql AS $$

@@ -1,10 +1,9 @@
-"""Report a contact that CRM must not, or does not, take: once, and keep it in sight."""
+"""Give up a contact that CRM refuses, or whose email is another user's, and report it once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -15,26 +14,17 @@ from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import Committer
 from shared.settings import CrmFields
-from shared.zoho.products.crm.models import ContactToSend, RowResult
+from shared.zoho.products.crm.models import RowResult
 
 log = structlog.get_logger(__name__)
 
 CONTACT_REFUSED: Final = "contact_refused"
 EMAIL_OF_ANOTHER_USER: Final = "email_of_another_user"
 
-# A contact without them is better than none.
-_OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
-
-
-def without_optional(contact: ContactToSend, row: RowResult) -> ContactToSend | None:
-    """The contact without the fields CRM refused, if it can do without them."""
-    if row.ok or not row.fields or not _OPTIONAL.keys() >= set(row.fields):
-        return None
-    dropped: dict[str, Any] = {_OPTIONAL[field]: None for field in row.fields}
-    return replace(contact, **dropped)
-
 
 class Refusals:
+    """Records and announces refused contacts. They stay counted until a newer version is sent."""
+
     def __init__(
         self, service: str, contacts: Contacts, emails: Emails, committer: Committer, crm: CrmFields
     ) -> None:
@@ -51,45 +41,47 @@ class Refusals:
             crm.zoho_crm_tier_field: "tier",
         }
 
-    async def by_crm(self, contact: WantedContact, row: RowResult) -> None:
-        """CRM says no to this version for good."""
-        fields = ", ".join(self._ours.get(field, field) for field in row.fields)
-        reason = f"CRM does not take the contact: {row.code}" + (f" in {fields}" if fields else "")
+    async def by_crm(self, contact: WantedContact, result: RowResult) -> None:
+        """Give up this version: CRM refuses it for good."""
+        fields = ", ".join(self._ours.get(field, field) for field in result.fields)
+        reason = f"CRM does not take the contact: {result.code}" + (
+            f" in {fields}" if fields else ""
+        )
         try:
             async with self._committer.begin(contact.org) as work:
-                self._contacts.record_refused(work, contact, row.code)
+                self._contacts.record_refused(work, contact, result.code)
                 if contact.zoho_id is None:
                     self._emails.free_all(work, contact)
-                self._tell(work, contact, CONTACT_REFUSED, reason)
+                self._report(work, contact, CONTACT_REFUSED, reason)
         except Postponed:
             log.info("another replica has the contact")
         else:
-            log.warning("contact refused", code=CONTACT_REFUSED, zoho_code=row.code)
+            log.warning("contact refused", code=CONTACT_REFUSED, zoho_code=result.code)
 
-    async def for_email(self, contact: WantedContact, *, mend: str | None = None) -> None:
-        """The contact with this email is another user's, who keeps it.
+    async def for_email(self, contact: WantedContact, *, repair: str | None = None) -> None:
+        """Give up this version: the contact with this email is another user's, who keeps it.
 
-        `mend`: the user whose contact CRM has just given to this one. It is sent again.
+        `repair`: the user whose contact CRM has just matched to this one. It is sent again.
         """
         try:
             async with self._committer.begin(contact.org) as work:
-                if mend is not None:
-                    self._emails.hand_over(work, contact, mend)
-                    self._contacts.mend(work, mend)
+                if repair is not None:
+                    self._emails.hand_over(work, contact, repair)
+                    self._contacts.repair(work, repair)
                 email = self._emails.entries(contact)[0].index
                 self._contacts.record_refused(work, contact, EMAIL_OF_ANOTHER_USER, email)
-                self._tell(
+                self._report(
                     work,
                     contact,
                     EMAIL_OF_ANOTHER_USER,
                     "the email is that of another user, who has a contact in CRM already",
                 )
-        except Postponed:  # the owner has just let go of it, or another replica has the contact
+        except Postponed:  # the email has just become free, or another replica has the contact
             await self._contacts.give_back([contact], after_s=0)
         else:
-            log.warning("contact refused", code=EMAIL_OF_ANOTHER_USER, mended=mend is not None)
+            log.warning("contact refused", code=EMAIL_OF_ANOTHER_USER, repaired=repair is not None)
 
-    def _tell(self, work: UnitOfWork, contact: WantedContact, code: str, reason: str) -> None:
+    def _report(self, work: UnitOfWork, contact: WantedContact, code: str, reason: str) -> None:
         work.publish(
             CommandFailed(
                 service=self._service,

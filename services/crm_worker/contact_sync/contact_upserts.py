@@ -1,0 +1,73 @@
+"""Write contacts to CRM, without the optional fields that it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import structlog
+
+from services.crm_worker.repositories.contacts import WantedContact
+from services.crm_worker.user_fields import to_send
+from shared.zoho.products.crm.client import ZohoCrm
+from shared.zoho.products.crm.models import ContactToSend, RowResult
+
+log = structlog.get_logger(__name__)
+
+# A contact without them is better than none.
+_OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
+
+
+async def write_contacts(
+    crm: ZohoCrm, batch: Sequence[WantedContact], without_email: set[str]
+) -> list[RowResult]:
+    """Write the batch, and return one result per contact, in order.
+
+    A contact of which CRM refuses optional fields is written once more without them.
+    `without_email`: the users whose email is another user's, so CRM must not match by it.
+    """
+    rows_to_send = [to_send(contact) for contact in batch]
+    ids = [_id_to_write(crm, contact, without_email) for contact in batch]
+    results = await _write_once(crm, rows_to_send, ids)
+    reduced = {
+        position: smaller
+        for position, result in enumerate(results)
+        if not result.may_pass and (smaller := without_optional(rows_to_send[position], result))
+    }
+    if reduced:
+        log.warning("contacts sent without what CRM refuses", contacts=len(reduced))
+        second = await _write_once(crm, [*reduced.values()], [ids[at] for at in reduced])
+        for position, result in zip(reduced, second, strict=True):
+            results[position] = result
+    return results
+
+
+def without_optional(contact: ContactToSend, result: RowResult) -> ContactToSend | None:
+    """Return the contact without the fields CRM refused, if all of them are optional."""
+    if result.ok or not result.fields or not _OPTIONAL.keys() >= set(result.fields):
+        return None
+    dropped: dict[str, Any] = {_OPTIONAL[field]: None for field in result.fields}
+    return replace(contact, **dropped)
+
+
+def _id_to_write(crm: ZohoCrm, contact: WantedContact, without_email: set[str]) -> str | None:
+    """Return its id, where an upsert could match, or make, another contact than this user's.
+
+    By email alone, a changed email would make a second contact.
+    """
+    upsert_is_safe = (
+        crm.finds_by_user_id and not contact.go_by_id and contact.user_id not in without_email
+    )
+    return None if upsert_is_safe else contact.zoho_id
+
+
+async def _write_once(
+    crm: ZohoCrm, contacts: Sequence[ContactToSend], ids: Sequence[str | None]
+) -> list[RowResult]:
+    to_upsert = [contact for contact, zoho_id in zip(contacts, ids, strict=True) if zoho_id is None]
+    upserted = iter(await crm.upsert_contacts(to_upsert) if to_upsert else [])
+    return [
+        next(upserted) if zoho_id is None else await crm.update_contact(zoho_id, contact)
+        for contact, zoho_id in zip(contacts, ids, strict=True)
+    ]
