@@ -49,6 +49,7 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
+from shared.messaging.handling.gate import Gate
 from shared.messaging.handling.routes import QueueConfig, Route
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.call.http import Operation
@@ -131,18 +132,25 @@ class HandlerParts:
 
     def queues(self) -> list[QueueConfig]:
         """One queue for each urgency. Each pauses while the product it needs is unavailable."""
-        gate = self.parts.breakers.gate
-        prefetch, org = self.settings.prefetch, self.zoho.org
+        prefetch = self.settings.prefetch
+
+        def gate(product: str, priority: Priority) -> Gate:
+            return self.parts.breakers.gate(self.zoho.org, product, priority=priority)
+
         return [
+            QueueConfig("urgent", self.urgent(), prefetch, gate("billing", Priority.URGENT)),
             QueueConfig(
-                "urgent", self.urgent(), prefetch, gate(org, "billing", lane=Priority.URGENT)
+                "commands",
+                self.commands(),
+                prefetch,
+                gate("billing", Priority.COMMANDS),
             ),
+            QueueConfig("reads", self.reads(), prefetch, gate("books", Priority.READS)),
             QueueConfig(
-                "commands", self.commands(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
-            ),
-            QueueConfig("reads", self.reads(), prefetch, gate(org, "books", lane=Priority.READS)),
-            QueueConfig(
-                "webhooks", self.webhooks(), prefetch, gate(org, "billing", lane=Priority.COMMANDS)
+                "webhooks",
+                self.webhooks(),
+                prefetch,
+                gate("billing", Priority.COMMANDS),
             ),
             QueueConfig(
                 "unrouted", {}, prefetch
@@ -233,15 +241,15 @@ class HandlerParts:
             metrics=self.parts.metrics,
         ).routes()
 
-    def _customers(self, lane: Priority) -> Customers:
-        return Customers(self.zoho.on(lane), self.parts.effects, self.users)
+    def _customers(self, priority: Priority) -> Customers:
+        return Customers(self.zoho.on(priority), self.parts.effects, self.users)
 
-    def _subscriptions(self, lane: Priority) -> SubscriptionHandlers:
+    def _subscriptions(self, priority: Priority) -> SubscriptionHandlers:
         return SubscriptionHandlers(
-            zoho=self.zoho.on(lane),
+            zoho=self.zoho.on(priority),
             effects=self.parts.effects,
             users=self.users,
-            customers=self._customers(lane),
+            customers=self._customers(priority),
             subscriptions=self.subscriptions,
             decisions=Decisions(self.parts.pool),
             subscription_sync=self.subscription_sync,

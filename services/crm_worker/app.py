@@ -59,7 +59,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 refusals=Refusals(SERVICE, contacts, emails, committer, settings),
                 committer=committer,
                 crm=crm,
-                gate=parts.breakers.gate(crm.org, "crm", lane=crm.lane),
+                gate=parts.breakers.gate(crm.org, "crm", priority=crm.priority),
                 pace=FlushPacing(every_s=settings.crm_flush_every_s),
             )
             await flusher.run(stop)
@@ -72,7 +72,7 @@ def lanes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm) -> list[QueueCon
     sent. Tiers and webhooks only record, and never call.
     """
     prefetch = parts.settings.prefetch
-    gate = parts.breakers.gate(crm.org, "crm", lane=crm.lane)
+    gate = parts.breakers.gate(crm.org, "crm", priority=crm.priority)
     return [
         QueueConfig(
             "commands", commands(contacts, crm, parts.effects), prefetch=prefetch, gate=gate

@@ -35,7 +35,7 @@ from shared.messaging.outbox.committer import Committer
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.call.http import Operation
 from shared.zoho.products.desk.client import ZohoDesk
-from shared.zoho.quota import priority as zoho_lanes
+from shared.zoho.quota.priority import Priority
 
 SERVICE, SCHEMA = "desk-worker", "desk"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -68,11 +68,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await poller(parts, settings, shared, messaging.committer).run(stop)
 
 
-def desks(
-    parts: WorkerParts, settings: Settings, lane: zoho_lanes.Priority | None = None
-) -> DeskParts:
-    """The parts of Desk. Their calls go in this lane of Zoho's quota, or in that of commands."""
-    desk = ZohoDesk(parts.http, settings).on(lane or zoho_lanes.Priority.COMMANDS)
+def desks(parts: WorkerParts, settings: Settings, priority: Priority | None = None) -> DeskParts:
+    """The parts of Desk. Their calls have this priority, or that of commands."""
+    desk = ZohoDesk(parts.http, settings).on(priority or Priority.COMMANDS)
     escalations = Escalations(parts.pool, parts.vault, parts.blind_index)
     tickets = Tickets(
         desk,
@@ -87,7 +85,7 @@ def desks(
 
 def lanes(parts: WorkerParts, shared: DeskParts) -> list[QueueConfig]:
     """Return desk-worker's queues. Everything asks Desk, so all pauses while Desk is away."""
-    gate = parts.breakers.gate(shared.desk.org, "desk", lane=shared.desk.lane)
+    gate = parts.breakers.gate(shared.desk.org, "desk", priority=shared.desk.priority)
     prefetch = parts.settings.prefetch
     return [
         QueueConfig("commands", commands(shared), prefetch=prefetch, gate=gate),
@@ -127,8 +125,8 @@ def webhooks(parts: WorkerParts, shared: DeskParts) -> Mapping[str, Route]:
 def poller(
     parts: WorkerParts, settings: Settings, shared: DeskParts, committer: Committer
 ) -> Poller:
-    """Looks for gaps in the lowest lane: it never takes a call that a command needs."""
-    slow = desks(parts, settings, zoho_lanes.Priority.BACKFILL)
+    """Looks for gaps at the lowest priority: it never takes a call that a command needs."""
+    slow = desks(parts, settings, Priority.BACKFILL)
     return Poller(
         escalations=shared.escalations,
         polls=Polls(parts.pool),
@@ -137,7 +135,7 @@ def poller(
         effects=parts.effects,
         committer=committer,
         desk=slow.desk,
-        gate=parts.breakers.gate(slow.desk.org, "desk", lane=slow.desk.lane),
+        gate=parts.breakers.gate(slow.desk.org, "desk", priority=slow.desk.priority),
         metrics=parts.metrics,
         pace=PollPacing(every_s=settings.desk_poll_every_s, overlap_s=settings.desk_poll_overlap_s),
     )

@@ -10,16 +10,7 @@ import aiohttp
 import orjson
 from pydantic import SecretStr
 
-# How long minting pauses after each code. Where a person has to act, the pause is long enough to
-# cause no noise and short enough to notice the fix. New credentials are tried at once.
-PAUSE_S: Final = {
-    "cool_down": 600.0,  # the throttle's window (finance 1.4)
-    "refresh_token_dead": 120.0,
-    "invalid_client": 120.0,
-    "wrong_data_center": 120.0,
-    "not_configured": 120.0,
-    "accounts_unavailable": 15.0,
-}
+from shared.zoho.waits import AFTER_ACCOUNTS_REFUSAL_S
 
 # Zoho's words (finance 1.3). They are the same for a refresh token that is wrong or revoked and for
 # a grant code that is wrong, used or expired.
@@ -182,4 +173,4 @@ def _expires_in_s(body: dict[str, object]) -> float:
 
 def _no_token(code: str) -> NoToken:
     # Waiting does not help a grant code: the next one is a new one.
-    return NoToken(code, PAUSE_S.get(code, 0.0))
+    return NoToken(code, AFTER_ACCOUNTS_REFUSAL_S.get(code, 0.0))

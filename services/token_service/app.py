@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from services.token_service.accounts import PAUSE_S, Accounts, OAuthClient
+from services.token_service.accounts import Accounts, OAuthClient
 from services.token_service.grant_exchange import GrantExchange
 from services.token_service.handlers.tokens import TokenHandlers, errors_as_responses, require_key
 from services.token_service.minting import TokenMinter
@@ -28,6 +28,7 @@ from shared.storage.migrations import migrate
 from shared.storage.pool import connect
 from shared.storage.write_probe import try_write
 from shared.zoho.call.endpoints import Endpoints
+from shared.zoho.waits import AFTER_ACCOUNTS_REFUSAL_S
 
 _ORG = "default"
 _LARGEST_REQUEST = 4096
@@ -124,7 +125,7 @@ def _token_gauges(minter: TokenMinter, metrics: Metrics) -> Check:
     async def refresh() -> None:
         state = await minter.state(_ORG)
         metrics.zoho_token_expires_in.labels(org=_ORG).set(state.expires_in_s)
-        for code in PAUSE_S:
+        for code in AFTER_ACCOUNTS_REFUSAL_S:
             metrics.zoho_breaker_open.labels(org=_ORG, product="accounts", cause=code).set(
                 code == state.problem
             )

@@ -23,7 +23,7 @@ from shared.errors import IntegrationError, RateLimited
 from shared.storage.pool import connect
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
-from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.http import ZohoHttp, ZohoRequest
 from shared.zoho.call.operation import Operation
 from shared.zoho.call.tokens import Token
 from shared.zoho.call.transport import open_transport
@@ -36,7 +36,7 @@ READ = Operation("billing", "list_plans", "GET", repeatable=True)
 
 @dataclass(frozen=True)
 class Calling:
-    """`lanes`: one task each, as often as named; a task calls `every_s`, or as fast as it may."""
+    """`priorities`: one task each, as often as named. A task calls `every_s`, or when it may."""
 
     database_url: str
     sandbox_url: str
@@ -45,14 +45,14 @@ class Calling:
     calls: int
     window_s: float
     seconds: float
-    lanes: Sequence[str]
+    priorities: Sequence[str]
     every_s: float = 0.0
     in_flight: int = 10
 
 
 @dataclass
 class Seen:
-    """`waits_s`: of the granted, by lane. `errors`: by name."""
+    """`waits_s`: of the granted, by priority. `errors`: by name."""
 
     waits_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -60,7 +60,7 @@ class Seen:
 
     def decided(self, decision: Decision) -> None:
         if decision.granted:
-            self.waits_s[decision.lane.value].append(decision.waited_s)
+            self.waits_s[decision.call.priority.value].append(decision.waited_s)
 
 
 class OneToken:
@@ -82,9 +82,12 @@ class OneToken:
 async def call(calling: Calling) -> Seen:
     seen = Seen()
     limits = QuotaLimits(calling.calls, calling.window_s, calling.in_flight, None, "UTC")
-    async with connect(SecretStr(calling.database_url), size=8) as pool, open_transport() as wire:
+    async with (
+        connect(SecretStr(calling.database_url), size=8) as pool,
+        open_transport() as transport,
+    ):
         http = ZohoHttp(
-            wire,
+            transport,
             cast("Any", OneToken(calling.token)),
             Quota(pool, {"billing": limits}, observe=seen.decided),
             {"default": _endpoints(calling)},
@@ -93,8 +96,8 @@ async def call(calling: Calling) -> Seen:
         until = time.monotonic() + calling.seconds
         await asyncio.gather(
             *(
-                _call_until(http, Priority(lane), until, calling.every_s, seen)
-                for lane in calling.lanes
+                _call_until(http, Priority(priority), until, calling.every_s, seen)
+                for priority in calling.priorities
             )
         )
     return seen
@@ -108,12 +111,12 @@ def _endpoints(calling: Calling) -> Endpoints:
 
 
 async def _call_until(
-    http: ZohoHttp, lane: Priority, until: float, every_s: float, seen: Seen
+    http: ZohoHttp, priority: Priority, until: float, every_s: float, seen: Seen
 ) -> None:
     due = time.monotonic()
     while time.monotonic() < until:
         try:
-            await http.call(READ, "/plans", org="default", lane=lane)
+            await http.call(ZohoRequest(READ, "/plans", READ.call("default", priority)))
             seen.answered += 1
         except IntegrationError as error:
             seen.errors[type(error).__name__] += 1

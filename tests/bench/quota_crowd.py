@@ -36,8 +36,8 @@ class Crowd:
     window_s: float
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
 
-    async def join(self, seconds: float, *lanes: str, every_s: float = 0.0) -> Any:
-        """One more process that calls on these lanes."""
+    async def join(self, seconds: float, *priorities: str, every_s: float = 0.0) -> Any:
+        """One more process that calls at these priorities."""
         calling = Calling(
             database_url=self.database_url,
             sandbox_url=self.sandbox.url,
@@ -46,7 +46,7 @@ class Crowd:
             calls=self.calls,
             window_s=self.window_s,
             seconds=seconds,
-            lanes=lanes,
+            priorities=priorities,
             every_s=every_s,
         )
         process = await asyncio.create_subprocess_exec(

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from deploy.local.stack import Stack
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
+from shared.zoho.quota.call import Call
 from shared.zoho.quota.limits import SHARES, QuotaLimits
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota, QuotaFeedback
@@ -55,25 +56,31 @@ async def used(together: Crowd) -> float:
 
 
 @pytest.mark.parametrize(
-    ("lanes", "share"),
+    ("priorities", "share"),
     [
         (LANES, 1.0),
-        *(((lane.value,), SHARES[lane]) for lane in Priority if lane is not Priority.URGENT),
+        *(
+            ((priority.value,), SHARES[priority])
+            for priority in Priority
+            if priority is not Priority.URGENT
+        ),
     ],
-    ids=["all-lanes", "commands-alone", "reads-alone", "backfill-alone"],
+    ids=["all-priorities", "commands-alone", "reads-alone", "backfill-alone"],
 )
 async def test_eight_workers_use_the_minute_and_no_more(
-    database_url: str, lanes: tuple[str, ...], share: float
+    database_url: str, priorities: tuple[str, ...], share: float
 ) -> None:
     async with crowd(database_url, calls=CALLS, window_s=WINDOW_S, answer_s=0.015) as together:
         for _ in range(WORKERS):
-            await together.join(WINDOWS * WINDOW_S, *lanes, *lanes)
+            await together.join(WINDOWS * WINDOW_S, *priorities, *priorities)
         seen = [await together.seen(process) for process in together.processes]
         part = await used(together) / share
         most = most_in_a_window(await together.arrivals(), WINDOW_S)
         refused = await together.refused()
     errors = [one["errors"] for one in seen if one["errors"]]
-    print(f"\n{'+'.join(lanes)}: {part:.1%} used, at most {most} in a window, {refused} refused")
+    print(
+        f"\n{'+'.join(priorities)}: {part:.1%} used, at most {most} in a window, {refused} refused"
+    )
     print(f"  waited in place for too long: {errors}")
     assert refused == 0
     assert most <= CALLS
@@ -126,7 +133,9 @@ def _show(name: str, times: list[float]) -> None:
 
 async def _decide(quota: Quota, times: list[float]) -> None:
     began = time.perf_counter()
-    permit = await quota.take("default", "billing", Priority.COMMANDS, 1, 60.0, 20.0)
+    permit = await quota.take(
+        Call("default", "billing", "list_plans", Priority.COMMANDS), write_within_s=40.0
+    )
     times.append(time.perf_counter() - began)
     await quota.release(permit, QuotaFeedback())
 

@@ -9,12 +9,12 @@ import pytest
 from services.billing_worker import app as billing_worker
 from services.crm_worker import app as crm_worker
 from services.desk_worker import app as desk_worker
-from shared.zoho.quota.priority import Priority
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
 from tests.contract.openapi import OpenApi
 from tests.contract.operations import IN_ZOHOS_FILES, declared
 from tests.contract.report import Operation, Report, compare
+from tests.shared.zoho.access import request_of
 
 _PROBES = {"desk": desk_worker.PROBE, "crm": crm_worker.PROBE, **billing_worker.PROBES}
 
@@ -45,7 +45,7 @@ async def test_a_breakers_probe_is_as_zoho_documents_it(
 ) -> None:
     operation, path = _PROBES[product]
 
-    await clients.http.call(operation, path, org="default", lane=Priority.COMMANDS)
+    await clients.http.call(request_of(operation, path))
 
     report = compare(clients.sent(), openapi)
     seen.update(report.seen)

@@ -18,12 +18,12 @@ from services.zoho_sandbox.settings import SandboxSettings
 from shared.errors import IntegrationError
 from shared.zoho.call.operation import Operation
 from shared.zoho.products.crm.models import ContactToSend
-from shared.zoho.quota.priority import Priority
 from tests.contract import calls, mending, patches
 from tests.contract.conftest import Clients, clients_beside
 from tests.contract.openapi import FOLDER, NOT_THERE, REFERENCE, ROOT, OpenApi
 from tests.contract.plugin import VARIABLE
 from tests.contract.report import Report, compare
+from tests.shared.zoho.access import request_of
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def sent(clients: Clients, openapi: OpenApi, product: Any, call: str, **mo
     method, path = call.split(" ", 1)
     operation = Operation(product, "made_up", method)  # type: ignore[arg-type]
     with suppress(IntegrationError):
-        await clients.http.call(operation, path, org="default", lane=Priority.COMMANDS, **more)
+        await clients.http.call(request_of(operation, path, **more))
     return compare(clients.sent(), openapi)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,8 +17,8 @@ from shared.zoho.call.operation import Called, Operation, Reply
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
 from shared.zoho.quota.limits import limits_of
-from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota
+from tests.shared.zoho.access import request_of
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
 CREATE = Operation("billing", "create_customer", "POST")
@@ -33,14 +34,8 @@ class Worker:
         self.http = http
         self.calls = calls
 
-    async def call(self, operation: Operation, path: str, **more: object) -> Reply:
-        return await self.http.call(
-            operation,
-            path,
-            org="default",
-            lane=Priority.COMMANDS,
-            **more,  # type: ignore[arg-type]
-        )
+    async def call(self, operation: Operation, path: str, **more: Any) -> Reply:
+        return await self.http.call(request_of(operation, path, **more))
 
 
 @pytest.fixture
@@ -60,7 +55,7 @@ async def worker(
     calls: list[Called] = []
     async with (
         aiohttp.ClientSession() as session,
-        open_transport() as wire,
+        open_transport() as transport,
         storage.connect(SecretStr(database_url), size=4) as pool,
     ):
         tokens = Tokens(session, [replica.url], SecretStr(KEY))
@@ -69,7 +64,7 @@ async def worker(
         # And what one call learns, the next one knows.
         quota = Quota(pool, limits, patience_s=30.0, note_within_s=60.0)
         http = ZohoHttp(
-            wire, tokens, quota, {"default": endpoints}, Breakers(), observers=[calls.append]
+            transport, tokens, quota, {"default": endpoints}, Breakers(), observers=[calls.append]
         )
         yield Worker(http, calls)
 

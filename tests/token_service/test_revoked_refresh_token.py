@@ -17,8 +17,8 @@ from shared.zoho.call.operation import Operation
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
 from shared.zoho.quota.limits import limits_of
-from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota
+from tests.shared.zoho.access import request_of
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
 LIST = Operation("billing", "list_customers", "GET")
@@ -33,7 +33,7 @@ class Worker:
         self.skipped_s = 0.0
 
     async def list_customers(self) -> None:
-        await self._http.call(LIST, "/customers", org="default", lane=Priority.COMMANDS)
+        await self._http.call(request_of(LIST, "/customers"))
 
     def exposes(self, line: str) -> bool:
         return line in self.metrics.render().decode()
@@ -50,14 +50,14 @@ async def worker(
     metrics = Metrics("billing-worker")
     async with (
         aiohttp.ClientSession() as session,
-        open_transport() as wire,
+        open_transport() as transport,
         storage.connect(SecretStr(database_url), size=2) as pool,
     ):
         breakers = Breakers(
             observe=ZohoMetrics(metrics).breaker, clock=lambda: made.skipped_s, first_pause_s=15.0
         )
         http = ZohoHttp(
-            wire,
+            transport,
             Tokens(session, [replica.url], SecretStr(KEY)),
             Quota(pool, {"billing": limits_of("billing")}),
             {"default": endpoints},

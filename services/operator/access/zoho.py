@@ -29,9 +29,9 @@ class QuotaSeen:
 
     def decided(self, decision: Decision) -> None:
         if decision.calls_left is not None:
-            self.calls_left[decision.product] = decision.calls_left
+            self.calls_left[decision.call.product] = decision.calls_left
         if decision.credits_left is not None:
-            self.credits_left[decision.product] = decision.credits_left
+            self.credits_left[decision.call.product] = decision.credits_left
 
     def called(self, called: Called) -> None:
         """Use what Zoho itself says first."""
@@ -51,9 +51,9 @@ async def open_zoho(
     seen: QuotaSeen,
 ) -> AsyncIterator[ZohoSetup]:
     endpoints = Endpoints.of(zoho, organization_ids)
-    async with open_transport() as wire:
+    async with open_transport() as transport:
         http = ZohoHttp(
-            wire,
+            transport,
             Tokens(session, tokens.token_service_url, tokens.token_service_key),
             Quota(pool, limits_from(zoho, endpoints.zone), observe=seen.decided),
             {org: endpoints},
@@ -61,5 +61,5 @@ async def open_zoho(
             Breakers(first_pause_s=0.0),
             observers=(seen.called,),
         )
-        # Not on the lowest lane: a person waits, and backfill may be paced to nothing.
+        # Not on the lowest priority: a person waits, and backfill may be paced to nothing.
         yield ZohoSetup(http, org=org)

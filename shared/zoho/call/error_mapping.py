@@ -16,6 +16,7 @@ from shared.errors import (
     Unavailable,
     ZohoRejected,
 )
+from shared.zoho import waits
 from shared.zoho.call.error_tables.crm import CRM
 from shared.zoho.call.error_tables.desk import DESK
 from shared.zoho.call.error_tables.finance import FINANCE
@@ -28,6 +29,7 @@ from shared.zoho.call.error_tables.known_answers import (
     row_for,
     row_for_code,
 )
+from shared.zoho.call.request import ZohoRequest
 from shared.zoho.call.responses import ParsedResponse
 from shared.zoho.quota.quota import QuotaFeedback
 
@@ -37,8 +39,6 @@ TABLES: Final[Mapping[str, tuple[KnownAnswer, ...]]] = {
     "crm": CRM,
     "desk": DESK,
 }
-# A day at most: what a header says beyond that is not what we take it for.
-_LONGEST_WAIT_S = 86_400.0
 
 
 def meaning_of(product: str, answer: ParsedResponse) -> KnownAnswer:
@@ -48,7 +48,7 @@ def meaning_of(product: str, answer: ParsedResponse) -> KnownAnswer:
     return row_for(TABLES[product], answer.status, answer.zoho_code, answer.message)
 
 
-def is_told_by_rows(product: str, answer: ParsedResponse) -> bool:
+def has_result_per_row(product: str, answer: ParsedResponse) -> bool:
     """Whether each row has its own result.
 
     Not when none went well for a reason that is no row's own (a right that is missing, a limit).
@@ -59,7 +59,7 @@ def is_told_by_rows(product: str, answer: ParsedResponse) -> bool:
     )
 
 
-def told_by(row: KnownAnswer | None, headers: Mapping[str, str]) -> QuotaFeedback:
+def feedback_of(row: KnownAnswer | None, headers: Mapping[str, str]) -> QuotaFeedback:
     """Return what an answer says about the quota. `row` is given when it was refused.
 
     Headers: Books' `X-Rate-Limit-*` are the day's (finance 2.3). CRM's credits show once half are
@@ -79,53 +79,47 @@ def told_by(row: KnownAnswer | None, headers: Mapping[str, str]) -> QuotaFeedbac
 
 
 def error_for(
-    row: KnownAnswer,
-    *,
-    product: str,
-    operation: str,
-    org: str,
-    status: int,
-    zoho_code: str,
-    repeatable: bool,
-    search_lag_s: float,
-    told: QuotaFeedback,
+    request: ZohoRequest, row: KnownAnswer, answer: ParsedResponse, feedback: QuotaFeedback
 ) -> IntegrationError:
-    """The one place where Zoho's refusals become our errors."""
-    what = f"{product} {operation}: {status} {zoho_code}".rstrip()
-    if told.limit is not None:
-        return RateLimited(what, retry_after_s=told.wait_s, product=product, limit=told.limit)
+    """Turn a refusal of Zoho's into our error. Nothing else does."""
+    product = request.operation.product
+    what = f"{request.name}: {answer.status} {answer.zoho_code}".rstrip()
+    if feedback.limit is not None:
+        return RateLimited(
+            what, retry_after_s=feedback.wait_s, product=product, limit=feedback.limit
+        )
     if row.meaning in MISCONFIGURED:
-        return Misconfigured(what, product=product, cause=row.meaning.value, org=org)
+        return Misconfigured(what, product=product, cause=row.meaning.value, org=request.org)
     if row.meaning is Meaning.BAD_TOKEN:
         # Only ever seen by the message when a fresh token was refused as well.
         cause = "token" if row.if_again is None else row.if_again.value
-        return Misconfigured(what, product=product, cause=cause, org=org)
+        return Misconfigured(what, product=product, cause=cause, org=request.org)
     if row.meaning is Meaning.REJECTED:
         return ZohoRejected(
             what,
             product=product,
-            operation=operation,
-            status=status,
-            zoho_code=zoho_code,
+            operation=request.operation.name,
+            status=answer.status,
+            zoho_code=answer.zoho_code,
             code=row.code,
         )
     if row.meaning is Meaning.NOT_YET:
         return Unavailable(what, retry_after_s=row.wait_s, code=row.code)
-    if repeatable:
+    if request.repeatable:
         return Unavailable(what, code="zoho_unavailable")
-    return OutcomeUnknown(what, search_lag_s=search_lag_s)
+    return OutcomeUnknown(what, search_lag_s=request.operation.search_lag_s)
 
 
 def _wait_s(row: KnownAnswer, headers: Mapping[str, str]) -> float:
-    """Zoho's own time where it names one. `X-Rate-Limit-Reset` is the day's, nobody else's."""
+    """Return Zoho's own time where it names one. `X-Rate-Limit-Reset` is the day's only."""
     named = _seconds(headers.get("Retry-After", ""))
     if named is None and row.meaning is Meaning.DAY_LIMIT:
         named = _seconds(headers.get("X-Rate-Limit-Reset", ""))
-    return _within_a_day(named) or row.wait_s or 60.0
+    return _within_a_day(named) or waits.AFTER_LIMIT_S[row.meaning.value]
 
 
 def _within_a_day(seconds: float | None) -> float | None:
-    return seconds if seconds is not None and 0 < seconds <= _LONGEST_WAIT_S else None
+    return seconds if seconds is not None and 0 < seconds <= waits.LONGEST_NAMED_S else None
 
 
 def _seconds(text: str) -> float | None:

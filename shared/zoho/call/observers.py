@@ -39,13 +39,13 @@ class ZohoMetrics:
         self._metrics.zoho_api_request_duration.labels(**labels).observe(called.duration_s)
 
     def decided(self, decision: Decision) -> None:
-        self._metrics.zoho_quota_wait.labels(lane=decision.lane.value, org=decision.org).observe(
-            decision.waited_s
-        )
+        call = decision.call
+        waited = self._metrics.zoho_quota_wait.labels(lane=call.priority.value, org=call.org)
+        waited.observe(decision.waited_s)
         for window, left in (("minute", decision.calls_left), ("day", decision.credits_left)):
             if left is not None:
                 self._metrics.zoho_quota_remaining.labels(
-                    org=decision.org, product=decision.product, window=window
+                    org=call.org, product=call.product, window=window
                 ).set(left)
 
     def forecast(self, org: str, product: str, exhausted_in_s: float) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shared.zoho import waits
+from shared.zoho.quota.call import Call
+from shared.zoho.quota.priority import Priority
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -34,13 +38,30 @@ class Operation:
     heavy_above: int | None = None
     at: Literal["crm_bulk", "crm_upload"] | None = None
     timeout_s: float = 20.0
-    search_lag_s: float = 120.0
+    search_lag_s: float = waits.SEARCH_LAG_S
     accept: Literal["json", "pdf"] = "json"
     rows: bool = False
     moves_money: bool = False
 
-    def is_heavy(self, weight: int) -> bool:
-        return self.heavy_above is not None and weight > self.heavy_above
+    def call(
+        self,
+        org: str,
+        priority: Priority,
+        *,
+        weight: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Call:
+        """Return one call of this operation, at its own weight and timeout by default."""
+        cost = self.weight if weight is None else weight
+        return Call(
+            org,
+            self.product,
+            self.name,
+            priority,
+            weight=cost,
+            heavy=self.heavy_above is not None and cost > self.heavy_above,
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+        )
 
     @property
     def reads(self) -> bool:

@@ -15,10 +15,10 @@ import orjson
 from pydantic import SecretStr
 
 from shared.errors import IntegrationError, Misconfigured, RateLimited, Unavailable
+from shared.zoho import waits
 
 # What a request may still need once it has its token: connect, write, be answered.
 _MARGIN_S: Final = 90.0
-_NEW_S: Final = 300.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=25.0, connect=3.0)
 
 # Codes of token-service that only a person can do something about.
@@ -91,7 +91,7 @@ class Tokens:
 
     def is_new(self, token: Token) -> bool:
         """Whether it was fetched so lately that another one would hardly be treated better."""
-        return self._clock() - token.fetched_at < _NEW_S
+        return self._clock() - token.fetched_at < waits.TOKEN_IS_GOOD_S
 
     def _fresh(self, org: str) -> Token | None:
         token = self._held.get(org)
@@ -175,4 +175,4 @@ def _error(status: int, code: str, retry_after_s: float, org: str) -> Integratio
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else 30.0
+    return float(text) if text.isdigit() else waits.AFTER_NO_TOKEN_S

@@ -45,6 +45,23 @@ class RequestTrace:
 
 
 @dataclass(frozen=True)
+class HttpRequest:
+    """One request as it goes over the network.
+
+    `fresh`: on a connection of its own. One that was kept may be closed by the peer in the very
+    moment we write, and that is an answer lost.
+    """
+
+    method: str
+    url: str
+    params: Mapping[str, str]
+    json: Any
+    headers: Mapping[str, str]
+    timeout_s: float
+    fresh: bool
+
+
+@dataclass(frozen=True)
 class RawResponse:
     status: int
     headers: Mapping[str, str]
@@ -64,47 +81,34 @@ class Transport:
         self._fresh = fresh
         self._slots = asyncio.Semaphore(connections)
 
-    async def send(
-        self,
-        exchange: RequestTrace,
-        method: str,
-        url: str,
-        *,
-        params: Mapping[str, str],
-        json: Any,
-        headers: Mapping[str, str],
-        timeout_s: float,
-        fresh: bool,
-    ) -> RawResponse:
+    async def send(self, request: HttpRequest, trace: RequestTrace) -> RawResponse:
         """Send it and read the whole answer. Redirects are not followed: they would carry the
         token elsewhere, and cost a call.
 
-        `fresh`: on a connection of its own. One that was kept may be closed by the peer in the very
-        moment we write, and that is an answer lost.
         Raises: NotWritten, AnswerLost.
         """
-        session = self._fresh if fresh else self._kept
+        session = self._fresh if request.fresh else self._kept
         async with self._slots:
             try:
                 async with session.request(
-                    method,
-                    URL(url).update_query(params),
-                    data=None if json is None else dumps(json),
-                    headers=headers,
-                    timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S),
+                    request.method,
+                    URL(request.url).update_query(request.params),
+                    data=None if request.json is None else dumps(request.json),
+                    headers=request.headers,
+                    timeout=aiohttp.ClientTimeout(total=request.timeout_s, sock_connect=_CONNECT_S),
                     allow_redirects=False,
-                    trace_request_ctx=exchange,
+                    trace_request_ctx=trace,
                 ) as response:
-                    exchange.written = True
+                    trace.written = True
                     return RawResponse(response.status, response.headers, await response.read())
             except NotWritten as error:
-                if exchange.written:
+                if trace.written:
                     raise AnswerLost from error
                 raise
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                if not exchange.written and (exchange.traced or _before_writing(error)):
+                if not trace.written and (trace.traced or _before_writing(error)):
                     raise NotWritten from error
-                exchange.written = True
+                trace.written = True
                 raise AnswerLost from error
 
 
@@ -147,12 +151,12 @@ async def _about_to_connect(_session: Any, context: Any, _params: Any) -> None:
 
 async def _about_to_write(_session: Any, context: Any, _headers: Any) -> None:
     """aiohttp calls this when it is connected, before the first byte leaves."""
-    exchange: RequestTrace = context.trace_request_ctx
+    trace: RequestTrace = context.trace_request_ctx
     # aiohttp sends a GET, PUT or DELETE again by itself when a kept connection turns out to be
     # closed. Zoho would count both, we only one, and a PUT was perhaps done.
-    if exchange.written or time.monotonic() > exchange.write_until:
-        raise NotWritten(too_late=not exchange.written)
-    exchange.written = True
+    if trace.written or time.monotonic() > trace.write_until:
+        raise NotWritten(too_late=not trace.written)
+    trace.written = True
 
 
 def _before_writing(error: BaseException) -> bool:

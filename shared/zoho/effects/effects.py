@@ -140,14 +140,8 @@ class Effects:
             if remembered is not None:
                 return remembered
             existing = await effect.prepare()
-            async with self._http.permit(
-                operation.product,
-                org=key.org,
-                lane=effect.zoho.lane,
-                weight=operation.weight,
-                operation=operation.name,
-                timeout_s=self._timeout_s,
-            ) as permit:
+            call = operation.call(key.org, effect.zoho.priority, timeout_s=self._timeout_s)
+            async with self._http.permit(call) as permit:
                 # Read before the commit, so that ours runs out before PostgreSQL's does.
                 permit.write_within(self._write_s)
                 number = await self._journal.intend(

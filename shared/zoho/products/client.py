@@ -7,7 +7,7 @@ from copy import copy
 from typing import Any, Generic, Self, TypeVar
 
 from shared.environment import Environment
-from shared.zoho.call.http import Operation, Permit, Reply, ZohoHttp
+from shared.zoho.call.http import Operation, Permit, Reply, ZohoHttp, ZohoRequest
 from shared.zoho.products.pages import Fetch
 from shared.zoho.quota.priority import Priority
 
@@ -23,18 +23,18 @@ class ProductClient(Generic[S]):
         settings: S,
         *,
         org: str = "default",
-        lane: Priority = Priority.COMMANDS,
+        priority: Priority = Priority.COMMANDS,
     ) -> None:
         self._http = http
         self._settings = settings
         self.org = org
-        self.lane = lane
+        self.priority = priority
         self.permit: Permit | None = None
 
-    def on(self, lane: Priority) -> Self:
-        """The same client, its calls taking their place in another lane."""
+    def on(self, priority: Priority) -> Self:
+        """Return the same client, whose calls have another priority."""
         other = copy(self)
-        other.lane = lane
+        other.priority = priority
         return other
 
     def holding(self, permit: Permit) -> Self:
@@ -54,17 +54,15 @@ class ProductClient(Generic[S]):
         weight: int | None = None,
     ) -> Reply:
         permit = None if self.permit is None or self.permit.spent else self.permit
-        return await self._http.call(
+        request = ZohoRequest(
             operation,
             path,
-            org=self.org,
-            lane=self.lane,
-            params=params,
+            operation.call(self.org, self.priority, weight=weight),
+            params=params or {},
             json=json,
-            headers=headers,
-            weight=weight,
-            permit=permit,
+            headers=headers or {},
         )
+        return await self._http.call(request, permit)
 
     def _page(self, operation: Operation, path: str) -> Fetch:
         """Return the function by which `pages` reads one page of this list."""

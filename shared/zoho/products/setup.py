@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.zoho.call.http import Operation, ZohoHttp
+from shared.zoho.call.http import Operation, ZohoHttp, ZohoRequest
 from shared.zoho.quota.priority import Priority
 
 _LIST_PLANS: Final = Operation("billing", "list_plans", "GET", repeatable=True)
@@ -32,14 +32,14 @@ ZohoRecord = Mapping[str, Any]
 
 
 class ZohoSetup:
-    """One organization of ours, on one lane."""
+    """One organization of ours, at one priority."""
 
     def __init__(
-        self, http: ZohoHttp, *, org: str = "default", lane: Priority = Priority.READS
+        self, http: ZohoHttp, *, org: str = "default", priority: Priority = Priority.READS
     ) -> None:
         self._http = http
         self._org = org
-        self._lane = lane
+        self._priority = priority
 
     async def plan_codes(self) -> set[str]:
         """Of Billing's first 200 plans, active or not."""
@@ -119,10 +119,8 @@ class ZohoSetup:
         return list((await self._get(_DESK_WEBHOOKS, "/webhooks")).get("data") or [])
 
     async def _get(self, operation: Operation, path: str, **params: str | int) -> ZohoRecord:
-        reply = await self._http.call(
-            operation, path, org=self._org, lane=self._lane, params=params
-        )
-        return reply.body
+        call = operation.call(self._org, self._priority)
+        return (await self._http.call(ZohoRequest(operation, path, call, params))).body
 
 
 def _names(record: ZohoRecord) -> set[str]:

@@ -12,26 +12,13 @@ from typing import Any
 
 import asyncpg
 
+from shared.zoho import waits
+from shared.zoho.quota.call import Call
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
 
-# Refusals that do not end count as the day's for so long.
-_DAY_WAIT_S = 1800.0
-
 # A pool, or one of its connections.
 On = Any
-
-
-@dataclass(frozen=True)
-class PermitRequest:
-    """A call that wants a permit, as its caller described it."""
-
-    org: str
-    product: str
-    lane: Priority
-    weight: int
-    heavy: bool
-    deadline_s: float
 
 
 @dataclass(frozen=True)
@@ -50,28 +37,31 @@ class QuotaFeedback:
 
 
 async def decide(
-    on: On, wanted: PermitRequest, limits: QuotaLimits, at: datetime | None = None
+    on: On, call: Call, limits: QuotaLimits, deadline_s: float, at: datetime | None = None
 ) -> Any:
-    """`permit` is set, or `used_up` and `wait_s`."""
+    """Return a row in which `permit` is set, or `used_up` and `wait_s`.
+
+    `deadline_s`: from now until the ledger takes the call for dead.
+    """
     return await on.fetchrow(
         """
         SELECT permit, wait_s, used_up, calls_left, credits_left FROM relay.take_permit(
             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         """,
-        wanted.org,
-        wanted.product,
-        wanted.lane.value,
-        limits.shares[wanted.lane],
-        limits.unpaced[wanted.lane],
-        wanted.weight,
-        wanted.heavy,
+        call.org,
+        call.product,
+        call.priority.value,
+        limits.shares[call.priority],
+        limits.unpaced[call.priority],
+        call.weight,
+        call.heavy,
         limits.calls,
         limits.window_s,
         limits.in_flight,
         limits.heavy_in_flight,
         limits.credits,
         limits.zone,
-        wanted.deadline_s,
+        deadline_s,
         at,
     )
 
@@ -79,9 +69,8 @@ async def decide(
 async def note_answer(
     on: On,
     permit: int,
-    org: str,
-    product: str,
-    told: QuotaFeedback,
+    call: Call,
+    feedback: QuotaFeedback,
     limits: QuotaLimits,
     at: datetime | None = None,
 ) -> None:
@@ -89,35 +78,30 @@ async def note_answer(
         "SELECT relay.permit_answered($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         permit,
         limits.window_s,
-        org,
-        product,
-        told.limit is None,
+        call.org,
+        call.product,
+        feedback.limit is None,
         limits.credits,
-        told.credits_limit,
-        told.credits_left,
-        told.resets_in_s,
+        feedback.credits_limit,
+        feedback.credits_left,
+        feedback.resets_in_s,
         limits.zone,
         at,
     )
 
 
 async def note_refusal(
-    on: On,
-    org: str,
-    product: str,
-    told: QuotaFeedback,
-    limits: QuotaLimits,
-    at: datetime | None = None,
+    on: On, call: Call, feedback: QuotaFeedback, limits: QuotaLimits, at: datetime | None = None
 ) -> Any:
-    """`used_up` and `wait_s`, corrected by what is known of earlier refusals."""
+    """Return `used_up` and `wait_s`, corrected by what is known of earlier refusals."""
     return await on.fetchrow(
         "SELECT used_up, wait_s FROM relay.quota_refused($1, $2, $3, $4, $5, $6, $7)",
-        org,
-        product,
-        told.limit,
-        told.wait_s,
+        call.org,
+        call.product,
+        feedback.limit,
+        feedback.wait_s,
         limits.refusal_patience_s,
-        _DAY_WAIT_S,
+        waits.AFTER_SUSPECTED_DAY_LIMIT_S,
         at,
     )
 
@@ -133,18 +117,16 @@ async def warm_up(pool: asyncpg.Pool, connections: int, product: str, limits: Qu
     compiles the functions), later ones less than one.
     """
     # Of nobody, so that no lock is held that a call waits for.
-    wanted = PermitRequest("", product, Priority.URGENT, weight=1, heavy=False, deadline_s=1.0)
+    call = Call("", product, "", Priority.URGENT)
     async with AsyncExitStack() as stack:
         count = min(connections, pool.get_max_size())
-        held = [await stack.enter_async_context(pool.acquire()) for _ in range(count)]
-        for connection in held:
+        opened = [await stack.enter_async_context(pool.acquire()) for _ in range(count)]
+        for connection in opened:
             rehearsal = connection.transaction()
             await rehearsal.start()
             try:
-                row = await decide(connection, wanted, limits)
+                row = await decide(connection, call, limits, 1.0)
                 if row["permit"] is not None:
-                    await note_answer(
-                        connection, row["permit"], "", product, QuotaFeedback(), limits
-                    )
+                    await note_answer(connection, row["permit"], call, QuotaFeedback(), limits)
             finally:
                 await rehearsal.rollback()

@@ -1,4 +1,4 @@
-"""Zoho's limits as data: what a plan allows, and how lanes share it.
+"""Zoho's limits as data: what a plan allows, and how priorities share it.
 
 Sources: Books §4.2 and Billing §2.3 of the finance reference. CRM §1.5 and Desk §2.5 of the other.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.zoho import waits
 from shared.zoho.quota.priority import Priority
 
-# What a lane may use of every limit. The rest is kept for the lanes above it. Each figure is
-# what the lane can count on when all those below it are full.
+# The part of every limit that a priority may use. The rest is kept for those above it. Each figure
+# is what it can count on when all those below it are full.
 SHARES: Mapping[Priority, float] = {
     Priority.URGENT: 1.0,
     Priority.COMMANDS: 0.8,
@@ -19,8 +20,8 @@ SHARES: Mapping[Priority, float] = {
     Priority.BACKFILL: 0.6,
 }
 
-# Up to this part of the day's credits a lane is not paced. From there on its share of what is left
-# is spread over the hours left. docs/decisions/0030-the-days-credits-are-paced.md
+# Up to this part of the day's credits a priority is not paced. From there on its share of what is
+# left is spread over the hours left. docs/decisions/0030-the-days-credits-are-paced.md
 UNPACED: Mapping[Priority, float] = {
     Priority.URGENT: 1.0,
     Priority.COMMANDS: SHARES[Priority.READS],
@@ -127,7 +128,7 @@ def limits_of(
         in_flight=known.in_flight if known else 5,
         credits=known.credits_for(users) if known else None,
         zone=None if product == "crm" else zone,
-        refusal_patience_s=120.0 if product == "crm" else None,
+        refusal_patience_s=waits.AMBIGUOUS_LIMIT_PATIENCE_S if product == "crm" else None,
         # On every edition: writes of more than 10 rows, COQL, conversions, sorted lists (1.5).
         heavy_in_flight=10 if product == "crm" else None,
     )

@@ -17,8 +17,10 @@ import asyncpg
 from shared.errors import RateLimited
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import is_down, unavailable_when_down
+from shared.zoho import waits
 from shared.zoho.quota import ledger
-from shared.zoho.quota.ledger import PermitRequest, QuotaFeedback
+from shared.zoho.quota.call import Call
+from shared.zoho.quota.ledger import QuotaFeedback
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
 
@@ -27,9 +29,6 @@ __all__ = ["Decision", "Permit", "Quota", "QuotaFeedback"]
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-# Shorter waits are spent here. For longer ones the message goes back to its queue.
-PATIENCE_S = 5.0
 
 
 @dataclass
@@ -43,10 +42,7 @@ class Permit:
     """
 
     id: int
-    product: str
-    org: str
-    lane: Priority
-    weight: int
+    call: Call
     write_until: float
     deadline: float
     trial: bool = False
@@ -61,9 +57,7 @@ class Permit:
 class Decision:
     """One decision of the ledger, for metrics. `waited_s` since the caller asked."""
 
-    org: str
-    product: str
-    lane: Priority
+    call: Call
     granted: bool
     waited_s: float
     calls_left: int | None
@@ -84,7 +78,7 @@ class Quota:
         limits: Mapping[str, QuotaLimits],
         *,
         observe: Callable[[Decision], None] = lambda _: None,
-        patience_s: float = PATIENCE_S,
+        patience_s: float = waits.IN_PLACE_S,
         note_within_s: float = 2.0,
         clock: DatabaseClock = database_clock,
     ) -> None:
@@ -96,7 +90,7 @@ class Quota:
         self._clock = clock
         self.called: set[tuple[str, str]] = set()
         self._noted_behind: set[asyncio.Task[Any]] = set()
-        # One waiter a lane asks for all in this process: the others would only ask in vain.
+        # One waiter of a priority asks for all in this process: the others would only ask in vain.
         self._turns: defaultdict[tuple[str, str, Priority], asyncio.Lock] = defaultdict(
             asyncio.Lock
         )
@@ -107,87 +101,59 @@ class Quota:
         with unavailable_when_down():
             await ledger.warm_up(self._pool, connections, product, limits)
 
-    async def take(
-        self,
-        org: str,
-        product: str,
-        lane: Priority,
-        weight: int,
-        deadline_s: float,
-        timeout_s: float,
-        *,
-        heavy: bool = False,
-    ) -> Permit:
+    async def take(self, call: Call, *, write_within_s: float) -> Permit:
         """Wait for a permit, but not long.
 
-        The request must be over within `deadline_s`, so it must be written `timeout_s` before.
-        `heavy`: it counts against the smaller limit of calls in flight too, where there is one.
+        The request must be written within `write_within_s`, and be over `call.timeout_s` later.
         Raises:
             RateLimited: the limit named is used up for longer than we wait in place.
             Unavailable: the database is away.
         """
         began = time.monotonic()
-        self.called.add((org, product))
-        turn = self._turns[org, product, lane]
+        self.called.add((call.org, call.product))
+        turn = self._turns[call.org, call.product, call.priority]
         try:
             async with asyncio.timeout(max(self._patience_s, 1.0)):
                 await turn.acquire()
         except TimeoutError:
-            raise self._refused(product, "concurrency", self._patience_s) from None
+            raise self._refused(call, "concurrency", self._patience_s) from None
         try:
-            wanted = PermitRequest(org, product, lane, weight, heavy, deadline_s)
-            return await self._take(wanted, timeout_s, began)
+            return await self._take(call, write_within_s, began)
         finally:
             turn.release()
 
-    async def _take(self, wanted: PermitRequest, timeout_s: float, began: float) -> Permit:
-        org, product, lane = wanted.org, wanted.product, wanted.lane
+    async def _take(self, call: Call, write_within_s: float, began: float) -> Permit:
+        deadline_s = write_within_s + call.timeout_s
         while True:
             # Before asking, so that ours runs out before PostgreSQL's does.
-            deadline = time.monotonic() + wanted.deadline_s
-            row = await self._decide(wanted)
+            asked = time.monotonic()
+            row = await self._decide(call, deadline_s)
             waited_s = time.monotonic() - began
             granted = row["permit"] is not None
             if granted or waited_s + row["wait_s"] > self._patience_s:
                 self._observe(
-                    Decision(
-                        org,
-                        product,
-                        lane,
-                        granted,
-                        waited_s,
-                        row["calls_left"],
-                        row["credits_left"],
-                    )
+                    Decision(call, granted, waited_s, row["calls_left"], row["credits_left"])
                 )
                 if not granted:
-                    raise self._refused(product, row["used_up"], row["wait_s"])
-                return Permit(
-                    row["permit"],
-                    product,
-                    org,
-                    lane,
-                    wanted.weight,
-                    deadline - timeout_s,
-                    deadline,
-                )
+                    raise self._refused(call, row["used_up"], row["wait_s"])
+                return Permit(row["permit"], call, asked + write_within_s, asked + deadline_s)
             # A little late and uneven, so that replicas do not ask in step.
             await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
 
-    async def _decide(self, wanted: PermitRequest) -> Any:
+    async def _decide(self, call: Call, deadline_s: float) -> Any:
         with unavailable_when_down():
             return await ledger.decide(
-                self._pool, wanted, self._limits[wanted.product], self._clock()
+                self._pool, call, self._limits[call.product], deadline_s, self._clock()
             )
 
-    async def release(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
+    async def release(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
         """The request was written: it counts for one window from now, answered or not.
 
         Returns the feedback, corrected by what the ledger knows of earlier refusals. Never
         raises: an answer of Zoho's is worth more than our count of it.
         """
         permit.spent = True
-        return await self._behind(self._note_answer(permit, told), otherwise=told)
+        return await self._behind(self._note_answer(permit, feedback), otherwise=feedback)
 
     async def give_back(self, permit: Permit) -> None:
         """Nothing was written: it never counted. Never raises. The deadline frees it otherwise."""
@@ -196,20 +162,19 @@ class Quota:
         permit.spent = True
         await self._behind(self._note_nothing_written(permit), otherwise=None)
 
-    async def _note_answer(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
-        limits = self._limits[permit.product]
+    async def _note_answer(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
+        call = permit.call
+        limits = self._limits[call.product]
         with self._noting():
             async with self._pool.acquire() as connection:
                 await ledger.note_answer(
-                    connection, permit.id, permit.org, permit.product, told, limits, self._clock()
+                    connection, permit.id, call, feedback, limits, self._clock()
                 )
-                if told.limit is None:
-                    return told
-                row = await ledger.note_refusal(
-                    connection, permit.org, permit.product, told, limits, self._clock()
-                )
-                return replace(told, limit=row["used_up"], wait_s=row["wait_s"])
-        return told
+                if feedback.limit is None:
+                    return feedback
+                row = await ledger.note_refusal(connection, call, feedback, limits, self._clock())
+                return replace(feedback, limit=row["used_up"], wait_s=row["wait_s"])
+        return feedback
 
     async def _note_nothing_written(self, permit: Permit) -> None:
         with self._noting():
@@ -236,10 +201,10 @@ class Quota:
                 raise
             _log.warning("quota not noted", extra={"error": type(error).__name__})
 
-    def _refused(self, product: str, limit: str, wait_s: float) -> RateLimited:
+    def _refused(self, call: Call, limit: str, wait_s: float) -> RateLimited:
         return RateLimited(
-            f"the {limit} limit of {product} is used up",
+            f"the {limit} limit of {call.product} is used up",
             retry_after_s=wait_s,
-            product=product,
+            product=call.product,
             limit=limit,
         )

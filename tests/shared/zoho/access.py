@@ -1,4 +1,4 @@
-"""A `ZohoHttp` for tests of one try at a time: real wire, a token at hand, a quota that counts."""
+"""A `ZohoHttp` for tests: real connections, a token at hand, a quota that counts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,10 +7,11 @@ from typing import Any, cast
 
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
-from shared.zoho.call.http import ZohoHttp
+from shared.zoho.call.http import ZohoHttp, ZohoRequest
 from shared.zoho.call.operation import Called, Operation, Reply
 from shared.zoho.call.tokens import Token
 from shared.zoho.call.transport import open_transport
+from shared.zoho.quota.call import Call
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Permit, QuotaFeedback
 
@@ -46,30 +47,31 @@ class CountingQuota:
     released: list[QuotaFeedback] = field(default_factory=list)
     given_back: int = 0
 
-    async def take(
-        self,
-        org: str,
-        product: str,
-        lane: Priority,
-        weight: int,
-        deadline_s: float,
-        timeout_s: float,
-        *,
-        heavy: bool = False,
-    ) -> Permit:
+    async def take(self, call: Call, *, write_within_s: float) -> Permit:
         self.taken += 1
-        self.weights.append(weight)
-        return Permit(self.taken, product, org, lane, weight, 9e9, 9e9)
+        self.weights.append(call.weight)
+        return Permit(self.taken, call, 9e9, 9e9)
 
-    async def release(self, permit: Permit, told: QuotaFeedback) -> QuotaFeedback:
+    async def release(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
         permit.spent = True
-        self.released.append(told)
-        return told
+        self.released.append(feedback)
+        return feedback
 
     async def give_back(self, permit: Permit) -> None:
         if not permit.spent:
             permit.spent = True
             self.given_back += 1
+
+
+def call_of(operation: Operation, **more: Any) -> Call:
+    """Return a call as a worker makes it for a command."""
+    return operation.call("default", Priority.COMMANDS, **more)
+
+
+def request_of(
+    operation: Operation, path: str, *, weight: int | None = None, **more: Any
+) -> ZohoRequest:
+    return ZohoRequest(operation, path, call_of(operation, weight=weight), **more)
 
 
 @dataclass
@@ -81,7 +83,8 @@ class Access:
     calls: list[Called]
 
     async def call(self, operation: Operation, path: str = "/customers", **more: Any) -> Reply:
-        return await self.http.call(operation, path, org="default", lane=Priority.COMMANDS, **more)
+        permit = more.pop("permit", None)
+        return await self.http.call(request_of(operation, path, **more), permit)
 
 
 @asynccontextmanager
@@ -90,9 +93,9 @@ async def zoho_access(url: str = "") -> AsyncIterator[Access]:
     overrides = dict.fromkeys(("billing", "books", "crm", "desk"), url) if url else {}
     tokens, quota, breakers = HeldTokens(), CountingQuota(), Breakers()
     calls: list[Called] = []
-    async with open_transport() as wire:
+    async with open_transport() as transport:
         http = ZohoHttp(
-            wire,
+            transport,
             cast("Any", tokens),
             cast("Any", quota),
             {"default": Endpoints(overrides=overrides, organization_ids=ORGANIZATIONS)},

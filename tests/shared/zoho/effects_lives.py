@@ -25,7 +25,7 @@ from shared.errors import OutcomeUnknown, PermanentError, RateLimited, Unavailab
 from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Operation, Permit
 from shared.zoho.effects.effects import Absence, EffectKey, Effects
-from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.call import Call
 from tests.shared.zoho.effects_world import FunctionEffect
 from tests.shared.zoho.moved_clock import MovedClock, MovedPermit
 
@@ -191,11 +191,9 @@ class Delivery:
     # -- what Effects uses of ZohoHttp and Vault ---------------------------------------------------
 
     @asynccontextmanager
-    async def permit(
-        self, product: str, *, org: str, lane: Priority, **_: object
-    ) -> AsyncIterator[Permit]:
+    async def permit(self, call: Call) -> AsyncIterator[Permit]:
         await self._gate(BEFORE_INTENT)
-        permit = MovedPermit(1, product, org, lane, 1, math.inf, math.inf)
+        permit = MovedPermit(1, call, math.inf, math.inf)
         permit.clock = self._life.clock
         yield permit
 

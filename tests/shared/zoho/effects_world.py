@@ -19,6 +19,7 @@ from shared.errors import OutcomeUnknown, Unavailable
 from shared.observability.metrics import Metrics
 from shared.zoho.call.http import Operation, Permit
 from shared.zoho.effects.effects import Effect, EffectKey, Effects
+from shared.zoho.quota.call import Call
 from shared.zoho.quota.priority import Priority
 from tests.shared.zoho.moved_clock import MovedClock, MovedPermit
 
@@ -65,11 +66,9 @@ class Permits:
         self.in_use = 0
 
     @asynccontextmanager
-    async def permit(
-        self, product: str, *, org: str, lane: Priority, **_more: object
-    ) -> AsyncIterator[Permit]:
+    async def permit(self, call: Call) -> AsyncIterator[Permit]:
         self.granted += 1
-        permit = MovedPermit(self.granted, "billing", org, lane, 1, math.inf, math.inf)
+        permit = MovedPermit(self.granted, call, math.inf, math.inf)
         permit.clock = self._clock
         self.in_use += 1
         try:
@@ -82,11 +81,11 @@ class Permits:
 class FunctionClient:
     """What the journal uses of a product's client."""
 
-    lane: Priority = Priority.COMMANDS
+    priority: Priority = Priority.COMMANDS
     permit: Permit | None = None
 
     def holding(self, permit: Permit) -> "FunctionClient":
-        return FunctionClient(self.lane, permit)
+        return FunctionClient(self.priority, permit)
 
 
 class FunctionEffect(Effect[Any]):

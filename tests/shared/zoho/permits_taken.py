@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from shared.errors import RateLimited
+from shared.zoho.quota.call import Call
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Permit, Quota
@@ -35,26 +36,28 @@ def quota_of(pool: asyncpg.Pool, limits: QuotaLimits, **options: object) -> Quot
 
 async def take(
     quota: Quota,
-    lane: Priority = Priority.COMMANDS,
+    priority: Priority = Priority.COMMANDS,
     *,
     org: str = "default",
     weight: int = 1,
+    heavy: bool = False,
     deadline_s: float = 60.0,
 ) -> Permit:
-    return await quota.take(org, "billing", lane, weight, deadline_s, 10.0)
+    call = Call(org, "billing", "list_plans", priority, weight, heavy, timeout_s=10.0)
+    return await quota.take(call, write_within_s=deadline_s - call.timeout_s)
 
 
 async def refused(
-    quota: Quota, lane: Priority = Priority.COMMANDS, *, weight: int = 1
+    quota: Quota, priority: Priority = Priority.COMMANDS, *, weight: int = 1
 ) -> RateLimited:
     with pytest.raises(RateLimited) as caught:
-        await take(quota, lane, weight=weight)
+        await take(quota, priority, weight=weight)
     return caught.value
 
 
-async def granted_or_not(quota: Quota, lane: Priority, *, weight: int) -> bool:
+async def granted_or_not(quota: Quota, priority: Priority, *, weight: int) -> bool:
     try:
-        await take(quota, lane, weight=weight)
+        await take(quota, priority, weight=weight)
     except RateLimited:
         return False
     return True

@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import IntegrationError, Misconfigured, Postponed, RateLimited, Unavailable
 from shared.zoho.call.breakers import Breakers
+from shared.zoho.quota.call import Call
 from shared.zoho.quota.priority import Priority
 
 LICENCE_OF_ALL = "disabled_user"
@@ -41,13 +42,25 @@ def limited(limit: str, wait_s: float = 600.0) -> RateLimited:
     return RateLimited("told", retry_after_s=wait_s, product="billing", limit=limit)
 
 
-def fail(breakers: Breakers, error: IntegrationError, lane: Priority | None = None) -> None:
-    breakers.failed("default", "billing", "create_customer", error, lane=lane)
+def call(
+    operation: str = "any",
+    priority: Priority = Priority.COMMANDS,
+    *,
+    product: str = "billing",
+    org: str = "default",
+) -> Call:
+    return Call(org, product, operation, priority)
+
+
+def fail(breakers: Breakers, error: IntegrationError, only: Priority | None = None) -> None:
+    """`only`: the priority that the ledger refused."""
+    failed = call("create_customer", only or Priority.COMMANDS)
+    breakers.failed(failed, error, only_its_priority=only is not None)
 
 
 def is_refused(breakers: Breakers, product: str = "billing", operation: str = "any") -> bool:
     try:
-        breakers.check("default", product, operation)
+        breakers.check(call(operation, product=product))
     except IntegrationError:
         return True
     return False
@@ -57,7 +70,7 @@ def test_a_misconfiguration_stops_the_product_and_no_other(breakers: Breakers) -
     fail(breakers, misconfigured())
     assert is_refused(breakers)
     assert not is_refused(breakers, "desk")
-    breakers.check("another", "billing", "any")
+    breakers.check(call(org="another"))
 
 
 def test_bad_credentials_stop_every_product(breakers: Breakers) -> None:
@@ -78,31 +91,31 @@ def test_what_one_operation_lacks_holds_up_no_queue(
 ) -> None:
     fail(breakers, misconfigured(cause))
     assert is_refused(breakers, operation="create_customer")
-    assert breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
+    assert breakers.gate("default", "billing", priority=Priority.URGENT).is_open()
     assert seen == [("default", "billing", cause, True)]  # the operator is told all the same
 
 
 def test_what_all_operations_lack_holds_up_the_queue_beside_it(breakers: Breakers) -> None:
     fail(breakers, misconfigured("scope"))
     fail(breakers, misconfigured("organization"))
-    assert not breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
+    assert not breakers.gate("default", "billing", priority=Priority.URGENT).is_open()
 
 
 def test_a_pause_over_lets_one_through_to_see(breakers: Breakers, clock: Clock) -> None:
     fail(breakers, misconfigured())
     clock.now += 16
-    assert breakers.check("default", "billing", "any")
+    assert breakers.check(call())
     assert is_refused(breakers)
 
-    breakers.succeeded("default", "billing", "any", lane=Priority.COMMANDS)
+    breakers.succeeded(call())
 
-    assert not breakers.check("default", "billing", "any")
+    assert not breakers.check(call())
 
 
 def test_a_trial_that_fails_makes_the_next_pause_longer(breakers: Breakers, clock: Clock) -> None:
     fail(breakers, misconfigured())
     clock.now += 16
-    breakers.check("default", "billing", "any")
+    breakers.check(call())
     fail(breakers, misconfigured())
     clock.now += 16
     assert is_refused(breakers)
@@ -117,10 +130,10 @@ def test_calls_that_fail_together_are_one_failure(breakers: Breakers, clock: Clo
     assert not is_refused(breakers)
 
 
-def test_zohos_word_on_concurrency_holds_all_lanes_for_a_moment(
+def test_zohos_word_on_concurrency_holds_all_priorities_for_a_moment(
     breakers: Breakers, clock: Clock
 ) -> None:
-    fail(breakers, limited("concurrency", 0.05), lane=Priority.READS)  # the ledger's count
+    fail(breakers, limited("concurrency", 0.05), only=Priority.READS)  # the ledger's count
     assert not is_refused(breakers)
     fail(breakers, limited("concurrency", 1.0))
     assert is_refused(breakers)
@@ -128,20 +141,20 @@ def test_zohos_word_on_concurrency_holds_all_lanes_for_a_moment(
     assert not is_refused(breakers)
 
 
-def test_a_lane_ahead_of_its_pace_pauses_alone(breakers: Breakers) -> None:
-    fail(breakers, limited("pace"), lane=Priority.BACKFILL)
-    assert not breakers.gate("default", "billing", lane=Priority.BACKFILL).is_open()
-    assert breakers.gate("default", "billing", lane=Priority.COMMANDS).is_open()
+def test_a_priority_ahead_of_its_pace_pauses_alone(breakers: Breakers) -> None:
+    fail(breakers, limited("pace"), only=Priority.BACKFILL)
+    assert not breakers.gate("default", "billing", priority=Priority.BACKFILL).is_open()
+    assert breakers.gate("default", "billing", priority=Priority.COMMANDS).is_open()
 
 
 def test_a_cause_is_told_open_while_anything_is_held_by_it(
     breakers: Breakers, seen: list[tuple[str, str, str, bool]]
 ) -> None:
-    fail(breakers, limited("minute"), lane=Priority.BACKFILL)
-    fail(breakers, limited("minute"), lane=Priority.READS)
-    breakers.succeeded("default", "billing", "any", lane=Priority.READS)
+    fail(breakers, limited("minute"), only=Priority.BACKFILL)
+    fail(breakers, limited("minute"), only=Priority.READS)
+    breakers.succeeded(call(priority=Priority.READS))
     assert seen[-1] == ("default", "billing", "minute", True)
-    breakers.succeeded("default", "billing", "any", lane=Priority.BACKFILL)
+    breakers.succeeded(call(priority=Priority.BACKFILL))
     assert seen[-1] == ("default", "billing", "minute", False)
 
 
@@ -150,9 +163,9 @@ def test_a_trial_that_says_nothing_leaves_the_next_one_to_see(
 ) -> None:
     fail(breakers, misconfigured())
     clock.now += 16
-    breakers.check("default", "billing", "any")
-    breakers.undecided("default", "billing", "any")
-    assert breakers.check("default", "billing", "any")
+    breakers.check(call())
+    breakers.undecided(call())
+    assert breakers.check(call())
 
 
 def test_a_trial_that_lacks_a_right_of_its_own_ends_what_held_back_all(
@@ -160,9 +173,9 @@ def test_a_trial_that_lacks_a_right_of_its_own_ends_what_held_back_all(
 ) -> None:
     fail(breakers, misconfigured())
     clock.now += 16
-    breakers.check("default", "billing", "any")
+    breakers.check(call())
 
-    breakers.failed("default", "billing", "list_plans", misconfigured("permission"))
+    breakers.failed(call("list_plans"), misconfigured("permission"))
 
     assert not is_refused(breakers)
     assert is_refused(breakers, operation="list_plans")
@@ -170,11 +183,11 @@ def test_a_trial_that_lacks_a_right_of_its_own_ends_what_held_back_all(
 
 def test_a_few_lost_answers_are_no_outage(breakers: Breakers) -> None:
     for _ in range(4):
-        breakers.lost("default", "billing", "create_customer")
+        breakers.lost(call("create_customer"))
     assert not is_refused(breakers)
-    breakers.succeeded("default", "billing", "get_plan", lane=Priority.READS)
+    breakers.succeeded(call("get_plan", Priority.READS))
     for _ in range(4):
-        breakers.lost("default", "billing", "create_customer")
+        breakers.lost(call("create_customer"))
     assert not is_refused(breakers)
 
 
@@ -188,21 +201,21 @@ def test_an_outage_costs_attempts_only_those_who_met_it(breakers: Breakers) -> N
     for _ in range(5):
         fail(breakers, Unavailable("told", code="zoho_unavailable"))
     with pytest.raises(Postponed) as caught:
-        breakers.check("default", "billing", "any")
+        breakers.check(call())
     assert caught.value.code == "zoho_unavailable"
     assert caught.value.retry_after_s == pytest.approx(15.0)
 
 
-def test_zohos_limit_stops_all_lanes_the_ledgers_only_one(breakers: Breakers) -> None:
-    fail(breakers, limited("day"), lane=Priority.BACKFILL)
+def test_zohos_limit_stops_all_priorities_the_ledgers_only_one(breakers: Breakers) -> None:
+    fail(breakers, limited("day"), only=Priority.BACKFILL)
     assert not is_refused(breakers)  # the ledger itself will say no where it must
-    assert not breakers.gate("default", "billing", lane=Priority.BACKFILL).is_open()
-    assert breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
+    assert not breakers.gate("default", "billing", priority=Priority.BACKFILL).is_open()
+    assert breakers.gate("default", "billing", priority=Priority.URGENT).is_open()
 
     fail(breakers, limited("day"))
 
     assert is_refused(breakers)
-    assert not breakers.gate("default", "billing", lane=Priority.URGENT).is_open()
+    assert not breakers.gate("default", "billing", priority=Priority.URGENT).is_open()
 
 
 def test_a_limit_ends_when_zoho_said_it_would(breakers: Breakers, clock: Clock) -> None:
@@ -217,7 +230,7 @@ def test_opening_and_closing_are_seen(
     breakers: Breakers, seen: list[tuple[str, str, str, bool]]
 ) -> None:
     fail(breakers, misconfigured())
-    breakers.succeeded("default", "billing", "any", lane=Priority.COMMANDS)
+    breakers.succeeded(call())
     assert seen == [
         ("default", "billing", LICENCE_OF_ALL, True),
         ("default", "billing", LICENCE_OF_ALL, False),
@@ -237,7 +250,7 @@ async def test_a_gate_tells_when_it_closes_and_opens() -> None:
 
     opening = asyncio.create_task(gate.opened())
     await asyncio.sleep(0)
-    breakers.succeeded("default", "billing", "any", lane=Priority.COMMANDS)
+    breakers.succeeded(call())
     await opening
     assert gate.is_open()
 
@@ -247,5 +260,5 @@ async def test_a_gate_opens_by_itself_for_the_trial() -> None:
     gate = breakers.gate("default", "billing")
     fail(breakers, misconfigured())
     await gate.opened()
-    assert breakers.check("default", "billing", "any")
+    assert breakers.check(call())
     assert not gate.is_open()  # nobody else while it is under way

@@ -12,6 +12,7 @@ from shared.errors import (
     Unavailable,
     ZohoRejected,
 )
+from shared.zoho import waits
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.error_mapping import TABLES
 from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
@@ -83,7 +84,7 @@ async def test_every_row_becomes_the_error_it_stands_for(product: str, row: Know
         case Meaning.MINUTE_LIMIT | Meaning.DAY_LIMIT | Meaning.CONCURRENCY_LIMIT:
             assert isinstance(error, RateLimited)
             assert (error.limit, error.product) == (row.meaning.value, product)
-            assert error.retry_after_s == row.wait_s
+            assert error.retry_after_s == waits.AFTER_LIMIT_S[row.meaning.value]
         case Meaning.BAD_TOKEN:
             assert isinstance(error, Misconfigured)
             cause = row.if_again.value if row.if_again else "token"

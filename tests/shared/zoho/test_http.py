@@ -14,9 +14,8 @@ from aiohttp.test_utils import TestServer
 
 from shared.errors import Misconfigured, OutcomeUnknown, RateLimited, Unavailable, ZohoRejected
 from shared.zoho.call.operation import Operation
-from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import QuotaFeedback
-from tests.shared.zoho.access import CANCEL, CREATE, READ, Access, zoho_access
+from tests.shared.zoho.access import CANCEL, CREATE, READ, Access, call_of, zoho_access
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -220,7 +219,7 @@ async def test_a_put_on_a_connection_that_was_closed_is_not_sent_twice_in_secret
 
 async def test_nothing_is_written_after_its_last_moment(access: Access, zoho: Zoho) -> None:
     zoho.answers(says())
-    async with access.http.permit("billing", org="default", lane=Priority.COMMANDS) as permit:
+    async with access.http.permit(call_of(CREATE)) as permit:
         permit.write_until = time.monotonic() - 0.001
         with pytest.raises(Unavailable) as caught:
             await access.call(CREATE, json={}, permit=permit)
@@ -229,7 +228,7 @@ async def test_nothing_is_written_after_its_last_moment(access: Access, zoho: Zo
 
 
 async def test_later_tries_keep_the_last_moment_of_the_first(access: Access, zoho: Zoho) -> None:
-    async with access.http.permit("billing", org="default", lane=Priority.COMMANDS) as permit:
+    async with access.http.permit(call_of(CREATE)) as permit:
         in_process = says(429, '{"code":1070,"message":"in process"}')
 
         async def too_many_while_the_moment_passes(request: web.Request) -> web.StreamResponse:
@@ -244,7 +243,7 @@ async def test_later_tries_keep_the_last_moment_of_the_first(access: Access, zoh
 
 
 async def test_an_unused_permit_is_given_back(access: Access) -> None:
-    async with access.http.permit("billing", org="default", lane=Priority.COMMANDS):
+    async with access.http.permit(call_of(CREATE)):
         pass
     assert access.quota.given_back == 1
 

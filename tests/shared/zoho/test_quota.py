@@ -77,10 +77,10 @@ async def test_no_window_ever_holds_more_than_the_limit(
     replicas = [quota_of(ledger_pool, limits, clock=clock) for _ in range(4)]
     arrived: list[datetime] = []
 
-    async def work(quota: Quota, lane: Priority) -> None:
+    async def work(quota: Quota, priority: Priority) -> None:
         while len(arrived) < 40:
             try:
-                permit = await take(quota, lane)
+                permit = await take(quota, priority)
             except RateLimited:
                 clock.pass_by(seconds=3)
                 continue
@@ -89,7 +89,11 @@ async def test_no_window_ever_holds_more_than_the_limit(
             await quota.release(permit, QuotaFeedback())
 
     await asyncio.gather(
-        *(work(quota, lane) for quota in replicas for lane in (Priority.URGENT, Priority.READS))
+        *(
+            work(quota, priority)
+            for quota in replicas
+            for priority in (Priority.URGENT, Priority.READS)
+        )
     )
 
     assert len(arrived) >= 40
@@ -126,7 +130,7 @@ async def test_what_was_never_written_counts_for_nothing(ledger_pool: asyncpg.Po
 
 
 @pytest.mark.parametrize(
-    ("lane", "granted"),
+    ("priority", "granted"),
     [
         (Priority.BACKFILL, 60),
         (Priority.READS, 70),
@@ -134,19 +138,19 @@ async def test_what_was_never_written_counts_for_nothing(ledger_pool: asyncpg.Po
         (Priority.URGENT, 100),
     ],
 )
-async def test_a_lane_leaves_what_is_kept_for_those_above(
-    ledger_pool: asyncpg.Pool, lane: Priority, granted: int
+async def test_a_priority_leaves_what_is_kept_for_those_above(
+    ledger_pool: asyncpg.Pool, priority: Priority, granted: int
 ) -> None:
     quota = quota_of(ledger_pool, replace(limits_of("billing"), in_flight=None))
     for _ in range(granted):
-        await take(quota, lane)
+        await take(quota, priority)
 
-    assert (await refused(quota, lane)).limit == "minute"
-    if lane is not Priority.URGENT:
+    assert (await refused(quota, priority)).limit == "minute"
+    if priority is not Priority.URGENT:
         assert await take(quota, Priority.URGENT)
 
 
-async def test_lower_lanes_leave_a_place_among_the_calls_in_flight(
+async def test_lower_priorities_leave_a_place_among_the_calls_in_flight(
     ledger_pool: asyncpg.Pool,
 ) -> None:
     quota = quota_of(ledger_pool, limits_of("desk"))
@@ -222,17 +226,15 @@ async def test_a_lost_connection_at_release_does_not_lose_the_answer(
 
 async def test_heavy_calls_have_a_smaller_limit_of_their_own(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, replace(OPEN, in_flight=5, heavy_in_flight=2))
-    heavy = [
-        await quota.take("default", "billing", Priority.READS, 10, 60, 10, heavy=True) for _ in "ab"
-    ]
+    heavy = [await take(quota, Priority.READS, weight=10, heavy=True) for _ in "ab"]
     with pytest.raises(RateLimited) as caught:
-        await quota.take("default", "billing", Priority.READS, 10, 60, 10, heavy=True)
+        await take(quota, Priority.READS, weight=10, heavy=True)
     assert caught.value.limit == "concurrency"
     assert await take(quota)
 
     await quota.release(heavy[0], QuotaFeedback())
 
-    assert await quota.take("default", "billing", Priority.READS, 10, 60, 10, heavy=True)
+    assert await take(quota, Priority.READS, weight=10, heavy=True)
 
 
 @pytest.mark.parametrize(
@@ -245,4 +247,5 @@ async def test_heavy_calls_have_a_smaller_limit_of_their_own(ledger_pool: asyncp
     ],
 )
 def test_which_calls_are_heavy(operation: Operation, weight: int, heavy: bool) -> None:
-    assert operation.is_heavy(weight) is heavy
+    call = operation.call("default", Priority.COMMANDS, weight=weight)
+    assert (call.weight, call.heavy) == (weight, heavy)

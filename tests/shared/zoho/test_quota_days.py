@@ -62,8 +62,8 @@ async def test_a_morning_of_backfill_leaves_the_evening_its_credits(
 
     assert error.limit == "pace"
     assert 0 < error.retry_after_s <= 900
-    for lane in (Priority.READS, Priority.COMMANDS, Priority.URGENT):
-        assert await take(quota, lane)
+    for priority in (Priority.READS, Priority.COMMANDS, Priority.URGENT):
+        assert await take(quota, priority)
     clock.pass_by(minutes=15)
     assert await take(quota, Priority.BACKFILL)
 

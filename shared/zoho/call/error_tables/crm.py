@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from shared.zoho import waits
 from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
 
 CRM: Final = (
     # One answer for two limits and no Retry-After: first taken for concurrency. The ledger makes
-    # it the day's when it does not end (quota_limits.Limits.refusal_patience_s).
-    KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "1.5", wait_s=1.0),
-    KnownAnswer(429, "RATE_LIMIT_EXCEEDED", Meaning.CONCURRENCY_LIMIT, "1.3", wait_s=1.0),
-    KnownAnswer(
-        400, NOT_JSON, Meaning.MINUTE_LIMIT, "1.5: the front door's limit on abuse", wait_s=60.0
-    ),
+    # it the day's when it does not end (`waits.AMBIGUOUS_LIMIT_PATIENCE_S`).
+    KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "1.5"),
+    KnownAnswer(429, "RATE_LIMIT_EXCEEDED", Meaning.CONCURRENCY_LIMIT, "1.3"),
+    KnownAnswer(400, NOT_JSON, Meaning.MINUTE_LIMIT, "1.5: the front door's limit on abuse"),
     KnownAnswer(None, "INTERNAL_ERROR", Meaning.OUTAGE, "1.3"),
     KnownAnswer(401, "INVALID_TOKEN", Meaning.BAD_TOKEN, "1.3"),
     KnownAnswer(401, "AUTHENTICATION_FAILURE", Meaning.BAD_TOKEN, "1.3"),
@@ -26,9 +25,21 @@ CRM: Final = (
     KnownAnswer(None, "LICENSE_LIMIT_EXCEEDED", Meaning.LICENCE, "1.3"),
     KnownAnswer(None, "NOT_ALLOWED", Meaning.LICENCE, "1.3"),
     KnownAnswer(
-        412, "ALREADY_MODIFIED", Meaning.NOT_YET, "1.3", wait_s=1.0, code="already_modified"
+        412,
+        "ALREADY_MODIFIED",
+        Meaning.NOT_YET,
+        "1.3",
+        wait_s=waits.AFTER_CHANGED_MEANWHILE_S,
+        code="already_modified",
     ),
-    KnownAnswer(None, "RECORD_LOCKED", Meaning.NOT_YET, "1.3", wait_s=60.0, code="record_locked"),
+    KnownAnswer(
+        None,
+        "RECORD_LOCKED",
+        Meaning.NOT_YET,
+        "1.3",
+        wait_s=waits.AFTER_RECORD_LOCKED_S,
+        code="record_locked",
+    ),
     KnownAnswer(None, "DUPLICATE_DATA", Meaning.REJECTED, "1.3", code="zoho_duplicate"),
     KnownAnswer(404, "INVALID_URL_PATTERN", Meaning.REJECTED, "1.3"),
     KnownAnswer(None, "INVALID_DATA", Meaning.REJECTED, "1.3"),

@@ -11,8 +11,8 @@ from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 
 DESK: Final = (
     # `Retry-After` comes with the first and not with the second (2.5).
-    KnownAnswer(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5", wait_s=3600.0),
-    KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5", wait_s=1.0),
+    KnownAnswer(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5"),
+    KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5"),
     KnownAnswer(None, "INTERNAL_SERVER_ERROR", Meaning.OUTAGE, "2.4"),
     KnownAnswer(401, "INVALID_OAUTH", Meaning.BAD_TOKEN, "2.4"),
     KnownAnswer(None, "SCOPE_MISMATCH", Meaning.SCOPE, "2.4"),

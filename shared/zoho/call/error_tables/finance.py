@@ -11,10 +11,9 @@ from typing import Final
 from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
 
 FINANCE: Final = (
-    KnownAnswer(None, "44", Meaning.MINUTE_LIMIT, "4.2", wait_s=60.0),
-    # The headers say how long (2.3). Without them, one call an hour finds out.
-    KnownAnswer(None, "45", Meaning.DAY_LIMIT, "4.2", wait_s=3600.0),
-    KnownAnswer(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2", wait_s=1.0),
+    KnownAnswer(None, "44", Meaning.MINUTE_LIMIT, "4.2"),
+    KnownAnswer(None, "45", Meaning.DAY_LIMIT, "4.2"),
+    KnownAnswer(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2"),
     KnownAnswer(None, "6018", Meaning.DISABLED_USER, "1.5, 2.2"),
     KnownAnswer(None, "6041", Meaning.ORGANIZATION, "remembered: user not in this organization"),
     # A dead token and a missing scope look alike. Only a new token shows which it was.

@@ -53,8 +53,9 @@ class KnownAnswer:
     """One known answer. None matches any status, or any code. The first row that matches counts.
 
     `quotes`: text, in lower case, that the message must hold, where a code alone says too little.
-    `wait_s`: how long to stay away when Zoho names no time. `code` on the error, where ours is
-    finer than the class's own. `if_again`: what it means when a new token gets the same answer.
+    `wait_s`: how long to stay away, for refusals that are no limit (those stand in `waits`). `code`
+    is on the error, where ours is finer than the class's own. `if_again`: what it means when a
+    new token gets the same answer.
     """
 
     status: int | None
@@ -80,7 +81,7 @@ BY_STATUS: Final = (
     KnownAnswer(401, None, Meaning.BAD_TOKEN, "finance 1.3, crm 1.3, desk 2.4"),
     KnownAnswer(403, None, Meaning.PERMISSION, "finance 2.1, crm 1.3, desk 2.4"),
     KnownAnswer(408, None, Meaning.OUTAGE, "ours: the edge gave up waiting"),
-    KnownAnswer(429, None, Meaning.MINUTE_LIMIT, "finance 2.3", wait_s=60.0),
+    KnownAnswer(429, None, Meaning.MINUTE_LIMIT, "finance 2.3"),
 )
 
 

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class ZohoBilling(BillingCustomers, BillingSubscriptions, BillingPayments):
-    """`ZohoBilling(http, settings, org="default", lane=Lane.COMMANDS)`. `.on(lane)` moves it.
+    """`ZohoBilling(http, settings, org="default")`. `.on(priority)` returns one of that priority.
 
     Every method raises what `ZohoHttp.call` raises. Docstrings name only what an operation adds.
     """

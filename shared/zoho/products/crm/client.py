@@ -46,10 +46,10 @@ class ZohoCrm(ProductClient[CrmFields]):
         settings: CrmFields,
         *,
         org: str = "default",
-        lane: Priority = Priority.COMMANDS,
+        priority: Priority = Priority.COMMANDS,
         version: str = "v8",
     ) -> None:
-        super().__init__(http, settings, org=org, lane=lane)
+        super().__init__(http, settings, org=org, priority=priority)
         self._version = version
 
     @property
