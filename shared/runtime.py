@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import NoReturn, TypeVar
 
@@ -44,14 +45,13 @@ def run(
     try:
         settings = load_settings()
     except SettingsError as error:
-        for problem in error.problems:
-            print(f"{service}: {problem}", file=sys.stderr)
+        _complain(service, *error.problems)
         sys.exit(Exit.SETTINGS)
     logs.configure(service, settings.log_level)
     try:
         code = uvloop.run(_supervise(settings, main))
     except CannotStart as error:
-        print(f"{service}: {error.reason} ({error.code})", file=sys.stderr)
+        _complain(service, f"{error.reason} ({error.code})")
         code = Exit.SETTINGS
     sys.exit(code)
 
@@ -72,6 +72,12 @@ async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[N
         return Exit.FAILED
     log.info("service stopped")
     return Exit.OK
+
+
+def _complain(service: str, *problems: str) -> None:
+    with suppress(OSError):  # the exit code says it too
+        for problem in problems:
+            print(f"{service}: {problem}", file=sys.stderr)
 
 
 def _stop_or_exit(stop: asyncio.Event) -> None:

@@ -3,6 +3,8 @@
     log = structlog.get_logger()
     log.info("zoho call answered", product="billing", operation="create_customer", status=201)
 
+A line that cannot be written fails no work. It is counted: `log_lines_lost_total`.
+
 The text is constant and values go beside it. Redaction is the last line of defence. The first is
 that callers do not log personal data, tokens or ids of Zoho's.
 """
@@ -15,11 +17,12 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
 from shared.errors import IntegrationError
+from shared.observability.log_stream import LogStream, LostLines
 from shared.observability.redaction import mask, render
 
 _LEVELS = {"warn": "warning", "exception": "error"}
@@ -31,13 +34,13 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 def configure(service: str, level: str = "INFO", *, stream: TextIO | None = None) -> None:
     """Send structlog's and the libraries' lines to `stream` (stdout by default), as JSON."""
-    out = stream or sys.stdout
+    out = LogStream(stream)
     floor = logging.getLevelNamesMapping()[level]
 
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _LineRenderer(service)],
         wrapper_class=structlog.make_filtering_bound_logger(floor),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", out)),
         cache_logger_on_first_use=False,  # tests configure again
     )
     # Of libraries only warnings and errors. asyncio reports tasks that nobody awaited.
@@ -100,7 +103,17 @@ class _LineRenderer:
         event["level"] = _LEVELS.get(method, method)
         event["time"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         event["service"] = self._service
-        return render(event).decode()
+        try:
+            return render(event).decode()
+        except Exception as error:  # whatever it is, the work that logs goes on
+            LostLines.count += 1
+            return render(
+                {
+                    "event": "a log line could not be rendered",
+                    "error": type(error).__name__,
+                    **{name: event[name] for name in ("level", "time", "service")},
+                }
+            ).decode()
 
 
 def _describe_error(event: MutableMapping[str, Any]) -> None:
@@ -126,6 +139,12 @@ class _LibraryHandler(logging.Handler):
         self._log = structlog.get_logger().bind()  # bound once: each lookup builds a new one
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._emit(record)
+        except Exception:  # whatever it is, the work that logs goes on
+            LostLines.count += 1
+
+    def _emit(self, record: logging.LogRecord) -> None:
         text = str(record.msg).partition("\n")[0][:_FOREIGN_TEXT]
         values = _extra(record) if record.name.partition(".")[0] in _OURS else {}
         self._log.log(

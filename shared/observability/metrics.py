@@ -6,6 +6,7 @@ a service, so their gauges have none. Labels never hold ids of users or messages
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import (
@@ -18,11 +19,24 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shared.observability.log_stream import LostLines
 
 _CALL_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 _HANDLING_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _WAIT_S: Final = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300)
 _ACCEPT_S: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+class _LostLogLines(Collector):
+    """Reads the count when it is asked for: lines are lost before there are metrics too."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "log_lines_lost", "Log lines that could not be written.", value=LostLines.count
+        )
 
 
 class Metrics:
@@ -33,6 +47,7 @@ class Metrics:
         self.service = service
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.registry.register(_LostLogLines())
         self._info = self._new(Info, "zoho_relay", "The service and its version.")
         self.set_info(service=service, version=version)
         self._zoho()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -48,10 +49,11 @@ def render(event: Mapping[str, Any]) -> bytes:
         else:
             if _is_harmless(line):
                 return line
-    return orjson.dumps(
-        {key: redact(key, value) for key, value in event.items()},
-        default=lambda value: type(value).__name__,
-    )
+    safe = {key: redact(key, value) for key, value in event.items()}
+    try:
+        return orjson.dumps(safe, default=lambda value: type(value).__name__)
+    except TypeError:  # text that is no Unicode: half of a surrogate pair
+        return json.dumps(safe, default=lambda value: type(value).__name__).encode()
 
 
 def _is_harmless(line: bytes) -> bool:

@@ -1,12 +1,17 @@
+import errno
 import io
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import structlog
 
 from shared.errors import PermanentError
 from shared.observability import logs
+from shared.observability.metrics import Metrics
 from shared.observability.redaction import mask
 
 TOKEN = "1000.0123456789abcdef0123456789abcdef.fedcba9876543210fedcba9876543210"
@@ -166,3 +171,116 @@ def test_our_modules_may_use_the_standard_library_with_extra(lines):
 )
 def test_harmless_text_is_not_masked(text):
     assert mask(text) == text
+
+
+# --- a line that fails ---
+
+
+class FullDisk(io.StringIO):
+    """Takes nothing, until there is space again."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def lost() -> float:
+    value = Metrics("test").registry.get_sample_value("log_lines_lost_total")
+    assert value is not None
+    return value
+
+
+@pytest.fixture
+def disk(lines):
+    out = FullDisk()
+    logs.configure("billing-worker", "INFO", stream=out)
+    return out
+
+
+def test_a_full_disk_fails_no_work_and_its_lost_lines_are_counted(disk):
+    before = lost()
+
+    structlog.get_logger().info("first")
+    logging.getLogger("shared.somewhere").warning("second")
+    assert lost() == before + 2
+
+    disk.is_full = False
+    structlog.get_logger().info("third")
+    assert [json.loads(line)["event"] for line in disk.getvalue().splitlines()] == ["third"]
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_value_that_cannot_be_rendered_costs_its_line_and_no_more(lines):
+    before = lost()
+
+    structlog.get_logger().info("odd", values=[Unprintable()])
+
+    (line,) = lines()
+    assert (line["event"], line["error"]) == ("a log line could not be rendered", "RuntimeError")
+    assert lost() == before + 1
+
+
+def test_text_that_is_no_unicode_is_logged_all_the_same(lines):
+    structlog.get_logger().info("odd", header="caf\udce9")
+
+    assert lines()[0]["header"] == "caf\udce9"
+
+
+def test_standard_output_may_be_full_from_the_first_line_on(tmp_path):
+    program = """
+import sys, structlog
+from shared.observability import logs
+from shared.observability.metrics import Metrics
+from shared.observability.metrics import Metrics
+logs.configure("billing-worker")
+structlog.get_logger().info("service started")
+print(Metrics("x").render().decode(), file=sys.stderr)
+"""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": ":".join(sys.path)},
+            cwd=tmp_path,
+            check=False,
+        )
+
+    assert ended.returncode == 0
+    assert "log_lines_lost_total 1.0" in ended.stderr
+
+
+def test_what_is_torn_off_a_line_does_not_spoil_the_next(tmp_path):
+    """The disk is full in the midst of a line, and has space again for the next."""
+    program = """
+import resource, signal, sys, structlog
+from shared.observability import logs
+from shared.observability.metrics import Metrics
+logs.configure("billing-worker")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40, resource.RLIM_INFINITY))
+structlog.get_logger().info("torn")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+structlog.get_logger().info("whole")
+"""
+    file = tmp_path / "log"
+    with file.open("w") as out:
+        subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=out,
+            env={"PYTHONPATH": ":".join(sys.path)},
+            cwd=tmp_path,
+            check=True,
+        )
+
+    torn, whole = file.read_text().splitlines()
+    assert len(torn) == 40
+    assert json.loads(whole)["event"] == "whole"
