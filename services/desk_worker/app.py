@@ -1,4 +1,4 @@
-"""desk-worker put together: its routes, and the poller beside them."""
+"""Compose desk-worker: its routes, and the poller beside them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from shared.zoho.quota.priority import Priority
 
 SERVICE, SCHEMA = "desk-worker", "desk"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Asked first after a pause. It needs no scope that tickets do not need.
+# The first call after a pause. It needs no scope that tickets do not need.
 PROBE = (Operation("desk", "list_tickets", "GET", repeatable=True, weight=3), "/tickets?limit=1")
 
 
@@ -50,7 +50,7 @@ class DeskParts:
     desk: ZohoDesk
     escalations: Escalations
     tickets: Tickets
-    lookout: TicketWatcher
+    watcher: TicketWatcher
     adoption: Adoption
 
 
@@ -63,13 +63,15 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         organization_ids={"desk": settings.zoho_desk_org_id},
         probes={"desk": PROBE},
     ) as parts:
-        shared = desks(parts, settings)
+        shared = desk_parts(parts, settings)
         async with parts.messaging(lanes(parts, shared)) as messaging:
             await poller(parts, settings, shared, messaging.committer).run(stop)
 
 
-def desks(parts: WorkerParts, settings: Settings, priority: Priority | None = None) -> DeskParts:
-    """The parts of Desk. Their calls have this priority, or that of commands."""
+def desk_parts(
+    parts: WorkerParts, settings: Settings, priority: Priority | None = None
+) -> DeskParts:
+    """Build the parts. Their calls have this priority in Zoho's quota, or that of commands."""
     desk = ZohoDesk(parts.http, settings).on(priority or Priority.COMMANDS)
     escalations = Escalations(parts.pool, parts.vault, parts.blind_index)
     tickets = Tickets(
@@ -79,8 +81,8 @@ def desks(parts: WorkerParts, settings: Settings, priority: Priority | None = No
         escalation_field=settings.zoho_desk_escalation_field,
         fallback_email=settings.desk_fallback_email,
     )
-    lookout = TicketWatcher(escalations, desk)
-    return DeskParts(desk, escalations, tickets, lookout, Adoption(escalations, tickets, lookout))
+    watcher = TicketWatcher(escalations, desk)
+    return DeskParts(desk, escalations, tickets, watcher, Adoption(escalations, tickets, watcher))
 
 
 def lanes(parts: WorkerParts, shared: DeskParts) -> list[QueueConfig]:
@@ -94,13 +96,13 @@ def lanes(parts: WorkerParts, shared: DeskParts) -> list[QueueConfig]:
 
 
 def commands(shared: DeskParts) -> Mapping[str, Route]:
-    escalations, tickets, lookout = shared.escalations, shared.tickets, shared.lookout
-    opened = partial(open_ticket, escalations=escalations, tickets=tickets, lookout=lookout)
+    escalations, tickets, watcher = shared.escalations, shared.tickets, shared.watcher
+    opened = partial(open_ticket, escalations=escalations, tickets=tickets, watcher=watcher)
     added = partial(add_message, escalations=escalations, tickets=tickets)
     raised = partial(
-        raise_priority, escalations=escalations, tickets=tickets, lookout=lookout, desk=shared.desk
+        raise_priority, escalations=escalations, tickets=tickets, watcher=watcher, desk=shared.desk
     )
-    closed = partial(close_ticket, escalations=escalations, lookout=lookout, desk=shared.desk)
+    closed = partial(close_ticket, escalations=escalations, watcher=watcher, desk=shared.desk)
     return {
         "support.escalated.v1": Route(SupportEscalated, opened),
         "support.message_added.v1": Route(SupportMessageAdded, added),
@@ -114,8 +116,8 @@ def webhooks(parts: WorkerParts, shared: DeskParts) -> Mapping[str, Route]:
         notice_ticket,
         escalations=shared.escalations,
         effects=parts.effects,
-        lookout=shared.lookout,
-        said=StaffMessages(shared.escalations, shared.desk),
+        watcher=shared.watcher,
+        staff_messages=StaffMessages(shared.escalations, shared.desk),
         adoption=shared.adoption,
         metrics=parts.metrics,
     )
@@ -125,12 +127,12 @@ def webhooks(parts: WorkerParts, shared: DeskParts) -> Mapping[str, Route]:
 def poller(
     parts: WorkerParts, settings: Settings, shared: DeskParts, committer: Committer
 ) -> Poller:
-    """Looks for gaps at the lowest priority: it never takes a call that a command needs."""
-    slow = desks(parts, settings, Priority.BACKFILL)
+    """Build the poller. It has the lowest priority: it never takes a call that a command needs."""
+    slow = desk_parts(parts, settings, Priority.BACKFILL)
     return Poller(
         escalations=shared.escalations,
         polls=Polls(parts.pool),
-        lookout=slow.lookout,
+        watcher=slow.watcher,
         adoption=slow.adoption,
         effects=parts.effects,
         committer=committer,

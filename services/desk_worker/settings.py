@@ -14,8 +14,8 @@ class Settings(WorkerSettings, DeskOrganization):
     metrics_port: Port = 9104
     # One search costs 3 credits of the day: every two minutes is 2,160 of a free portal's 5,000.
     desk_poll_every_s: Seconds = 120.0
-    # Desk's search index lags by minutes. What is read twice is announced once.
+    # Desk's search index lags by minutes. A change that is read twice is announced once.
     desk_poll_overlap_s: Seconds = 900.0
-    # Whose ticket it is when Desk refuses the user's own address. `.invalid` never has a mailbox
-    # (RFC 2606), so Desk's automatic reply reaches nobody.
+    # The requester of a ticket when Desk refuses the user's own address. `.invalid` never has a
+    # mailbox (RFC 2606), so Desk's automatic reply reaches nobody.
     desk_fallback_email: Email = "unknown.requester@desk.invalid"

@@ -28,7 +28,7 @@ async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings
 
 
 def settings(around: Surroundings, **more: object) -> Settings:
-    """Polls too seldom to be seen; finds tickets by our own field; looks soon for lost answers."""
+    """Return settings that never poll, match by our field, and look soon for lost answers."""
     chosen: dict[str, Any] = {
         "desk_poll_every_s": 3600.0,
         "zoho_desk_escalation_field": "cf_app_escalation_id",
@@ -52,7 +52,7 @@ _UNSETTLED = "SELECT count(*) FROM desk.inbox WHERE state IN ('waiting', 'claime
 
 @dataclass
 class Desk:
-    """What a test does with a desk-worker: publish, let staff act, pass on what Desk would post."""
+    """Drives a desk-worker: publishes, acts as staff, and passes on what Desk would post."""
 
     stage: Stage
     database_url: str
@@ -84,10 +84,10 @@ class Desk:
         held = await self.tickets()
         return next((t for t in held if t["id"] == ticket["id"]), ticket)
 
-    async def told(
+    async def post_webhook(
         self, ticket: Json, event: str = "Ticket_Update", before: Json | None = None
     ) -> None:
-        """What the gateway passes on when Desk posts about the ticket."""
+        """Publish what the gateway passes on when Desk posts about the ticket."""
         webhook_id, now = str(uuid.uuid4()), datetime.now(UTC)
         posted: Json = {"eventType": event, "payload": ticket}
         posted["eventTime"] = str(int(now.timestamp() * 1000))
@@ -106,12 +106,12 @@ class Desk:
         await exchange.publish(message, f"desk.{event.lower()}.v1")
 
     async def settle(self) -> None:
-        """Everything published before this is handled, and what it announced has come out."""
+        """Return once everything published before is handled and its events have come out."""
         await self._one_more()  # taken after all that was published before
         connection = await asyncpg.connect(self.database_url)
         try:
             async with asyncio.timeout(20):
-                while await connection.fetchval(_UNSETTLED):  # noqa: ASYNC110 - nothing tells of it
+                while await connection.fetchval(_UNSETTLED):  # noqa: ASYNC110 - no event announces it
                     await asyncio.sleep(0.05)
         finally:
             await connection.close()
@@ -122,7 +122,7 @@ class Desk:
         await self.escalate(escalation_id=marker, user_id=marker, email=f"{marker}@example.com")
 
     def events(self, routing_key: str, escalation_id: str = "e1") -> list[Json]:
-        """What came out about the escalation so far."""
+        """Return the events about the escalation so far."""
         return [
             body
             for key, body in self.stage.events

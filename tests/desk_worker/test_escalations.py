@@ -1,4 +1,4 @@
-"""Escalations become tickets, once; what comes later goes onto them."""
+"""Test that escalations become tickets, once, and that later commands reach them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_an_escalation_becomes_a_ticket_with_the_whole_transcript(desk: De
 async def test_no_id_and_no_address_of_zohos_leaves(desk: Desk) -> None:
     ticket = await desk.escalate()
     closed = await desk.staff(ticket, "close", resolution=f"See {ticket['webUrl']}")
-    await desk.told(closed)
+    await desk.post_webhook(closed)
     await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
 
     everything = repr(desk.stage.events)
@@ -93,7 +93,7 @@ async def test_a_transcript_of_turns_says_who_spoke_and_when(desk: Desk) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         ({"email": "a..b@example.com"}, "Requester: a..b@example.com"),
         ({"email": "ada@ex_ample.com"}, "Requester: ada@ex_ample.com"),
@@ -101,11 +101,11 @@ async def test_a_transcript_of_turns_says_who_spoke_and_when(desk: Desk) -> None
     ],
 )
 async def test_what_desk_refuses_is_said_in_the_description_instead(
-    desk: Desk, change: dict[str, str], said: str
+    desk: Desk, change: dict[str, str], text: str
 ) -> None:
     ticket = await desk.escalate(**change)
 
-    assert said in ticket["description"]
+    assert text in ticket["description"]
     assert ticket["priority"] == "Medium"
     notice = await desk.stage.event("notification.requested.v1", template="ticket_created")
     assert notice["email"] == change.get("email", "ada@example.com")
@@ -135,7 +135,7 @@ async def test_a_message_becomes_one_comment_that_ends_with_its_id(
     assert comment["isPublic"] is is_public
 
 
-async def test_a_raised_priority_is_told_once_and_its_reason_is_a_comment(desk: Desk) -> None:
+async def test_a_raised_priority_is_announced_once_and_its_reason_is_a_comment(desk: Desk) -> None:
     await desk.escalate()
 
     raised = {"escalation_id": "e1", "priority": "High", "reason": "An important customer."}
@@ -143,7 +143,7 @@ async def test_a_raised_priority_is_told_once_and_its_reason_is_a_comment(desk: 
 
     event = await desk.stage.event("ticket.changed.v1", change="priority")
     ticket = await desk.ticket()
-    await desk.told(ticket)
+    await desk.post_webhook(ticket)
     await desk.settle()
     assert (event["priority"], ticket["priority"]) == ("High", "High")
     assert len(desk.events("ticket.changed.v1")) == 1

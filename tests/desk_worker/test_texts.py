@@ -1,4 +1,4 @@
-"""Rules of texts and of what happened, as tables."""
+"""Test the rules of texts and of changes, as tables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.desk_worker.tickets.addresses import desk_takes
+from services.desk_worker.tickets.addresses import desk_accepts
 from services.desk_worker.tickets.plain_text import plain_text
 from services.desk_worker.tickets.texts import comment_parts, ends_with_ref, ticket_texts, with_ref
-from services.desk_worker.watching.changes import TicketState, happenings
+from services.desk_worker.watching.changes import TicketState, changes_between
 from shared.contracts.commands import SupportEscalated
 from shared.zoho.products.desk.client import MAX_COMMENT, MAX_DESCRIPTION
 
@@ -75,8 +75,8 @@ def test_the_parts_of_a_message_are_the_message() -> None:
         ("a@example.museumofmoderncontemporaryart", False),
     ],
 )
-def test_addresses_that_desk_takes(email: str, taken: bool) -> None:
-    assert desk_takes(email) is taken
+def test_addresses_that_desk_accepts(email: str, taken: bool) -> None:
+    assert desk_accepts(email) is taken
 
 
 def state(kind: str, status: str = "", **more: Any) -> TicketState:
@@ -84,7 +84,7 @@ def state(kind: str, status: str = "", **more: Any) -> TicketState:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "closings", "told", "what"),
+    ("before", "after", "closings", "announced", "kinds"),
     [
         (state("open"), state("open"), [], [], []),
         (state("open"), state("closed"), [AT], [], ["closed"]),
@@ -105,8 +105,8 @@ def test_what_has_happened_between_two_states(
     before: TicketState,
     after: TicketState,
     closings: list[datetime],
-    told: list[datetime],
-    what: list[str],
+    announced: list[datetime],
+    kinds: list[str],
 ) -> None:
-    found = happenings(before, after, closings=closings, told=told, seen_at=AT)
-    assert [happening.what for happening in found] == what
+    changes = changes_between(before, after, closings=closings, announced=announced, seen_at=AT)
+    assert [change.kind for change in changes] == kinds

@@ -1,4 +1,4 @@
-"""What becomes of tickets in Desk is told to the user: each thing once, whoever saw it."""
+"""Test that changes of tickets in Desk are announced: each once, whoever saw it first."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.surroundings import Surroundings
 NEUTRAL = "Your request has been resolved."
 
 
-async def test_a_closed_ticket_is_told_with_its_resolution_as_plain_text(desk: Desk) -> None:
+async def test_a_closed_ticket_is_announced_with_its_resolution_as_plain_text(desk: Desk) -> None:
     ticket = await desk.escalate()
     closed = await desk.staff(
         ticket, "close", resolution="<div>It was a <b>reservation</b> &amp; is gone.</div>"
     )
 
-    await desk.told(closed)
+    await desk.post_webhook(closed)
 
     event = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
     assert event["resolution"] == "It was a reservation & is gone."
@@ -30,20 +30,20 @@ async def test_a_closed_ticket_is_told_with_its_resolution_as_plain_text(desk: D
 async def test_without_a_resolution_the_text_is_neutral(desk: Desk) -> None:
     ticket = await desk.escalate()
 
-    await desk.told(await desk.staff(ticket, "close"))
+    await desk.post_webhook(await desk.staff(ticket, "close"))
 
     event = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
     assert event["resolution"] == NEUTRAL
 
 
-async def test_a_closing_is_told_once_however_many_webhooks_speak_of_it(desk: Desk) -> None:
+async def test_a_closing_is_announced_once_however_many_webhooks_speak_of_it(desk: Desk) -> None:
     ticket = await desk.escalate()
     closed = await desk.staff(ticket, "close")
 
     for event in ("Ticket_Update", "Ticket_Update", "Ticket_Comment_Add"):
-        await desk.told({**closed, "ticketId": closed["id"]}, event)
+        await desk.post_webhook({**closed, "ticketId": closed["id"]}, event)
     await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
-    await desk.told(closed)
+    await desk.post_webhook(closed)
     await desk.settle()
 
     assert len(desk.events("ticket.resolved.v1")) == 1
@@ -59,17 +59,17 @@ async def test_a_closing_is_told_once_however_many_webhooks_speak_of_it(desk: De
     )
 
 
-async def test_reopened_and_closed_again_is_told_again(desk: Desk) -> None:
+async def test_reopened_and_closed_again_is_announced_again(desk: Desk) -> None:
     ticket = await desk.escalate()
-    await desk.told(await desk.staff(ticket, "close"))
+    await desk.post_webhook(await desk.staff(ticket, "close"))
     first = await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
 
-    await desk.told(await desk.staff(ticket, "reopen"))
+    await desk.post_webhook(await desk.staff(ticket, "reopen"))
     reopened = await desk.stage.event("ticket.changed.v1", change="reopened")
     await desk.stage.sandbox.load(
         {"desk": {"tickets": [_an_hour_later({**await desk.ticket(), "status": "Closed"})]}}
     )
-    await desk.told(await desk.ticket())
+    await desk.post_webhook(await desk.ticket())
 
     second = await desk.stage.event("ticket.resolved.v1", version=first["version"] + 2)
     assert reopened["status_type"] == "open"
@@ -81,16 +81,18 @@ async def test_a_closing_that_only_its_webhook_saw_is_taken_from_the_history(des
     closed = await desk.staff(ticket, "close")
     await desk.staff(ticket, "reopen")
 
-    await desk.told(closed)
+    await desk.post_webhook(closed)
 
     await desk.stage.event("ticket.resolved.v1", escalation_id="e1")
     await desk.stage.event("ticket.changed.v1", change="reopened")
-    await desk.told(closed)
+    await desk.post_webhook(closed)
     await desk.settle()
     assert len(desk.events("ticket.resolved.v1")) == 1
 
 
-async def test_what_no_webhook_told_is_found_by_polling_and_told_once(around: Surroundings) -> None:
+async def test_a_change_without_a_webhook_is_found_by_polling_and_announced_once(
+    around: Surroundings,
+) -> None:
     often = settings(around, desk_poll_every_s=0.3)
     async with around.running(app.main, often, queue=QUEUE) as stage:
         desk = Desk(stage, around.environment["database_url"])
@@ -98,20 +100,20 @@ async def test_what_no_webhook_told_is_found_by_polling_and_told_once(around: Su
         await desk.staff(ticket, "close", resolution="Done.")
 
         event = await stage.event("ticket.resolved.v1", escalation_id="e1")
-        await desk.told(await desk.ticket())
+        await desk.post_webhook(await desk.ticket())
         await desk.settle()
 
         assert event["resolution"] == "Done."
         assert len(desk.events("ticket.resolved.v1")) == 1
 
 
-async def test_a_change_of_status_priority_and_department_is_told(desk: Desk) -> None:
+async def test_a_change_of_status_priority_and_department_is_announced(desk: Desk) -> None:
     ticket = await desk.escalate()
 
-    await desk.told(await desk.staff(ticket, "edit", status="On Hold", priority="High"))
+    await desk.post_webhook(await desk.staff(ticket, "edit", status="On Hold", priority="High"))
     status = await desk.stage.event("ticket.changed.v1", change="status")
     await desk.stage.event("ticket.changed.v1", change="priority")
-    await desk.told(await desk.staff(ticket, "move"))
+    await desk.post_webhook(await desk.staff(ticket, "move"))
 
     await desk.stage.event("ticket.changed.v1", change="moved")
     assert (status["status"], status["status_type"]) == ("On Hold", "on_hold")
@@ -119,12 +121,12 @@ async def test_a_change_of_status_priority_and_department_is_told(desk: Desk) ->
     assert notice["data"]["status"] == "On Hold"
 
 
-async def test_a_merged_and_a_trashed_ticket_are_told_as_deleted(desk: Desk) -> None:
+async def test_a_merged_and_a_trashed_ticket_are_announced_as_deleted(desk: Desk) -> None:
     merged, trashed = await desk.escalate(), await desk.escalate(escalation_id="e2")
 
     await desk.staff(merged, "merge")
-    await desk.told(merged, "Ticket_Delete")
-    await desk.told(await desk.staff(trashed, "trash"), "Ticket_Delete")
+    await desk.post_webhook(merged, "Ticket_Delete")
+    await desk.post_webhook(await desk.staff(trashed, "trash"), "Ticket_Delete")
 
     for escalation_id in ("e1", "e2"):
         event = await desk.stage.event("ticket.changed.v1", escalation_id=escalation_id)
@@ -137,9 +139,9 @@ async def test_a_ticket_that_a_known_user_opened_gets_an_id_of_ours(desk: Desk) 
     mail |= {"subject": "By mail", "description": "Hello", "email": "Ada@example.com"}
     await desk.stage.sandbox.load({"desk": {"tickets": [mail]}})
 
-    await desk.told(mail, "Ticket_Add")
+    await desk.post_webhook(mail, "Ticket_Add")
     created = await desk.stage.event("ticket.created.v1", origin="zoho")
-    await desk.told(await desk.staff(mail, "close", resolution="Answered."))
+    await desk.post_webhook(await desk.staff(mail, "close", resolution="Answered."))
 
     resolved = await desk.stage.event("ticket.resolved.v1", origin="zoho")
     assert created["user_id"] == resolved["user_id"] == "u1"
@@ -153,7 +155,7 @@ async def test_a_ticket_of_a_stranger_is_nobodys_news(desk: Desk) -> None:
     strange |= {"description": "Hello", "email": "stranger@example.com"}
     await desk.stage.sandbox.load({"desk": {"tickets": [strange]}})
 
-    await desk.told(strange, "Ticket_Add")
+    await desk.post_webhook(strange, "Ticket_Add")
     await desk.settle()
 
     assert not [body for _, body in desk.stage.events if body.get("origin") == "zoho"]
@@ -165,14 +167,14 @@ def _an_hour_later(ticket: dict[str, object]) -> dict[str, object]:
     return {**ticket, "statusType": "Closed", "closedTime": later, "modifiedTime": later}
 
 
-async def test_a_public_comment_of_staff_is_told_and_a_private_one_never(desk: Desk) -> None:
+async def test_a_public_comment_of_staff_is_announced_and_a_private_one_never(desk: Desk) -> None:
     ticket = await desk.escalate()
     await desk.staff(ticket, "comment", content="<p>We are <i>on it</i>.</p>", isPublic=True)
     await desk.staff(ticket, "comment", content="The user is difficult.", isPublic=False)
 
     for comment in await desk.comments():
-        await desk.told(comment, "Ticket_Comment_Add")
-        await desk.told(comment, "Ticket_Comment_Add")
+        await desk.post_webhook(comment, "Ticket_Comment_Add")
+        await desk.post_webhook(comment, "Ticket_Comment_Add")
     notice = await desk.stage.event("notification.requested.v1", template="ticket_updated")
     await desk.settle()
 
@@ -181,13 +183,13 @@ async def test_a_public_comment_of_staff_is_told_and_a_private_one_never(desk: D
     assert "difficult" not in repr(desk.stage.events)
 
 
-async def test_a_reply_of_an_agent_is_told_and_one_of_the_customer_is_not(desk: Desk) -> None:
+async def test_a_reply_of_an_agent_is_announced_and_one_of_the_customer_is_not(desk: Desk) -> None:
     ticket = await desk.escalate()
     for direction in ("in", "out"):
         await desk.staff(ticket, "reply", direction=direction, content="Hello")
 
     for thread in await desk.stage.sandbox.records("desk", "threads"):
-        await desk.told(thread, "Ticket_Thread_Add")
+        await desk.post_webhook(thread, "Ticket_Thread_Add")
     await desk.stage.event("ticket.changed.v1", change="reply")
     await desk.settle()
 
@@ -202,7 +204,7 @@ async def test_closings_between_two_polls_are_taken_from_the_history(around: Sur
         await staff.ticket(ticket["id"], "reopen")
 
     often = settings(around, desk_poll_every_s=0.3)
-    async with (  # heard from before the worker starts: it tells at once what it finds
+    async with (  # listens before the worker starts, which announces at once what it finds
         Stage(around.environment["amqp_url"], around.sandbox_url, patience_s=20.0) as stage,
         around.running(app.main, often, queue=QUEUE),
     ):

@@ -1,4 +1,4 @@
-"""An escalation becomes a ticket, and what the application says later goes onto it."""
+"""Open a ticket for an escalation, and apply later commands of the application to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def open_ticket(
     *,
     escalations: Escalations,
     tickets: Tickets,
-    lookout: TicketWatcher,
+    watcher: TicketWatcher,
 ) -> None:
     if await escalations.find(work.org, message.escalation_id):
         return
@@ -38,7 +38,7 @@ async def open_ticket(
         email=message.email,
         subject=message.subject,
         zoho_id=ticket.id,
-        state=lookout.state(ticket),
+        state=watcher.state(ticket),
     )
     for number, part in enumerate(texts.more, start=1):
         ref = f"{message.escalation_id}/part-{number}"
@@ -50,7 +50,7 @@ async def open_ticket(
 async def add_message(
     message: SupportMessageAdded, work: UnitOfWork, *, escalations: Escalations, tickets: Tickets
 ) -> None:
-    escalation = await _known(escalations, work.org, message.escalation_id)
+    escalation = await _known_escalation(escalations, work.org, message.escalation_id)
     parts = list(comment_parts(f"{message.author}:\n{message.content}"))
     for number, part in enumerate(parts, start=1):
         # The last part carries the plain id: with it, the whole message is there.
@@ -65,11 +65,11 @@ async def raise_priority(
     *,
     escalations: Escalations,
     tickets: Tickets,
-    lookout: TicketWatcher,
+    watcher: TicketWatcher,
     desk: ZohoDesk,
 ) -> None:
-    escalation = await _known(escalations, work.org, message.escalation_id)
-    ticket = await _there(lookout, escalation)
+    escalation = await _known_escalation(escalations, work.org, message.escalation_id)
+    ticket = await _existing_ticket(watcher, escalation)
     if ticket.is_closed:
         raise PermanentError("the ticket is closed and takes no escalation", code="ticket_closed")
     if ticket.priority != message.priority:
@@ -77,7 +77,7 @@ async def raise_priority(
     if message.reason and work.delivery:
         text = f"Priority raised to {message.priority}: {message.reason}"
         await tickets.comment(escalation, work.delivery.message_id, text, is_public=False)
-    await lookout.tell(work, escalation, ticket)
+    await watcher.announce_changes(work, escalation, ticket)
 
 
 async def close_ticket(
@@ -85,28 +85,28 @@ async def close_ticket(
     work: UnitOfWork,
     *,
     escalations: Escalations,
-    lookout: TicketWatcher,
+    watcher: TicketWatcher,
     desk: ZohoDesk,
 ) -> None:
-    escalation = await _known(escalations, work.org, message.escalation_id)
-    ticket = await _there(lookout, escalation)
+    escalation = await _known_escalation(escalations, work.org, message.escalation_id)
+    ticket = await _existing_ticket(watcher, escalation)
     if not ticket.is_closed:
         if message.resolution:
             await desk.update_ticket(escalation.zoho_id, resolution=as_html(message.resolution))
         await desk.close_tickets([escalation.zoho_id])
-        ticket = await _there(lookout, escalation)
-    await lookout.tell(work, escalation, ticket)
+        ticket = await _existing_ticket(watcher, escalation)
+    await watcher.announce_changes(work, escalation, ticket)
 
 
-async def _known(escalations: Escalations, org: str, escalation_id: str) -> Escalation:
+async def _known_escalation(escalations: Escalations, org: str, escalation_id: str) -> Escalation:
     escalation = await escalations.find(org, escalation_id)
     if escalation is None:
         raise NotYetKnown("no ticket belongs to this escalation", code="unknown_escalation")
     return escalation
 
 
-async def _there(lookout: TicketWatcher, escalation: Escalation) -> Ticket:
-    ticket = await lookout.read(escalation.zoho_id)
+async def _existing_ticket(watcher: TicketWatcher, escalation: Escalation) -> Ticket:
+    ticket = await watcher.read(escalation.zoho_id)
     if ticket is None:
         raise PermanentError(
             "the ticket is no longer there: merged or deleted by staff", code="zoho_not_found"

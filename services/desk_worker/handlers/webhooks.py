@@ -1,4 +1,4 @@
-"""Take Desk's webhooks about tickets as hints of where to look."""
+"""Read the tickets that Desk's webhooks name. A webhook is only a hint."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
 from shared.zoho.effects.effects import Effects
 
-# A ticket is made, and then we learn its id: meanwhile Desk may speak of it already.
+# Desk may send a webhook about a ticket of ours before the answer with its id reaches us.
 UNTIL_KNOWN_S = 5.0
-# Everything else that Desk posts changes nothing that we announce, and costs no call.
-_OF_STATE = ("ticket_add", "ticket_update", "ticket_delete")
-_OF_WORDS = ("ticket_comment_add", "ticket_thread_add")
+# Every other event changes nothing that we announce, and costs no call.
+_STATE_EVENTS = ("ticket_add", "ticket_update", "ticket_delete")
+_MESSAGE_EVENTS = ("ticket_comment_add", "ticket_thread_add")
 
 
 async def notice_ticket(
@@ -29,36 +29,36 @@ async def notice_ticket(
     *,
     escalations: Escalations,
     effects: Effects,
-    lookout: TicketWatcher,
-    said: StaffMessages,
+    watcher: TicketWatcher,
+    staff_messages: StaffMessages,
     adoption: Adoption,
     metrics: Metrics,
 ) -> None:
     ticket_id = _ticket_id(message)
-    if ticket_id is None or message.event not in (*_OF_STATE, *_OF_WORDS):
+    if ticket_id is None or message.event not in (*_STATE_EVENTS, *_MESSAGE_EVENTS):
         return
-    escalation = await escalations.of_ticket(work.org, ticket_id)
+    escalation = await escalations.find_by_ticket(work.org, ticket_id)
     if escalation is None:
         if await effects.any_open(work.org, "desk"):
             raise Postponed("a ticket is being made", retry_after_s=UNTIL_KNOWN_S)
         if not await adoption.adopt(work, ticket_id, email_in(_resource(message))):
             metrics.webhooks_received.labels("desk", "unmatched", work.org).inc()
-    elif message.event in _OF_WORDS:
-        await said.tell(work, escalation, message.event, _resource(message))
+    elif message.event in _MESSAGE_EVENTS:
+        await staff_messages.announce(work, escalation, message.event, _resource(message))
     else:
-        await _look(message, work, escalation, lookout)
+        await _check(message, work, escalation, watcher)
 
 
-async def _look(
-    message: WebhookReceived, work: UnitOfWork, escalation: Escalation, lookout: TicketWatcher
+async def _check(
+    message: WebhookReceived, work: UnitOfWork, escalation: Escalation, watcher: TicketWatcher
 ) -> None:
-    told = DeskWebhook.model_validate(message.payload)
-    closing = told.ticket.closed_time if _is_closed(told.ticket) else None
-    untold = closing is not None and not await lookout.is_told(escalation, closing)
-    # It was reopened, and nothing reported the closing before that.
-    missed = _is_closed(told.before) and escalation.state.kind != "closed"
-    if untold or missed or _is_news(message, told.ticket.modified_time, escalation):
-        await lookout.look(work, escalation, hinted_closing=closing, look_back=missed)
+    hint = DeskWebhook.model_validate(message.payload)
+    closing = hint.ticket.closed_time if _is_closed(hint.ticket) else None
+    unannounced = closing is not None and not await watcher.is_announced(escalation, closing)
+    # The ticket was reopened, and nothing reported the closing before that.
+    missed = _is_closed(hint.before) and escalation.state.status_type != "closed"
+    if unannounced or missed or _is_newer(message, hint.ticket.modified_time, escalation):
+        await watcher.check(work, escalation, hinted_closing=closing, look_back=missed)
 
 
 def _resource(message: WebhookReceived) -> dict[str, Any]:
@@ -67,19 +67,19 @@ def _resource(message: WebhookReceived) -> dict[str, Any]:
 
 
 def _ticket_id(message: WebhookReceived) -> str | None:
-    """Comments and threads name their ticket. A ticket is its own."""
+    """Return the ticket's id: comments and threads name their ticket."""
     resource = _resource(message)
-    found = resource.get("ticketId") or resource.get("id")
-    return None if found is None else str(found)
+    ticket_id = resource.get("ticketId") or resource.get("id")
+    return None if ticket_id is None else str(ticket_id)
 
 
-def _is_news(message: WebhookReceived, modified: datetime | None, escalation: Escalation) -> bool:
-    """One read serves a burst: what was read later than the hint holds it already."""
+def _is_newer(message: WebhookReceived, modified: datetime | None, escalation: Escalation) -> bool:
+    """Whether the hint is newer than the last read: one read serves a burst of webhooks."""
     if message.event == "ticket_delete":
         return not escalation.state.gone  # a deletion leaves the time of the last change as it was
-    told_at = modified or message.event_time
+    hinted_at = modified or message.event_time
     last = escalation.state.modified_at
-    return told_at is None or last is None or told_at > last
+    return hinted_at is None or last is None or hinted_at > last
 
 
 def _is_closed(hint: TicketHint | None) -> bool:

@@ -1,5 +1,5 @@
 -- Tickets that we watch: those that escalations opened, and those that known users opened themselves
--- (origin zoho, under an opaque id of ours). The state is as Desk told it when it was last read.
+-- (origin zoho, under an opaque id of ours). The state is that of the last read.
 CREATE TABLE desk.escalations (
     org text NOT NULL,
     escalation_id text NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE desk.escalations (
     subject_sealed bytea,
     zoho_id_sealed bytea NOT NULL,
 
-    version bigint NOT NULL DEFAULT 0,          -- rises with every state recorded; see desk.advance
+    version bigint NOT NULL DEFAULT 0,          -- rises with every state recorded, see desk.advance
     status text NOT NULL,                       -- the department's own word
     kind text NOT NULL CHECK (kind IN ('open', 'onhold', 'closed')),
     priority text,
@@ -21,7 +21,7 @@ CREATE TABLE desk.escalations (
     PRIMARY KEY (org, escalation_id)
 );
 
--- What was told, once each. Closings are kept so that one is told again only after a reopening.
+-- The changes that were announced, once each. A closing is announced again only after a reopening.
 CREATE TABLE desk.transitions (
     org text NOT NULL,
     escalation_id text NOT NULL,

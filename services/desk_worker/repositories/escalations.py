@@ -75,12 +75,12 @@ class Escalations:
         )
         return await self._escalation(row) if row else None
 
-    async def of_ticket(self, org: str, zoho_id: str) -> Escalation | None:
-        """The escalation of a ticket of Zoho's. None when we do not watch it."""
-        return (await self.of_tickets(org, [zoho_id])).get(zoho_id)
+    async def find_by_ticket(self, org: str, zoho_id: str) -> Escalation | None:
+        """Return the escalation of a ticket of Zoho's. None when we do not watch it."""
+        return (await self.find_by_tickets(org, [zoho_id])).get(zoho_id)
 
-    async def of_tickets(self, org: str, zoho_ids: Sequence[str]) -> Mapping[str, Escalation]:
-        """Those of these tickets that we watch, by Zoho's id."""
+    async def find_by_tickets(self, org: str, zoho_ids: Sequence[str]) -> Mapping[str, Escalation]:
+        """Return those of these tickets that we watch, by Zoho's id."""
         rows = await self._pool.fetch(
             f"""
             SELECT DISTINCT {_COLUMNS} FROM desk.escalations e
@@ -92,14 +92,14 @@ class Escalations:
             org,
             self._rows.digests(org, "ticket", zoho_ids),
         )
-        found = [await self._escalation(row) for row in rows]
-        return {escalation.zoho_id: escalation for escalation in found}
+        escalations = [await self._escalation(row) for row in rows]
+        return {escalation.zoho_id: escalation for escalation in escalations}
 
     async def user_with_email(self, org: str, email: str) -> str | None:
-        """The one user who escalated under this email. None when there is none, or more."""
+        """Return the one user who escalated under this email. None when there is none, or more."""
         return await self._rows.find(org, "email", email)
 
-    async def watched(self, org: str) -> bool:
+    async def any_watched(self, org: str) -> bool:
         """Whether there is any ticket that could still change."""
         return bool(
             await self._pool.fetchval(
@@ -107,7 +107,7 @@ class Escalations:
             )
         )
 
-    async def closings_told(self, escalation: Escalation) -> list[datetime]:
+    async def announced_closings(self, escalation: Escalation) -> list[datetime]:
         rows = await self._pool.fetch(
             """
             SELECT at FROM desk.transitions
@@ -118,22 +118,22 @@ class Escalations:
         )
         return [row["at"] for row in rows]
 
-    async def was_told(self, escalation: Escalation, happening: TicketChange) -> bool:
-        """Whether exactly this was announced before."""
-        told = await self._pool.fetchval(
+    async def was_announced(self, escalation: Escalation, change: TicketChange) -> bool:
+        """Whether exactly this change was announced before."""
+        announced = await self._pool.fetchval(
             """
             SELECT EXISTS (SELECT FROM desk.transitions
                            WHERE org = $1 AND escalation_id = $2 AND kind = $3 AND at = $4)
             """,
             escalation.org,
             escalation.escalation_id,
-            happening.what,
-            happening.at,
+            change.kind,
+            change.at,
         )
-        return bool(told)
+        return bool(announced)
 
-    async def words_for_closed(self, org: str) -> set[str]:
-        """Statuses that were seen to mean closed, in lower case: histories hold only words."""
+    async def closed_statuses(self, org: str) -> set[str]:
+        """Return the statuses known to mean closed, in lower case: histories have no types."""
         rows = await self._pool.fetch(
             "SELECT DISTINCT status FROM desk.escalations WHERE org = $1 AND kind = 'closed'", org
         )
@@ -163,13 +163,15 @@ class Escalations:
         key = (escalation.org, escalation.escalation_id, escalation.version)
         work.record(_ADVANCE, *key, *_columns(state))
 
-    def told(self, work: UnitOfWork, escalation: Escalation, happening: TicketChange) -> None:
-        """Record that this is announced. The commit fails when it was announced before."""
-        key = (escalation.org, escalation.escalation_id, happening.what, happening.at)
+    def record_announced(
+        self, work: UnitOfWork, escalation: Escalation, change: TicketChange
+    ) -> None:
+        """Record that a change is announced. The commit fails when it was announced before."""
+        key = (escalation.org, escalation.escalation_id, change.kind, change.at)
         work.record(_TRANSITION, *key)
 
     def id_of(self, org: str, zoho_id: str) -> str:
-        """Our id for a ticket that the application did not name. The same for every replica."""
+        """Return our id for a ticket that the application did not name, equal in every replica."""
         return opaque_id(self._index, org, "tkt", zoho_id)
 
     def department(self, zoho_id: str | None) -> bytes | None:
@@ -190,7 +192,7 @@ class Escalations:
             watched_since=row["created_at"],
             state=TicketState(
                 status=row["status"],
-                kind=row["kind"],
+                status_type=row["kind"],
                 priority=row["priority"],
                 department=row["department"],
                 modified_at=row["modified_at"],
@@ -207,7 +209,7 @@ def owner_of(org: str, user_id: str | None) -> UserKey | DayKey:
 def _columns(state: TicketState) -> tuple[object, ...]:
     return (
         state.status,
-        state.kind,
+        state.status_type,
         state.priority,
         state.department,
         state.modified_at,

@@ -1,4 +1,4 @@
-"""All SQL of polling: how far Desk's changes were read, and which replica reads them now."""
+"""Hold all SQL of polling: how far Desk's changes were read, and which replica reads them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import asyncpg
 
 
 @dataclass(frozen=True)
-class Window:
-    """Changes to read, from `first` to `last`. Only the holder of `lease` may say it was read."""
+class PollWindow:
+    """Changes to read, from `first` to `last`. Only the holder of `lease` may record it as read."""
 
     lease: int
     first: datetime
@@ -21,8 +21,8 @@ class Polls:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def take(self, org: str, *, overlap_s: float, lease_s: float) -> Window | None:
-        """The window to read now. None when it is not time yet, or another replica reads."""
+    async def lease(self, org: str, *, overlap_s: float, lease_s: float) -> PollWindow | None:
+        """Lease the window to read now. None when none is due, or another replica reads."""
         await self._pool.execute(
             """
             INSERT INTO desk.polls (org, polled_to) VALUES ($1, clock_timestamp())
@@ -42,10 +42,12 @@ class Polls:
             overlap_s,
             lease_s,
         )
-        return Window(row["lease"], row["first"], row["last"]) if row else None
+        return PollWindow(row["lease"], row["first"], row["last"]) if row else None
 
-    async def read(self, org: str, window: Window, *, to: datetime, again_in_s: float) -> None:
-        """Everything up to `to` was read. The next time is in `again_in_s`."""
+    async def record_read(
+        self, org: str, window: PollWindow, *, to: datetime, again_in_s: float
+    ) -> None:
+        """Record that everything up to `to` was read. The next window is due in `again_in_s`."""
         await self._pool.execute(
             """
             UPDATE desk.polls
@@ -59,6 +61,6 @@ class Polls:
             again_in_s,
         )
 
-    async def failed(self, org: str, window: Window, *, again_in_s: float) -> None:
-        """Nothing is lost: the same window is read again, in `again_in_s`."""
-        await self.read(org, window, to=window.first, again_in_s=again_in_s)
+    async def record_failed(self, org: str, window: PollWindow, *, again_in_s: float) -> None:
+        """Release the window: nothing is lost, it is read again in `again_in_s`."""
+        await self.record_read(org, window, to=window.first, again_in_s=again_in_s)

@@ -6,7 +6,7 @@ import html
 import re
 from html.parser import HTMLParser
 
-_UNSEEN = {"script", "style", "head", "title", "template"}
+_HIDDEN = {"script", "style", "head", "title", "template"}
 _BLOCKS = {
     "address", "article", "blockquote", "div", "dl", "dt", "dd", "footer", "h1", "h2", "h3", "h4",
     "h5", "h6", "header", "hr", "ol", "p", "pre", "section", "table", "tr", "ul",
@@ -15,7 +15,7 @@ _TAG = re.compile(r"<[a-zA-Z/!][^>]*>")
 
 
 def plain_text(markup: str | None) -> str | None:
-    """The text without tags, scripts and styles, its blocks on lines. None when nothing is left."""
+    """Return the text without tags, scripts and styles, each block on a line. None when empty."""
     if markup is None:
         return None
     if not _TAG.search(markup):
@@ -30,11 +30,11 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self._unseen = 0
+        self._hidden_depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _UNSEEN:
-            self._unseen += 1
+        if tag in _HIDDEN:
+            self._hidden_depth += 1
         elif tag == "li":
             self.parts.append("\n- ")
         elif tag == "br" or tag in _BLOCKS:
@@ -43,13 +43,13 @@ class _Reader(HTMLParser):
             self.parts.append(" ")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _UNSEEN:
-            self._unseen = max(0, self._unseen - 1)
+        if tag in _HIDDEN:
+            self._hidden_depth = max(0, self._hidden_depth - 1)
         elif tag in _BLOCKS:
             self.parts.append("\n")
 
     def handle_data(self, data: str) -> None:
-        if not self._unseen:
+        if not self._hidden_depth:
             self.parts.append(re.sub(r"\s+", " ", data))
 
 

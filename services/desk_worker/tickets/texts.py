@@ -21,7 +21,7 @@ from shared.zoho.products.desk.client import MAX_COMMENT, MAX_DESCRIPTION
 
 TRANSCRIPT_HEADING = "--- Conversation Transcript ---"
 _NEW_LINE = "<br />"
-_GOES_ON = "\n\n[The conversation goes on in the private comments of this ticket.]"
+_CONTINUED = "\n\n[The conversation goes on in the private comments of this ticket.]"
 # A break at the end of a line is worth this many characters of a part.
 _SEEK_BREAK = 2_000
 
@@ -37,24 +37,24 @@ class TicketTexts:
 def ticket_texts(
     message: SupportEscalated, *, remark: str = "", ref: str | None = None
 ) -> TicketTexts:
-    """The description, a blank line, the heading, the transcript.
+    """Return the description, a blank line, the heading and the transcript.
 
     `remark` goes before everything. With `ref`, `ref <id>` is the description's last line.
     """
     transcript = _transcript(message.transcript)
-    text = _lines(f"{message.description}\n\n{TRANSCRIPT_HEADING}\n{transcript}")
+    text = _unix_lines(f"{message.description}\n\n{TRANSCRIPT_HEADING}\n{transcript}")
     text = f"{remark}\n\n{text}" if remark else text
     end = f"\n\n{ref_line(ref)}" if ref else ""
     if _html_size(text + end) <= MAX_DESCRIPTION:
         return TicketTexts(as_html(text + end), ())
-    room = MAX_DESCRIPTION - _html_size(_GOES_ON + end)
+    room = MAX_DESCRIPTION - _html_size(_CONTINUED + end)
     first, rest = _cut(text, room, _html_cost)
-    return TicketTexts(as_html(first + _GOES_ON + end), tuple(comment_parts(rest)))
+    return TicketTexts(as_html(first + _CONTINUED + end), tuple(comment_parts(rest)))
 
 
 def comment_parts(text: str) -> Iterator[str]:
-    """Pieces of at most a comment's length, with room for the reference."""
-    rest = _lines(text)
+    """Yield pieces of at most a comment's length, with room for the reference."""
+    rest = _unix_lines(text)
     while rest:
         part, rest = _cut(rest, MAX_COMMENT - 300, _plain_cost)
         yield part
@@ -84,7 +84,7 @@ def _last_lines(content: str | None) -> list[str]:
 
 
 def as_html(text: str) -> str:
-    """Text as Desk shows it unchanged: markup escaped, lines broken."""
+    """Return HTML that Desk shows as this text: markup escaped, lines broken."""
     return html.escape(text, quote=False).replace("\n", _NEW_LINE)
 
 
@@ -99,12 +99,12 @@ def _turn(turn: TranscriptTurn) -> str:
     return f"{turn.role}{at}: {turn.text}"
 
 
-def _lines(text: str) -> str:
+def _unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _cut(text: str, room: int, cost: Callable[[str], int]) -> tuple[str, str]:
-    """As much as fits into `room`, at the end of a line where one is near, and the rest."""
+    """Split off what fits into `room`, at the end of a line where one is near."""
     used = 0
     for position, char in enumerate(text):
         used += cost(char)
@@ -124,5 +124,5 @@ def _html_cost(char: str) -> int:
 
 
 def _plain_cost(char: str) -> int:
-    """Desk counts as Java does: a character beyond the basic plane is two."""
+    """Return what a character counts. Desk counts as Java does: two beyond the basic plane."""
     return 2 if ord(char) > 0xFFFF else 1

@@ -1,9 +1,9 @@
-"""Making tickets and comments, each once: Desk would make another one each time it is asked."""
+"""Create tickets and comments, each once: Desk makes another one each time it is called."""
 
 from __future__ import annotations
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations, owner_of
-from services.desk_worker.tickets.addresses import desk_takes
+from services.desk_worker.tickets.addresses import desk_accepts
 from services.desk_worker.tickets.create_comment import CreateComment
 from services.desk_worker.tickets.create_ticket import CreateTicket
 from services.desk_worker.tickets.texts import (
@@ -20,7 +20,10 @@ from shared.zoho.products.desk.models import Ticket
 
 
 class Tickets:
-    """`escalation_field`: the custom field with our id. Without one, a line of the description."""
+    """Creates tickets and comments, and recognizes ours.
+
+    `escalation_field`: the custom field with our id. Without one, a line of the description.
+    """
 
     def __init__(
         self,
@@ -38,13 +41,13 @@ class Tickets:
         self._fallback_email = fallback_email
 
     async def open(self, org: str, message: SupportEscalated) -> tuple[Ticket, TicketTexts]:
-        """The escalation's ticket as it was made, and what its texts are.
+        """Create the escalation's ticket, and return it with its texts.
 
-        An escalation is too important to be lost over the shape of an address or the name of a
-        priority: what Desk refuses is said in the description instead.
+        An escalation must not be lost over the shape of an address or the name of a priority:
+        what Desk refuses is written into the description instead.
         """
         plain, safe = self._texts(message, remark=""), self._texts(message, _remark(message))
-        if not desk_takes(message.email):
+        if not desk_accepts(message.email):
             return await self._create(org, message, safe, as_given=False), safe
         try:
             return await self._create(org, message, plain, as_given=True), plain

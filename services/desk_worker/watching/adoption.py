@@ -1,6 +1,6 @@
-"""Tickets that known users opened by themselves: watched like those that we made.
+"""Watch tickets that known users opened by themselves, like those that we made.
 
-They get an opaque id of ours, announced in `ticket.created.v1` with the origin `zoho`.
+They get an opaque id of ours, which is announced in `ticket.created.v1` with the origin `zoho`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from shared.zoho.products.desk.models import Ticket
 
 
 class Adoption:
-    def __init__(self, escalations: Escalations, tickets: Tickets, lookout: TicketWatcher) -> None:
+    """Decides whose a ticket is, and begins to watch it."""
+
+    def __init__(self, escalations: Escalations, tickets: Tickets, watcher: TicketWatcher) -> None:
         self._escalations = escalations
         self._tickets = tickets
-        self._lookout = lookout
+        self._watcher = watcher
 
     async def adopt(self, work: UnitOfWork, ticket_id: str, email: str | None) -> bool:
         """Watch the ticket when it is a known user's. False when it is nobody's we know.
 
-        `email` is only what somebody said. The ticket's own decides, and is read only if need be.
+        `email` comes from a webhook or a list, and only avoids needless reads. The email of the
+        ticket as read decides.
         """
         if email is None or await self._escalations.user_with_email(work.org, email) is None:
             return False
-        ticket = await self._lookout.read(ticket_id)
+        ticket = await self._watcher.read(ticket_id)
         if ticket is None or ticket.is_trashed or ticket.is_spam or self._tickets.is_ours(ticket):
             return False
         own_email = email_of(ticket)
@@ -45,29 +48,29 @@ class Adoption:
             email=own_email,
             subject=ticket.subject,
             zoho_id=ticket_id,
-            state=_as_opened(self._lookout.state(ticket)),
+            state=_as_opened(self._watcher.state(ticket)),
         )
         await self._escalations.add(work, escalation)
         announce_created(work, escalation, notify=False)
-        await self._lookout.tell(work, escalation, ticket)
+        await self._watcher.announce_changes(work, escalation, ticket)
         return True
 
 
 def email_of(ticket: Ticket) -> str | None:
-    """Desk often leaves a ticket's own email empty while its contact has one."""
+    """Return the ticket's email, or its contact's: Desk often leaves the ticket's own empty."""
     return ticket.email or (ticket.contact.email if ticket.contact else None)
 
 
 def email_in(resource: Mapping[str, Any]) -> str | None:
-    """The same in a webhook's payload."""
+    """Return the same from a webhook's payload."""
     contact = resource.get("contact")
     of_contact = contact.get("email") if isinstance(contact, Mapping) else None
-    found = resource.get("email") or of_contact
-    return found if isinstance(found, str) else None
+    email = resource.get("email") or of_contact
+    return email if isinstance(email, str) else None
 
 
 def _as_opened(state: TicketState) -> TicketState:
-    """One that was closed before we saw it was open once: its closing is news."""
-    if state.kind != "closed":
+    """Return the state as opened. Of a ticket first seen closed, its closing is announced then."""
+    if state.status_type != "closed":
         return state
     return TicketState("Open", "open", state.priority, state.department, state.modified_at)

@@ -1,4 +1,4 @@
-"""Work out what has happened to a ticket between two states of it. Rules only, no I/O."""
+"""Compute what changed between two states of a ticket. Rules only, no I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TicketState:
     """A ticket as it was read. `department` is a MAC. `modified_at` is None where Desk hides it."""
 
     status: str
-    kind: StatusType
+    status_type: StatusType
     priority: str | None = None
     department: bytes | None = None
     modified_at: datetime | None = None
@@ -31,50 +31,54 @@ class TicketState:
 
 @dataclass(frozen=True)
 class TicketChange:
-    what: ChangeKind
+    """One change, at the time that Desk gives for it."""
+
+    kind: ChangeKind
     at: datetime
 
 
-def happenings(
+def changes_between(
     before: TicketState,
     after: TicketState,
     *,
     closings: Sequence[datetime],
-    told: Sequence[datetime],
+    announced: Sequence[datetime],
     seen_at: datetime,
 ) -> list[TicketChange]:
-    """In the order in which they happened.
+    """Return the changes in the order in which they happened.
 
-    `closings`: every closing known now, from the ticket itself and from its history. `told`: those
-    told before. `seen_at` dates what Desk gives no time for.
+    `closings`: every closing known now, from the ticket itself and from its history. `announced`:
+    those announced before. `seen_at` dates what Desk gives no time for.
     """
     at = after.modified_at or seen_at
     if after.gone:
         return [] if before.gone else [TicketChange("deleted", at)]
-    untold = untold_closings(closings, told)
-    found = [TicketChange("closed", closing) for closing in untold]
-    if after.kind == "closed":
-        if not untold and before.kind != "closed" and not closings:
-            found.append(TicketChange("closed", at))
-        elif not untold and before.status != after.status:
-            found.append(TicketChange("status", at))
-    elif untold or before.kind == "closed":
-        found.append(TicketChange("reopened", at))
+    new_closings = unannounced_closings(closings, announced)
+    changes = [TicketChange("closed", closing) for closing in new_closings]
+    if after.status_type == "closed":
+        if not new_closings and before.status_type != "closed" and not closings:
+            changes.append(TicketChange("closed", at))
+        elif not new_closings and before.status != after.status:
+            changes.append(TicketChange("status", at))
+    elif new_closings or before.status_type == "closed":
+        changes.append(TicketChange("reopened", at))
     elif before.status != after.status:
-        found.append(TicketChange("status", at))
+        changes.append(TicketChange("status", at))
     if before.priority != after.priority:
-        found.append(TicketChange("priority", at))
+        changes.append(TicketChange("priority", at))
     if before.department and after.department and before.department != after.department:
-        found.append(TicketChange("moved", at))
-    return found
+        changes.append(TicketChange("moved", at))
+    return changes
 
 
-def untold_closings(closings: Sequence[datetime], told: Sequence[datetime]) -> list[datetime]:
+def unannounced_closings(
+    closings: Sequence[datetime], announced: Sequence[datetime]
+) -> list[datetime]:
     """Return the closings that were not announced yet, each once, oldest first."""
-    known = list(told)
-    untold = []
+    known = list(announced)
+    unannounced = []
     for closing in sorted(closings):
-        if not any(abs(closing - one) <= SAME_CLOSING for one in known):
+        if not any(abs(closing - other) <= SAME_CLOSING for other in known):
             known.append(closing)
-            untold.append(closing)
-    return untold
+            unannounced.append(closing)
+    return unannounced

@@ -1,7 +1,8 @@
-"""Reads what has changed in Desk, at a pace that the day's credits bear.
+"""Poll Desk for changed tickets, at a pace that the day's credits allow.
 
-Webhooks are missed, and the smaller editions have none: what they reported is skipped, what they
-missed is a gap. Windows overlap, because Desk's search index lags.
+Webhooks are missed, and the smaller editions have none. A change that a webhook reported is
+skipped, and one that it missed is counted as a gap. Windows overlap, because Desk's search index
+lags.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 import structlog
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
-from services.desk_worker.repositories.polls import Polls, Window
+from services.desk_worker.repositories.polls import Polls, PollWindow
 from services.desk_worker.watching.adoption import Adoption, email_of
 from services.desk_worker.watching.changes import TicketChange
 from services.desk_worker.watching.ticket_watcher import TicketWatcher
@@ -42,14 +43,17 @@ class PollPacing:
 
 
 class Poller:
-    """Any number of replicas may run: a lease lets one of them read at a time."""
+    """Reads changed tickets window by window.
+
+    Any number of replicas may run: a lease lets one of them read at a time.
+    """
 
     def __init__(
         self,
         *,
         escalations: Escalations,
         polls: Polls,
-        lookout: TicketWatcher,
+        watcher: TicketWatcher,
         adoption: Adoption,
         effects: Effects,
         committer: Committer,
@@ -60,7 +64,7 @@ class Poller:
     ) -> None:
         self._escalations = escalations
         self._polls = polls
-        self._lookout = lookout
+        self._watcher = watcher
         self._adoption = adoption
         self._effects = effects
         self._committer = committer
@@ -73,57 +77,57 @@ class Poller:
         """Poll until stopped. A window under way is finished first."""
         while not stop.is_set():
             try:
-                if self._gate.is_open() and await self._escalations.watched(self._desk.org):
+                if self._gate.is_open() and await self._escalations.any_watched(self._desk.org):
                     await self.poll_once()
             except Exception:
-                # Whatever it was, the window stays unread and is read again.
+                # Whatever failed, the window stays unread and is read again.
                 log.exception("poll failed")
             await _sleep(self._pace.every_s, stop)
 
     async def poll_once(self) -> int:
-        """Read one window, if it is time. Returns how many changes no webhook had reported.
+        """Read one window, if one is due. Returns how many changes no webhook had reported.
 
-        A window that fails is read again: nothing of it is lost.
+        A window that fails is read again, so nothing of it is lost.
         """
         org, pace = self._desk.org, self._pace
-        window = await self._polls.take(org, overlap_s=pace.overlap_s, lease_s=pace.lease_s)
+        window = await self._polls.lease(org, overlap_s=pace.overlap_s, lease_s=pace.lease_s)
         if window is None:
             return 0
         try:
             read_to, gaps = await self._read(window)
         except IntegrationError as error:
             wait_s = error.retry_after_s if isinstance(error, Postponed) else pace.every_s
-            await self._polls.failed(org, window, again_in_s=wait_s)
+            await self._polls.record_failed(org, window, again_in_s=wait_s)
             log.warning("changes of tickets not read", code=error.code)
             return 0
         except Exception:
-            await self._polls.failed(org, window, again_in_s=pace.every_s)
+            await self._polls.record_failed(org, window, again_in_s=pace.every_s)
             raise
         # A little early, so that the next round of our own does not find it not yet due.
-        await self._polls.read(org, window, to=read_to, again_in_s=pace.every_s * 0.9)
+        await self._polls.record_read(org, window, to=read_to, again_in_s=pace.every_s * 0.9)
         self._metrics.gaps_found.labels("desk", org).inc(gaps)
         return gaps
 
-    async def _read(self, window: Window) -> tuple[datetime, int]:
-        """(up to when everything was read, how many gaps there were)."""
+    async def _read(self, window: PollWindow) -> tuple[datetime, int]:
+        """Return up to when everything was read, and how many gaps there were."""
         rows = [row async for row in self._desk.tickets_modified(window.first, window.last)]
-        known = await self._escalations.of_tickets(self._desk.org, [row.id for row in rows])
+        known = await self._escalations.find_by_tickets(self._desk.org, [row.id for row in rows])
         gaps = 0
         for row in rows:
             escalation = known.get(row.id)
             if escalation is None:
                 await self._adopt(row)
             elif _is_newer(row, escalation):
-                gaps += len(await self._look(escalation))
+                gaps += len(await self._check(escalation))
         newest = rows[-1].modified_time if len(rows) >= REACHABLE else None
         return newest or window.last, gaps
 
-    async def _look(self, escalation: Escalation) -> list[TicketChange]:
+    async def _check(self, escalation: Escalation) -> list[TicketChange]:
         async with self._committer.begin(escalation.org) as work:
-            return await self._lookout.look(work, escalation, look_back=True)
+            return await self._watcher.check(work, escalation, look_back=True)
 
     async def _adopt(self, row: Ticket) -> None:
-        """While a ticket is being made, one that is not known yet may be that one."""
+        """Adopt a ticket that is not known. While one is being made, it may be that one."""
         email = email_of(row)
         if email is None or await self._effects.any_open(self._desk.org, "desk"):
             return

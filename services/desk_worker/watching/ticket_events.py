@@ -22,7 +22,7 @@ from shared.contracts.events import (
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 # Agents often close with a reply and leave the resolution empty.
-NEUTRAL = "Your request has been resolved."
+NEUTRAL_RESOLUTION = "Your request has been resolved."
 _TYPES: dict[StatusType, Literal["open", "on_hold", "closed"]] = {
     "open": "open",
     "onhold": "on_hold",
@@ -36,8 +36,8 @@ def announce_created(work: UnitOfWork, escalation: Escalation, *, notify: bool =
         TicketCreated(
             escalation_id=escalation.escalation_id,
             user_id=escalation.user_id,
-            status=_word(escalation.state.status),
-            priority=_maybe(escalation.state.priority),
+            status=_one_line(escalation.state.status),
+            priority=_optional_line(escalation.state.priority),
             origin=escalation.origin,
         )
     )
@@ -52,23 +52,26 @@ def announce(
     work: UnitOfWork,
     escalation: Escalation,
     after: TicketState,
-    found: Sequence[TicketChange],
+    changes: Sequence[TicketChange],
     resolution: str | None,
 ) -> None:
-    """Tell each happening once. `resolution` is HTML, and may be absent."""
-    text = plain_text(resolution) or NEUTRAL
-    for happening in found:
-        if happening.what == "closed":
-            _announce_closed(work, escalation, after, happening, text)
+    """Announce each change. `resolution` is HTML, and may be absent."""
+    text = plain_text(resolution) or NEUTRAL_RESOLUTION
+    for change in changes:
+        if change.kind == "closed":
+            _announce_closed(work, escalation, after, change, text)
         else:
-            _announce_change(work, escalation, after, happening)
+            _announce_change(work, escalation, after, change)
 
 
-def announce_said(
-    work: UnitOfWork, escalation: Escalation, happening: TicketChange, content: str | None
+def announce_message(
+    work: UnitOfWork, escalation: Escalation, change: TicketChange, content: str | None
 ) -> None:
-    """Somebody of staff wrote to the user: `content` as HTML, or None where Desk mailed it."""
-    _announce_change(work, escalation, escalation.state, happening, plain_text(content))
+    """Announce that staff wrote to the user.
+
+    `content` is HTML, or None where Desk mailed it.
+    """
+    _announce_change(work, escalation, escalation.state, change, plain_text(content))
 
 
 def _announce_closed(
@@ -77,8 +80,8 @@ def _announce_closed(
     event = TicketResolved(
         escalation_id=escalation.escalation_id,
         user_id=escalation.user_id,
-        status=_word(after.status),
-        priority=_maybe(after.priority),
+        status=_one_line(after.status),
+        priority=_optional_line(after.priority),
         origin=escalation.origin,
         occurred_at=closed.at,
         resolution=text,
@@ -98,55 +101,55 @@ def _announce_change(
     work: UnitOfWork,
     escalation: Escalation,
     after: TicketState,
-    happening: TicketChange,
+    change: TicketChange,
     content: str | None = None,
 ) -> None:
-    assert happening.what != "closed"  # noqa: S101 - for the type checker
+    assert change.kind != "closed"  # noqa: S101 - for the type checker
     event = TicketChanged(
         escalation_id=escalation.escalation_id,
         user_id=escalation.user_id,
-        status=_word(after.status),
-        priority=_maybe(after.priority),
+        status=_one_line(after.status),
+        priority=_optional_line(after.priority),
         origin=escalation.origin,
-        occurred_at=happening.at,
-        change=happening.what,
-        status_type=_TYPES[after.kind],
+        occurred_at=change.at,
+        change=change.kind,
+        status_type=_TYPES[after.status_type],
     )
-    work.publish(event, event_id=_event_id(escalation, happening, event))
-    if happening.what in ("status", "reopened", "comment", "reply"):
+    work.publish(event, event_id=_event_id(escalation, change, event))
+    if change.kind in ("status", "reopened", "comment", "reply"):
         notice = TicketUpdatedNotice(
             escalation_id=escalation.escalation_id,
             subject=escalation.subject,
-            status=_word(after.status),
+            status=_one_line(after.status),
             content=content,
         )
-        _notify(work, escalation, notice, happening)
+        _notify(work, escalation, notice, change)
 
 
 def _notify(
     work: UnitOfWork,
     escalation: Escalation,
     notice: TicketCreatedNotice | TicketUpdatedNotice | TicketResolvedNotice,
-    happening: TicketChange | None = None,
+    change: TicketChange | None = None,
 ) -> None:
     event = NotificationRequested.of(notice, email=escalation.email, user_id=escalation.user_id)
-    event_id = _event_id(escalation, happening, event) if happening else None
+    event_id = _event_id(escalation, change, event) if change else None
     work.publish(event, event_id=event_id)
 
 
-def _event_id(escalation: Escalation, happening: TicketChange, event: Event) -> UUID:
-    """The same for every replica that announces it: a second one is not even sent."""
+def _event_id(escalation: Escalation, change: TicketChange, event: Event) -> UUID:
+    """Return the same id for every replica, so that a second event is not sent."""
     name = (
         f"{event.routing_key}:{escalation.org}:{escalation.escalation_id}"
-        f":{happening.what}:{happening.at.isoformat()}"
+        f":{change.kind}:{change.at.isoformat()}"
     )
     return uuid5(NAMESPACE_URL, name)
 
 
-def _word(text: str) -> str:
-    """One line of at most 100 characters: an organization may call its statuses anything."""
+def _one_line(text: str) -> str:
+    """Return at most 100 characters on one line: organizations name their statuses freely."""
     return " ".join(text.split())[:100] or "-"
 
 
-def _maybe(text: str | None) -> str | None:
-    return None if text is None else _word(text)
+def _optional_line(text: str | None) -> str | None:
+    return None if text is None else _one_line(text)

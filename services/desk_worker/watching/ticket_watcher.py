@@ -1,11 +1,12 @@
-"""Read a ticket and announce what has happened to it since the last time, each change once.
+"""Read a ticket and announce its changes since the last read, each change once.
 
-A webhook or a search only says where to look. The state comes from a read of the ticket. A closing
-that no read saw (closed and reopened in between) comes from its history.
+A webhook or a search only names a ticket. The state comes from a read of the ticket. A closing that
+no read saw (closed and reopened in between) comes from its history.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
@@ -13,8 +14,8 @@ from services.desk_worker.watching.changes import (
     StatusType,
     TicketChange,
     TicketState,
-    happenings,
-    untold_closings,
+    changes_between,
+    unannounced_closings,
 )
 from services.desk_worker.watching.ticket_events import announce
 from shared.errors import ZohoRejected
@@ -24,11 +25,13 @@ from shared.zoho.products.desk.models import Ticket
 
 
 class TicketWatcher:
+    """Compares tickets as read with their last known state."""
+
     def __init__(self, escalations: Escalations, desk: ZohoDesk) -> None:
         self._escalations = escalations
         self._desk = desk
 
-    async def look(
+    async def check(
         self,
         work: UnitOfWork,
         escalation: Escalation,
@@ -38,19 +41,21 @@ class TicketWatcher:
     ) -> list[TicketChange]:
         """Read the ticket and announce what is new.
 
-        `hinted_closing`: a closing that Desk spoke of. `look_back`: something happened that nobody
-        told of, so the history is asked what it was (3 credits).
+        `hinted_closing`: a closing that a webhook named. `look_back`: there was a change that
+        nobody reported, so the history is read for it (3 credits).
         """
         ticket = await self.read(escalation.zoho_id)
-        return await self.tell(
+        return await self.announce_changes(
             work, escalation, ticket, hinted_closing=hinted_closing, look_back=look_back
         )
 
-    async def is_told(self, escalation: Escalation, closing: datetime) -> bool:
-        """Whether the user knows of this closing."""
-        return not untold_closings([closing], await self._escalations.closings_told(escalation))
+    async def is_announced(self, escalation: Escalation, closing: datetime) -> bool:
+        """Whether this closing was announced."""
+        return not unannounced_closings(
+            [closing], await self._escalations.announced_closings(escalation)
+        )
 
-    async def tell(
+    async def announce_changes(
         self,
         work: UnitOfWork,
         escalation: Escalation,
@@ -59,29 +64,34 @@ class TicketWatcher:
         hinted_closing: datetime | None = None,
         look_back: bool = False,
     ) -> list[TicketChange]:
-        """Record the ticket as read, and announce what differs. None: it is not there any more."""
+        """Record the ticket as read, and announce what differs. None: it was merged away."""
         after = self.state(ticket, escalation.state)
-        told = await self._escalations.closings_told(escalation)
+        announced = await self._escalations.announced_closings(escalation)
         closings = (
             [ticket.closed_time] if ticket and ticket.is_closed and ticket.closed_time else []
         )
-        hinted = untold_closings([hinted_closing] if hinted_closing else [], [*told, *closings])
+        hints = [hinted_closing] if hinted_closing else []
+        hinted = unannounced_closings(hints, [*announced, *closings])
         if ticket and (hinted or look_back):
             closings += await self._closings_in_history(escalation)
-        found = happenings(
-            escalation.state, after, closings=closings, told=told, seen_at=datetime.now(UTC)
+        changes = changes_between(
+            escalation.state,
+            after,
+            closings=closings,
+            announced=announced,
+            seen_at=datetime.now(UTC),
         )
-        if after == escalation.state and not found:
+        if after == escalation.state and not changes:
             return []
         self._escalations.advance(work, escalation, after)
-        for happening in found:
-            if happening.what == "closed":
-                self._escalations.told(work, escalation, happening)
-        announce(work, escalation, after, found, ticket.resolution if ticket else None)
-        return found
+        for change in changes:
+            if change.kind == "closed":
+                self._escalations.record_announced(work, escalation, change)
+        announce(work, escalation, after, changes, ticket.resolution if ticket else None)
+        return changes
 
     async def read(self, zoho_id: str) -> Ticket | None:
-        """The ticket. None when it was merged away. One in the trash can still be read."""
+        """Return the ticket. None when it was merged away. One in the trash can still be read."""
         try:
             return await self._desk.ticket(zoho_id)
         except ZohoRejected as error:
@@ -90,13 +100,13 @@ class TicketWatcher:
             return None
 
     def state(self, ticket: Ticket | None, before: TicketState | None = None) -> TicketState:
-        """Return what is kept of a ticket as read. Of one that is gone, its last state."""
+        """Return the state to keep of a ticket as read. Of one that is gone, its last state."""
         if ticket is None:
             last = before or TicketState("Closed", "closed")
-            return TicketState(last.status, last.kind, last.priority, last.department, gone=True)
+            return replace(last, modified_at=None, gone=True)
         return TicketState(
             status=ticket.status,
-            kind=_kind(ticket),
+            status_type=_status_type(ticket),
             priority=ticket.priority,
             department=self._escalations.department(ticket.department_id),
             modified_at=ticket.modified_time,
@@ -104,18 +114,18 @@ class TicketWatcher:
         )
 
     async def _closings_in_history(self, escalation: Escalation) -> list[datetime]:
-        """Since we watch the ticket: one that we did not make has a past that is nobody's news."""
-        words = await self._escalations.words_for_closed(escalation.org)
+        """Return the closings in the history, of an adopted ticket only those since we watch it."""
+        statuses = await self._escalations.closed_statuses(escalation.org)
         since = escalation.watched_since if escalation.origin == "zoho" else None
         closings = []
         for entry in await self._desk.status_history(escalation.zoho_id):
             change = entry.change_of("status")
-            if change and entry.time and (change[1] or "").casefold() in words:
+            if change and entry.time and (change[1] or "").casefold() in statuses:
                 closings.append(entry.time)
         return [closing for closing in closings if since is None or closing >= since]
 
 
-def _kind(ticket: Ticket) -> StatusType:
+def _status_type(ticket: Ticket) -> StatusType:
     match ticket.kind:
         case "closed":
             return "closed"

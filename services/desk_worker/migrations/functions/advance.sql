@@ -1,5 +1,5 @@
 -- Record the state of a ticket that was read, unless another reader was first. Then the transaction
--- fails as a whole, and with it the events: whoever lost looks again, and finds nothing new to tell.
+-- fails as a whole, and with it the events: whoever lost reads again, and finds nothing new to announce.
 CREATE OR REPLACE FUNCTION desk.advance(
     p_org text, p_escalation_id text, p_version bigint, p_status text, p_kind text,
     p_priority text, p_department bytea, p_modified_at timestamptz, p_gone boolean
