@@ -30,10 +30,10 @@ from deploy.local.processes import (
     write_plan,
     write_private,
 )
+from deploy.local.supervisor import HOPELESS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FOLDERS = ("logs", "pids", "stopped", "deaths")
-_HOPELESS = 4  # deaths in a row, each within seconds of the start
 
 
 class StackFailed(Exception):
@@ -240,7 +240,7 @@ class Stack:
         died = self.folder / "deaths" / name
         by = time.monotonic() + timeout_s
         while not condition():
-            hopeless = died.exists() and int(died.read_text() or 0) >= _HOPELESS
+            hopeless = died.exists() and int(died.read_text() or 0) >= HOPELESS
             if hopeless or time.monotonic() > by:
                 why = "dies at its start" if hopeless else f"not ready after {timeout_s:.0f} s"
                 raise StackFailed(f"{name} {why}. Its last lines:\n{self._last_lines(name)}")

@@ -6,6 +6,7 @@ folder is needed to reach it: `plan.json` is what should run (read again when it
 """
 
 import hashlib
+import math
 import os
 import pwd
 import select
@@ -21,6 +22,8 @@ from deploy.local.processes import SERVERS, ProcessSpec, read_plan
 TICK_S = 0.1
 LIVED_S = 3.0  # a process that lived this long did not fail at its start
 LONGEST_DELAY_S = 10.0
+HOPELESS = 4  # deaths in a row, each within seconds of the start
+REFUSED = 2  # exit code of a start that a person has to make possible first (shared.runtime.Exit)
 
 
 class Child:
@@ -49,6 +52,8 @@ class Child:
                 self._start(now)
         elif not wanted or self._stop_by is not None:
             self._stop(self._process, now)
+        if self._process is None and not wanted:
+            self._not_before = 0.0  # whoever starts it again has changed something
 
     def _start(self, now: float) -> None:
         spec = self.spec
@@ -85,6 +90,9 @@ class Child:
             say(f"{self.spec.name} stopped")
             self._deaths, self._not_before = 0, 0.0
             self._clean_up()
+        elif code == REFUSED:
+            self._deaths, self._not_before = HOPELESS, math.inf
+            say(f"{self.spec.name} refused to start (exit {code}), and is left down")
         else:
             self._deaths = self._deaths + 1 if now - self._started < LIVED_S else 1
             delay = 0.0 if self._deaths == 1 else min(0.25 * 2**self._deaths, LONGEST_DELAY_S)

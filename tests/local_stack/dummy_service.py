@@ -1,6 +1,7 @@
 """A service as small as it gets: ready on METRICS_PORT, says what it was given, drains on SIGTERM.
 
-`dies` as its argument makes it fail at its start; `drains` makes it take a moment to stop.
+`dies` as its argument makes it fail at its start, `refuses` makes it refuse to, `drains` makes it
+take a moment to stop.
 """
 
 import json
@@ -26,6 +27,9 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     if "dies" in sys.argv:
         sys.exit("ZOHO_ORGANIZATION_ID: is not set")
+    if "refuses" in sys.argv:
+        print("remove the folder .run/", file=sys.stderr)
+        sys.exit(2)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["METRICS_PORT"])), Handler)

@@ -58,6 +58,18 @@ def test_a_service_that_cannot_start_is_named_with_its_last_lines(stack_of: Stac
     assert not _lives(read_pid(stack.folder / "supervisor.pid"))
 
 
+def test_a_service_that_refuses_to_start_is_named_at_once_and_not_tried_again(
+    stack_of: StackOf,
+) -> None:
+    stack = stack_of(services={"dummy": (DUMMY, "refuses")})
+
+    with pytest.raises(StackFailed, match=r"dummy\.1 (?s:.*)remove the folder"):
+        stack.start()
+
+    log = (stack.folder / "logs" / "dummy.1.log").read_text()
+    assert log.count("remove the folder") == 1
+
+
 def test_a_process_stopped_on_purpose_stays_down_until_it_is_started(stack_of: StackOf) -> None:
     stack = stack_of()
     stack.start()
