@@ -30,7 +30,7 @@ async def connect(
     *,
     size: int = 10,
     application: str = "zoho-relay",
-    patience_s: float = 60.0,
+    opened_within_s: float = 60.0,
     command_timeout_s: float = 30.0,
 ) -> AsyncIterator[asyncpg.Pool]:
     """Open a pool of at most `size` connections, closed on the way out.
@@ -39,14 +39,16 @@ async def connect(
     broke is replaced when it is next needed, so the pool lives through one.
 
     Args:
-        patience_s: how long to wait for a PostgreSQL that is not up yet.
+        opened_within_s: how long to wait for a PostgreSQL that is not up yet.
         command_timeout_s: a statement that takes longer counts as `TimeoutError`.
     Raises:
         Unavailable: `database_unavailable`, PostgreSQL did not answer in time.
         Unavailable: `database_refused`, it answered and refuses this user, or TLS fails.
         CannotStart: `pooler_not_supported`, a pooler changes the session between transactions.
     """
-    pool = await _open(dsn, size, application, command_timeout_s, time.monotonic() + patience_s)
+    pool = await _open(
+        dsn, size, application, command_timeout_s, time.monotonic() + opened_within_s
+    )
     try:
         yield pool
     finally:
@@ -83,9 +85,6 @@ _NotLetIn = (
     asyncpg.InvalidAuthorizationSpecificationError  # no such user, another password
     | asyncpg.InvalidCatalogNameError  # no such database
 )
-# What a person has to correct before a start can succeed. SSLError is the network's fault too, but
-# not at a handshake that reached the server.
-_Refused = _NotLetIn | ssl.SSLError | asyncpg.ProtocolViolationError
 
 
 def is_down(error: BaseException) -> bool:
@@ -131,8 +130,8 @@ async def _open(
                     )
                 return await _new_pool(arguments, size)
         except Unavailable as error:
-            if isinstance(error.__cause__, _Refused):
-                raise Unavailable(_reason(error.__cause__), code="database_refused") from error
+            if reason := _refusal(error.__cause__):
+                raise Unavailable(reason, code="database_refused") from error
             if time.monotonic() >= deadline:
                 raise
             if not reported:
@@ -157,12 +156,15 @@ async def _new_pool(arguments: dict[str, Any], size: int) -> asyncpg.Pool:
     )
 
 
-def _reason(refusal: BaseException) -> str:
-    if isinstance(refusal, ssl.SSLError):
+def _refusal(error: BaseException | None) -> str | None:
+    """Return the reason of an error that a person has to correct, and None for any other."""
+    if isinstance(error, _NotLetIn):
+        return "PostgreSQL does not know this user, password or database: see DATABASE_URL"
+    if isinstance(error, ssl.SSLError):
         return "TLS with PostgreSQL fails: see sslmode and sslrootcert in DATABASE_URL"
-    if isinstance(refusal, asyncpg.ProtocolViolationError):
-        return "PostgreSQL, or a pooler before it, refuses the parameters of DATABASE_URL"
-    return "PostgreSQL does not know this user, password or database: see DATABASE_URL"
+    if isinstance(error, asyncpg.ProtocolViolationError) and "parameter" in str(error):
+        return "a pooler before PostgreSQL refuses a parameter of DATABASE_URL"
+    return None
 
 
 async def _close(pool: asyncpg.Pool) -> None:

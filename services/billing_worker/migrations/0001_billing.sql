@@ -1,10 +1,10 @@
 -- Users, and their customers in Zoho Billing. `revision` rises with every change of what decides the
--- user's tier, so that an event told from a state read before somebody else's change is not told.
+-- user's tier, so that an event made from a state that another has changed since is not published.
 CREATE TABLE {schema}.users (
     org text NOT NULL,
     user_id text NOT NULL,
-    customer_sealed bytea,              -- Billing's id of the customer; null: not made yet
-    contact_sealed bytea,               -- Books' id of the same; null: not looked for yet
+    customer_sealed bytea,              -- Billing's id of the customer. Null: not made yet.
+    contact_sealed bytea,               -- Books' id of the same. Null: not looked for yet.
     revision bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org, user_id)
@@ -22,8 +22,8 @@ CREATE TABLE {schema}.user_fields (
     PRIMARY KEY (org, user_id, field)
 );
 
--- `requested_plan`, and `lines_sealed` of invoices: the same id asked for differently is told apart
--- from the same command once more.
+-- `requested_plan`, and `lines_sealed` of invoices, show whether an id is asked for differently or by
+-- the same command once more.
 CREATE TABLE {schema}.subscriptions (
     org text NOT NULL,
     subscription_id text NOT NULL,      -- the application's, or an opaque one of ours
@@ -34,17 +34,17 @@ CREATE TABLE {schema}.subscriptions (
     plan_code text,
     quantity numeric,
     term_ends_at date,
-    requested_plan text,                -- what a command asked for; null: no command did
-    zoho_updated_at timestamptz,        -- how new, by Zoho's clock, what is stored is
-    read_at timestamptz,                -- since when, by our clock, it has been read
+    requested_plan text,                -- what a command asked for. Null: no command did.
+    zoho_updated_at timestamptz,        -- the age of what is stored, by Zoho's clock
+    read_at timestamptz,                -- when that was read, by our clock
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org, subscription_id)
 );
 
 CREATE INDEX subscriptions_user ON {schema}.subscriptions (org, user_id);
 
--- Invoices that Zoho made. A row comes with the first word of one (a webhook, a subscription that
--- names it); it is announced once Books has it, under our own id.
+-- Invoices that Zoho made. A row begins when one is first heard of (by a webhook, or a subscription
+-- that names it). It is announced once Books has it, under our own id.
 CREATE TABLE {schema}.invoices (
     org text NOT NULL,
     invoice_id text NOT NULL,           -- opaque, ours
@@ -52,7 +52,7 @@ CREATE TABLE {schema}.invoices (
     subscription_id text,
     billing_sealed bytea,               -- its ids in the two products
     books_sealed bytea,
-    lines_sealed bytea,                 -- what a command asked for; null: no command did
+    lines_sealed bytea,                 -- what a command asked for. Null: no command did.
     number text,
     status text,
     total numeric,
@@ -62,7 +62,7 @@ CREATE TABLE {schema}.invoices (
     due_on date,
     origin text NOT NULL DEFAULT 'zoho' CHECK (origin IN ('application', 'zoho')),
     wanted_at timestamptz NOT NULL DEFAULT now(),
-    look_at timestamptz NOT NULL DEFAULT now(),     -- when Books is asked for it next
+    look_at timestamptz NOT NULL DEFAULT now(),     -- when Books is asked next
     lease bigint NOT NULL DEFAULT 0,
     gap_counted boolean NOT NULL DEFAULT false,
     announced_at timestamptz,
@@ -98,8 +98,8 @@ CREATE TABLE {schema}.refunds (
 
 CREATE INDEX refunds_payment ON {schema}.refunds (org, payment_id);
 
--- Which command decided last on a thing of a subscription's, by its first arrival: an older one that
--- comes back from a delay undoes nothing of it.
+-- The command that decided last on a part of a subscription, by its first arrival. An older command
+-- that comes back from a delay undoes nothing of it.
 CREATE TABLE {schema}.decisions (
     org text NOT NULL,
     subscription_id text NOT NULL,

@@ -202,6 +202,6 @@ def _body(letter: DeadLetterMessage, reveal: bool) -> str:
 
 async def _opened(letter: DeadLetterMessage) -> bytes:
     settings = OpeningSettings.load()
-    async with storage.connect(settings.database_url, size=2, patience_s=5) as pool:
+    async with storage.connect(settings.database_url, size=2, opened_within_s=5) as pool:
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
         return await vault.open_bytes(letter.body, place_of(letter.message_id))

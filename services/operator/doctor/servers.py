@@ -141,7 +141,9 @@ async def check_database(
     if settings is None:
         findings.not_checked(area, "connection", "DATABASE_URL or a key ring is not set")
         return None
-    opened = storage.connect(settings.database_url, size=4, application="zoho-relay", patience_s=5)
+    opened = storage.connect(
+        settings.database_url, size=4, application="zoho-relay", opened_within_s=5
+    )
     try:
         pool = await stack.enter_async_context(opened)
     except (IntegrationError, asyncpg.PostgresError) as error:

@@ -195,6 +195,6 @@ async def _queues() -> list[TableRow]:
 @asynccontextmanager
 async def _database() -> AsyncIterator[asyncpg.Pool]:
     async with storage.connect(
-        DatabaseSettings.load().database_url, size=2, application="zoho-relay", patience_s=5
+        DatabaseSettings.load().database_url, size=2, application="zoho-relay", opened_within_s=5
     ) as pool:
         yield pool

@@ -1,4 +1,4 @@
--- Refresh tokens, by the hash that names them; the newest of an organization counts, whether it came
+-- Refresh tokens, by the hash that names them. The newest of an organization counts, whether it came
 -- from the environment or from `zoho-relay oauth exchange`. Sealed, so that every replica can use it.
 CREATE TABLE token.refresh_tokens (
     org         text        NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE token.access_tokens (
     PRIMARY KEY (org, sha256)
 );
 
--- One row per request to the accounts server, written before it is made: a replica that dies in
+-- One row per request to the accounts server, written before the request: a replica that dies in
 -- the middle has spent it all the same.
 CREATE TABLE token.mints (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -35,7 +35,7 @@ CREATE TABLE token.mints (
 
 CREATE INDEX mints_recent ON token.mints (org, asked_at);
 
--- Why no token is minted just now, and until when. Other credentials are not concerned.
+-- The reason why no token is minted now, and the end of the pause. It holds for these credentials only.
 CREATE TABLE token.pauses (
     org         text        NOT NULL,
     client      bytea       NOT NULL,

@@ -4,8 +4,8 @@ CREATE TABLE {schema}.webhooks (
     org text NOT NULL,
     product text NOT NULL,
     event text NOT NULL,
-    event_mac bytea,                    -- of Zoho's event id; null when it gave none
-    body bytea,                         -- as it came, sealed; null once its time is over
+    event_mac bytea,                    -- of Zoho's event id. Null when it gave none.
+    body bytea,                         -- as it came, sealed. Null once its retention is over.
     received_at timestamptz NOT NULL
 );
 

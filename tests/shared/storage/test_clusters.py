@@ -29,7 +29,7 @@ def closed_port() -> int:
 
 async def answer(url: str) -> object:
     check_database_url(url)
-    async with storage.connect(SecretStr(url), size=1, patience_s=0) as pool:
+    async with storage.connect(SecretStr(url), size=1, opened_within_s=0) as pool:
         return await pool.fetchval("SELECT 1")
 
 

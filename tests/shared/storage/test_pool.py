@@ -58,7 +58,7 @@ async def test_a_database_that_does_not_answer_is_unavailable() -> None:
         bound.bind(("127.0.0.1", 0))
         dsn = SecretStr(f"postgresql://nobody:secret@127.0.0.1:{bound.getsockname()[1]}/x")
         with pytest.raises(Unavailable) as caught:
-            async with storage.connect(dsn, patience_s=0):
+            async with storage.connect(dsn, opened_within_s=0):
                 pass
 
     assert caught.value.code == "database_unavailable"
@@ -128,7 +128,7 @@ async def test_a_start_waits_for_a_database_that_comes_up_later(database_url: st
     dsn = SecretStr(target._replace(netloc=netloc).geturl())
 
     async def start() -> int:
-        async with storage.connect(dsn, size=1, patience_s=30) as pool:
+        async with storage.connect(dsn, size=1, opened_within_s=30) as pool:
             return int(await pool.fetchval("SELECT 1"))
 
     starting = asyncio.create_task(start())

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.ports import free_port
-from shared.errors import CannotStart
+from shared.errors import CannotStart, Unavailable
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
 
@@ -92,6 +92,14 @@ async def test_sessions_of_pgbouncer_are_as_good_as_postgresqls(pgbouncer: Pgbou
     url = await pgbouncer("session")
     async with opened(url), opened(url):
         pass
+
+
+async def test_a_parameter_that_pgbouncer_refuses_is_no_outage(pgbouncer: Pgbouncer) -> None:
+    url = await pgbouncer("session")
+    with pytest.raises(Unavailable, match="parameter of DATABASE_URL") as caught:
+        async with opened(f"{url}?statement_timeout=5000"):
+            pass
+    assert caught.value.code == "database_refused"
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])

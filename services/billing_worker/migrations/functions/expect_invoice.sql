@@ -1,4 +1,4 @@
--- Go on only while the invoice is as it was read: a change of it is told once.
+-- Go on only while the invoice is as it was read: a change of it is announced once.
 -- ZR001 ("changed meanwhile") is an error like any other for messaging: the message is handled again.
 -- A serialization failure would pass for a database that is away, and the commit would be repeated.
 CREATE OR REPLACE FUNCTION {schema}.expect_invoice(

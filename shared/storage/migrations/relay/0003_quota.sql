@@ -1,4 +1,4 @@
--- The quota ledger (design §6): what was spent of Zoho's limits, by PostgreSQL's clock.
+-- The quota ledger: what was spent of Zoho's limits, by PostgreSQL's clock.
 --
 -- A permit is a call. It is in flight until its answer, or its deadline (its worker died), and
 -- counts in the sliding window until one window after that: Zoho may have received it at any

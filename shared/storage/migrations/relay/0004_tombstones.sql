@@ -1,5 +1,5 @@
--- Users who asked to be forgotten. Written before anything else of an erasure is done; every claim,
--- flusher and webhook of the user looks here first.
+-- Users who asked to be erased. Written before any other step of an erasure. Every claim, flusher
+-- and webhook of the user looks here first.
 CREATE TABLE relay.tombstones (
     org text NOT NULL,
     user_id text NOT NULL,

@@ -1,6 +1,6 @@
--- Webhooks without an id of Zoho's, told from repetitions by a MAC of their body. A row is there from
--- when one is stored until a worker has handled it: from then on the same body means something new
--- (a state that came back), and must not be taken for a repetition.
+-- Webhooks without an id of Zoho's. A MAC of the body shows which of them are repetitions. A row is
+-- there from when one is stored until a worker has handled it. After that the same body means
+-- something new (a state that came back), and must not be taken for a repetition.
 CREATE TABLE relay.open_webhooks (
     org text NOT NULL,
     product text NOT NULL,

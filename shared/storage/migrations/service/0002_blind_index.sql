@@ -1,4 +1,4 @@
--- Finds a sealed value without opening it: index is an HMAC of the normalized value under the key
+-- Finds a sealed value without opening it. `index` is an HMAC of the normalized value under the key
 -- key_id of INDEX_KEYS. While keys rotate, a row has one entry per key in use.
 CREATE TABLE {schema}.blind_index (
     org text NOT NULL,

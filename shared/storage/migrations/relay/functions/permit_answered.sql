@@ -1,6 +1,6 @@
--- The call was answered, or its answer is lost: the slot is free, the window runs from now. What
--- Zoho's headers said is noted: what is left of the day, for everybody who spends it, and when it
--- resets; what exceeds our own spending is what others spent. `p_served`: refusals have ended.
+-- Record that a call was answered, or its answer lost: its slot is free, and its window runs from
+-- now. Zoho's headers say what is left of the day, for everybody who spends it, and when it resets.
+-- What exceeds our own spending is what others spent. `p_served`: refusals have ended.
 CREATE OR REPLACE FUNCTION relay.permit_answered(
     p_permit bigint, p_window_s float8, p_org text, p_product text, p_served boolean,
     p_credits bigint, p_limit bigint, p_left bigint, p_resets_in_s float8, p_zone text,
@@ -28,7 +28,7 @@ BEGIN
     INSERT INTO relay.quota_told (org, product) VALUES (p_org, p_product) ON CONFLICT DO NOTHING;
     SELECT * INTO told FROM relay.quota_told t
     WHERE t.org = p_org AND t.product = p_product FOR UPDATE;
-    -- Whole seconds tremble: the same reset is not moved, or credits at its edge would be lost.
+    -- Headers round to seconds. The same reset is not moved, or credits at its edge would be lost.
     IF abs(extract(epoch FROM at + make_interval(secs => p_resets_in_s) - told.resets_at)) > 5
        OR (p_resets_in_s IS NOT NULL AND told.resets_at IS NULL) THEN
         UPDATE relay.quota_told t
@@ -40,7 +40,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, p_credits, p_zone, at);
-    -- What is in flight is in our count and maybe not yet in Zoho's.
+    -- What is in flight is in our count, and perhaps not yet in Zoho's.
     SELECT coalesce(sum(p.weight), 0) INTO flying FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.in_flight_until > at;
     -- So is what is reserved, and surely not in Zoho's.
@@ -48,7 +48,7 @@ BEGIN
     WHERE r.org = p_org AND r.product = p_product;
     known := coalesce(p_credits, p_limit, day.own - flying + p_left);
     others := known - p_left - day.own + flying;
-    -- Fewer than we counted is believed only of a limit that is Zoho's own word.
+    -- Fewer than we counted is believed only where the limit is the one that Zoho named.
     IF p_limit IS NULL OR p_credits <> p_limit THEN
         others := greatest(others, 0);
     END IF;

@@ -1,4 +1,4 @@
--- Whether a call would run ahead of its lane's pace (`relay.quota_pace`). The last call of a quarter
+-- Return whether a call would run ahead of its lane's pace (`relay.quota_pace`). The last call of a quarter
 -- of an hour may overdraw it, or one of great weight would never be made.
 CREATE OR REPLACE FUNCTION relay.quota_ahead(
     p_org text, p_product text, at timestamptz, p_start timestamptz, p_end timestamptz,

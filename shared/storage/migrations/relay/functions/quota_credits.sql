@@ -1,5 +1,5 @@
--- The day that `at` is in, and the credits spent in it: `own` by us, `spent` with what others spent.
--- Zoho's own reset wins; without one the day is `p_zone`'s; without a zone it is the last 24 hours
+-- Return the day that `at` is in, and the credits spent in it: `own` by us, `spent` by all.
+-- Zoho's own reset wins. Without one the day is `p_zone`'s. Without a zone it is the last 24 hours
 -- (and up to 15 minutes more), and `day_end` is NULL.
 CREATE OR REPLACE FUNCTION relay.quota_credits(
     p_org text, p_product text, p_credits bigint, p_zone text, at timestamptz,

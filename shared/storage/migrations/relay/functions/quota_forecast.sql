@@ -1,5 +1,5 @@
--- Seconds until the day's credits are used up at the pace of the last quarter of an hour or two:
--- infinite when the reset comes first, NULL when no limit is known.
+-- Return the seconds until the day's credits are used up at the pace of the last quarter of an hour
+-- or two: infinite when the reset comes first, NULL when no limit is known.
 CREATE OR REPLACE FUNCTION relay.quota_forecast(
     p_org text, p_product text, p_credits bigint, p_zone text,
     p_now timestamptz DEFAULT NULL

@@ -1,4 +1,4 @@
--- When so many of the calls that count in the window will count no more.
+-- Return when so many of the calls that count in the window will have left it.
 CREATE OR REPLACE FUNCTION relay.quota_minute_free(
     p_org text, p_product text, at timestamptz, p_calls bigint
 ) RETURNS timestamptz LANGUAGE sql STABLE AS $$

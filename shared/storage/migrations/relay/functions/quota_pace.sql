@@ -1,7 +1,7 @@
--- The credits of the day after which a lane runs ahead of its pace, until this quarter of an hour is
--- over; NULL when it is not paced. Up to `p_free` credits of the day nobody is paced. Beyond, each 15
--- minutes may spend an even part of what then was left up to `p_cap`: what one quarter of an hour
--- leaves is spread over all later ones.
+-- Return the credits of the day after which a priority runs ahead of its pace, until this quarter of
+-- an hour is over. NULL when it is not paced. Up to `p_free` credits of the day nobody is paced. Beyond,
+-- each 15 minutes may spend an even part of what was left then up to `p_cap`: what one quarter of an
+-- hour leaves is spread over all later ones.
 CREATE OR REPLACE FUNCTION relay.quota_pace(
     p_org text, p_product text, at timestamptz, p_start timestamptz, p_end timestamptz,
     p_spent bigint, p_cap float8, p_free float8

@@ -1,4 +1,4 @@
--- Zoho refused: nobody asks again before that. A refusal that names no limit (`concurrency`, CRM's
+-- Record a refusal of Zoho's: nobody asks again before it ends. A refusal that names no limit (`concurrency`, CRM's
 -- one 429 for two limits) and does not end within `p_patience_s` counts as a day that is used up.
 CREATE OR REPLACE FUNCTION relay.quota_refused(
     p_org text, p_product text, p_limit text, p_wait_s float8,

@@ -1,4 +1,4 @@
--- The request was surely never written. Zoho counts nothing, so neither does the ledger.
+-- Give back a permit whose request was surely never written. Zoho counts nothing, so neither does the ledger.
 CREATE OR REPLACE FUNCTION relay.return_permit(p_permit bigint) RETURNS void
 LANGUAGE sql AS $$
     WITH given_back AS (DELETE FROM relay.permits WHERE id = p_permit RETURNING *)

@@ -1,7 +1,7 @@
 -- Grant one call (`permit` is set), or name the limit that is used up and the time to come back.
--- Of every limit a lane may use `p_share`; a limit that is NULL does not exist. Of the day's credits
--- a lane is not paced until `p_unpaced` of them are spent; from there on its share of what is left
--- is spread over the time left, 15 minutes at a time (`used_up` is 'pace').
+-- Of every limit a priority (`p_lane`) may use `p_share`. A limit that is NULL does not exist. Of the
+-- day's credits it is not paced until `p_unpaced` of them are spent. From there on its share of what
+-- is left is spread over the time left, 15 minutes at a time (`used_up` is 'pace').
 -- Decisions of one (organization, product) are made one after another, under an advisory lock.
 CREATE OR REPLACE FUNCTION relay.take_permit(
     p_org text, p_product text, p_lane text, p_share float8, p_unpaced float8, p_weight integer,
@@ -63,7 +63,7 @@ BEGIN
     ELSIF p_calls IS NOT NULL AND counting >= calls_share THEN
         used_up := 'minute';
         comes_back := relay.quota_minute_free(p_org, p_product, at, counting - calls_share + 1);
-        -- One that is still in flight counts until long after; it is likely answered soon.
+        -- One that is still in flight counts until long after, but is likely answered soon.
         comes_back := least(comes_back, at + make_interval(secs => p_window_s));
     ELSIF told.concurrency_until > at THEN
         used_up := 'concurrency';
@@ -83,7 +83,7 @@ BEGIN
     WHERE p.org = p_org AND p.product = p_product AND p.counts_until <= at;
     DELETE FROM relay.quota_spent s
     WHERE s.org = p_org AND s.product = p_product AND s.slot < at - interval '3 days';
-    -- A reset within these 15 minutes begins a slot of its own: what was spent before it is gone.
+    -- A reset within these 15 minutes begins a slot of its own, as what was spent before it is gone.
     quarter := greatest(quarter, day.day_start);
     INSERT INTO relay.permits (org, product, lane, weight, heavy, slot, granted_at,
                                in_flight_until, counts_until)
