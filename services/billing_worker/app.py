@@ -168,6 +168,7 @@ class HandlerParts:
             invoices=self.invoices,
             invoice_sync=InvoiceSync(self.books.on(Priority.URGENT), self.invoices),
             payments=self.payments,
+            payment_sync=PaymentSync(self.zoho.on(Priority.URGENT), self.payments, self.invoices),
         )
         return {
             "subscription.cancel_requested.v1": Route(

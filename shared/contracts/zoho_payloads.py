@@ -104,6 +104,7 @@ class PaymentHint(ZohoPayload):
     invoice_id: _Text = _of("invoice_id", "invoices.0.invoice_id")
     subscription_id: _Text = _of("subscription_id", "invoices.0.subscription_ids.0")
     next_retry_at: _Time = None
+    gateway_error: _Text = _of("autotransaction.gateway_error_message")
     updated_time: _Time = _of("updated_time", "last_modified_time")
 
 

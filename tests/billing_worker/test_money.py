@@ -15,7 +15,13 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
 )
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.scenarios import a_card_payment, an_unpaid_invoice, charges, with_card
+from tests.billing_worker.scenarios import (
+    a_card_payment,
+    a_last_message,
+    an_unpaid_invoice,
+    charges,
+    with_card,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -76,14 +82,40 @@ async def test_an_invoice_is_collected_once_and_refunded_once(upstream: Upstream
     assert len(await upstream.records("billing", "refunds")) == 2
 
 
-async def test_a_declined_card_is_announced(upstream: Upstream) -> None:
+async def test_a_declined_card_is_a_failed_payment_and_no_failed_command(
+    upstream: Upstream,
+) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
     await upstream.sandbox.decline_next(await with_card(upstream))
 
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
-    failed = await upstream.event("command.failed.v1")
-    assert failed["code"] == "payment_declined"
+    failed = await upstream.event("payment.failed.v1", invoice_id=invoice_id)
+    notice = await upstream.event("notification.requested.v1", template="payment_failed")
+    await upstream.sandbox.wait_until_delivered(product="billing")
+    await a_last_message(upstream)
+    assert (failed["reason"], failed["origin"]) == ("Your card was declined.", "application")
+    assert notice["data"]["payment_id"] == failed["payment_id"]
+    assert len(upstream.events_named("payment.failed.v1")) == 1
+    assert len(upstream.events_named("notification.requested.v1")) == 1
+    assert upstream.events_named("command.failed.v1") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "zoho_code", "code"), [(404, 1002, "zoho_not_found"), (400, 9999, "zoho_rejected")]
+)
+async def test_a_refusal_by_zoho_is_not_a_declined_card(
+    upstream: Upstream, status: int, zoho_code: int, code: str
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await with_card(upstream)
+    body = {"code": zoho_code, "message": "no"}
+    await answers(upstream, "collect_charge", status, body)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    assert (await upstream.event("command.failed.v1"))["code"] == code
+    assert upstream.events_named("payment.failed.v1") == []
 
 
 async def test_an_invoice_paid_otherwise_after_a_decline_is_not_announced_as_declined(
@@ -92,7 +124,7 @@ async def test_an_invoice_paid_otherwise_after_a_decline_is_not_announced_as_dec
     invoice_id = await an_unpaid_invoice(upstream)
     await upstream.sandbox.decline_next(await with_card(upstream))
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
-    await upstream.event("command.failed.v1", code="payment_declined")
+    await upstream.event("payment.failed.v1", invoice_id=invoice_id)
     (invoice,) = await upstream.records("billing", "invoices")
     await upstream.send(
         PaymentRecordRequested(
@@ -112,7 +144,7 @@ async def test_an_invoice_paid_otherwise_after_a_decline_is_not_announced_as_dec
     )
 
     await upstream.event("command.failed.v1", code="refund_not_possible")
-    assert len(upstream.events_named("command.failed.v1", code="payment_declined")) == 1
+    assert len(upstream.events_named("payment.failed.v1")) == 1
     assert len(await charges(upstream)) == 1
 
 

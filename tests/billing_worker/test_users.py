@@ -56,6 +56,59 @@ async def test_a_customer_without_a_user_is_adopted(upstream: Upstream, world: W
     assert len(await upstream.records("billing", "customers")) == 1
 
 
+async def test_the_only_customer_of_an_email_is_adopted_under_another_name(
+    upstream: Upstream, world: World
+) -> None:
+    new_customer(world, {"display_name": "A. Fairweather Ltd", "email": "ada@example.com"})
+
+    await upstream.send(ADA)
+
+    created = await upstream.event("customer.created.v1", user_id="u1")
+    assert created["adopted"] is True
+    assert len(await upstream.records("billing", "customers")) == 1
+
+
+async def test_neither_of_two_customers_of_an_email_is_adopted_under_another_name(
+    upstream: Upstream, world: World
+) -> None:
+    for name in ("A. Fairweather Ltd", "Fairweather & Daughter"):
+        new_customer(world, {"display_name": name, "email": "ada@example.com"})
+
+    await upstream.send(ADA)
+
+    created = await upstream.event("customer.created.v1", user_id="u1")
+    assert created["adopted"] is False
+    assert len(await upstream.records("billing", "customers")) == 3
+
+
+@pytest.mark.parametrize(
+    ("refusals", "name"),
+    [
+        (1, "Ada Fairweather (ada@example.com)"),
+        (2, "Ada Fairweather (u1)"),
+    ],
+)
+async def test_a_name_that_is_taken_is_given_a_suffix(
+    upstream: Upstream, refusals: int, name: str
+) -> None:
+    body = {"code": 3062, "message": "The customer already exists."}
+    await upstream.sandbox.happen(
+        "faults",
+        product="billing",
+        operation="create_customer",
+        kind="answer",
+        status=400,
+        body=body,
+        times=refusals,
+    )
+
+    await upstream.send(ADA)
+
+    await upstream.event("customer.created.v1", user_id="u1")
+    (customer,) = await upstream.records("billing", "customers")
+    assert customer["display_name"] == name
+
+
 async def test_a_customer_of_another_user_is_not_adopted(upstream: Upstream) -> None:
     await upstream.send(ADA)
     await upstream.event("customer.created.v1", user_id="u1")
@@ -75,9 +128,20 @@ async def test_an_update_of_a_user_updates_the_customer(upstream: Upstream) -> N
     customer = await upstream.zoho(
         "billing", "customers", "renamed", lambda c: c["display_name"] == "Ada Lovelace"
     )
+    assert (customer["first_name"], customer["last_name"]) == ("Ada", "Lovelace")
     assert customer["email"] == "ada@new.example.com"
     assert customer["phone"] == ""
     assert len(await upstream.records("billing", "customers")) == 1
+
+
+async def test_a_new_last_name_changes_the_display_name(upstream: Upstream) -> None:
+    await upstream.send(UserSignedUp(user_id="u1", email="a@b.example", full_name="Ada Fair"))
+    await upstream.send(UserUpdated(user_id="u1", last_name="Lovelace"))
+
+    customer = await upstream.zoho(
+        "billing", "customers", "renamed", lambda c: c["last_name"] == "Lovelace"
+    )
+    assert (customer["display_name"], customer["first_name"]) == ("Ada Lovelace", "Ada")
 
 
 async def test_an_update_that_overtakes_the_sign_up_holds(upstream: Upstream) -> None:

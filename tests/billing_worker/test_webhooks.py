@@ -76,6 +76,41 @@ async def test_the_short_payload_shape_is_understood(upstream: Upstream) -> None
     assert notice["user_id"] == "u1"
 
 
+async def test_webhooks_of_one_failure_without_a_payment_id_request_one_notification(
+    upstream: Upstream,
+) -> None:
+    subscription = await a_subscription(upstream)
+    await upstream.sandbox.fail_payment(subscription["subscription_id"])
+    await upstream.event("payment.failed.v1", user_id="u1")
+
+    for _ in range(2):
+        await upstream.sandbox.billing_event(
+            "payment_failed", {"customer": {"email": "ada@example.com"}}
+        )
+    await upstream.sandbox.wait_until_delivered(product="billing")
+    await a_last_message(upstream)
+
+    assert len(upstream.events_named("payment.failed.v1")) == 1
+    assert len(upstream.events_named("notification.requested.v1", template="payment_failed")) == 1
+
+
+async def test_a_subscription_of_staff_with_a_reference_of_ours_is_another_one(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.billing_worker.handlers.webhooks._MAY_BE_OURS_S", 0.0)
+    ours = await a_subscription(upstream)
+    theirs = {**ours, "subscription_id": "460000000077777777", "status": "live"}
+    await upstream.sandbox.load({"billing": {"subscriptions": [theirs]}})
+
+    await upstream.sandbox.billing_event("subscription_created", {"subscription": theirs})
+
+    changed = await upstream.event("subscription.changed.v1", origin="zoho")
+    reads = await upstream.sandbox.requests(product="billing", operation="retrieve_subscription")
+    of_theirs = [read for read in reads if theirs["subscription_id"] in read["path"]]
+    assert changed["subscription_id"].startswith("sub_")
+    assert len(of_theirs) == 1
+
+
 async def test_an_unknown_event_is_acknowledged(upstream: Upstream) -> None:
     await a_subscription(upstream)
 

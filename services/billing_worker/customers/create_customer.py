@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.billing_worker.customers.user_fields import display_name
+from services.billing_worker.customers.user_fields import display_names
 from services.billing_worker.repositories.users import User, Users
 from shared.zoho.effects.effects import Effect, EffectResult
 from shared.zoho.products.billing.client import ZohoBilling
@@ -13,12 +13,16 @@ from shared.zoho.products.billing.models import Customer
 
 @dataclass(frozen=True, kw_only=True)
 class CreateCustomer(Effect[ZohoBilling]):
-    """The customer of one user, found by our custom field, else by email and name."""
+    """The customer of one user, found by our custom field, else by email and name.
+
+    `display_name` is one of `display_names(user.fields)`.
+    """
 
     zoho: ZohoBilling
     users: Users
     user: User
     email: str
+    display_name: str
 
     async def prepare(self) -> EffectResult | None:
         customer = await self._adoptable()
@@ -28,7 +32,7 @@ class CreateCustomer(Effect[ZohoBilling]):
         fields = self.user.fields
         customer = await zoho.create_customer(
             user_id=self.user.user_id,
-            display_name=display_name(fields),
+            display_name=self.display_name,
             email=self.email,
             first_name=fields.get("first_name") or None,
             last_name=fields.get("last_name") or None,
@@ -42,18 +46,28 @@ class CreateCustomer(Effect[ZohoBilling]):
         return _result(customer) if customer else None
 
     async def _adoptable(self) -> Customer | None:
-        """Return a customer with the user's email and name that is not another user's."""
-        name = display_name(self.user.fields).casefold()
-        for listed in await self.zoho.customers_with_email(self.email):
-            if listed.display_name.casefold() != name:
-                continue
-            customer = await self.zoho.customer(listed.customer_id)
-            if self.zoho.user_of(customer) not in (None, self.user.user_id):
-                continue
-            owner = await self.users.find_by_customer(self.user.org, customer.customer_id)
-            if owner is None or owner.user_id == self.user.user_id:
+        """Return a customer with the user's email that is not another user's.
+
+        Its name is the user's too. Another name is enough only where it is the single customer of
+        that email, and where our custom field would show that it is being made for another user.
+        """
+        listed = await self.zoho.customers_with_email(self.email)
+        names = {name.casefold() for name in display_names(self.user.fields, self.user.user_id)}
+        for candidate in listed:
+            if candidate.display_name.casefold() in names and (
+                customer := await self._unless_of_another(candidate)
+            ):
                 return customer
+        if len(listed) == 1 and self.zoho.marks_users:
+            return await self._unless_of_another(listed[0])
         return None
+
+    async def _unless_of_another(self, listed: Customer) -> Customer | None:
+        customer = await self.zoho.customer(listed.customer_id)
+        if self.zoho.user_of(customer) not in (None, self.user.user_id):
+            return None
+        owner = await self.users.find_by_customer(self.user.org, customer.customer_id)
+        return customer if owner is None or owner.user_id == self.user.user_id else None
 
 
 def _result(customer: Customer) -> EffectResult:

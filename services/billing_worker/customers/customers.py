@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from services.billing_worker.customers.create_customer import CreateCustomer
+from services.billing_worker.customers.free_name import with_free_name
+from services.billing_worker.customers.user_fields import display_names
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.events import CustomerCreated
 from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.zoho.effects.effects import Effects
+from shared.zoho.effects.effects import EffectResult, Effects
 from shared.zoho.products.billing.client import CREATE_CUSTOMER, ZohoBilling
 
 
@@ -30,13 +32,26 @@ class Customers:
         if email is None:
             raise NotYetKnown("no sign-up of this user arrived yet")
 
-        effect = CreateCustomer(zoho=self._zoho, users=self._users, user=user, email=email)
-        owner = UserKey(user.org, user.user_id)
-        result = await self._effects.perform(CREATE_CUSTOMER, user.user_id, owner, effect)
+        result = await self._create(user, email)
         customer_id: str = result["customer_id"]
         await self._users.record_customer(work, user.user_id, customer_id)
         work.publish(CustomerCreated(user_id=user.user_id, adopted=result.get("adopted", False)))
         return customer_id
+
+    async def _create(self, user: User, email: str) -> EffectResult:
+        """Create the customer under the first display name that is not taken.
+
+        An organization may forbid two customers of one name (code 3062), and people share names.
+        """
+        owner = UserKey(user.org, user.user_id)
+
+        async def create(name: str) -> EffectResult:
+            effect = CreateCustomer(
+                zoho=self._zoho, users=self._users, user=user, email=email, display_name=name
+            )
+            return await self._effects.perform(CREATE_CUSTOMER, user.user_id, owner, effect)
+
+        return await with_free_name(display_names(user.fields, user.user_id), create)
 
     async def card(self, customer_id: str) -> str:
         """Return Billing's id of a card of the customer that can be charged.

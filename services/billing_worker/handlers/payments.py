@@ -11,7 +11,8 @@ from services.billing_worker.id_conflicts import (
     ensure_same_request,
 )
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
-from services.billing_worker.payments.collect_invoice import CollectInvoice
+from services.billing_worker.payments.collect_invoice import CardDeclined, CollectInvoice
+from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.payments.record_books_payment import RecordBooksPayment
 from services.billing_worker.payments.record_payment import RecordPayment
 from services.billing_worker.payments.refund_payment import RefundPayment
@@ -48,6 +49,7 @@ class PaymentHandlers:
     invoices: Invoices
     invoice_sync: InvoiceSync
     payments: Payments
+    payment_sync: PaymentSync
 
     async def record(self, message: PaymentRecordRequested, work: UnitOfWork) -> None:
         """Record an offline payment at Zoho. No card is charged."""
@@ -144,7 +146,12 @@ class PaymentHandlers:
         if await effect.is_paid_otherwise():
             return
         owner = UserKey(work.org, user.user_id)
-        await self.effects.perform(COLLECT_INVOICE, message.invoice_id, owner, effect)
+        try:
+            await self.effects.perform(COLLECT_INVOICE, message.invoice_id, owner, effect)
+        except CardDeclined as declined:
+            # The command was carried out: the bank was asked, and said no.
+            await self.payment_sync.record_decline(work, user, invoice, declined.payment)
+            return
         await self._announce_collected(work, user, invoice, invoice.billing_id)
 
     async def refund(self, message: PaymentRefundRequested, work: UnitOfWork) -> None:

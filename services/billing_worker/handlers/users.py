@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from services.billing_worker.customers.customers import Customers
+from services.billing_worker.customers.free_name import with_free_name
 from services.billing_worker.customers.user_fields import (
-    display_name,
+    display_names,
     user_fields_in,
     without_outdated,
 )
@@ -34,13 +35,18 @@ async def update_user(
         return
     fields: dict[str, str] = {**user.fields, **{str(f): v for f, v in changes.items()}}
     if user.customer_id is not None and fields != user.fields:
-        await zoho.update_customer(
-            user.customer_id,
-            display_name=display_name(fields),
-            email=fields["email"],
-            # An empty text clears Zoho's field, None leaves it. Only known fields are sent.
-            first_name=fields.get("first_name"),
-            last_name=fields.get("last_name"),
-            phone=fields.get("phone"),
-        )
+        customer_id = user.customer_id
+
+        async def update(name: str) -> None:
+            await zoho.update_customer(
+                customer_id,
+                display_name=name,
+                email=fields["email"],
+                # An empty text clears Zoho's field, None leaves it. Only known fields are sent.
+                first_name=fields.get("first_name"),
+                last_name=fields.get("last_name"),
+                phone=fields.get("phone"),
+            )
+
+        await with_free_name(display_names(fields, user.user_id), update)
     await users.record_fields(work, message.user_id, changes)

@@ -196,11 +196,22 @@ class WebhookHandlers:
         await self.subscription_sync.create(
             work,
             user,
-            subscription.reference_id or self.subscriptions.id_of(work.org, zoho_id),
+            await self._id_of(work.org, subscription),
             subscription,
             origin="zoho",
             read_at=began,
         )
+
+    async def _id_of(self, org: str, subscription: Subscription) -> str:
+        """Our id of a subscription made at Zoho: its reference, unless that is another's already.
+
+        Staff may give a reference that a subscription of ours has. The two differ by Zoho's id.
+        """
+        if reference := subscription.reference_id:
+            known = await self.subscriptions.get(org, reference)
+            if known is None or known.zoho_id == subscription.subscription_id:
+                return reference
+        return self.subscriptions.id_of(org, subscription.subscription_id)
 
     async def _user(self, message: WebhookReceived, hint: BillingWebhook) -> User | None:
         """The user whom the webhook is about. None, and counted, when no known user matches."""

@@ -12,6 +12,14 @@ from shared.zoho.products.billing.client import COLLECT_INVOICE, ZohoBilling
 from shared.zoho.products.billing.models import BillingInvoice, Payment
 
 
+class CardDeclined(PermanentError):
+    """The bank declined the charge. `payment` is Zoho's record of it. The handler catches it."""
+
+    def __init__(self, payment: Payment) -> None:
+        super().__init__("the card was declined")
+        self.payment = payment
+
+
 @dataclass(kw_only=True)
 class CollectInvoice(Effect[ZohoBilling]):
     """The charge for one invoice. `billing_id` and `customer_id` are Billing's.
@@ -47,18 +55,24 @@ class CollectInvoice(Effect[ZohoBilling]):
         try:
             await zoho.collect_invoice(self.billing_id, card_id=self._card_id)
         except ZohoRejected as error:
-            raise PermanentError("the card was declined", code="payment_declined") from error
+            # Zoho's refusals do not say who refused. A bank leaves a payment that failed.
+            if (declined := await self._declined()) is not None:
+                raise CardDeclined(declined) from error
+            raise
         return {}
 
     async def find(self) -> EffectResult | Absence | None:
         if is_paid(await self.zoho.invoice(self.billing_id)):
             return {}
+        return Absence.PROVEN if await self._declined() is not None else None
+
+    async def _declined(self) -> Payment | None:
+        """The charge of this attempt that the bank declined."""
         intended_at = await self.effects.intended_at(self.key)
-        was_declined = any(
-            _was_declined(payment, self.billing_id, since=intended_at)
-            for payment in await self.zoho.payments_of(self.customer_id)
-        )
-        return Absence.PROVEN if was_declined else None
+        for payment in await self.zoho.payments_of(self.customer_id):
+            if _was_declined(payment, self.billing_id, since=intended_at):
+                return payment
+        return None
 
 
 def is_paid(invoice: BillingInvoice) -> bool:

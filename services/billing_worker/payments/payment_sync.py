@@ -1,16 +1,18 @@
-"""Announce each payment that a webhook reports, once."""
+"""Announce each payment and each failed charge once, whoever reports it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
-from services.billing_worker.repositories.invoices import Invoices
+from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.payments import PaymentOutcome, Payments, StoredPayment
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.repositories.users import User
 from shared.contracts.events import (
     NotificationRequested,
+    Origin,
     PaymentFailed,
     PaymentFailedNotice,
     PaymentSucceeded,
@@ -19,6 +21,7 @@ from shared.contracts.money import as_money
 from shared.contracts.zoho_payloads import BillingWebhook, PaymentHint
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.billing.models import Payment
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class _PaymentFacts:
     amount: Decimal | None
     currency: str | None
     invoice_id: str | None
+    reason: str | None = None
 
 
 class PaymentSync:
@@ -65,34 +69,62 @@ class PaymentSync:
         hint: BillingWebhook,
         subscription: StoredSubscription | None,
     ) -> None:
-        """Announce the failure and request the user's notification.
+        """Announce a failure that a webhook reports, and request the user's notification.
 
-        The webhook need not name the payment.
+        The webhook need not say anything of the payment. Then it is the user's last failed one,
+        so that several webhooks of one failure announce it once.
         """
         payment = hint.payment
+        if payment is None or (payment.payment_id is None and payment.next_retry_at is None):
+            payment = await self._last_failed(user) or payment
         facts = await self._record_if_new(work, user, payment, "failed")
         if facts is None and payment is not None and payment.payment_id is not None:
             return  # announced before
-        event = PaymentFailed(
-            user_id=user.user_id,
-            payment_id=facts.payment_id if facts else None,
-            amount=(facts.amount or None) if facts else None,
-            currency=facts.currency if facts else None,
-            invoice_id=facts.invoice_id if facts else None,
+        _announce_failure(
+            work,
+            user,
+            facts,
             subscription_id=subscription.subscription_id if subscription else None,
             next_retry_at=payment.next_retry_at if payment else None,
         )
-        work.publish(event)
-        if user.email is not None:
-            notice = PaymentFailedNotice(
-                payment_id=event.payment_id,
-                subscription_id=event.subscription_id,
-                invoice_id=event.invoice_id,
-                amount=event.amount,
-                currency=event.currency,
-                next_retry_at=event.next_retry_at,
-            )
-            work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
+
+    async def record_decline(
+        self, work: UnitOfWork, user: User, invoice: StoredInvoice, payment: Payment
+    ) -> None:
+        """Announce that the bank declined a charge that the application asked for."""
+        if await self._payments.find_by_zoho_id(work.org, payment.payment_id):
+            return  # a webhook was faster
+        currency = payment.currency_code or invoice.currency
+        transaction = payment.autotransaction
+        facts = _PaymentFacts(
+            payment_id=self._payments.id_of(work.org, payment.payment_id),
+            amount=as_money(payment.amount, currency) if payment.amount is not None else None,
+            currency=currency,
+            invoice_id=invoice.invoice_id,
+            reason=transaction.gateway_error_message if transaction else None,
+        )
+        await self._add(work, user, facts, payment.payment_id, "failed", origin="application")
+        _announce_failure(
+            work,
+            user,
+            facts,
+            subscription_id=invoice.subscription_id,
+            next_retry_at=None,
+            origin="application",
+        )
+
+    async def _last_failed(self, user: User) -> PaymentHint | None:
+        if user.customer_id is None:
+            return None
+        failed = [
+            payment
+            for payment in await self._zoho.payments_of(user.customer_id)
+            if payment.status == "failure" and payment.created_time is not None
+        ]
+        if not failed:
+            return None
+        last = max(failed, key=lambda payment: (payment.created_time, payment.payment_id))
+        return PaymentHint(payment_id=last.payment_id)
 
     async def _record_if_new(
         self, work: UnitOfWork, user: User, payment: PaymentHint | None, outcome: PaymentOutcome
@@ -104,16 +136,32 @@ class PaymentSync:
         if await self._payments.find_by_zoho_id(work.org, zoho_id):
             return None
         amount, currency, invoice = payment.amount, payment.currency, payment.invoice_id
+        reason = payment.gateway_error
         if amount is None:
             read = await self._zoho.payment(zoho_id)
             amount, currency = read.amount, read.currency_code
             invoice = read.invoices[0].invoice_id if read.invoices else None
+            reason = read.autotransaction.gateway_error_message if read.autotransaction else None
         facts = _PaymentFacts(
             payment_id=self._payments.id_of(work.org, zoho_id),
             amount=as_money(amount, currency) if amount is not None else None,
             currency=currency,
-            invoice_id=await self._invoice_id(work.org, invoice),
+            invoice_id=self._invoices.id_of(work.org, invoice) if invoice else None,
+            reason=reason,
         )
+        await self._add(work, user, facts, zoho_id, outcome, origin="zoho")
+        return facts
+
+    async def _add(
+        self,
+        work: UnitOfWork,
+        user: User,
+        facts: _PaymentFacts,
+        zoho_id: str,
+        outcome: PaymentOutcome,
+        *,
+        origin: Origin,
+    ) -> None:
         await self._payments.add(
             work,
             StoredPayment(
@@ -121,15 +169,44 @@ class PaymentSync:
                 payment_id=facts.payment_id,
                 user_id=user.user_id,
                 zoho_id=zoho_id,
-                origin="zoho",
+                origin=origin,
                 outcome=outcome,
                 amount=facts.amount,
                 currency=facts.currency,
                 invoice_id=facts.invoice_id,
             ),
         )
-        return facts
 
-    async def _invoice_id(self, org: str, zoho_id: str | None) -> str | None:
-        """Our id of an invoice of Billing's. It is the same before and after its announcement."""
-        return self._invoices.id_of(org, zoho_id) if zoho_id else None
+
+def _announce_failure(
+    work: UnitOfWork,
+    user: User,
+    facts: _PaymentFacts | None,
+    *,
+    subscription_id: str | None,
+    next_retry_at: datetime | None,
+    origin: Origin = "zoho",
+) -> None:
+    """Publish the failure, and request the notification of its user."""
+    event = PaymentFailed(
+        user_id=user.user_id,
+        payment_id=facts.payment_id if facts else None,
+        amount=(facts.amount or None) if facts else None,
+        currency=facts.currency if facts else None,
+        invoice_id=facts.invoice_id if facts else None,
+        subscription_id=subscription_id,
+        next_retry_at=next_retry_at,
+        reason=facts.reason if facts else None,
+        origin=origin,
+    )
+    work.publish(event)
+    if user.email is not None:
+        notice = PaymentFailedNotice(
+            payment_id=event.payment_id,
+            subscription_id=event.subscription_id,
+            invoice_id=event.invoice_id,
+            amount=event.amount,
+            currency=event.currency,
+            next_retry_at=event.next_retry_at,
+        )
+        work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))

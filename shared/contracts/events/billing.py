@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from shared.contracts.events.event import Origin, UserEvent
 from shared.contracts.fields import Amount, Code, Currency, Day, Id, Instant, Rate, Word
+from shared.contracts.outgoing import PeoplesText
 from shared.contracts.tier import Tier
 
 
@@ -54,6 +55,7 @@ class PaymentFailed(UserEvent):
     invoice_id: Id | None = None
     subscription_id: Id | None = None
     next_retry_at: Instant | None = None
+    reason: PeoplesText | None = None  # the bank's or the gateway's words
     origin: Origin = "zoho"
 
 

@@ -95,6 +95,8 @@ class Transport:
                     URL(request.url).update_query(request.params),
                     data=None if request.json is None else dumps(request.json),
                     headers=request.headers,
+                    # Otherwise a POST without a body goes out as application/octet-stream.
+                    skip_auto_headers=("Content-Type",),
                     timeout=aiohttp.ClientTimeout(total=request.timeout_s, sock_connect=_CONNECT_S),
                     allow_redirects=False,
                     trace_request_ctx=trace,

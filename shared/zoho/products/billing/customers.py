@@ -78,6 +78,11 @@ class BillingCustomers(ProductClient[BillingFields]):
                 return customer
         return None
 
+    @property
+    def marks_users(self) -> bool:
+        """Whether each customer that is created carries our id in a custom field."""
+        return self._user_field is not None
+
     def user_of(self, customer: Customer) -> str | None:
         """Return the user whose customer it says it is: our id in its custom field."""
         return customer.custom_field(self._user_field) if self._user_field else None
