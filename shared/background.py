@@ -1,12 +1,21 @@
-"""Run tasks in the background, and end them for good."""
+"""Run tasks in the background, repeat periodic work, and end tasks for good."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
+
+import structlog
+
+from shared.errors import IntegrationError
+from shared.exponential_backoff import jittered_s
+from shared.observability import logs
+
+_log = structlog.get_logger(__name__)
 
 _AGAIN_S: Final = 2.0
 
@@ -33,6 +42,82 @@ class Background(ABC):
         trace: TracebackType | None,
     ) -> None:
         await ended(self._task)
+
+
+class PeriodicTask(Background):
+    """Runs `_run_once` every `every_s` seconds while its context is entered.
+
+    `jitter`: the pauses are uneven, and there is one before the first round, so that replicas take
+    turns.
+    """
+
+    def __init__(self, name: str, *, every_s: float, jitter: bool = False) -> None:
+        super().__init__(name)
+        self._every_s = every_s
+        self._jitter = jitter
+
+    @abstractmethod
+    async def _run_once(self) -> bool:
+        """Do one round. Returns whether there is more to do right now, without a pause."""
+
+    async def _run(self) -> None:
+        if self._jitter:
+            await asyncio.sleep(jittered_s(self._every_s))
+        await repeat(self._name, self._run_once, every_s=self._every_s, jitter=self._jitter)
+
+
+async def repeat(
+    name: str,
+    work: Callable[[], Awaitable[bool]],
+    *,
+    every_s: float,
+    jitter: bool = False,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Call `work` again and again, until `stop` is set or the task is cancelled.
+
+    `work` returns whether there is more to do right now. Otherwise, and after an error, which is
+    only logged, there is a pause of `every_s` seconds. `stop` ends a pause at once, and work under
+    way is finished first.
+    """
+    while stop is None or not stop.is_set():
+        more = False
+        try:
+            more = await work()
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled():
+                raise
+            _report(name, error)
+        if is_cancelled():  # and what was awaited swallowed it
+            return
+        if not more:
+            await wait_for(stop, jittered_s(every_s) if jitter else every_s)
+
+
+async def wait_for(event: asyncio.Event | None, timeout_s: float) -> bool:
+    """Return whether the event was set within `timeout_s` seconds. None is never set."""
+    if event is None:
+        await asyncio.sleep(timeout_s)
+        return False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    return event.is_set()
+
+
+def is_cancelled() -> bool:
+    """Whether the running task itself is being cancelled.
+
+    aiormq cancels whatever waits for a channel that closes. That is no cancellation of ours.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _report(name: str, error: BaseException) -> None:
+    # An error of our tree is expected, and passes. Any other is a mistake of ours.
+    log = _log.warning if isinstance(error, IntegrationError) else _log.error
+    log("periodic work failed", task=name, **logs.describe(error))
 
 
 async def ended(task: asyncio.Task[Any] | None) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ import orjson
 from pydantic import SecretStr
 
 from shared.errors import CannotStart, Unavailable
+from shared.exponential_backoff import waits_s
 from shared.server_urls import driver_url
 from shared.storage.bounded_pool import BoundedConnection, BoundedPool
 from shared.storage.poolers import shares_sessions
@@ -22,6 +22,8 @@ from shared.storage.poolers import shares_sessions
 _log = logging.getLogger(__name__)
 
 _CLOSE_WITHIN_S = 10.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 1.0
 
 
 @asynccontextmanager
@@ -118,6 +120,7 @@ async def _open(
         "server_settings": {"application_name": application},
     }
     reported = False
+    pauses_s = waits_s(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
     while True:
         try:
             with unavailable_when_down():
@@ -137,8 +140,7 @@ async def _open(
             if not reported:
                 _log.warning("waiting for the database")
                 reported = True
-        # Spread out, so that replicas do not try in step.
-        await asyncio.sleep(random.uniform(0.2, 0.6))  # noqa: S311
+        await asyncio.sleep(next(pauses_s))
 
 
 async def _new_pool(arguments: dict[str, Any], size: int) -> asyncpg.Pool:

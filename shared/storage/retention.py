@@ -1,17 +1,12 @@
 """Delete what has been kept long enough: rules as data, applied in small batches."""
 
-import asyncio
-import logging
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
-from shared.background import Background
+from shared.background import PeriodicTask
 from shared.storage.clock import DatabaseClock, database_clock
-
-_log = logging.getLogger(__name__)
 
 # Per rule and pass. A backlog is worked off over several passes and not in one long burst.
 _BATCHES_PER_PASS = 20
@@ -51,7 +46,7 @@ class Rule:
             """  # noqa: S608
 
 
-class Pruner(Background):
+class Pruner(PeriodicTask):
     """Applies the rules every `every_s`, for as long as its context is entered."""
 
     def __init__(
@@ -63,10 +58,9 @@ class Pruner(Background):
         observe: Callable[[Rule, int], None] | None = None,
         clock: DatabaseClock = database_clock,
     ) -> None:
-        super().__init__("pruner")
+        super().__init__("pruner", every_s=every_s, jitter=True)
         self._pool = pool
         self._rules = rules
-        self._every_s = every_s
         self._observe = observe
         self._clock = clock
 
@@ -88,12 +82,6 @@ class Pruner(Background):
             self._observe(rule, total)
         return total
 
-    async def _run(self) -> None:
-        while True:
-            # Uneven, so that replicas take turns.
-            await asyncio.sleep(self._every_s * random.uniform(0.5, 1.5))  # noqa: S311
-            try:
-                await self.prune()
-            except Exception as error:
-                # Late pruning harms nobody. A pruner that died would.
-                _log.warning("pruning failed", extra={"error": type(error).__name__})
+    async def _run_once(self) -> bool:
+        await self.prune()
+        return False

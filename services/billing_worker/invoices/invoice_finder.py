@@ -16,7 +16,7 @@ import structlog
 from services.billing_worker.invoices.invoice_sync import invoice_issued
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
-from shared.background import Background
+from shared.background import PeriodicTask
 from shared.errors import IntegrationError, Misconfigured, Postponed
 from shared.messaging.outbox.committer import Committer
 from shared.observability import logs
@@ -33,7 +33,7 @@ _SOONEST_S: Final = 2.0
 _LATEST_S: Final = 1800.0
 
 
-class InvoiceFinder(Background):
+class InvoiceFinder(PeriodicTask):
     """Background task of billing-worker. Replicas share the work by leases."""
 
     def __init__(
@@ -47,24 +47,16 @@ class InvoiceFinder(Background):
         metrics: Metrics,
         every_s: float = 0.5,
     ) -> None:
-        super().__init__("invoice finder")
+        super().__init__("invoice finder", every_s=every_s)
         self._zoho = zoho
         self._books = books
         self._users = users
         self._invoices = invoices
         self._committer = committer
         self._metrics = metrics
-        self._every_s = every_s
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                due = await self.look_up_due()
-            except Exception as error:
-                _LOG.warning("looking for invoices failed", **logs.describe(error))
-                due = 0
-            if not due:
-                await asyncio.sleep(self._every_s)
+    async def _run_once(self) -> bool:
+        return await self.look_up_due() > 0
 
     async def look_up_due(self) -> int:
         """Look for the invoices that are due now. Returns their number."""

@@ -16,6 +16,8 @@ from services.crm_worker.contact_sync.contact_upserts import write_contacts
 from services.crm_worker.contact_sync.refusals import Refusals
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
 from services.crm_worker.repositories.emails import Emails
+from shared import exponential_backoff
+from shared.background import repeat
 from shared.contracts.events import ContactSynced
 from shared.errors import IntegrationError, Misconfigured, Postponed, Unavailable
 from shared.messaging.handling.gate import Gate
@@ -40,7 +42,7 @@ class FlushPacing:
     last_retry_s: float = 900.0
 
     def retry_s(self, failures: int) -> float:
-        return float(min(self.first_retry_s * 2**failures, self.last_retry_s))
+        return exponential_backoff.wait_s(failures, self.first_retry_s, self.last_retry_s)
 
 
 class Flusher:
@@ -70,16 +72,12 @@ class Flusher:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until stopped. A batch under way is finished first."""
-        while not stop.is_set():
-            sent = 0
-            try:
-                if self._gate.is_open():  # not awaited: a stop must not wait for Zoho's day
-                    sent = await self.flush_once()
-            except Exception:
-                # Whatever failed, the contacts stay behind and are leased again.
-                log.exception("flush failed")
-            if not sent:
-                await _sleep(self._pace.every_s, stop)
+        # Whatever fails, the contacts stay behind and are leased again.
+        await repeat("flush contacts", self._flush_if_open, every_s=self._pace.every_s, stop=stop)
+
+    async def _flush_if_open(self) -> bool:
+        # The gate is not awaited: a stop must not wait for Zoho's day.
+        return self._gate.is_open() and await self.flush_once() > 0
 
     async def flush_once(self) -> int:
         """Send one batch.
@@ -168,11 +166,3 @@ class Flusher:
         log.warning("contact not accepted", code=result.code)
         wait_s = max(result.wait_s, self._pace.retry_s(contact.failures))
         await self._contacts.give_back([contact], after_s=wait_s)
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

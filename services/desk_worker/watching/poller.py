@@ -18,6 +18,7 @@ from services.desk_worker.repositories.polls import Polls, PollWindow
 from services.desk_worker.watching.adoption import Adoption, email_of
 from services.desk_worker.watching.changes import TicketChange
 from services.desk_worker.watching.ticket_watcher import TicketWatcher
+from shared.background import repeat
 from shared.errors import IntegrationError, Postponed
 from shared.messaging.handling.gate import Gate
 from shared.messaging.outbox.committer import Committer
@@ -75,14 +76,13 @@ class Poller:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll until stopped. A window under way is finished first."""
-        while not stop.is_set():
-            try:
-                if self._gate.is_open() and await self._escalations.any_watched(self._desk.org):
-                    await self.poll_once()
-            except Exception:
-                # Whatever failed, the window stays unread and is read again.
-                log.exception("poll failed")
-            await _sleep(self._pace.every_s, stop)
+        # Whatever fails, the window stays unread and is read again.
+        await repeat("poll tickets", self._poll_if_open, every_s=self._pace.every_s, stop=stop)
+
+    async def _poll_if_open(self) -> bool:
+        if self._gate.is_open() and await self._escalations.any_watched(self._desk.org):
+            await self.poll_once()
+        return False
 
     async def poll_once(self) -> int:
         """Read one window, if one is due. Returns how many changes no webhook had reported.
@@ -138,11 +138,3 @@ class Poller:
 def _is_newer(row: Ticket, escalation: Escalation) -> bool:
     last = escalation.state.modified_at
     return row.modified_time is None or last is None or row.modified_time > last
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -18,7 +18,7 @@ from aiormq.channel import Channel
 from pydantic import SecretStr
 from yarl import URL
 
-from shared.background import Background
+from shared.background import Background, is_cancelled
 from shared.server_urls import amqp_urls
 
 _log = structlog.get_logger(__name__)
@@ -31,15 +31,6 @@ _CONNECT_TIMEOUT_S: Final = 10.0
 _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
-
-
-def is_cancelled() -> bool:
-    """Whether the running task itself is being cancelled.
-
-    The client library cancels what waits for a channel that closes; that is no wish of ours.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class ReconnectingConnection(Background):

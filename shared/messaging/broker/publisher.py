@@ -8,8 +8,9 @@ from typing import Any
 from aiormq.channel import Channel
 from aiormq.exceptions import DeliveryError, PublishError
 
+from shared.background import is_cancelled
 from shared.errors import Unavailable
-from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection, is_cancelled
+from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.broker.frames import FrameWriter, publish_frames
 from shared.messaging.messages.outgoing_message import OutgoingMessage
 

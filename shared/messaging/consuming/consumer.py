@@ -12,9 +12,9 @@ import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
-from shared.background import Background
+from shared.background import Background, is_cancelled
 from shared.messaging.broker.acks import AckBatcher
-from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection, is_cancelled
+from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.consuming.attempt import Abandoned, Attempt
 from shared.messaging.consuming.delayed_retry import DelayedRetry
 from shared.messaging.consuming.queue_uptime import QueueUptime

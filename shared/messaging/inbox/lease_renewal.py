@@ -1,25 +1,17 @@
-"""Keeps the claims of messages in flight from lapsing while their handlers live."""
+"""Renew the claims of messages in flight while their handlers live."""
 
 from __future__ import annotations
 
-import asyncio
-
-import structlog
-
-from shared.background import Background
-from shared.errors import Unavailable
+from shared.background import PeriodicTask
 from shared.messaging.inbox.inbox import Claim, IdempotencyKey, Inbox
 
-_log = structlog.get_logger(__name__)
 
-
-class LeaseRenewal(Background):
+class LeaseRenewal(PeriodicTask):
     """Renews all claims in hand with one statement, every third of a lease."""
 
     def __init__(self, inbox: Inbox, lease_s: float) -> None:
-        super().__init__("renew leases")
+        super().__init__("renew leases", every_s=lease_s / 3)
         self._inbox = inbox
-        self._every_s = lease_s / 3
         self._held: set[tuple[IdempotencyKey, int]] = set()
 
     def hold(self, claim: Claim) -> None:
@@ -28,15 +20,8 @@ class LeaseRenewal(Background):
     def drop(self, claim: Claim) -> None:
         self._held.discard((claim.key, claim.number))
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
-            if not self._held:
-                continue
-            try:
-                await self._inbox.renew(list(self._held))
-            except Unavailable:
-                # Whoever lost their claim meanwhile finds out at the commit, and writes nothing.
-                _log.warning("leases could not be renewed", claims=len(self._held))
-            except Exception:
-                _log.exception("renewing leases failed")
+    async def _run_once(self) -> bool:
+        # When it fails, whoever loses a claim finds out at the commit, and writes nothing.
+        if self._held:
+            await self._inbox.renew(list(self._held))
+        return False

@@ -1,4 +1,4 @@
-"""Publishes what nobody else will: rows that a crash, or a broker that was away, left behind."""
+"""Publish outbox rows that nobody else will: those left by a crash or an outage of the broker."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Final
 
 import structlog
 
-from shared.background import Background
-from shared.errors import IntegrationError, Unavailable
-from shared.messaging.broker.connection import is_cancelled
+from shared.background import PeriodicTask
+from shared.errors import IntegrationError
 from shared.messaging.broker.publisher import Publisher
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
@@ -18,35 +17,26 @@ _log = structlog.get_logger(__name__)
 _GROUP: Final = 100
 
 
-class Relay(Background):
+class Relay(PeriodicTask):
     """Takes rows in order, in groups, each group's publishes in flight together.
 
     Any number of replicas may relay one outbox: a row is leased by one of them at a time.
     """
 
     def __init__(self, outbox: Outbox, publisher: Publisher, *, poll_s: float) -> None:
-        super().__init__("outbox relay")
+        super().__init__("outbox relay", every_s=poll_s)
         self._outbox = outbox
         self._publisher = publisher
-        self._poll_s = poll_s
 
     async def flush(self) -> None:
         """Publish what is due, until there is none. Raises `Unavailable`."""
         while await self._publish_group():
             pass
 
-    async def _run(self) -> None:
-        while True:
-            await self._publisher.wait_up()
-            try:
-                await self.flush()
-            except Unavailable as error:
-                _log.warning("the outbox is not relayed", code=error.code)
-            except Exception:
-                _log.exception("relaying the outbox failed")
-            if is_cancelled():
-                return
-            await asyncio.sleep(self._poll_s)
+    async def _run_once(self) -> bool:
+        await self._publisher.wait_up()
+        await self.flush()
+        return False
 
     async def _publish_group(self) -> bool:
         rows = await self._outbox.take(_GROUP)
