@@ -46,8 +46,8 @@ def check_url(url: str, schemes: tuple[str, ...]) -> None:
 
 def check_amqp_url(url: str) -> None:
     """Check a URL of RabbitMQ, which may name several hosts. Raises ValueError."""
-    for each in amqp_urls(url):
-        check_url(each, ("amqp", "amqps"))
+    for host_url in amqp_urls(url):
+        check_url(host_url, ("amqp", "amqps"))
 
 
 def amqp_urls(url: str) -> list[str]:

@@ -150,23 +150,11 @@ async def worker_parts(
         blind_index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
         zoho_metrics = ZohoMetrics(metrics)
         breakers = Breakers(observe=zoho_metrics.breaker, first_pause_s=settings.breaker_pause_s)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        transport = await stack.enter_async_context(open_transport())
         endpoints = Endpoints.of(settings, organization_ids)
-        limits = limits_from(settings, endpoints.zone)
-        quota = Quota(pool, limits, observe=zoho_metrics.decided)
-        await quota.warm_up(2)
-        forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)
-        health.before_scrape("forecast", forecast.refresh)
         http = ZohoHttp(
-            transport,
-            Tokens(
-                session,
-                settings.token_service_url,
-                settings.token_service_key,
-                observe=zoho_metrics.token_fetched,
-            ),
-            quota,
+            await stack.enter_async_context(open_transport()),
+            await _tokens(stack, settings, zoho_metrics),
+            await _quota(pool, settings, endpoints.zone, zoho_metrics, health),
             {org: endpoints},
             breakers,
             observers=(log_call, zoho_metrics.called),
@@ -195,3 +183,29 @@ async def worker_parts(
             effects,
             org,
         )
+
+
+async def _tokens(
+    stack: AsyncExitStack, settings: WorkerSettings, zoho_metrics: ZohoMetrics
+) -> Tokens:
+    return Tokens(
+        await stack.enter_async_context(aiohttp.ClientSession()),
+        settings.token_service_url,
+        settings.token_service_key,
+        observe=zoho_metrics.token_fetched,
+    )
+
+
+async def _quota(
+    pool: asyncpg.Pool,
+    settings: WorkerSettings,
+    zone: str,
+    zoho_metrics: ZohoMetrics,
+    health: Health,
+) -> Quota:
+    limits = limits_from(settings, zone)
+    quota = Quota(pool, limits, observe=zoho_metrics.decided)
+    await quota.warm_up(2)
+    forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)
+    health.before_scrape("forecast", forecast.refresh)
+    return quota

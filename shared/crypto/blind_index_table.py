@@ -8,8 +8,7 @@ from typing import Protocol
 import asyncpg
 
 from shared.crypto.blind_index import BlindIndex
-
-PooledConnection = asyncpg.pool.PoolConnectionProxy
+from shared.storage.pool import PooledConnection
 
 IndexRow = tuple[str, str, bytes, str, str]
 """(org, kind, index, key_id, row): the columns of a `blind_index` table, in this order."""
@@ -22,7 +21,7 @@ class StatementRecorder(Protocol):
 
 
 class BlindIndexTable:
-    """`kind` is what the value is (`email`, `customer`); `row` is our id of the row that has it."""
+    """`kind` is what the value is (`email`, `customer`), `row` is our id of the row that has it."""
 
     def __init__(self, pool: asyncpg.Pool, index: BlindIndex, schema: str) -> None:
         self._pool = pool

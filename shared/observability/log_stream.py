@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class LostLines:
-    """How many log lines of this process could not be written: its log goes to one place."""
+    """The number of log lines of this process that could not be written."""
 
     count = 0
 

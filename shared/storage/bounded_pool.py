@@ -57,6 +57,6 @@ class _Acquisition(PoolAcquireContext):
     pool: BoundedPool
 
     async def __aexit__(self, *raised: object) -> None:
-        if any(isinstance(each, asyncpg.ReadOnlySQLTransactionError) for each in raised):
+        if any(isinstance(item, asyncpg.ReadOnlySQLTransactionError) for item in raised):
             await self.pool.renew_sessions()
         await super().__aexit__(*raised)

@@ -21,6 +21,8 @@ from shared.storage.poolers import shares_sessions
 
 _log = logging.getLogger(__name__)
 
+PooledConnection = asyncpg.pool.PoolConnectionProxy
+
 _CLOSE_WITHIN_S = 10.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 1.0

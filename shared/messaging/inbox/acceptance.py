@@ -17,8 +17,9 @@ from shared.errors import Unavailable
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters, dead_letter_context
 from shared.messaging.inbox.lines import sealing_context
 from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey
-from shared.messaging.inbox.statements import Clock, columns, database_clock, parameters
+from shared.messaging.inbox.statements import columns, parameters
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
 _FAULTS_OF_A_ROW: Final = ("22", "23", "54")
@@ -127,7 +128,7 @@ class Acceptance:
         outbox: Outbox,
         refuse: Refuse,
         *,
-        clock: Clock = database_clock,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._vault = vault

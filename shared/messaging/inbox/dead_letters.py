@@ -12,7 +12,8 @@ import orjson
 
 from shared.crypto.envelope import DayKey, UserKey, Vault
 from shared.messaging.inbox.lines import LeasedMessage, sealing_context
-from shared.messaging.inbox.statements import Clock, columns, database_clock
+from shared.messaging.inbox.statements import columns
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
 
@@ -53,7 +54,12 @@ class DeadLetters:
     """The dead letters of one service's schema."""
 
     def __init__(
-        self, pool: asyncpg.Pool, schema: str, vault: Vault, *, clock: Clock = database_clock
+        self,
+        pool: asyncpg.Pool,
+        schema: str,
+        vault: Vault,
+        *,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._vault = vault

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from shared.errors import Unavailable
-from shared.messaging.inbox.statements import Clock, columns, database_clock, parameters
+from shared.messaging.inbox.statements import columns, parameters
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
 
@@ -183,7 +184,7 @@ class Lines:
         *,
         reservation_s: float = 120.0,
         longest: float = 10.0,
-        clock: Clock = database_clock,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._reservation_s = reservation_s

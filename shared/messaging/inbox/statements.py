@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
-
-Clock = Callable[[], datetime | None]
-"""The time that a statement is given; None: PostgreSQL's own clock."""
-
-
-def database_clock() -> None:
-    """Let PostgreSQL's own clock count."""
-    return
 
 
 def parameters(count: int) -> str:

@@ -6,14 +6,16 @@ from collections.abc import Collection
 
 import asyncpg
 
-from shared.messaging.inbox.statements import Clock, database_clock
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
 
 class Suspects:
     """The suspects of one service's schema, by digest. Raises `Unavailable` during an outage."""
 
-    def __init__(self, pool: asyncpg.Pool, schema: str, *, clock: Clock = database_clock) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, schema: str, *, clock: DatabaseClock = database_clock
+    ) -> None:
         self._pool = pool
         self._clock = clock
         self._note_sql = f"""

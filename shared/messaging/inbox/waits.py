@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import asyncpg
 
 from shared.messaging.inbox.lines import LeasedMessage, Lines, RecordedFact, leased_message
-from shared.messaging.inbox.statements import Clock, columns, database_clock
+from shared.messaging.inbox.statements import columns
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
 
@@ -40,7 +41,7 @@ class WaitEnds:
         *,
         longest: float = 10.0,
         claim_s: float = 60.0,
-        clock: Clock = database_clock,
+        clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._longest = longest
@@ -81,7 +82,9 @@ class WaitEnds:
 class Facts:
     """Facts recorded outside of a settlement."""
 
-    def __init__(self, pool: asyncpg.Pool, schema: str, *, clock: Clock = database_clock) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, schema: str, *, clock: DatabaseClock = database_clock
+    ) -> None:
         self._lines = Lines(pool, schema, clock=clock)
 
     async def record(

@@ -20,9 +20,7 @@ from shared.messaging.outbox.direct_publisher import DirectPublisher
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.messaging.outbox.rows import Versions, rows_of
 from shared.storage.open_webhooks import CLOSE_WEBHOOKS
-from shared.storage.pool import unavailable_when_down
-
-PooledConnection = asyncpg.pool.PoolConnectionProxy
+from shared.storage.pool import PooledConnection, unavailable_when_down
 
 _ANEW_S: Final = 0.05
 _STALE: Final = ("40001", "ZR001")

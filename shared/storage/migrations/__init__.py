@@ -25,8 +25,9 @@ from typing import NamedTuple
 import asyncpg
 
 from shared.errors import CannotStart
-from shared.storage.migrations.files import Scope, SqlFile, scopes_of
+from shared.storage.migrations.files import SqlFile, SqlFolder, scopes_of
 from shared.storage.migrations.functions import replace_function
+from shared.storage.pool import PooledConnection
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _LOCK = 0x7A6F686F  # one for all services: they share the library's schema
@@ -82,9 +83,7 @@ async def migrate(
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-async def _apply(
-    connection: asyncpg.pool.PoolConnectionProxy, scopes: list[Scope], release: str
-) -> None:
+async def _apply(connection: PooledConnection, scopes: list[SqlFolder], release: str) -> None:
     applied = await _applied(connection)
     for scope in scopes:
         _check_history(scope, applied)
@@ -102,7 +101,7 @@ async def _apply(
                 await _remember(connection, file, release)
 
 
-def _check_history(scope: Scope, applied: dict[tuple[str, str], _Applied]) -> None:
+def _check_history(scope: SqlFolder, applied: dict[tuple[str, str], _Applied]) -> None:
     for migration in scope.migrations:
         if migration.key in applied and applied[migration.key].checksum != migration.checksum:
             raise MigrationChanged(
@@ -134,7 +133,7 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 async def _applied(
-    connection: asyncpg.pool.PoolConnectionProxy,
+    connection: PooledConnection,
 ) -> dict[tuple[str, str], _Applied]:
     if await connection.fetchval("SELECT to_regclass('relay.migrations') IS NULL"):
         return {}
@@ -147,9 +146,7 @@ async def _applied(
     }
 
 
-async def _remember(
-    connection: asyncpg.pool.PoolConnectionProxy, file: SqlFile, release: str
-) -> None:
+async def _remember(connection: PooledConnection, file: SqlFile, release: str) -> None:
     await connection.execute(
         """
         INSERT INTO relay.migrations (scope, name, checksum, release) VALUES ($1, $2, $3, $4)
@@ -163,7 +160,7 @@ async def _remember(
     )
 
 
-async def _create_missing(connection: asyncpg.pool.PoolConnectionProxy, schemas: set[str]) -> None:
+async def _create_missing(connection: PooledConnection, schemas: set[str]) -> None:
     for schema in sorted({"relay", *schemas}):
         # Asked first: IF NOT EXISTS demands the right to create even when there is nothing to do.
         if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", schema):

@@ -24,7 +24,7 @@ class SqlFile(NamedTuple):
         return self.scope, self.name
 
 
-class Scope(NamedTuple):
+class SqlFolder(NamedTuple):
     """One folder as it is applied to one schema."""
 
     name: str
@@ -33,7 +33,7 @@ class Scope(NamedTuple):
     functions: list[SqlFile]
 
 
-def scopes_of(schema: str, folder: Path | None) -> Iterator[Scope]:
+def scopes_of(schema: str, folder: Path | None) -> Iterator[SqlFolder]:
     """The library's scope, the template for a service's schema, and the service's own files."""
     yield _scope("relay", "relay", _HERE / "relay")
     yield _scope(f"{schema}/service", schema, _HERE / "service")
@@ -41,8 +41,8 @@ def scopes_of(schema: str, folder: Path | None) -> Iterator[Scope]:
         yield _scope(schema, schema, folder)
 
 
-def _scope(name: str, schema: str, folder: Path) -> Scope:
-    return Scope(
+def _scope(name: str, schema: str, folder: Path) -> SqlFolder:
+    return SqlFolder(
         name,
         schema,
         list(_read(name, schema, folder, "")),

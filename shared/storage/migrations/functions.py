@@ -7,11 +7,10 @@ from pathlib import PurePosixPath
 import asyncpg
 
 from shared.storage.migrations.files import SqlFile
+from shared.storage.pool import PooledConnection
 
 
-async def replace_function(
-    connection: asyncpg.pool.PoolConnectionProxy, schema: str, file: SqlFile
-) -> None:
+async def replace_function(connection: PooledConnection, schema: str, file: SqlFile) -> None:
     """Run a file that creates one function, named as the file. Call it inside a transaction.
 
     `CREATE OR REPLACE` keeps the function's identity, so that sessions that are calling it go on.
@@ -36,9 +35,7 @@ async def replace_function(
         raise ValueError(f"{file.scope}/{file.name} must create one function {schema}.{name}")
 
 
-async def _overloads(
-    connection: asyncpg.pool.PoolConnectionProxy, schema: str, name: str
-) -> list[str]:
+async def _overloads(connection: PooledConnection, schema: str, name: str) -> list[str]:
     """The signatures of the functions of this name, as `DROP FUNCTION` takes them."""
     rows = await connection.fetch(
         """
@@ -51,6 +48,6 @@ async def _overloads(
     return sorted(row["signature"] for row in rows)
 
 
-async def _drop(connection: asyncpg.pool.PoolConnectionProxy, signatures: list[str]) -> None:
+async def _drop(connection: PooledConnection, signatures: list[str]) -> None:
     for signature in signatures:
         await connection.execute(f"DROP FUNCTION {signature}")
