@@ -190,7 +190,8 @@ class Lines:
         self._reservation_s = reservation_s
         self._longest = longest
         self._clock = clock
-        self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(15)})"  # noqa: S608
+        self._confident = False
+        self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(16)})"  # noqa: S608
         self._renew_sql = f"SELECT arrived FROM {schema}.renew_leases($1, $2, $3, $4)"  # noqa: S608
         self._settle_sql = f"SELECT arrived FROM {schema}.settle_messages({parameters(13)})"  # noqa: S608
         self._put_back_sql = (
@@ -249,9 +250,10 @@ class Lines:
                 lease_s,
                 idle,
                 answering_s,
+                self._confident,
                 self._clock(),
             )
-        return Lease(
+        lease = Lease(
             [leased_message(row) for row in rows if row["kind"] == "message"],
             [
                 RefusedProduct(
@@ -262,6 +264,8 @@ class Lines:
             ],
             any(row["kind"] == "alone" for row in rows),
         )
+        self._confident = not lease.refusals
+        return lease
 
     async def renew(
         self, held: Collection[tuple[int, int]], lease_s: float

@@ -7,7 +7,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -58,6 +58,12 @@ class Inbox:
         self.ends = WaitEnds(pool, "test", clock=self.clock)
         self.dead_letters = DeadLetters(pool, "test", vault, clock=self.clock)
         self.refused: list[tuple[str, str]] = []
+
+    def on(self, connection: Any) -> Inbox:
+        """The same at this moment, inside a transaction of this connection's."""
+        inbox = Inbox(cast("asyncpg.Pool", connection), self.vault)
+        inbox.now = self.now
+        return inbox
 
     def clock(self) -> datetime:
         return self.now

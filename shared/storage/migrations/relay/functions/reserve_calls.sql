@@ -17,18 +17,21 @@ DECLARE
     day        record;
     counting   bigint;
     spent      bigint;
-    pace       float8[] := '{}';
-    share      float8;
-    unpaced    float8;
-    refused    smallint[] := '{}';
-    booked     bigint := 0;
-    calls      integer := p_limits ->> 'calls';
-    window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
     credits    bigint := p_limits ->> 'credits';
+    window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
+    in_window  integer := p_limits ->> 'calls';
+    part       record;
+    window_cap float8[] := '{}';    -- by priority; NULL: no such limit
+    day_cap    float8[] := '{}';
+    day_free   float8[] := '{}';
+    pace       float8[] := '{}';
+    refused    smallint[] := '{}';
     slot       timestamptz;
-    limit_name text;
     comes_back timestamptz;
-    made       bigint;
+    ids        bigint[] := '{}';
+    items      integer[] := '{}';
+    n          integer;
+    booked     bigint;
 BEGIN
     PERFORM relay.lock_quota(p_org, p_product);
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
@@ -43,11 +46,20 @@ BEGIN
     WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
     slot := greatest(relay.quota_slot(at), day.day_start);
 
-    FOR priority IN 0 .. jsonb_array_length(p_limits -> 'shares') - 1 LOOP
-        pace := pace || CASE WHEN (priority::smallint) = ANY (p_priority) THEN relay.quota_pace(
+    FOR part IN
+        SELECT s.share::float8 AS share, u.unpaced::float8 AS unpaced,
+               s.n - 1 = ANY (p_priority) AS wanted
+        FROM jsonb_array_elements_text(p_limits -> 'shares') WITH ORDINALITY AS s (share, n)
+        JOIN jsonb_array_elements_text(p_limits -> 'unpaced') WITH ORDINALITY AS u (unpaced, n)
+          ON u.n = s.n
+        ORDER BY s.n
+    LOOP
+        window_cap := window_cap || floor(in_window * part.share);
+        day_cap := day_cap || floor(day.day_limit * part.share);
+        day_free := day_free || floor(day.day_limit * part.unpaced);
+        pace := pace || CASE WHEN part.wanted THEN relay.quota_pace(
             p_org, p_product, at, day.day_start, day.day_end, day.spent,
-            floor(day.day_limit * (p_limits -> 'shares' ->> priority)::float8),
-            floor(day.day_limit * (p_limits -> 'unpaced' ->> priority)::float8)) END;
+            floor(day.day_limit * part.share), floor(day.day_limit * part.unpaced)) END;
     END LOOP;
 
     FOR i IN 1 .. cardinality(p_calls) LOOP
@@ -59,43 +71,38 @@ BEGIN
             RETURN NEXT;
             CONTINUE;
         END IF;
-        share := p_limits -> 'shares' ->> p_priority[i];
-        unpaced := p_limits -> 'unpaced' ->> p_priority[i];
+        n := p_priority[i] + 1;
         IF told.day_until > at THEN
             used_up := 'day';
             comes_back := told.day_until;
-        ELSIF spent + p_calls[i] > floor(day.day_limit * share) THEN
+        ELSIF spent + p_calls[i] > day_cap[n] THEN
             used_up := 'day';
             comes_back := coalesce(day.day_end, greatest(at + interval '1 minute', (
                 SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                 WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                   AND s.credits > 0)), at + interval '1 hour');
-        ELSIF spent + p_calls[i] > floor(day.day_limit * unpaced)
-              AND spent >= pace[p_priority[i] + 1] THEN
+        ELSIF spent + p_calls[i] > day_free[n] AND spent >= pace[n] THEN
             used_up := 'pace';
             comes_back := relay.quota_slot(at) + interval '15 minutes';
         ELSIF told.minute_until > at THEN
             used_up := 'minute';
             comes_back := told.minute_until;
-        ELSIF calls IS NOT NULL
-              AND counting + p_calls[i] > greatest(floor(calls * share), p_calls[i]) THEN
+        ELSIF counting > 0 AND counting + p_calls[i] > window_cap[n] THEN
             used_up := 'minute';
             comes_back := least(
                 relay.quota_minute_free(
                     p_org, p_product, at,
-                    (counting + p_calls[i] - greatest(floor(calls * share), p_calls[i]))::bigint),
+                    least(counting, (counting + p_calls[i] - window_cap[n])::bigint)),
                 at + make_interval(secs => window_s));
         ELSIF told.concurrency_until > at THEN
             used_up := 'concurrency';
             comes_back := told.concurrency_until;
         ELSE
-            INSERT INTO relay.reservations (org, product, lane, calls, slot, expires_at)
-            VALUES (p_org, p_product, p_limits -> 'lanes' ->> p_priority[i], p_calls[i], slot,
-                    at + make_interval(secs => p_deadline_s))
-            RETURNING id INTO reservation;
+            reservation := nextval('relay.reservations_id_seq');
+            ids := ids || reservation;
+            items := items || i;
             counting := counting + p_calls[i];
             spent := spent + p_calls[i];
-            booked := booked + p_calls[i];
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -104,7 +111,13 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 
-    IF booked > 0 THEN
+    IF ids <> '{}' THEN
+        INSERT INTO relay.reservations (id, org, product, lane, calls, slot, expires_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT g.id, p_org, p_product, p_limits -> 'lanes' ->> p_priority[g.item], p_calls[g.item],
+               slot, at + make_interval(secs => p_deadline_s)
+        FROM unnest(ids, items) AS g (id, item);
+        SELECT sum(p_calls[g.item]) INTO booked FROM unnest(items) AS g (item);
         INSERT INTO relay.quota_spent AS s (org, product, slot, credits)
         VALUES (p_org, p_product, slot, booked)
         ON CONFLICT ON CONSTRAINT quota_spent_pkey DO UPDATE

@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION {schema}.accept_messages(
     p_headers text[], p_body bytea[],
     p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (item integer, outcome text, arrived bigint) LANGUAGE plpgsql
-SET enable_seqscan = off
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

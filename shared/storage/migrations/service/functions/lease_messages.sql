@@ -9,12 +9,16 @@
 --
 -- A line in which a lease lapsed is due like any other: taking it over is leasing it. The ledger is
 -- asked last, one decision for each product, products sorted. A refusal changes no line.
+--
+-- All who ask a product's ledger wait for each other, until the commit. So whoever is confident takes
+-- the lines before it asks, and undoes that in the rare case of a refusal.
 CREATE OR REPLACE FUNCTION {schema}.lease_messages(
     p_try_org text[], p_try_route text[], p_try_priority smallint[],
     p_slot_priority smallint[], p_slots integer[], p_limit integer,
     p_call_route text[], p_call_product text[], p_calls integer[],
     p_limits jsonb, p_reservation_s float8, p_lease_s float8, p_idle boolean,
     p_answering_s float8,               -- for so long PostgreSQL has answered this process
+    p_confident boolean,                -- the ledger granted all that was asked for last
     p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (
     kind text, org text, product text, message_priority smallint, retry_in_s float8,
@@ -24,7 +28,7 @@ CREATE OR REPLACE FUNCTION {schema}.lease_messages(
     accepted_at timestamptz, waited_s float8, body_mac bytea, code text, reason text,
     first boolean, records text[], products text[], reservations bigint[]
 ) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -36,16 +40,11 @@ DECLARE
     v_route text[] := '{}';
     v_alone boolean[] := '{}';
     v_erased boolean[] := '{}';
-    v_reserved_at integer[] := '{}';
-    v_product text[] := '{}';
-    v_reservation bigint[] := '{}';
-    v_refused integer[];
+    v_answers record;
     v_picked record;
-    v_group record;
-    v_wanted record;
-    v_answer record;
     v_first integer;
     v_want integer;
+    v_taken boolean := false;
 BEGIN
     IF EXISTS (SELECT FROM {schema}.lines l WHERE l.state = 'later' AND l.due_at <= at) THEN
         UPDATE {schema}.lines l SET state = 'due'
@@ -123,97 +122,75 @@ BEGIN
         WHERE CASE WHEN p_idle THEN k.n = v_first ELSE NOT k.alone END;
     END IF;
 
-    FOR v_group IN
-        SELECT k.org, c.product, array_agg(k.n::integer ORDER BY k.n) AS items,
-               array_agg(k.priority ORDER BY k.n) AS priorities, array_agg(c.calls ORDER BY k.n) AS calls
-        FROM unnest(v_org, v_priority, v_route, v_erased) WITH ORDINALITY
-             AS k (org, priority, route, erased, n)
-        JOIN unnest(p_call_route, p_call_product, p_calls) AS c (route, product, calls)
-          ON c.route = k.route
-        WHERE NOT k.erased AND c.calls > 0
-        GROUP BY k.org, c.product ORDER BY k.org, c.product
-    LOOP
-        -- What an earlier product refused asks for nothing more.
-        SELECT array_agg(g.item ORDER BY g.n) AS items,
-               array_agg(g.priority ORDER BY g.n) AS priorities,
-               array_agg(g.calls ORDER BY g.n) AS calls
-        INTO v_wanted
-        FROM unnest(v_group.items, v_group.priorities, v_group.calls) WITH ORDINALITY
-             AS g (item, priority, calls, n)
-        WHERE g.item <> ALL (coalesce(v_refused, '{}'));
-        CONTINUE WHEN v_wanted.items IS NULL;
-
-        FOR v_answer IN
-            SELECT v_wanted.items[r.item] AS item, v_wanted.priorities[r.item] AS priority,
-                   r.reservation, r.retry_at
-            FROM relay.reserve_calls(v_group.org, v_group.product, v_wanted.priorities,
-                                     v_wanted.calls, p_reservation_s,
-                                     p_limits -> v_group.product, p_now) r
-            ORDER BY r.item
-        LOOP
-            IF v_answer.reservation IS NOT NULL THEN
-                v_reserved_at := v_reserved_at || v_answer.item;
-                v_product := v_product || v_group.product;
-                v_reservation := v_reservation || v_answer.reservation;
-            ELSE
-                v_refused := v_refused || v_answer.item;
-                IF v_answer.retry_at IS NOT NULL THEN  -- the first of its priority
-                    RETURN QUERY SELECT 'refused'::text, v_group.org, v_group.product,
-                        v_answer.priority,
-                        extract(epoch FROM v_answer.retry_at - at)::float8,
-                        NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
-                        NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz,
-                        NULL::jsonb, NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea,
-                        NULL, NULL, NULL::boolean, NULL::text[], NULL::text[], NULL::bigint[];
-                END IF;
+    IF p_confident THEN
+        BEGIN
+            PERFORM {schema}.take_lines(v_org, v_line, v_alone, p_lease_s, p_answering_s, at);
+            SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
+                   array_agg(a.reservation) AS reservations,
+                   array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
+            INTO v_answers
+            FROM {schema}.reserve_for_messages(
+                v_org, v_priority, v_route, v_erased, p_call_route, p_call_product, p_calls,
+                p_limits, p_reservation_s, at, p_now) a;
+            IF NOT v_answers.granted THEN
+                RAISE EXCEPTION 'refused' USING ERRCODE = 'ZR003';
             END IF;
-        END LOOP;
-    END LOOP;
+            v_taken := true;
+        EXCEPTION WHEN SQLSTATE 'ZR003' THEN
+            NULL;
+        END;
+    END IF;
+    IF NOT v_taken THEN
+        SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
+               array_agg(a.reservation) AS reservations,
+               array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
+        INTO v_answers
+        FROM {schema}.reserve_for_messages(
+            v_org, v_priority, v_route, v_erased, p_call_route, p_call_product, p_calls,
+            p_limits, p_reservation_s, at, p_now) a;
+        IF NOT v_answers.granted THEN
+            RETURN QUERY
+            SELECT 'refused'::text, v_org[a.item], a.product, v_priority[a.item], a.retry_in_s,
+                NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
+                NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz, NULL::jsonb,
+                NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, NULL, NULL, NULL::boolean,
+                NULL::text[], NULL::text[], NULL::bigint[]
+            FROM unnest(v_answers.items, v_answers.products, v_answers.retries)
+                 AS a (item, product, retry_in_s)
+            WHERE a.retry_in_s IS NOT NULL;
 
-    IF v_refused IS NOT NULL AND v_reserved_at && v_refused THEN
-        PERFORM relay.give_back_calls(ARRAY(
-            SELECT r.id FROM unnest(v_reserved_at, v_reservation) AS r (item, id)
-            WHERE r.item = ANY (v_refused)));
+            SELECT array_agg(k.org ORDER BY k.n) AS orgs, array_agg(k.line ORDER BY k.n) AS lines,
+                   array_agg(k.alone ORDER BY k.n) AS alone, array_agg(k.n::integer ORDER BY k.n) AS items
+            INTO v_picked
+            FROM unnest(v_org, v_line, v_alone) WITH ORDINALITY AS k (org, line, alone, n)
+            WHERE NOT EXISTS (
+                SELECT FROM unnest(v_answers.items, v_answers.reservations) AS a (item, reservation)
+                WHERE a.item = k.n AND a.reservation IS NULL);
+            PERFORM {schema}.take_lines(
+                v_picked.orgs, v_picked.lines, v_picked.alone, p_lease_s, p_answering_s, at);
+            SELECT array_agg(CASE WHEN k.n = ANY (v_picked.items) THEN k.head END ORDER BY k.n)
+            INTO v_head FROM unnest(v_head) WITH ORDINALITY AS k (head, n);
+        ELSE
+            PERFORM {schema}.take_lines(v_org, v_line, v_alone, p_lease_s, p_answering_s, at);
+        END IF;
     END IF;
 
-    -- Lapsed leases that are taken over: the attempt counts only when it says something about the
-    -- message. Its process did nothing else, and PostgreSQL would have taken its renewals.
-    UPDATE {schema}.open_messages m
-    SET claim = NULL, lapses = m.lapses + 1,
-        attempt = m.attempt - (NOT (l.leased_alone
-            AND l.leased_at >= at - make_interval(secs => p_answering_s)
-            AND l.leased_at >= pg_postmaster_start_time()))::integer
-    FROM unnest(v_org, v_line) WITH ORDINALITY AS k (org, line, n)
-    JOIN {schema}.lines l ON l.org = k.org AND l.line = k.line
-    WHERE l.leased_arrived IS NOT NULL AND k.n <> ALL (coalesce(v_refused, '{}'))
-      AND m.arrived = l.leased_arrived AND m.claim = l.claim;
-
     RETURN QUERY
-    WITH taken AS (
-        UPDATE {schema}.lines l
-        SET claim = nextval('{schema}.claims'), leased_arrived = l.head, leased_at = at,
-            lapses = l.lapses + coalesce(l.leased_arrived = l.head, false)::integer,
-            leased_until = at + make_interval(secs => p_lease_s), leased_alone = k.alone
-        FROM unnest(v_org, v_line, v_alone, v_erased) WITH ORDINALITY
-             AS k (org, line, alone, erased, n)
-        WHERE l.org = k.org AND l.line = k.line AND k.n <> ALL (coalesce(v_refused, '{}'))
-        RETURNING l.org, l.line, l.priority, l.head, l.claim, k.alone, k.erased, k.n
-    ), worked AS (
-        UPDATE {schema}.open_messages m
-        SET claim = t.claim, attempt = m.attempt + 1, seen = pg_current_snapshot()
-        FROM taken t WHERE m.arrived = t.head
-        RETURNING t.n, t.priority AS line_priority, t.alone, t.erased, m.*
-    )
-    SELECT 'message'::text, w.org, NULL::text, w.line_priority, NULL::float8, w.arrived,
-           w.claim, w.line, w.exchange, w.routing_key, w.route, w.message_id, w.attempt, w.alone,
-           w.erased, w.correlation_id, w.reply_to, w.traceparent, w.sent_at, w.headers, w.body,
-           w.accepted_at,
-           CASE WHEN w.wait IS NULL THEN 0
-                ELSE w.counted_s + {schema}.counted_s(w.counted_at, w.due_at, at) END,
-           w.body_mac, NULL::text, NULL::text, w.place = 0, w.records,
-           ARRAY(SELECT r.product FROM unnest(v_reserved_at, v_product) AS r (item, product)
-                 WHERE r.item = w.n),
-           ARRAY(SELECT r.id FROM unnest(v_reserved_at, v_reservation) AS r (item, id)
-                 WHERE r.item = w.n)
-    FROM worked w ORDER BY w.n;
+    SELECT 'message'::text, m.org, NULL::text, k.priority, NULL::float8, m.arrived,
+           m.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt, k.alone,
+           k.erased, m.correlation_id, m.reply_to, m.traceparent, m.sent_at, m.headers, m.body,
+           m.accepted_at,
+           CASE WHEN m.wait IS NULL THEN 0
+                ELSE m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) END,
+           m.body_mac, NULL::text, NULL::text, m.place = 0, m.records,
+           ARRAY(SELECT a.product
+                 FROM unnest(v_answers.items, v_answers.products) AS a (item, product)
+                 WHERE a.item = k.n),
+           ARRAY(SELECT a.id
+                 FROM unnest(v_answers.items, v_answers.reservations) AS a (item, id)
+                 WHERE a.item = k.n)
+    FROM unnest(v_head, v_priority, v_alone, v_erased) WITH ORDINALITY
+         AS k (head, priority, alone, erased, n)
+    JOIN {schema}.open_messages m ON m.arrived = k.head
+    ORDER BY k.n;
 END $$;

@@ -9,7 +9,7 @@
 CREATE OR REPLACE FUNCTION {schema}.refresh_lines(
     p_org text[], p_line text[], p_now timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
@@ -40,7 +40,12 @@ BEGIN
     WITH wanted AS MATERIALIZED (
         SELECT DISTINCT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line)
     ), heads AS MATERIALIZED (
-        SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority
+        SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority,
+               EXISTS (SELECT FROM {schema}.lines l
+                       JOIN {schema}.open_messages m
+                         ON m.arrived = l.leased_arrived AND m.claim = l.claim
+                        AND m.org = l.org AND m.line = l.line
+                       WHERE l.org = w.org AND l.line = w.line) AS holds
         FROM wanted w
         LEFT JOIN LATERAL (
             SELECT m.arrived, m.place, m.route, m.due_at, m.lapses FROM {schema}.open_messages m
@@ -55,25 +60,17 @@ BEGIN
     ), gone AS (
         DELETE FROM {schema}.lines l USING heads h
         WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NULL
-    ), leases AS MATERIALIZED (
-        SELECT h.org, h.line, m.arrived IS NOT NULL AS holds
-        FROM heads h
-        JOIN {schema}.lines l ON l.org = h.org AND l.line = h.line
-        LEFT JOIN {schema}.open_messages m
-          ON m.arrived = l.leased_arrived AND m.claim = l.claim
-         AND m.org = l.org AND m.line = l.line
-        WHERE h.arrived IS NOT NULL
     )
     UPDATE {schema}.lines l
     SET state = CASE WHEN h.due_at <= at THEN 'due' ELSE 'later' END,
         head = h.arrived, head_place = h.place, head_route = h.route, priority = h.priority,
         due_at = h.due_at, lapses = h.lapses,
-        claim = CASE WHEN s.holds THEN l.claim END,
-        leased_arrived = CASE WHEN s.holds THEN l.leased_arrived END,
-        leased_at = CASE WHEN s.holds THEN l.leased_at END,
-        leased_until = CASE WHEN s.holds THEN l.leased_until END,
-        leased_alone = CASE WHEN s.holds THEN l.leased_alone END,
-        moving_to = CASE WHEN s.holds THEN l.moving_to END
-    FROM heads h JOIN leases s ON s.org = h.org AND s.line = h.line
-    WHERE l.org = h.org AND l.line = h.line;
+        claim = CASE WHEN h.holds THEN l.claim END,
+        leased_arrived = CASE WHEN h.holds THEN l.leased_arrived END,
+        leased_at = CASE WHEN h.holds THEN l.leased_at END,
+        leased_until = CASE WHEN h.holds THEN l.leased_until END,
+        leased_alone = CASE WHEN h.holds THEN l.leased_alone END,
+        moving_to = CASE WHEN h.holds THEN l.moving_to END
+    FROM heads h
+    WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NOT NULL;
 END $$;

@@ -1,0 +1,90 @@
+"""Calls that are reserved for a message before its work starts, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from shared.storage.pool import unavailable_when_down
+from shared.zoho.quota.limits import QuotaLimits
+from shared.zoho.quota.priority import Priority
+
+
+class ReservedPermit(NamedTuple):
+    """The decision about one reserved call.
+
+    `permit` is set, or `used_up` names the limit, and `wait_s` when to come back. `used_up` is
+    `reservation` when nothing is left of it: then the call takes a permit like any other.
+    """
+
+    permit: int | None
+    used_up: str | None
+    wait_s: float
+
+
+def limits_document(limits: QuotaLimits) -> dict[str, Any]:
+    """A product's limits as `relay.reserve_calls` takes them."""
+    return {
+        "lanes": [priority.value for priority in Priority],
+        "shares": [limits.shares[priority] for priority in Priority],
+        "unpaced": [limits.unpaced[priority] for priority in Priority],
+        "calls": limits.calls,
+        "window_s": limits.window_s,
+        "credits": limits.credits,
+        "zone": limits.zone,
+    }
+
+
+class Reservations:
+    """Reservations of the quota ledger. `limits` by product.
+
+    They are made by the lease of a message (`lease_messages` calls `relay.reserve_calls`). They
+    count in the minute and in the day until their deadline, and never in flight.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, limits: Mapping[str, QuotaLimits]) -> None:
+        self._pool = pool
+        self._limits = limits
+
+    def documents(self) -> dict[str, Any]:
+        """The limits of all products, for a lease."""
+        return {product: limits_document(limits) for product, limits in self._limits.items()}
+
+    async def take(
+        self,
+        reservation: int,
+        product: str,
+        priority: Priority,
+        *,
+        weight: int,
+        heavy: bool,
+        deadline_s: float,
+    ) -> ReservedPermit:
+        """Turn one reserved call into a permit, if no limit of calls in flight forbids it now.
+
+        Raises Unavailable.
+        """
+        limits = self._limits[product]
+        with unavailable_when_down():
+            [row] = await self._pool.fetch(
+                """
+                SELECT permit, used_up, wait_s
+                FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8)
+                """,
+                reservation,
+                limits.shares[priority],
+                weight,
+                heavy,
+                limits.window_s,
+                limits.in_flight,
+                limits.heavy_in_flight,
+                deadline_s,
+            )
+        return ReservedPermit(row["permit"], row["used_up"], row["wait_s"] or 0.0)
+
+    async def give_back(self, reservations: Collection[int]) -> None:
+        """Return what is left of them. Their deadline does the same later. Raises Unavailable."""
+        with unavailable_when_down():
+            await self._pool.execute("SELECT relay.give_back_calls($1)", [*reservations])

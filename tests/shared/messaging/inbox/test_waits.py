@@ -1,0 +1,268 @@
+"""A message that waits for a fact leaves its line, is woken by the fact, or ends by its rule."""
+
+from __future__ import annotations
+
+from shared.messaging.inbox.lines import MessageOutcome, PutBackResult, WaitKind
+from tests.shared.messaging.inbox.conftest import Inbox, message
+
+
+async def test_who_waits_for_a_fact_lets_its_line_go_on(inbox: Inbox) -> None:
+    await inbox.accept(message("a"), message("b"))
+
+    assert await inbox.wait_for(await inbox.next()) is PutBackResult.WAITS
+
+    assert await inbox.ids() == ["b"]
+
+
+async def test_a_recorded_fact_wakes_its_waiters_with_the_commit(inbox: Inbox) -> None:
+    await inbox.accept(message("a", "u1"), message("b", "u2"), message("sign-up", "u3"))
+    a, b, sign_up = await inbox.leased()
+    await inbox.wait_for(a)
+    await inbox.wait_for(b, key="somebody else")
+
+    await inbox.settle(sign_up, facts=[("user", "u1")])
+
+    assert await inbox.ids() == ["a"]
+
+
+async def test_who_is_woken_by_its_own_line_stands_behind_what_woke_it(inbox: Inbox) -> None:
+    await inbox.accept(message("update"), message("sign-up"), message("later"))
+    await inbox.wait_for(await inbox.next())
+    sign_up = await inbox.next()
+
+    # An early commit: the message that records the fact is still there.
+    await inbox.settle(sign_up, outcome=MessageOutcome.KEPT, facts=[("user", "u1")])
+    assert await inbox.open() == ["sign-up", "update", "later"]
+
+    await inbox.settle(sign_up)
+    assert await inbox.ids() == ["update"]
+
+
+async def test_who_is_woken_by_another_line_stands_where_it_was(inbox: Inbox) -> None:
+    await inbox.accept(message("waits"), message("later"), message("other", "u2"))
+    waits, other = await inbox.leased()
+    await inbox.wait_for(waits)
+
+    await inbox.settle(other, facts=[("user", "u1")])
+
+    assert await inbox.open() == ["waits", "later"]
+    assert await inbox.ids() == ["waits"]
+
+
+async def test_a_fact_that_was_recorded_after_the_handler_looked_runs_it_again(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a", "u1"), message("sign-up", "u2"))
+    waits, sign_up = await inbox.leased()
+    await inbox.settle(sign_up, facts=[("user", "u1")])
+
+    assert await inbox.wait_for(waits) is PutBackResult.AGAIN
+    # It has looked once more since, and still does not find it.
+    assert await inbox.wait_for(waits) is PutBackResult.WAITS
+
+
+async def test_a_fact_that_was_recorded_before_the_lease_is_no_news(inbox: Inbox) -> None:
+    await inbox.accept(message("sign-up", "u2"))
+    await inbox.settle(await inbox.next(), facts=[("user", "u1")])
+    await inbox.accept(message("a", "u1"))
+
+    assert await inbox.wait_for(await inbox.next()) is PutBackResult.WAITS
+
+
+async def test_a_loser_records_neither_facts_nor_names(inbox: Inbox) -> None:
+    await inbox.accept(message("a", "u1"), message("b", "u2"))
+    waits, loser = await inbox.leased(lease_s=10)
+    await inbox.wait_for(waits)
+    inbox.after(11)
+    await inbox.next()
+
+    won = await inbox.settle(loser, facts=[("user", "u1")], names=[("invoice", "i1", "u9")])
+
+    assert won == set()
+    assert await inbox.leased() == []
+    assert await inbox.pool.fetchval("SELECT count(*) FROM test.names") == 0
+
+
+async def test_a_wait_for_a_fact_ends_after_the_time_that_counted(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), end_s=100)
+
+    for _ in range(19):
+        inbox.after(5)
+        assert await inbox.ended() == []
+    inbox.after(6)
+    [ended] = await inbox.ended()
+
+    assert (ended.message_id, ended.code) == ("a", "unknown_user")
+    assert await inbox.give_up(ended, "unknown_user")
+    assert await inbox.counts() == (0, 0)
+
+
+async def test_an_ended_wait_that_nobody_settles_is_returned_again(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), end_s=1)
+    inbox.after(2)
+    [former] = await inbox.ended()
+    assert await inbox.ended() == []
+
+    inbox.after(61)
+    [ended] = await inbox.ended()
+
+    assert not await inbox.give_up(former)
+    assert await inbox.give_up(ended)
+
+
+async def test_a_fact_in_the_last_moment_wins_over_the_end(inbox: Inbox) -> None:
+    await inbox.accept(message("a", "u1"), message("sign-up", "u2"))
+    waits, sign_up = await inbox.leased()
+    await inbox.wait_for(waits, end_s=1)
+    inbox.after(2)
+    [ended] = await inbox.ended()
+
+    await inbox.settle(sign_up, facts=[("user", "u1")])
+
+    assert not await inbox.give_up(ended)
+    assert await inbox.ids() == ["a"]
+
+
+async def _until_ended(inbox: Inbox, step_s: float, steps: int, **holds: object) -> int | None:
+    for step in range(1, steps + 1):
+        inbox.after(step_s)
+        if await inbox.ended(**holds):
+            return step
+    return None
+
+
+async def test_no_end_counts_while_intake_is_behind_but_ten_times_its_length_ends_it(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), end_s=100)
+
+    assert await _until_ended(inbox, 5, 300, intake_behind=True) == 200
+
+
+async def test_no_end_counts_while_the_product_is_paused_however_long(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), end_s=100)
+
+    assert await _until_ended(inbox, 5, 300, paused=[("default", "user")]) is None
+    # The ten-fold is over by now.
+    assert await _until_ended(inbox, 5, 300) == 1
+
+
+async def test_no_end_counts_while_a_message_that_may_record_the_fact_is_open(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a", "u1"))
+    await inbox.wait_for(await inbox.next(), end_s=100)
+    await inbox.accept(message("sign-up", "u2", records=("user", "contact")))
+
+    assert await _until_ended(inbox, 5, 40) is None
+    sign_up = await inbox.next()
+    await inbox.settle(sign_up)
+    assert await _until_ended(inbox, 5, 40) in (20, 21)
+
+
+async def test_only_messages_of_its_own_line_hold_an_end_where_only_those_can_record_it(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a", "u1"))
+    await inbox.wait_for(await inbox.next(), end_s=100)
+    await inbox.accept(message("sign-up", "u2", records=("user",)))
+
+    assert await _until_ended(inbox, 5, 40, same_line=["user"]) in (20, 21)
+
+
+async def test_a_message_that_waits_for_a_fact_itself_holds_no_end(inbox: Inbox) -> None:
+    await inbox.accept(message("a", "u1"), message("b", "u2", records=("user",)))
+    a, b = await inbox.leased()
+    await inbox.wait_for(a, end_s=100)
+    await inbox.wait_for(b, key="b", end_s=1000)
+
+    assert await _until_ended(inbox, 5, 40) in (20, 21)
+
+
+async def test_no_end_counts_while_no_replica_runs(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), end_s=100)
+
+    inbox.after(500)
+
+    assert await _until_ended(inbox, 5, 40) in (18, 19)
+
+
+async def test_giving_up_what_names_a_thing_makes_its_waiters_look_once_more(
+    inbox: Inbox,
+) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(message("create", names=invoice), message("void", None, named=invoice))
+    create = await inbox.next()
+    await inbox.accept(message("show", "u9"))
+    show = await inbox.next()
+    await inbox.wait_for(show, "invoice", "i1")
+
+    await inbox.give_up(create, "zoho_rejected")
+
+    leased = {m.message_id: m for m in await inbox.leased()}
+    assert set(leased) == {"void", "show"}
+    assert await inbox.wait_for(leased["show"], "invoice", "i1") is PutBackResult.ENDED
+    assert await inbox.give_up(leased["show"], "unknown_invoice")
+
+
+async def test_a_last_look_is_not_the_last_for_another_fact(inbox: Inbox) -> None:
+    await inbox.accept(message("create", names=(("invoice", "i1"),)), message("show", "u9"))
+    create, show = await inbox.leased()
+    await inbox.wait_for(show, "invoice", "i1")
+    await inbox.give_up(create)
+
+    show = await inbox.next()
+    assert await inbox.wait_for(show, "user", "u9") is PutBackResult.WAITS
+
+
+async def test_a_freed_name_belongs_to_whoever_names_it_next_or_to_the_replay(
+    inbox: Inbox,
+) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(message("create", names=invoice))
+    create = await inbox.next()
+    await inbox.give_up(create)
+    await inbox.accept(message("void", None, named=invoice))
+    assert (await inbox.next(lease_s=0)).line == "invoice:i1"
+
+    await inbox.dead_letters.replay(create.arrived, by="ann")
+
+    inbox.after(1)
+    assert await inbox.pool.fetchval("SELECT line FROM test.names") == "user:u1"
+    await inbox.leased()
+    rows = await inbox.pool.fetch("SELECT DISTINCT line FROM test.open_messages")
+    assert [row["line"] for row in rows] == ["user:u1"]
+
+
+async def test_a_look_again_leaves_its_line_and_comes_back_where_it_was(inbox: Inbox) -> None:
+    await inbox.accept(message("a"), message("b"), message("c"))
+    await inbox.put_back(await inbox.next(), kind=WaitKind.LOOK, due_s=60)
+    b = await inbox.next(lease_s=100)
+    assert b.message_id == "b"
+
+    inbox.after(61)
+    assert await inbox.leased() == []
+    await inbox.settle(b)
+
+    again = await inbox.next()
+    assert again.message_id == "a"
+    assert again.waited_s >= 60
+
+
+async def test_looks_and_waits_for_time_end_when_they_have_lasted_long_enough(
+    inbox: Inbox,
+) -> None:
+    for kind in (WaitKind.LOOK, WaitKind.TIME):
+        await inbox.accept(message(kind.value))
+        results = []
+        for _ in range(5):
+            leased = await inbox.next()
+            results.append(await inbox.put_back(leased, kind=kind, due_s=30, end_s=100))
+            inbox.after(31)
+        assert results == [*[PutBackResult.WAITS] * 4, PutBackResult.ENDED]
+        assert await inbox.give_up(leased)
