@@ -44,14 +44,20 @@ class Postponed(IntegrationError):
 
 
 class RateLimited(Postponed):
-    """A quota of Zoho's is used up. `limit` is minute, day, concurrency or token."""
+    """A quota of Zoho's is used up. `limit` is minute, day, concurrency or token.
+
+    `zoho_code` is Zoho's own code as text, where Zoho refused this very call.
+    """
 
     code = "rate_limited"
 
-    def __init__(self, reason: str, *, retry_after_s: float, product: str, limit: str) -> None:
+    def __init__(
+        self, reason: str, *, retry_after_s: float, product: str, limit: str, zoho_code: str = ""
+    ) -> None:
         super().__init__(reason, retry_after_s=retry_after_s)
         self.product = product
         self.limit = limit
+        self.zoho_code = zoho_code
 
 
 class InLine(Postponed):
@@ -122,8 +128,8 @@ class InvalidMessage(PermanentError):
 class ZohoRejected(PermanentError):
     """Zoho understood the request and said no.
 
-    `status` is the HTTP status, `zoho_code` Zoho's own code as text. Zoho's message is not kept,
-    because it may quote what we sent.
+    `status` is the HTTP status, `zoho_code` Zoho's own code as text, `fields` the fields that it
+    refused, by Zoho's names. Zoho's message is not kept, because it may quote what we sent.
     """
 
     code = "zoho_rejected"
@@ -136,6 +142,7 @@ class ZohoRejected(PermanentError):
         operation: str,
         status: int,
         zoho_code: str = "",
+        fields: tuple[str, ...] = (),
         code: str | None = None,
     ) -> None:
         super().__init__(reason, code=code)
@@ -143,6 +150,7 @@ class ZohoRejected(PermanentError):
         self.operation = operation
         self.status = status
         self.zoho_code = zoho_code
+        self.fields = fields
 
 
 class OutcomeUnknown(IntegrationError):

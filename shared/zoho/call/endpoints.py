@@ -101,6 +101,14 @@ DATA_CENTERS: Mapping[str, DataCenter] = {
     ),
 }
 
+# CRM's sandbox and developer organizations have hosts of their own in every data centre, and their
+# tokens name one (crm 1.1). The other products are not served there.
+_CRM_TEST_HOSTS = frozenset(
+    center.api.replace("www.", f"{kind}.", 1)
+    for center in DATA_CENTERS.values()
+    for kind in ("sandbox", "developer")
+)
+
 _PREFIXES = {"billing": "/billing/v1", "books": "/books/v3", "crm": "/crm"}
 
 
@@ -189,11 +197,13 @@ class Endpoints:
 
     def _crm(self, api_domain: str) -> str:
         override = self.overrides.get("crm", "").rstrip("/")
-        return override or f"{_api(api_domain, DATA_CENTERS[self.data_center])}{_PREFIXES['crm']}"
+        hosts = DATA_CENTERS[self.data_center]
+        api = _api(api_domain, hosts, others=_CRM_TEST_HOSTS)
+        return override or f"{api}{_PREFIXES['crm']}"
 
 
-def _api(api_domain: str, hosts: DataCenter) -> str:
+def _api(api_domain: str, hosts: DataCenter, *, others: frozenset[str] = frozenset()) -> str:
     # Only ever a host of Zoho's: the token goes wherever this says.
     host = urlsplit(api_domain).hostname or ""
-    known = {center.api for center in DATA_CENTERS.values()}
+    known = {center.api for center in DATA_CENTERS.values()} | others
     return f"https://{host if host in known else hosts.api}"

@@ -86,8 +86,15 @@ def error_for(
     what = f"{request.name}: {answer.status} {answer.zoho_code}".rstrip()
     if feedback.limit is not None:
         return RateLimited(
-            what, retry_after_s=feedback.wait_s, product=product, limit=feedback.limit
+            what,
+            retry_after_s=feedback.wait_s,
+            product=product,
+            limit=feedback.limit,
+            zoho_code=answer.zoho_code,
         )
+    if row.meaning is Meaning.PERMISSION and request.operation.of_one_record:
+        # Zoho hides single records, by a sharing rule or a department. The others can be read.
+        return _rejected(request, what, answer, code="zoho_forbidden")
     if row.meaning in MISCONFIGURED:
         return Misconfigured(what, product=product, cause=row.meaning.value, org=request.org)
     if row.meaning is Meaning.BAD_TOKEN:
@@ -95,19 +102,26 @@ def error_for(
         cause = "token" if row.if_again is None else row.if_again.value
         return Misconfigured(what, product=product, cause=cause, org=request.org)
     if row.meaning is Meaning.REJECTED:
-        return ZohoRejected(
-            what,
-            product=product,
-            operation=request.operation.name,
-            status=answer.status,
-            zoho_code=answer.zoho_code,
-            code=row.code,
-        )
+        return _rejected(request, what, answer, code=row.code)
     if row.meaning is Meaning.NOT_YET:
         return Unavailable(what, retry_after_s=row.wait_s, code=row.code)
     if request.repeatable:
         return Unavailable(what, code="zoho_unavailable")
     return OutcomeUnknown(what, search_lag_s=request.operation.search_lag_s)
+
+
+def _rejected(
+    request: ZohoRequest, what: str, answer: ParsedResponse, *, code: str | None
+) -> ZohoRejected:
+    return ZohoRejected(
+        what,
+        product=request.operation.product,
+        operation=request.operation.name,
+        status=answer.status,
+        zoho_code=answer.zoho_code,
+        fields=answer.refused_fields,
+        code=code,
+    )
 
 
 def _wait_s(row: KnownAnswer, headers: Mapping[str, str]) -> float:

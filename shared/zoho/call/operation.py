@@ -26,6 +26,8 @@ class Operation:
     `rows`: the answer holds one result per row sent (CRM's `data`). Rows that failed come back in
     their place instead of raising, whatever the HTTP status, unless all failed for a reason that
     concerns the whole call.
+    `of_one_record`: it reads one record, which may be hidden while the others are not. That it is
+    forbidden then says nothing of the next one.
     `moves_money`: it is done again only on positive evidence that the first did not happen (see
     `Effects`).
     """
@@ -41,6 +43,7 @@ class Operation:
     search_lag_s: float = waits.SEARCH_LAG_S
     accept: Literal["json", "pdf"] = "json"
     rows: bool = False
+    of_one_record: bool = False
     moves_money: bool = False
 
     def call(

@@ -17,6 +17,7 @@ _ID_DIGITS = 15
 _ROWS: Final = ("data", "watch", "tags", "users")
 # Logged and compared: never free text, which may quote what we sent.
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
+_FIELD = re.compile(r"[A-Za-z0-9_/]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class ParsedResponse:
     def rows(self) -> list[dict[str, Any]]:
         """One result per row sent, in order. None when the answer is not of that kind."""
         return _rows(self.body)
+
+    @property
+    def refused_fields(self) -> tuple[str, ...]:
+        """Return the names of the fields at fault, as Desk lists them. Paths lose their slash."""
+        listed = self.body.get("errors")
+        errors = listed if isinstance(listed, list) else []
+        names = [_field(error.get("fieldName")) for error in errors if isinstance(error, dict)]
+        return tuple(name for name in names if name)
 
     @property
     def failed_rows(self) -> list[str]:
@@ -103,6 +112,11 @@ def _rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             return rows
     return []
+
+
+def _field(name: Any) -> str:
+    text = str(name or "").strip("/")
+    return text if _FIELD.fullmatch(text) else ""
 
 
 def _safe(code: Any) -> str:

@@ -55,6 +55,22 @@ def test_the_tokens_domain_wins_except_for_desk() -> None:
     assert endpoints.url("desk", "/x", api_domain=eu) == "https://desk.zoho.com/api/v1/x"
 
 
+@pytest.mark.parametrize("kind", ["sandbox", "developer"])
+@pytest.mark.parametrize("data_center", DATA_CENTERS)
+def test_crm_goes_to_the_host_of_a_sandbox_or_developer_organization(
+    data_center: str, kind: str
+) -> None:
+    domain = f"https://{DATA_CENTERS[data_center].api.replace('www', kind, 1)}"
+    endpoints = Endpoints("us")
+
+    assert endpoints.url("crm", "/x", api_domain=domain) == f"{domain}/crm/v8/x"
+    assert endpoints.url("crm_bulk", "/x", api_domain=domain) == f"{domain}/crm/bulk/v8/x"
+    for product in ("billing", "books"):
+        assert endpoints.url(product, "/x", api_domain=domain).startswith(
+            "https://www.zohoapis.com/"
+        )
+
+
 def test_a_domain_that_is_not_zohos_gets_no_token() -> None:
     elsewhere = "https://www.zohoapis.com.evil.invalid"
     url = Endpoints("us").url("billing", "/x", api_domain=elsewhere)

@@ -121,6 +121,42 @@ async def test_an_unknown_code_is_told_by_its_status(
             assert type(await error_of(access, create)) is kind
 
 
+async def test_a_record_that_is_hidden_says_nothing_of_the_next_one() -> None:
+    read = Operation("desk", "get_thing", "GET", repeatable=True, of_one_record=True)
+    async with zoho_access() as access:
+        with MockedHttp() as zoho:
+            zoho.get(HOSTS["desk"], status=403, payload={"errorCode": "FORBIDDEN", "message": ""})
+            zoho.get(HOSTS["desk"], status=200, payload={"id": "1"})
+            with pytest.raises(ZohoRejected) as caught:
+                await access.call(read, "/things")
+            reply = await access.call(read, "/things")
+
+    assert caught.value.code == "zoho_forbidden"
+    assert reply.body == {"id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "fields"),
+    [
+        ([{"fieldName": "/priority"}, {"fieldName": "/cf/cf_x"}], ("priority", "cf/cf_x")),
+        ([{"fieldName": "ada@example.com"}, {"other": 1}, "text"], ()),
+        (None, ()),
+        (7, ()),
+    ],
+)
+async def test_desks_refusal_names_the_fields_and_no_values(
+    errors: Any, fields: tuple[str, ...]
+) -> None:
+    body = {"errorCode": "INVALID_DATA", "message": "", "errors": errors}
+    async with zoho_access() as access:
+        with MockedHttp() as zoho:
+            zoho.post(HOSTS["desk"], status=422, payload=body)
+            error = await error_of(access, Operation("desk", "create_thing", "POST"))
+
+    assert isinstance(error, ZohoRejected)
+    assert error.fields == fields
+
+
 @pytest.mark.parametrize("status", [200, 500, 502, 503])
 async def test_a_page_instead_of_an_answer_leaves_open_whether_it_was_done(status: int) -> None:
     async with zoho_access() as access:

@@ -18,6 +18,14 @@ DESK: Final = (
     KnownAnswer(None, "SCOPE_MISMATCH", Meaning.SCOPE, "2.4"),
     KnownAnswer(None, "OAUTH_ORG_MISMATCH", Meaning.ORGANIZATION, "2.1, 2.4"),
     KnownAnswer(None, "LICENSE_ACCESS_LIMITED", Meaning.LICENCE, "2.4"),
+    # An invalid token, as INVALID_OAUTH. When a new one gets it too, a right is missing.
+    KnownAnswer(
+        401,
+        "UNAUTHORIZED",
+        Meaning.BAD_TOKEN,
+        "2.4 (DeskAPIDocument, errors)",
+        if_again=Meaning.PERMISSION,
+    ),
     KnownAnswer(None, "UNAUTHORIZED", Meaning.PERMISSION, "2.4"),
     KnownAnswer(None, "FORBIDDEN", Meaning.PERMISSION, "2.4"),
     KnownAnswer(None, "INTEGRATION_ADMIN_ERROR", Meaning.SETUP, "2.4"),

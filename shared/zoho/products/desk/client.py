@@ -27,7 +27,7 @@ _FAR: Final = 5
 
 CREATE_TICKET: Final = Operation("desk", "create_ticket", "POST", search_lag_s=60)
 CREATE_COMMENT: Final = Operation("desk", "create_comment", "POST", search_lag_s=5)
-_GET: Final = Operation("desk", "get_ticket", "GET", repeatable=True)
+_GET: Final = Operation("desk", "get_ticket", "GET", repeatable=True, of_one_record=True)
 _UPDATE: Final = Operation("desk", "update_ticket", "PATCH", repeatable=True)
 _CLOSE: Final = Operation("desk", "close_tickets", "POST", repeatable=True)
 _SEARCH: Final = Operation("desk", "search_tickets", "GET", repeatable=True, weight=_NEAR)
