@@ -98,7 +98,7 @@ def _is_list_of_things(value: Any) -> bool:
 
 
 def _in_words(thing: Mapping[str, Any]) -> str:
-    """`currency USD, total 38.0; period 2026-11, amount 19.0`."""
+    """Format as `currency USD, total 38.0; period 2026-11, amount 19.0`."""
     plain = {key: value for key, value in thing.items() if not _is_list_of_things(value)}
     parts = [", ".join(f"{key} {value}" for key, value in plain.items())]
     for value in thing.values():

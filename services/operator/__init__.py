@@ -1,1 +1,1 @@
-"""The command `zoho-relay`: sees what is stuck, and mends it."""
+"""Show operators what is stuck and repair it: the command `zoho-relay`."""

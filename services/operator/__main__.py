@@ -1,4 +1,4 @@
-"""`zoho-relay`: the commands put together, and how they end."""
+"""Assemble the commands of `zoho-relay` and turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # it would show local variables: URLs with passwords
-    help="See what is stuck between the applications and Zoho, and mend it.\n\n"
-    "Reads AMQP_URL and DATABASE_URL (OPERATOR_… win) from the environment, from `.env`, or from"
-    " the file that ZOHO_RELAY_ENV_FILE names: after `make up`, that is .run/settings.env."
-    " Exits with 0 when all went well, 1 when something did not, 2 when it was asked wrongly.",
+    help="See what is stuck between the applications and Zoho, and repair it.\n\n"
+    "Reads AMQP_URL and DATABASE_URL from the environment, from `.env`, or from the file that"
+    " ZOHO_RELAY_ENV_FILE names (after `make up`: .run/settings.env). OPERATOR_AMQP_URL and"
+    " OPERATOR_DATABASE_URL take precedence. Exit codes: 0 success, 1 something is wrong or"
+    " failed, 2 wrong arguments or settings.",
 )
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(inspection.inbox, name="inbox")
@@ -37,8 +38,8 @@ app.command("doctor")(doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command that `arguments` (else those of the process) name, and exit."""
-    # What went wrong is said below, once.
+    """Run the command that `arguments` name, by default those of the process, and exit."""
+    # Errors are reported below, once, and not as log lines as well.
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
             complain(problem)
         sys.exit(2)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        complain("This database has no tables of ours: has a service been started on it?")
+        complain("This database has no tables of zoho-relay. Has a service been started on it?")
         sys.exit(1)
     except asyncpg.InsufficientPrivilegeError:
         complain("The role of DATABASE_URL may not read the services' tables.")

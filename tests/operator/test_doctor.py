@@ -98,7 +98,7 @@ async def test_a_revoked_refresh_token_is_named_even_while_the_old_access_token_
 
     assert diagnosis.code == 1
     assert diagnosis.wrong == {("credentials", "access token")}
-    assert "refresh token is dead" in diagnosis.line("credentials", "access token")["found"]
+    assert "refresh token no longer works" in diagnosis.line("credentials", "access token")["found"]
     assert diagnosis.state("organizations", "Billing") == "not checked"
 
 

@@ -159,4 +159,4 @@ async def test_a_database_without_our_tables_is_told_plainly(desk, postgres_url)
     said = await desk.ask("effects", "list", DATABASE_URL=postgres_url)
 
     assert said.code == 1
-    assert said.err.startswith("This database has no tables of ours")
+    assert said.err.startswith("This database has no tables of zoho-relay")

@@ -1,4 +1,4 @@
-"""RabbitMQ as the operator sees it: what is in the queues, and putting a message back."""
+"""Read the state of RabbitMQ's queues, and publish given-up messages again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""token-service as the operator's commands ask it."""
+"""Ask token-service for its state, for a token, or to exchange a grant code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _TIMEOUT = aiohttp.ClientTimeout(total=30.0, connect=3.0)
 
 
 class TokenServiceRefused(Exception):
-    """It said no. `code` says why, `retry_after_s` when to ask again (0: no use)."""
+    """token-service refused. `code` gives the cause.
+
+    `retry_after_s`: when to ask again. 0: asking again does not help.
+    """
 
     def __init__(self, code: str, retry_after_s: int) -> None:
         super().__init__(code)
@@ -21,7 +24,10 @@ class TokenServiceRefused(Exception):
 
 
 class TokenServiceClient:
-    """One replica. Raises Refused, or Refused with `unreachable` when it gives no answer."""
+    """Ask one replica.
+
+    Every method raises TokenServiceRefused, with the code `unreachable` when it does not answer.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: SecretStr) -> None:
         self._session = session
@@ -32,11 +38,11 @@ class TokenServiceClient:
         return await self._post("/v1/status", {"org": org})
 
     async def token(self, org: str) -> None:
-        """See that there is one. Minted if need be, and not shown to anybody."""
+        """Make sure that there is a token. It is minted if necessary, and never shown."""
         await self._post("/v1/token", {"org": org})
 
     async def exchange(self, org: str, code: SecretStr) -> list[str] | None:
-        """The scopes of the refresh token that is stored now. None when Zoho did not say."""
+        """Return the scopes of the refresh token that is stored now. None: Zoho named none."""
         body = {"org": org, "code": code.get_secret_value()}
         answer = await self._post("/v1/exchange", body)
         return answer.get("scopes")

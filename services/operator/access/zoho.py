@@ -1,4 +1,4 @@
-"""Reaching Zoho from the operator's command: as a worker does, under the same ledger."""
+"""Call Zoho as a worker does, under the same quota ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.zoho.quota.settings import limits_from
 
 
 class QuotaSeen:
-    """The last that was heard of each product's quota: calls of the minute, credits of the day."""
+    """Keep the latest figures of each product's quota: calls of the minute, credits of the day."""
 
     def __init__(self) -> None:
         self.calls_left: dict[str, int] = {}
@@ -34,7 +34,7 @@ class QuotaSeen:
             self.credits_left[decision.call.product] = decision.credits_left
 
     def called(self, called: Called) -> None:
-        """Use what Zoho itself says first."""
+        """Prefer the figure that Zoho itself reports."""
         if called.quota_left is not None:
             self.credits_left[called.product] = called.quota_left
 

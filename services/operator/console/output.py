@@ -18,7 +18,7 @@ _PIPE_WIDTH = 1000  # a pipe has no edge to wrap at
 
 
 def show(rows: Sequence[TableRow], *, as_json: bool, empty: str) -> None:
-    """Show rows under the names of the first one's fields. `empty` when there are none."""
+    """Show rows under the names of the first row's fields. `empty` when there are none."""
     if as_json:
         sys.stdout.write(orjson.dumps(list(rows), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
@@ -38,7 +38,7 @@ def show(rows: Sequence[TableRow], *, as_json: bool, empty: str) -> None:
 
 
 def tell(text: str) -> None:
-    """One line, without rich's markup: ids may hold brackets."""
+    """Print one line, without rich's markup, because ids may hold brackets."""
     sys.stdout.write(text + "\n")
 
 
@@ -47,7 +47,7 @@ def complain(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`42s`, `3m`, `5h`, `2d`: the largest unit of which there are two, rounded down."""
+    """Format as `42s`, `3m`, `5h`, `2d`: the largest unit of which there are two, rounded down."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{int(seconds // length)}{unit}"
@@ -59,7 +59,7 @@ def moment(at: datetime | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    return escape(str(value))  # ids of applications are shown: `[red]` is a name, not a colour
+    return escape(str(value))  # applications choose their ids: `[red]` is one, not a colour
 
 
 def _console() -> Console:

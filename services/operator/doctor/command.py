@@ -1,4 +1,4 @@
-"""`zoho-relay doctor`: is everything set up, here and at Zoho?"""
+"""Check the whole set-up, here and at Zoho: `zoho-relay doctor`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import asyncpg
 import typer
 
 from services.operator.access.zoho import QuotaSeen, open_zoho
-from services.operator.dead_letters.commands import JsonOption
+from services.operator.console.listing import JsonOption, OrgOption
 from services.operator.doctor.fields import check_fields
 from services.operator.doctor.findings import Findings, show_findings
 from services.operator.doctor.manual import name_what_to_switch_off
@@ -29,15 +29,17 @@ from services.operator.doctor.zoho import ZohoChecks, show_quotas
 def doctor(
     gateway: Annotated[
         str | None,
-        typer.Option("--gateway", help="Where Zoho reaches webhook-gateway: https://…"),
+        typer.Option(
+            "--gateway", help="The public URL at which Zoho reaches webhook-gateway: https://…"
+        ),
     ] = None,
     as_json: JsonOption = False,
-    org: Annotated[str, typer.Option("--org")] = "default",
+    org: OrgOption = "default",
 ) -> None:
-    """Check the set-up, here and at Zoho, and say what to do.
+    """Check the set-up, here and at Zoho, and advise what to do.
 
-    Reads only. About 15 calls to Zoho. Every line is ok, wrong, or not checked because no call
-    shows it. Exits with 1 when something is wrong.
+    Changes nothing. Spends about 15 calls to Zoho. Each finding is ok, wrong, or not checked
+    because no call shows it. Exits with 1 when something is wrong.
     """
     findings = asyncio.run(examine(gateway, org))
     show_findings(findings, as_json=as_json)

@@ -1,4 +1,7 @@
-"""The custom fields that carry our ids (design §10). One that is not named is done without."""
+"""Check the custom fields at Zoho that carry our ids.
+
+Each is optional: without its variable, the id is written into a text field instead.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from services.operator.doctor.zoho import ZohoChecks
 from shared.zoho.products.setup import ZohoSetup
 
 _AREA = "custom fields"
-_WITHOUT = "not set: the id goes into a text instead, and is found by searching"
+_WITHOUT = "not set: the id is written into a text field instead, and found by searching"
 
 
 async def check_fields(findings: Findings, checks: ZohoChecks, zoho: ZohoSetup, read: Read) -> None:
@@ -53,7 +56,10 @@ class _Fields:
         record: str,
         todo: str,
     ) -> None:
-        """Billing and Books show their custom fields only on records, and only filled ones."""
+        """Look for the field on the newest record.
+
+        Billing and Books show custom fields only on records, and only those that have a value.
+        """
         if not name:
             self._findings.ok(_AREA, variable, _WITHOUT)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -21,7 +22,7 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. Texts hold names of variables, fields and codes. No secret, no id of Zoho's."""
+    """One line. Its texts hold names of variables, fields and codes, no secret and no Zoho id."""
 
     area: str
     check: str
@@ -31,7 +32,7 @@ class Finding:
 
 
 class Findings:
-    """Collects them, in the order in which they were found."""
+    """Collect findings, in the order in which they are made."""
 
     def __init__(self) -> None:
         self.all: list[Finding] = []
@@ -47,7 +48,7 @@ class Findings:
 
     @property
     def anything_wrong(self) -> bool:
-        return any(one.state is FindingState.WRONG for one in self.all)
+        return any(finding.state is FindingState.WRONG for finding in self.all)
 
 
 _STYLES = {
@@ -59,34 +60,34 @@ _INDENT = 15
 
 
 def show_findings(findings: Findings, *, as_json: bool) -> None:
-    """By area: for a person in colours and lines that fit, in a pipe plain."""
+    """Print by area: with colours and lines that fit a terminal, plainly in a pipe."""
     if as_json:
-        rows = [asdict(one) for one in findings.all]
+        rows = [asdict(finding) for finding in findings.all]
         sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     people = sys.stdout.isatty()
     console = Console(highlight=False, soft_wrap=True, color_system="auto" if people else None)
     width = max(console.width, 60) if people else 160
-    for area, lines in groupby(findings.all, key=lambda one: one.area):
+    for area, of_area in groupby(findings.all, key=lambda finding: finding.area):
         console.print(Text(area, style="bold"))
-        for one in lines:
-            console.print(_line(one, width))
+        for finding in of_area:
+            console.print(_line(finding, width))
     console.print(Text(_summary(findings)))
 
 
-def _line(one: Finding, width: int) -> Text:
-    said = f"{one.check}: {one.found}" if one.found else one.check
-    text = Text()
-    text.append(f"  {one.state.value:<{_INDENT - 2}}", style=_STYLES[one.state])
-    text.append("\n".join(_wrapped(said, "", width)).strip())
-    if one.todo:
-        text.append("\n" + "\n".join(_wrapped(one.todo, "→ ", width)))
-    return text
+def _line(finding: Finding, width: int) -> Text:
+    result = f"{finding.check}: {finding.found}" if finding.found else finding.check
+    line = Text()
+    line.append(f"  {finding.state.value:<{_INDENT - 2}}", style=_STYLES[finding.state])
+    line.append("\n".join(_wrapped(result, "", width)).strip())
+    if finding.todo:
+        line.append("\n" + "\n".join(_wrapped(finding.todo, "→ ", width)))
+    return line
 
 
-def _wrapped(said: str, mark: str, width: int) -> list[str]:
+def _wrapped(text: str, mark: str, width: int) -> list[str]:
     return wrap(
-        said,
+        text,
         width,
         initial_indent=" " * _INDENT + mark,
         subsequent_indent=" " * (_INDENT + len(mark)),
@@ -96,7 +97,7 @@ def _wrapped(said: str, mark: str, width: int) -> list[str]:
 
 
 def _summary(findings: Findings) -> str:
-    counts = {state: sum(one.state is state for one in findings.all) for state in FindingState}
+    counts = Counter(finding.state for finding in findings.all)
     return (
         f"{counts[FindingState.WRONG]} wrong, {counts[FindingState.NOT_CHECKED]} not checked, "
         f"{counts[FindingState.OK]} ok."

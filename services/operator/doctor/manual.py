@@ -22,7 +22,7 @@ SWITCH_OFF: Final = (
         "Zoho's own mails",
         (
             "Billing, Settings, Email Notifications, and Books, Settings, Reminders: off for"
-            " customers (invoices, payments, dunning, trials). The application tells them."
+            " customers (invoices, payments, dunning, trials). The application notifies them."
         ),
     ),
     (

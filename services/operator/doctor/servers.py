@@ -1,4 +1,4 @@
-"""Check our own parts: settings, RabbitMQ, PostgreSQL, key rings."""
+"""Check what runs here: settings, RabbitMQ, PostgreSQL, key rings."""
 
 from __future__ import annotations
 
@@ -122,8 +122,10 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
 
 
 async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
-    """Of the queues that there are. A quorum queue's count of consumers lags by seconds, so one
-    that seems alone is looked at again."""
+    """Return the state of every queue that exists.
+
+    A quorum queue's count of consumers lags by seconds, so one without any is read again.
+    """
     for _ in range(_LOOKS):
         found = [await broker.state(name) for name in rabbitmq.work_queues()]
         there = [state for state in found if state]
@@ -136,7 +138,7 @@ async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
 async def check_database(
     findings: Findings, settings: OpeningSettings | None, stack: AsyncExitStack
 ) -> asyncpg.Pool | None:
-    """The pool for the rest, or None when there is none to be had."""
+    """Return the pool for the checks that follow, or None when it cannot be opened."""
     area = "PostgreSQL"
     if settings is None:
         findings.not_checked(area, "connection", "DATABASE_URL or a key ring is not set")
@@ -201,25 +203,25 @@ async def _check_stored(findings: Findings, pool: asyncpg.Pool, settings: Openin
 async def _check_rings(findings: Findings, pool: asyncpg.Pool, settings: OpeningSettings) -> None:
     area, use = "key rings", KeyUse(pool)
     keys = DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value()))
-    for one in await use.wrapping():
+    for wrapping in await use.wrapping():
         try:
-            await keys.by_id(one.data_key)
+            await keys.by_id(wrapping.data_key)
         except IntegrationError as error:
             findings.wrong(
                 area,
                 "ENCRYPTION_KEYS",
-                f"{error.reason}; {one.data_keys} data keys are closed",
-                f"Put the key called {one.key_id!r} back into the ring. Nothing is lost.",
+                f"{error.reason}; {wrapping.data_keys} data keys cannot be opened",
+                f"Put the key called {wrapping.key_id!r} back into the ring. Nothing is lost.",
             )
         else:
-            findings.ok(area, "ENCRYPTION_KEYS", f"{one.key_id!r} opens what it sealed")
+            findings.ok(area, "ENCRYPTION_KEYS", f"{wrapping.key_id!r} opens what it sealed")
     ring = KeyRing.parse(settings.index_keys.get_secret_value())
     if gone := sorted(await use.indexing() - {key.id for key in ring}):
         findings.wrong(
             area,
             "INDEX_KEYS",
-            f"no key called {', '.join(map(repr, gone))}, by which people are found",
-            "Put it back into the ring: without it, known users look new.",
+            f"no key called {', '.join(map(repr, gone))}, which the blind indexes use",
+            "Put it back into the ring: without it, known users are taken for new ones.",
         )
     else:
         findings.ok(area, "INDEX_KEYS", "every key in use is there")

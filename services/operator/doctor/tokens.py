@@ -1,4 +1,4 @@
-"""token-service, the credentials that it has, and the scopes that were granted."""
+"""Check token-service, its credentials, and the scopes that were granted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from services.operator.access.token_service import TokenServiceClient, TokenServiceRefused
-from services.operator.console.advice import CAUSES, of_cause
+from services.operator.console.advice import CAUSES, advice_for
 from services.operator.doctor.findings import Findings
 from services.operator.settings import TokenSettings
 from shared.zoho.products.scopes import missing
@@ -16,7 +16,7 @@ from shared.zoho.products.scopes import missing
 async def find_token_service(
     findings: Findings, settings: TokenSettings | None, session: aiohttp.ClientSession, org: str
 ) -> TokenServiceClient | None:
-    """A replica that answers. Each is asked."""
+    """Check every replica. Returns one that answers, or None."""
     if settings is None:
         findings.not_checked("token-service", "connection", "TOKEN_SERVICE_… is not set")
         return None
@@ -31,7 +31,7 @@ async def find_token_service(
 
 
 async def granted_scopes(client: TokenServiceClient, org: str) -> Sequence[str] | None:
-    """Empty when Zoho has not said. None when there is no token to be had."""
+    """Return the scopes. Empty when Zoho has not named them, None when there is no token."""
     try:
         await client.token(org)
         return (await client.status(org))["scopes"] or []
@@ -48,7 +48,7 @@ async def _check_replica(
     except TokenServiceRefused as no:
         match no.code:
             case "wrong_key":
-                findings.wrong(area, name, *of_cause("token_service_key"))
+                findings.wrong(area, name, *advice_for("token_service_key"))
             case "unreachable":
                 findings.wrong(
                     area, name, "does not answer", "Is it up? Compare TOKEN_SERVICE_URL."
@@ -63,13 +63,16 @@ async def _check_replica(
 async def check_credentials(
     findings: Findings, client: TokenServiceClient, wanted: Sequence[str], org: str
 ) -> None:
-    """After the calls to Zoho: only those show that a token which looks good is dead."""
+    """Check the stored credentials. Call it after the calls to Zoho.
+
+    Only a call shows that a token which looks good was revoked.
+    """
     area = "credentials"
     try:
         await client.token(org)
         state = await client.status(org)
     except TokenServiceRefused as no:
-        said, todo = of_cause(no.code) if no.code in CAUSES else (no.code, "See docs/errors.md.")
+        said, todo = advice_for(no.code) if no.code in CAUSES else (no.code, "See docs/errors.md.")
         findings.wrong(area, "access token", said, todo)
         return
     came_from = "oauth exchange" if state["source"] == "exchange" else "ZOHO_REFRESH_TOKEN"
@@ -78,10 +81,10 @@ async def check_credentials(
     findings.ok(
         area,
         "access token",
-        f"good for {minutes} min; {state['mints_left']} of 10 more within 10 min",
+        f"valid for {minutes} min; {state['mints_left']} of 10 mints left within 10 min",
     )
     if state["problem"]:
-        findings.wrong(area, "last refresh", *of_cause(state["problem"]))
+        findings.wrong(area, "last refresh", *advice_for(state["problem"]))
     _check_scopes(findings, wanted, state["scopes"] or [])
 
 
@@ -91,8 +94,8 @@ def _check_scopes(findings: Findings, wanted: Sequence[str], granted: Sequence[s
         findings.not_checked(
             area,
             "ZOHO_SCOPES",
-            "Zoho does not say what was granted; those for reading show below",
-            "Those for writing show when something is written: a breaker opens with cause scope.",
+            "Zoho does not name what was granted; the checks below show the scopes for reading",
+            "A missing scope for writing shows at the first write: a breaker opens, cause scope.",
         )
     elif gone := missing(wanted, granted):
         findings.wrong(

@@ -21,13 +21,13 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 async def check_gateway(
     findings: Findings, settings: GatewaySettings | None, session: aiohttp.ClientSession
 ) -> None:
-    """Desk asks the URL by GET before it takes it: so do we."""
+    """Send the GET with which Desk checks a URL before it accepts it."""
     if settings is None or settings.gateway_url is None:
         findings.not_checked(
             _AREA,
             "webhook-gateway",
             "its public address is not known",
-            "Give it: --gateway https://…, as it is registered at Zoho (or set GATEWAY_URL).",
+            "Pass --gateway https://… as it is registered at Zoho, or set GATEWAY_URL.",
         )
         return
     todo = "Zoho has to reach it from outside, by HTTPS: DNS, certificate, proxy, is it up?"
@@ -41,7 +41,7 @@ async def check_gateway(
         findings.wrong(_AREA, "webhook-gateway", found, todo)
         return
     if status == 200:
-        findings.ok(_AREA, "webhook-gateway", "answers as Desk's handshake wants it")
+        findings.ok(_AREA, "webhook-gateway", "answers Desk's handshake")
     else:
         findings.wrong(_AREA, "webhook-gateway", f"answers {status} instead of 200", todo)
 
@@ -54,7 +54,7 @@ async def check_webhooks(
     findings.not_checked(
         _AREA,
         "Books",
-        "Books does not say by its documented calls which webhooks it has",
+        "no documented call lists Books' webhooks",
         "Books, Settings, Automation, Webhooks: /webhooks/books, secured with"
         " ZOHO_WEBHOOK_SECRET, fired by a workflow rule on invoices.",
     )
@@ -76,7 +76,7 @@ class _Hooks:
             " events of subscriptions, payments and invoices."
         )
         statuses = await self._checks.ask(
-            "billing", _AREA, check, _told(self._zoho.newest_event_deliveries())
+            "billing", _AREA, check, _or_none_yet(self._zoho.newest_event_deliveries())
         )
         match statuses:
             case None:
@@ -84,13 +84,14 @@ class _Hooks:
             case "none":
                 self._findings.not_checked(_AREA, check, "nothing has happened there yet", where)
             case []:
-                self._findings.wrong(_AREA, check, "its newest event was told to nobody", where)
+                found = "its newest event was sent to no webhook"
+                self._findings.wrong(_AREA, check, found, where)
             case _ if "failure" in statuses:
                 found = "its newest event did not get through"
                 todo = "Billing, Settings, Webhooks, Failed shows why; resend it there. " + where
                 self._findings.wrong(_AREA, check, found, todo)
             case _:
-                found = f"its newest event was told ({', '.join(sorted(set(statuses)))})"
+                found = f"its newest event was sent ({', '.join(sorted(set(statuses)))})"
                 self._findings.ok(_AREA, check, found)
 
     async def crm(self) -> None:
@@ -98,15 +99,15 @@ class _Hooks:
         channels = await self._checks.ask("crm", _AREA, check, self._zoho.crm_channels())
         if channels is None:
             return
-        alive = [one for one in channels if _watches_contacts(one) and _has_life(one)]
-        if alive:
-            self._findings.ok(_AREA, check, f"{len(alive)} for contacts")
+        live = [channel for channel in channels if _watches_contacts(channel) and _is_live(channel)]
+        if live:
+            self._findings.ok(_AREA, check, f"{len(live)} for contacts")
             return
         self._findings.not_checked(
             _AREA,
             check,
-            "none is live for contacts; workflow webhooks cannot be read",
-            "Without either, changes by staff come late. Workflow: CRM, Setup, Automation,"
+            "none is live for contacts; workflow webhooks cannot be listed",
+            "Without either, changes by staff arrive late. Workflow: CRM, Setup, Automation,"
             " Webhooks: /webhooks/crm with the header X-Webhook-Secret.",
         )
 
@@ -136,17 +137,17 @@ class _Hooks:
             found = "its URL does not end in /webhooks/desk"
             self._findings.wrong(_AREA, "Desk", found, f"{where}: correct the URL.")
         elif "Ticket_Update" not in (row.get("subscriptions") or {}):
-            found = "it does not tell of Ticket_Update"
+            found = "it does not subscribe to Ticket_Update"
             self._findings.wrong(_AREA, "Desk", found, f"{where}: add Ticket_Update.")
         elif "AUTOMATION" not in (row.get("includeEventsFrom") or []):
-            found = "it leaves out what automations do, such as closing tickets"
+            found = "it omits changes by automations, such as closing tickets"
             todo = f'{where}: make it with includeEventsFrom ["AUTOMATION"]. Polling finds them.'
             self._findings.wrong(_AREA, "Desk", found, todo)
         else:
-            self._findings.ok(_AREA, "Desk", "it is there, and tells of Ticket_Update")
+            self._findings.ok(_AREA, "Desk", "it exists and subscribes to Ticket_Update")
 
 
-async def _told(call: Awaitable[list[str] | None]) -> list[str] | str:
+async def _or_none_yet(call: Awaitable[list[str] | None]) -> list[str] | str:
     statuses = await call
     return "none" if statuses is None else statuses
 
@@ -155,7 +156,7 @@ def _watches_contacts(channel: ZohoRecord) -> bool:
     return any(str(event).startswith("Contacts.") for event in channel.get("events") or [])
 
 
-def _has_life(channel: ZohoRecord) -> bool:
+def _is_live(channel: ZohoRecord) -> bool:
     try:
         expiry = datetime.fromisoformat(str(channel.get("channel_expiry")))
     except ValueError:

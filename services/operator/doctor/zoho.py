@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
 
 from services.operator.access.zoho import QuotaSeen
-from services.operator.console.advice import of_cause
+from services.operator.console.advice import advice_for
 from services.operator.doctor.findings import Findings
 from services.operator.doctor.servers import Read
 from shared.errors import IntegrationError, Misconfigured, RateLimited, ZohoRejected
@@ -19,7 +19,10 @@ _T = TypeVar("_T")
 
 
 class ZohoChecks:
-    """`granted`: the scopes of the token, empty when they are not known."""
+    """Ask Zoho, and turn refusals into findings.
+
+    `granted`: the scopes of the token, empty when they are not known.
+    """
 
     def __init__(self, findings: Findings, zoho: ZohoSetup, granted: Sequence[str]) -> None:
         self._findings = findings
@@ -27,7 +30,7 @@ class ZohoChecks:
         self._granted = granted
 
     async def ask(self, product: str, area: str, check: str, call: Awaitable[_T]) -> _T | None:
-        """The answer, or None, and then a line says why there is none."""
+        """Return the answer. None when there is none, and then a finding gives the reason."""
         try:
             return await call
         except RateLimited as error:
@@ -40,7 +43,7 @@ class ZohoChecks:
                 self._findings.wrong(area, check, *self._of_cause(product, error.cause))
         except ZohoRejected as error:
             found = f"Zoho refuses to show it ({error.status} {error.zoho_code})".replace(" )", ")")
-            self._findings.not_checked(area, check, found, "Look it up at Zoho.")
+            self._findings.not_checked(area, check, found, "Check it at Zoho.")
         except IntegrationError as error:
             found = f"{product} gave no usable answer ({error.code})"
             self._findings.wrong(
@@ -50,11 +53,11 @@ class ZohoChecks:
 
     def _of_cause(self, product: str, cause: str) -> tuple[str, str]:
         if cause != "scope" or not self._granted:
-            return of_cause(cause)
+            return advice_for(cause)
         if gone := missing(NEEDED[product], self._granted):
             return f"a scope is missing: one of {', '.join(gone)}", "See scopes, above."
-        # The finance products say the same to a missing scope and to a foreign organization.
-        return of_cause("organization")
+        # The finance products answer a missing scope and a foreign organization alike.
+        return advice_for("organization")
 
     async def organizations(self, read: Read) -> None:
         area = "organizations"
@@ -89,7 +92,7 @@ class ZohoChecks:
         mine = [row for row in rows if str(row.get("organization_id")) == organization_id]
         if not mine:
             found = f"ZOHO_…ORGANIZATION_ID is none of the {len(rows)} that this user belongs to"
-            self._findings.wrong(area, check, found, of_cause("organization")[1])
+            self._findings.wrong(area, check, found, advice_for("organization")[1])
             return
         plan = str(mine[0].get("plan_name") or "").lower()
         self._findings.ok(area, check, f"answers, plan {plan}" if plan else "answers")
@@ -115,13 +118,16 @@ class ZohoChecks:
         self._compare("crm", "ZOHO_CRM_EDITION", configured, edition)
 
     def _compare(self, product: str, variable: str, configured: str | None, plan: str) -> None:
-        """Two names of one set of limits are no difference. A name that is new to us says none."""
+        """Compare the limits behind both names, because two names may stand for the same limits.
+
+        A plan that we do not know is not compared.
+        """
         plans = PLANS[product]
         if configured and plan in plans and plans[plan] != plans[configured]:
             self._findings.wrong(
                 "organizations",
                 variable,
-                f"is {configured}, and {_name(product)} says {plan}",
+                f"is {configured}, but {_name(product)} reports {plan}",
                 "Correct it: quotas are counted by it.",
             )
 
@@ -135,7 +141,7 @@ class ZohoChecks:
             str(row.get("id")) == read.desk.zoho_desk_org_id for row in rows
         ):
             found = f"ZOHO_DESK_ORG_ID is none of the {len(rows)} that this user belongs to"
-            self._findings.wrong(area, check, found, of_cause("organization")[1])
+            self._findings.wrong(area, check, found, advice_for("organization")[1])
             rows = None
         if rows is not None:
             self._findings.ok(area, check, "answers")
@@ -195,8 +201,8 @@ def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
             findings.wrong(
                 "quotas",
                 name,
-                "nothing is left of today",
-                "Work waits for the reset. Who else uses this organization's calls?",
+                "today's calls are used up",
+                "Work waits for the reset. Find out who else uses this organization's calls.",
             )
         elif left:
             findings.ok("quotas", name, " and ".join(left) + " left")
@@ -204,6 +210,6 @@ def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
             findings.not_checked(
                 "quotas",
                 name,
-                "neither Zoho nor a plan says how much is left",
-                f"Name it: {_PLAN[product]}.",
+                "neither Zoho nor a configured plan shows how much is left",
+                f"Set {_PLAN[product]}.",
             )

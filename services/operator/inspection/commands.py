@@ -1,34 +1,29 @@
-"""`zoho-relay queues`, `inbox`, `outbox` and `effects`: what is under way, and what is stuck."""
+"""Show what is under way and what is stuck: `queues`, `inbox`, `outbox`, `contacts`, `effects`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
-import asyncpg
 import typer
 
 from services.operator.access import broker as rabbitmq
+from services.operator.access.database import open_database
+from services.operator.console.listing import JsonOption, LimitOption, OrgOption, list_items
 from services.operator.console.output import TableRow, complain, duration, show, tell
-from services.operator.dead_letters.commands import JsonOption
-from services.operator.repositories.inboxes import Inboxes
-from services.operator.repositories.outboxes import Outboxes
-from services.operator.repositories.refused_contacts import RefusedContacts
-from services.operator.settings import BrokerSettings, DatabaseSettings
-from shared.storage import pool as storage
+from services.operator.repositories.inboxes import Inboxes, Stuck
+from services.operator.repositories.outboxes import Outboxes, PendingGroup
+from services.operator.repositories.refused_contacts import RefusedContact, RefusedContacts
+from services.operator.settings import BrokerSettings
 from shared.zoho.effects.open_effects import OpenEffect, OpenEffects
 
-inbox = typer.Typer(no_args_is_help=True, help="Messages that services have taken.")
-outbox = typer.Typer(no_args_is_help=True, help="Messages that services are about to publish.")
+inbox = typer.Typer(no_args_is_help=True, help="Messages that services have accepted.")
+outbox = typer.Typer(no_args_is_help=True, help="Messages that services have yet to publish.")
 effects = typer.Typer(
     no_args_is_help=True,
-    help="Creates and charges at Zoho that have no answer yet (the effects journal).",
+    help="Creates and charges at Zoho without an answer so far (the effects journal).",
 )
-contacts = typer.Typer(no_args_is_help=True, help="What CRM has, or has not, of the users.")
-
-Rows = Annotated[int, typer.Option("--limit", min=1, help="Rows shown, at most.")]
+contacts = typer.Typer(no_args_is_help=True, help="Users whom CRM does not take as contacts.")
 
 
 def queues(as_json: JsonOption = False) -> None:
@@ -42,92 +37,96 @@ def inbox_stuck(
     older_than: Annotated[
         float, typer.Option("--older-than", min=0, help="Seconds since it was first seen.")
     ] = 900,
-    limit: Rows = 100,
+    limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Messages at the head of their line that are not settled, and how many wait behind them."""
+    """List messages at the head of their line that are not settled, and how many wait behind."""
+    list_items(
+        lambda pool: Inboxes(pool).stuck(older_than, limit),
+        _stuck_row,
+        as_json=as_json,
+        empty="Nothing is stuck.",
+    )
 
-    async def read() -> list[TableRow]:
-        async with _database() as pool:
-            return [
-                {
-                    "service": one.service,
-                    "org": one.org,
-                    "routing_key": one.routing_key,
-                    "message_id": one.message_id,
-                    "state": "claimed, lease lapsed" if one.lapsed else one.state,
-                    "attempts": one.attempts,
-                    "behind": one.behind,
-                    "age": duration(one.age_s),
-                }
-                for one in await Inboxes(pool).stuck(older_than, limit)
-            ]
 
-    show(asyncio.run(read()), as_json=as_json, empty="Nothing is stuck.")
+def _stuck_row(message: Stuck) -> TableRow:
+    return {
+        "service": message.service,
+        "org": message.org,
+        "routing_key": message.routing_key,
+        "message_id": message.message_id,
+        "state": "claimed, lease lapsed" if message.lapsed else message.state,
+        "attempts": message.attempts,
+        "behind": message.behind,
+        "age": duration(message.age_s),
+    }
 
 
 @outbox.command("pending")
 def outbox_pending(as_json: JsonOption = False) -> None:
-    """What is committed but not yet confirmed by RabbitMQ, by destination."""
+    """List what is committed but not yet confirmed by RabbitMQ, by destination."""
+    list_items(
+        lambda pool: Outboxes(pool).pending(),
+        _pending_row,
+        as_json=as_json,
+        empty="Everything is published.",
+    )
 
-    async def read() -> list[TableRow]:
-        async with _database() as pool:
-            return [
-                {
-                    "service": one.service,
-                    "exchange": one.exchange or "(default)",
-                    "routing_key": one.routing_key,
-                    "rows": one.rows,
-                    "tries": one.tries,
-                    "oldest": duration(one.oldest_age_s),
-                }
-                for one in await Outboxes(pool).pending()
-            ]
 
-    show(asyncio.run(read()), as_json=as_json, empty="Everything is published.")
+def _pending_row(group: PendingGroup) -> TableRow:
+    return {
+        "service": group.service,
+        "exchange": group.exchange or "(default)",
+        "routing_key": group.routing_key,
+        "rows": group.rows,
+        "tries": group.tries,
+        "oldest": duration(group.oldest_age_s),
+    }
 
 
 @contacts.command("refused")
-def contacts_refused(limit: Rows = 100, as_json: JsonOption = False) -> None:
-    """Contacts that CRM does not take as they are. The next change of the user is tried again."""
+def contacts_refused(limit: LimitOption = 100, as_json: JsonOption = False) -> None:
+    """List contacts that CRM refuses as they are. The user's next change is sent again."""
+    list_items(
+        lambda pool: RefusedContacts(pool).all(limit),
+        _refused_row,
+        as_json=as_json,
+        empty="CRM refuses no contact.",
+    )
 
-    async def read() -> list[TableRow]:
-        async with _database() as pool:
-            return [
-                {
-                    "org": one.org,
-                    "user_id": one.user_id,
-                    "code": one.code,
-                    "routing_key": one.changed_by_key,
-                    "message_id": one.changed_by_id or "",
-                    "age": duration(one.age_s),
-                }
-                for one in await RefusedContacts(pool).all(limit)
-            ]
 
-    show(asyncio.run(read()), as_json=as_json, empty="CRM refuses no contact.")
+def _refused_row(contact: RefusedContact) -> TableRow:
+    return {
+        "org": contact.org,
+        "user_id": contact.user_id,
+        "code": contact.code,
+        "routing_key": contact.changed_by_key,
+        "message_id": contact.changed_by_id or "",
+        "age": duration(contact.age_s),
+    }
 
 
 @effects.command("list")
-def effects_list(limit: Rows = 100, as_json: JsonOption = False) -> None:
-    """Those without an answer. `unknown` ones wait for a person, overdue ones for a replay."""
+def effects_list(limit: LimitOption = 100, as_json: JsonOption = False) -> None:
+    """List writes without an answer: `unknown` ones need a decision, overdue ones a replay."""
+    list_items(
+        lambda pool: OpenEffects(pool).all(limit),
+        _effect_row,
+        as_json=as_json,
+        empty="Every write to Zoho has its answer.",
+    )
 
-    async def read() -> list[TableRow]:
-        async with _database() as pool:
-            return [
-                {
-                    "org": one.org,
-                    "product": one.product,
-                    "operation": one.operation,
-                    "business_id": one.business_id,
-                    "state": one.state,
-                    "age": duration(one.age_s),
-                    "looked_for_in": _looked_for_in(one),
-                }
-                for one in await OpenEffects(pool).all(limit)
-            ]
 
-    show(asyncio.run(read()), as_json=as_json, empty="Every write to Zoho has its answer.")
+def _effect_row(effect: OpenEffect) -> TableRow:
+    return {
+        "org": effect.org,
+        "product": effect.product,
+        "operation": effect.operation,
+        "business_id": effect.business_id,
+        "state": effect.state,
+        "age": duration(effect.age_s),
+        "looked_for_in": _looked_for_in(effect),
+    }
 
 
 @effects.command("resolve")
@@ -136,32 +135,34 @@ def effects_resolve(
     business_id: Annotated[str, typer.Argument(help="The application's id, as listed.")],
     did_not_happen: Annotated[
         bool,
-        typer.Option("--did-not-happen", help="You saw in Zoho that it was not done: do it."),
+        typer.Option(
+            "--did-not-happen", help="You saw in Zoho that it was not done: it may be done again."
+        ),
     ] = False,
     look_again: Annotated[
         bool,
-        typer.Option("--look-again", help="Look for it in Zoho once more, and go by that."),
+        typer.Option("--look-again", help="Search Zoho for it once more, and act on the result."),
     ] = False,
-    org: Annotated[str, typer.Option("--org")] = "default",
+    org: OrgOption = "default",
 ) -> None:
-    """Decide about one that is `unknown`, or `intended` and overdue, its message given up.
+    """Decide about a write that is `unknown`, or `intended` and overdue with its message given up.
 
     Then replay its message, with --i-know-what-happened if it was given up as outcome_unknown.
     """
     if did_not_happen == look_again:
-        complain("Say one of --did-not-happen and --look-again.")
+        complain("Give exactly one of --did-not-happen and --look-again.")
         raise typer.Exit(2)
 
     async def resolve() -> bool:
-        async with _database() as pool:
-            found = OpenEffects(pool)
-            act = found.did_not_happen if did_not_happen else found.look_again
+        async with open_database() as pool:
+            open_effects = OpenEffects(pool)
+            act = open_effects.did_not_happen if did_not_happen else open_effects.look_again
             return await act(org, operation, business_id)
 
     if not asyncio.run(resolve()):
         complain(
-            "There is no such effect that is unknown, or intended and overdue;"
-            " see `zoho-relay effects list`."
+            "No effect of this name and id is unknown, or intended and overdue."
+            " See `zoho-relay effects list`."
         )
         raise typer.Exit(1)
     tell("Resolved. Replay its message now.")
@@ -190,11 +191,3 @@ async def _queues() -> list[TableRow]:
                 }
             )
     return rows
-
-
-@asynccontextmanager
-async def _database() -> AsyncIterator[asyncpg.Pool]:
-    async with storage.connect(
-        DatabaseSettings.load().database_url, size=2, application="zoho-relay", opened_within_s=5
-    ) as pool:
-        yield pool

@@ -1,4 +1,4 @@
-"""`zoho-relay oauth …`: the refresh token, from a Self Client's grant code."""
+"""Turn a Self Client's grant code into the stored refresh token: `zoho-relay oauth …`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import typer
 from pydantic import SecretStr
 
 from services.operator.access.token_service import TokenServiceClient, TokenServiceRefused
-from services.operator.console.advice import CAUSES, of_cause
+from services.operator.console.advice import CAUSES, advice_for
+from services.operator.console.listing import OrgOption
 from services.operator.console.output import complain, tell
 from services.operator.settings import TokenSettings
 from shared.zoho.products.scopes import missing
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Zoho's permission: what to ask for, and storing what was granted.",
+    help="Permission at Zoho: which scopes to request, and storing the token that was granted.",
 )
 
-# What only an exchange can come to, and what is said otherwise there.
-_OF_AN_EXCHANGE = {
+# Codes that only an exchange can end with, or that mean something more there.
+_EXCHANGE_ADVICE = {
     "grant_code_dead": (
         (
-            "Zoho takes this code no more: expired (they last minutes), used before, mistyped, or"
-            " made for another client than ZOHO_CLIENT_ID"
+            "Zoho does not accept this code any more: expired (a code lasts minutes), used before,"
+            " mistyped, or made for another client than ZOHO_CLIENT_ID"
         ),
-        "Generate another one and be quick.",
+        "Generate another one and exchange it at once.",
     ),
     "no_refresh_token": (
         "Zoho gave no refresh token for this code",
@@ -48,8 +49,10 @@ _OF_AN_EXCHANGE = {
 
 @app.command("scopes")
 def scopes() -> None:
-    """The scopes to ask for, as the Self Client's form takes them (ZOHO_SCOPES, or all that is
-    needed)."""
+    """Print the scopes to request, as the Self Client's form takes them.
+
+    ZOHO_SCOPES, or all that are needed.
+    """
     tell(",".join(TokenSettings.load().zoho_scopes))
 
 
@@ -59,17 +62,18 @@ def exchange(
         str | None,
         typer.Option(
             "--code-file",
-            help="Read the code from this file; - is the standard input. Without it you are asked,"
-            " and what you type is not shown. Never on the command line: others could see it.",
+            help="Read the code from this file, or from the standard input (-). Without it you are"
+            " asked, and what you type is not shown. A code is never given on the command line,"
+            " because other users of the machine could see it.",
         ),
     ] = None,
-    org: Annotated[str, typer.Option("--org")] = "default",
+    org: OrgOption = "default",
 ) -> None:
     """Turn a Self Client's grant code into the refresh token that is used from then on.
 
-    At Zoho's API console: Self Client, Generate Code, with `zoho-relay oauth scopes`. Then be
-    quick, a code lasts minutes and is good once. token-service exchanges and stores it, sealed.
-    Workers that wait for a token go on by themselves. Says which scopes are missing.
+    At Zoho's API console: Self Client, Generate Code, with the output of `zoho-relay oauth
+    scopes`. A code lasts minutes and works once. token-service exchanges it and stores the token,
+    sealed. Workers that wait for a token continue by themselves. Lists scopes that are missing.
     """
     settings = TokenSettings.load()
     code = _code(code_file)
@@ -80,7 +84,7 @@ def exchange(
         raise typer.Exit(1) from None
     tell("The refresh token is stored, and used from now on.")
     if granted is None:
-        tell("Zoho does not say which scopes it has: `zoho-relay doctor` tries those for reading.")
+        tell("Zoho does not name its scopes. `zoho-relay doctor` tries those for reading.")
     elif gone := missing(settings.zoho_scopes, granted):
         complain(f"{len(gone)} scopes are missing:")
         for scope in gone:
@@ -92,8 +96,10 @@ def exchange(
 
 
 async def _exchange(settings: TokenSettings, org: str, code: SecretStr) -> list[str] | None:
-    """By the first replica that answers at all: a code is good once, so only before it was sent
-    may another one be asked."""
+    """Exchange by the first replica that answers at all.
+
+    A code works once, so another replica may be asked only before the code was sent.
+    """
     async with aiohttp.ClientSession() as session:
         for url in settings.token_service_url:
             client = TokenServiceClient(session, url, settings.token_service_key)
@@ -122,14 +128,14 @@ def _code(file: str | None) -> SecretStr:
 
 def _explain(no: TokenServiceRefused) -> None:
     if no.code == "wrong_key":
-        said, todo = of_cause("token_service_key")
-    elif no.code in _OF_AN_EXCHANGE:
-        said, todo = _OF_AN_EXCHANGE[no.code]
+        said, todo = advice_for("token_service_key")
+    elif no.code in _EXCHANGE_ADVICE:
+        said, todo = _EXCHANGE_ADVICE[no.code]
     elif no.code in CAUSES:
-        said, todo = of_cause(no.code)
+        said, todo = advice_for(no.code)
     else:
         said, todo = no.code, "See docs/errors.md, and token-service's log."
     complain(f"Nothing was stored: {said} ({no.code}).")
     complain(todo)
     if no.retry_after_s > 1:
-        complain(f"Not before {no.retry_after_s} s from now.")
+        complain(f"Wait at least {no.retry_after_s} s.")

@@ -1,4 +1,4 @@
-"""Messages that were claimed or wait, in any service. SQL of the inboxes."""
+"""Read which accepted messages are not settled, in any service. SQL of the inboxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contacts that CRM refuses. SQL of crm-worker's contacts."""
+"""Read which contacts CRM refuses. SQL of crm-worker's contacts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RefusedContacts:
         self._pool = pool
 
     async def all(self, limit: int) -> list[RefusedContact]:
-        """Those refused as they should be now, the longest refused first."""
+        """Return the contacts whose present state is refused, the longest refused first."""
         rows = await self._pool.fetch(
             """
             SELECT org, user_id, refused_code AS code, changed_by_key, changed_by_id,

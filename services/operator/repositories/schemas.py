@@ -19,7 +19,7 @@ SCHEMAS: Final = MappingProxyType(
 
 
 async def migrated(pool: asyncpg.Pool) -> dict[str, str]:
-    """Service → schema, of those whose inbox and outbox are there."""
+    """Return service → schema for every service whose outbox exists."""
     present = await pool.fetchval(
         """
         SELECT array_agg(table_schema::text) FROM information_schema.tables

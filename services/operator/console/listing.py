@@ -1,0 +1,35 @@
+"""List what the database holds: one query, shown as a table or as JSON, with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, TypeVar
+
+import asyncpg
+import typer
+
+from services.operator.access.database import open_database
+from services.operator.console.output import TableRow, show
+
+_Item = TypeVar("_Item")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Rows shown, at most.")]
+OrgOption = Annotated[str, typer.Option("--org", help="The organization, as settings name it.")]
+
+
+def list_items(
+    query: Callable[[asyncpg.Pool], Awaitable[Sequence[_Item]]],
+    describe: Callable[[_Item], TableRow],
+    *,
+    as_json: bool,
+    empty: str,
+) -> None:
+    """Run the query and show a row for each item, or `empty` when there is none."""
+
+    async def read() -> list[TableRow]:
+        async with open_database() as pool:
+            return [describe(item) for item in await query(pool)]
+
+    show(asyncio.run(read()), as_json=as_json, empty=empty)
