@@ -12,9 +12,11 @@ import base64
 import binascii
 import os
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -82,7 +84,7 @@ class Environment(BaseSettings):
 
 
 def check_env_file(file: Path) -> None:
-    """Check that an env file, if it is there, is text in UTF-8.
+    """Check that an env file, if it is there, is text in UTF-8 with lines of the form NAME=value.
 
     Raises:
         SettingsError: it is not, or may not be read. The file and the line are named.
@@ -92,7 +94,7 @@ def check_env_file(file: Path) -> None:
     except OSError as error:
         raise SettingsError([f"{file}: cannot be read ({error.strerror})"]) from error
     try:
-        content.decode(ENV_FILE_ENCODING)
+        text = content.decode(ENV_FILE_ENCODING)
         # UTF-16 without a mark at its beginning is UTF-8 with a NUL in every other place.
         wrong = content.find(b"\0")
     except UnicodeDecodeError as error:
@@ -100,6 +102,13 @@ def check_env_file(file: Path) -> None:
     if wrong >= 0:
         line = content.count(b"\n", 0, wrong) + 1
         raise SettingsError([f"{file}, line {line}: is not UTF-8: save the file in that encoding"])
+    unreadable = [
+        f"{file}, line {binding.original.line}: is not of the form NAME=value; is a quote open?"
+        for binding in parse_stream(StringIO(text))
+        if binding.error
+    ]
+    if unreadable:
+        raise SettingsError(unreadable)
 
 
 def _problems(model: type[Environment], error: ValidationError) -> list[str]:

@@ -104,6 +104,7 @@ def is_down(error: BaseException) -> bool:
         | asyncpg.InsufficientResourcesError  # too many connections, disk full
         | asyncpg.TransactionRollbackError  # deadlock, serialization: undone as a whole
         | asyncpg.ReadOnlySQLTransactionError  # a standby, in the middle of a fail-over
+        | asyncpg.IdleInTransactionSessionTimeoutError  # we stood still, and it was undone
         | asyncpg.ObjectNotInPrerequisiteStateError  # closed to connections for a while
         | _NotLetIn  # what is asked now waits for the person who mends it
         # The server's last words reached an idle connection, the end of the stream not yet.
@@ -182,7 +183,8 @@ async def _close(pool: asyncpg.Pool) -> None:
 async def _prepare(connection: asyncpg.Connection) -> None:
     # Our statements are small: compiling one costs more than running it. Set here and not by a
     # parameter of the connection, because poolers refuse those that they do not know.
-    await connection.execute("SET jit = off")
+    # A process that stands still in mid-transaction must not hold its locks for others.
+    await connection.execute("SET jit = off; SET idle_in_transaction_session_timeout = '5s'")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"

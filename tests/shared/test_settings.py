@@ -180,6 +180,13 @@ def test_a_file_in_another_encoding_is_named_with_the_line(environment, tmp_path
     assert problems() == [f".env, line {line}: is not UTF-8: save the file in that encoding"]
 
 
+def test_a_line_that_cannot_be_read_is_named(environment, tmp_path):
+    (tmp_path / ".env").write_text("PREFETCH=7\nZOHO_CLIENT_ID='s3cret\nLOG_LEVEL=INFO\n")
+    environment(ZOHO_RELAY_ENV_FILE=None)
+
+    assert problems() == [".env, line 2: is not of the form NAME=value; is a quote open?"]
+
+
 def test_a_mark_of_utf_8_at_the_beginning_of_the_file_is_no_part_of_a_name(environment, tmp_path):
     (tmp_path / ".env").write_bytes("PREFETCH=7\n# Schlüssel\n".encode("utf-8-sig"))
     environment(ZOHO_RELAY_ENV_FILE=None)

@@ -97,3 +97,23 @@ async def test_a_silent_server_holds_a_caller_no_longer_than_its_timeout(
 
         proxy.thaw()
         await use(pool)
+
+
+async def test_locks_of_a_process_that_stands_still_are_freed(pool: asyncpg.Pool) -> None:
+    await pool.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+
+    async def stand_still_in_mid_transaction() -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+            await connection.execute("SELECT FROM t FOR UPDATE")
+            await pool.execute("SELECT FROM t FOR UPDATE")  # another waits for the lock
+            await connection.execute("DELETE FROM t")
+
+    with pytest.raises(Unavailable), unavailable_when_down():
+        await stand_still_in_mid_transaction()
+
+    assert await pool.fetchval("SELECT count(*) FROM t") == 1
+
+
+async def test_every_session_of_a_service_bounds_its_idle_transactions(pool: asyncpg.Pool) -> None:
+    assert await pool.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
