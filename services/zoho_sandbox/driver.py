@@ -132,11 +132,15 @@ class SandboxDriver:
         kind: str,
         *,
         operation: str | None = None,
+        body_contains: str = "",
         times: int | None = None,
         probability: float = 1.0,
         delay_s: float | None = None,
     ) -> Json:
-        """Order a fault. `operation` is a name or a prefix of paths, `POST /customers`."""
+        """Order a fault. `operation` is a name or a prefix of paths, `POST /customers`.
+
+        With `body_contains` the fault is only for requests whose body has this text.
+        """
         return dict(
             await self._call(
                 "POST",
@@ -145,6 +149,7 @@ class SandboxDriver:
                     "product": product,
                     "kind": kind,
                     "operation": operation,
+                    "body_contains": body_contains,
                     "times": times,
                     "probability": probability,
                     "delay_s": delay_s,
@@ -166,6 +171,10 @@ class SandboxDriver:
     async def set_lag(self, **seconds: float) -> None:
         """Set the lag of products' searches. `integration` is the lag from Billing to Books."""
         await self._call("PUT", "/lag", seconds)
+
+    async def set_behaviour(self, **switches: Any) -> None:
+        """Change switches: `ignored_filters`, `maximum_lengths`, `replies_move_modified_time`."""
+        await self._call("PUT", "/behaviour", switches)
 
     async def set_targets(self, **targets: Json | list[Json]) -> None:
         """Set webhook targets by product: `billing={"url": …, "secret": …}`."""
@@ -219,6 +228,15 @@ class SandboxDriver:
     async def cancel(self, subscription_id: str, *, at_term_end: bool = False) -> Json:
         path = f"billing/subscriptions/{subscription_id}/cancel"
         return await self.happen(path, at_term_end=at_term_end)
+
+    async def remind(self, subscription_id: str, event_type: str) -> Json:
+        """Announce `trial_expiring`, `subscription_ahead` or `subscription_expiring`."""
+        path = f"billing/subscriptions/{subscription_id}/remind"
+        return await self.happen(path, event_type=event_type)
+
+    async def expire_card(self, card_id: str, *, soon: bool = False) -> Json:
+        """Let a card expire, or with `soon` announce that it will."""
+        return await self.happen(f"billing/cards/{card_id}/expire", soon=soon)
 
     async def add_card(self, customer_id: str) -> Json:
         return await self.happen(f"billing/customers/{customer_id}/add_card")

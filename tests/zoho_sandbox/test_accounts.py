@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver
@@ -15,6 +16,19 @@ async def test_a_refresh_grants_a_token_for_an_hour_and_no_new_refresh_token(zoh
     assert answer.body["token_type"] == "Bearer"
     assert answer.body["api_domain"] == zoho.url
     assert "refresh_token" not in answer.body
+
+
+async def test_a_token_request_may_be_multipart_as_zohos_own_sdk_sends_it(zoho: Zoho) -> None:
+    form = aiohttp.FormData(default_to_multipart=True)
+    form.add_field("grant_type", "refresh_token")
+    form.add_field("client_id", zoho.settings.client_id)
+    form.add_field("client_secret", zoho.settings.client_secret.get_secret_value())
+    form.add_field("refresh_token", zoho.settings.refresh_token.get_secret_value())
+
+    answer = await zoho.ask("POST", "/accounts/oauth/v2/token", data=form)
+
+    assert answer.status == 200
+    assert answer.body["access_token"]
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,24 @@ async def test_an_unknown_filter_is_ignored_and_the_whole_list_comes_back(zoho: 
     await zoho.new_customer()
     await zoho.new_customer(email="other@example.com")
 
-    listed = await zoho.billing("/customers?reference_id=u1&email_contains=other")
+    listed = await zoho.billing("/customers?reference_id=u1")
 
     assert len(listed["customers"]) == 2
     assert listed["page_context"]["has_more_page"] is False
+
+
+async def test_filters_by_email_work_until_the_organization_does_not_know_them(
+    zoho: Zoho, sandbox: SandboxDriver
+) -> None:
+    await zoho.new_customer()
+    await zoho.new_customer(email="other@example.com")
+    paths = ("/customers?email=other@example.com", "/customers?email_contains=OTHER")
+
+    known = [len((await zoho.billing(path))["customers"]) for path in paths]
+    await sandbox.set_behaviour(ignored_filters={"billing": ["email", "email_contains"]})
+    ignored = [len((await zoho.billing(path))["customers"]) for path in paths]
+
+    assert (known, ignored) == ([1, 1], [2, 2])
 
 
 async def test_lists_are_paged_newest_first_without_custom_fields(zoho: Zoho) -> None:
@@ -298,3 +312,85 @@ async def test_the_event_log_lists_briefly_and_shows_one_event_in_full(zoho: Zoh
     assert isinstance(full["payload"], str)
     assert '"reference_id":"s-1"' in full["payload"]
     assert full["webhooks"] == []
+
+
+async def test_a_coupon_is_read_by_its_code_and_reduces_the_first_term(zoho: Zoho) -> None:
+    body = {"coupon_code": "FIVE", "name": "Five off", "discount_by": "flat", "discount_value": 5}
+    made = await zoho.ask("POST", "/billing/v1/coupons", json={**body, "max_redemption": 1})
+    customer_id = (await zoho.new_customer())["customer_id"]
+
+    subscription = await zoho.subscribe(customer_id, "basic-monthly", coupon_code="FIVE")
+
+    assert made.status == 201
+    assert subscription["coupon"] == {"coupon_code": "FIVE", "discount_amount": 5}
+    invoice = await zoho.billing(f"/invoices/{subscription['child_invoice_id']}")
+    assert invoice["invoice"]["total"] == 14
+    coupon = (await zoho.billing("/coupons/FIVE"))["coupon"]
+    assert (coupon["redemption_count"], coupon["status"]) == (1, "active")
+    used_up = {"customer_id": customer_id, "plan": {"plan_code": "basic-monthly"}}
+    refused = await zoho.ask(
+        "POST", "/billing/v1/subscriptions", json={**used_up, "coupon_code": "FIVE"}
+    )
+    unknown = await zoho.ask("GET", "/billing/v1/coupons/NONE")
+    assert (refused.status, unknown.status, unknown.body["code"]) == (400, 404, 1002)
+
+
+async def test_a_coupon_is_put_on_a_subscription_and_taken_off(zoho: Zoho) -> None:
+    subscription = await zoho.subscribe((await zoho.new_customer())["customer_id"], "pro-monthly")
+    path = f"/subscriptions/{subscription['subscription_id']}"
+
+    added = await zoho.ask("POST", f"/billing/v1{path}/coupons/WELCOME10")
+    coupon = (await zoho.billing(path))["subscription"]["coupon"]
+    removed = await zoho.ask("DELETE", f"/billing/v1{path}/coupons")
+
+    assert (added.status, removed.status) == (200, 200)
+    assert coupon == {"coupon_code": "WELCOME10", "discount_amount": 4.9}
+    assert (await zoho.billing(path))["subscription"]["coupon"] == {}
+
+
+async def test_recurring_addons_are_in_every_term_and_one_time_addons_in_one(
+    zoho: Zoho, sandbox: SandboxDriver
+) -> None:
+    addons = [{"addon_code": "extra-seat", "quantity": 2}, {"addon_code": "onboarding"}]
+    customer_id = (await zoho.new_customer())["customer_id"]
+
+    subscription = await zoho.subscribe(customer_id, "basic-monthly", addons=addons)
+    await sandbox.renew(subscription["subscription_id"])
+
+    assert [addon["addon_code"] for addon in subscription["addons"]] == ["extra-seat"]
+    assert subscription["amount"] == 29
+    invoices = (await zoho.billing("/invoices?sort_order=A"))["invoices"]
+    assert [invoice["total"] for invoice in invoices] == [59, 29]
+
+
+async def test_a_one_time_addon_is_bought_with_an_invoice_of_its_own(zoho: Zoho) -> None:
+    subscription = await zoho.subscribe((await zoho.new_customer())["customer_id"], "free")
+    path = f"/billing/v1/subscriptions/{subscription['subscription_id']}/buyonetimeaddon"
+
+    bought = await zoho.ask("POST", path, json={"addons": [{"addon_code": "onboarding"}]})
+    recurring = await zoho.ask("POST", path, json={"addons": [{"addon_code": "extra-seat"}]})
+
+    assert (bought.status, recurring.status) == (200, 400)
+    assert bought.body["invoice"]["total"] == 30
+    listed = (await zoho.billing("/addons?filter_by=AddonStatus.ONETIME"))["addons"]
+    assert [addon["addon_code"] for addon in listed] == ["onboarding"]
+
+
+async def test_a_deleted_subscription_is_gone_and_its_invoice_stays(zoho: Zoho) -> None:
+    customer_id = (await zoho.new_customer())["customer_id"]
+    subscription = await zoho.subscribe(customer_id, "pro-monthly")
+    path = f"/billing/v1/subscriptions/{subscription['subscription_id']}"
+
+    deleted = await zoho.ask("DELETE", path)
+
+    assert (deleted.status, (await zoho.ask("GET", path)).status) == (200, 404)
+    assert len((await zoho.billing("/invoices"))["invoices"]) == 1
+    assert (await events(zoho))[-1] == "subscription_deleted"
+
+
+async def test_answers_have_zohos_content_type_and_paths_may_end_in_a_slash(zoho: Zoho) -> None:
+    for path in ("/billing/v1/plans/", "/books/v3/invoices/", "/billing/v1/plans"):
+        answer = await zoho.ask("GET", path)
+
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "application/json;charset=UTF-8"

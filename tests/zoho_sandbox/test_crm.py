@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,13 +26,13 @@ class Crm:
     def __init__(self, client: Client, world: World, token: str) -> None:
         self.client = client
         self.world = world
-        self._headers = {"Authorization": f"Zoho-oauthtoken {token}"}
+        self.headers = {"Authorization": f"Zoho-oauthtoken {token}"}
 
     async def call(
         self, method: str, path: str, body: Any = None, *, version: str = "v8", **headers: str
     ) -> tuple[int, Any]:
         async with self.client.request(
-            method, f"/crm/{version}{path}", json=body, headers={**self._headers, **headers}
+            method, f"/crm/{version}{path}", json=body, headers={**self.headers, **headers}
         ) as response:
             return response.status, await response.json() if response.status not in (
                 204,
@@ -257,7 +257,7 @@ async def test_credits_are_shown_only_once_half_of_them_are_used(crm: Crm) -> No
     crm.world.limits.change("crm", {"day": 10})
     headers = []
     for _ in range(6):
-        async with crm.client.get("/crm/v8/org", headers=crm._headers) as response:
+        async with crm.client.get("/crm/v8/org", headers=crm.headers) as response:
             headers.append(response.headers.get("X-API-CREDITS-REMAINING"))
 
     assert headers == [None] * 4 + ["5", "4"]
@@ -309,3 +309,85 @@ async def test_a_missing_scope_is_named_and_is_not_an_invalid_token(crm: Crm) ->
     status, body = await crm.call("GET", "/Contacts/search?email=ada@example.com")
 
     assert (status, body["code"]) == (401, "OAUTH_SCOPE_MISMATCH")
+
+
+async def test_modules_and_related_lists_are_listed_for_zohos_own_sdks(crm: Crm) -> None:
+    status, modules = await crm.call("GET", "/settings/modules")
+    related = await crm.call("GET", "/settings/related_lists?module=Contacts")
+    one = await crm.call("GET", "/settings/modules/Contacts")
+    unknown = await crm.call("GET", "/settings/modules/Deals")
+
+    assert status == 200
+    assert {module["api_name"] for module in modules["modules"]} == {"Contacts", "Notes"}
+    assert "Notes" in [row["api_name"] for row in related[1]["related_lists"]]
+    assert one[1]["modules"][0]["generated_type"] == "default"
+    assert (unknown[0], unknown[1]["code"]) == (400, "INVALID_MODULE")
+
+
+async def test_unchanged_records_are_answered_304_without_a_body(crm: Crm) -> None:
+    contact_id = (await crm.upsert(ADA))[1]["data"][0]["details"]["id"]
+    contact = (await crm.call("GET", f"/Contacts/{contact_id}"))[1]["data"][0]
+    modified = datetime.fromisoformat(contact["Modified_Time"])
+    same = modified.astimezone(UTC).isoformat()
+    before = (modified - timedelta(seconds=1)).astimezone(UTC).isoformat()
+
+    for path in (f"/Contacts/{contact_id}", "/Contacts?fields=Email"):
+        unchanged = await crm.call("GET", path, **{"If-Modified-Since": same})
+        changed = await crm.call("GET", path, **{"If-Modified-Since": before})
+
+        assert unchanged == (304, None)
+        assert changed[0] == 200
+
+
+async def test_a_lowered_length_is_listed_and_named_in_the_refusal(crm: Crm) -> None:
+    async with crm.client.put(
+        "/_sandbox/behaviour", json={"maximum_lengths": {"Phone": 5}}
+    ) as response:
+        assert response.status == 200
+
+    fields = (await crm.call("GET", "/settings/fields?module=Contacts"))[1]["fields"]
+    status, body = await crm.upsert({**ADA, "Phone": "123456"})
+
+    assert {row["api_name"]: row["length"] for row in fields}["Phone"] == 5
+    assert (status, body["data"][0]["code"]) == (400, "INVALID_DATA")
+    assert body["data"][0]["details"]["maximum_length"] == 5
+    assert (await crm.upsert({**ADA, "Phone": "12345"}))[0] == 200
+
+
+@pytest.mark.parametrize(("kind", "flat"), [("pattern_not_matched", True), ("html_400", False)])
+async def test_a_whole_call_is_refused_because_of_one_row(
+    crm: Crm, kind: str, *, flat: bool
+) -> None:
+    fault = {"product": "crm", "kind": kind, "body_contains": "culprit@example.com"}
+    async with crm.client.post("/_sandbox/faults", json=fault) as response:
+        assert response.status == 200
+    culprit = {"Last_Name": "Culprit", "Email": "culprit@example.com"}
+
+    async with crm.client.post(
+        "/crm/v8/Contacts/upsert", json={"data": [ADA, culprit]}, headers=crm.headers
+    ) as response:
+        status, content_type = response.status, response.content_type
+        body = await response.json() if flat else await response.text()
+
+    assert status == 400
+    assert content_type == ("application/json" if flat else "text/html")
+    if flat:
+        assert (body["code"], body["status"]) == ("PATTERN_NOT_MATCHED", "error")
+        assert "data" not in body
+    assert len(crm.world.table("crm", "contacts")) == 0
+    assert (await crm.upsert(ADA))[0] == 200
+
+
+async def test_a_contact_has_ten_tags_at_most(crm: Crm) -> None:
+    contact_id = (await crm.upsert(ADA))[1]["data"][0]["details"]["id"]
+    path = f"/Contacts/{contact_id}/actions/add_tags"
+    ten = [{"name": f"t{number}"} for number in range(10)]
+
+    full = await crm.call("POST", path, {"tags": ten})
+    again = await crm.call("POST", path, {"tags": ten[:1]})
+    status, body = await crm.call("POST", path, {"tags": [{"name": "eleventh"}]})
+
+    assert (full[0], again[0]) == (200, 200)
+    assert (status, body["data"][0]["code"]) == (400, "LIMIT_EXCEEDED")
+    contact = (await crm.call("GET", f"/Contacts/{contact_id}"))[1]["data"][0]
+    assert [tag["name"] for tag in contact["Tag"]] == [tag["name"] for tag in ten]

@@ -295,3 +295,39 @@ async def test_a_webhook_is_made_only_for_a_url_that_answers(desk: Desk) -> None
         refused, _ = await desk.call("POST", "/webhooks", {**body, "url": "http://127.0.0.1:1/x"})
 
     assert (made, refused) == (200, 422)
+
+
+async def test_the_description_is_the_first_thread(desk: Desk) -> None:
+    ticket = await desk.ticket()
+    await desk.staff(ticket["id"], "reply", {"content": "Please restart.", "direction": "out"})
+
+    _, threads = await desk.call("GET", f"/tickets/{ticket['id']}/threads?limit=10")
+
+    assert ticket["threadCount"] == "1"
+    assert [row["direction"] for row in threads["data"]] == ["out", "in"]  # newest first
+    assert threads["data"][1]["summary"] == "It does not work."
+    bare = await desk.ticket(description=None)
+    assert (bare["threadCount"], (await desk.call("GET", f"/tickets/{bare['id']}/threads"))[0]) == (
+        "0",
+        204,
+    )
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_customers_reply_moves_its_own_time_and_perhaps_the_modified_time(
+    desk: Desk, *, moves: bool
+) -> None:
+    switch = {"replies_move_modified_time": moves}
+    async with desk.client.put("/_sandbox/behaviour", json=switch) as response:
+        assert response.status == 200
+    ticket = await desk.ticket()
+    await asyncio.sleep(0.002)  # Desk's times have milliseconds
+
+    await desk.staff(ticket["id"], "reply", {"content": "Still broken.", "direction": "in"})
+
+    _, after = await desk.call("GET", f"/tickets/{ticket['id']}")
+    assert (after["modifiedTime"] > ticket["modifiedTime"]) is moves
+    assert after["customerResponseTime"] > ticket["customerResponseTime"]
+    window = f"{after['customerResponseTime']},{after['customerResponseTime']}"
+    status, found = await desk.call("GET", f"/tickets/search?customerResponseTimeRange={window}")
+    assert (status, found["count"]) == (200, 1)

@@ -164,16 +164,13 @@ async def test_an_upsert_by_a_unique_field_makes_one_invoice(zoho: Zoho) -> None
     await zoho.new_customer()
     [contact] = (await zoho.books("/contacts?email=ada@example.com"))["contacts"]
     line = {"name": "Setup", "description": "", "rate": 10.5, "quantity": 2}
-    body = {"customer_id": contact["contact_id"], "line_items": [line]}
+    body: dict[str, Any] = {"customer_id": contact["contact_id"], "line_items": [line]}
 
     missing = await upsert(zoho, "i-1", body, create="false")
+    body["custom_fields"] = [{"api_name": "cf_app_invoice_id", "value": "i-1"}]
     first = await upsert(zoho, "i-1", body)
     second = await upsert(zoho, "i-1", body)
-    clash = await zoho.ask(
-        "POST",
-        "/books/v3/invoices",
-        json={**body, "custom_fields": [{"api_name": "cf_app_invoice_id", "value": "i-1"}]},
-    )
+    clash = await zoho.ask("POST", "/books/v3/invoices", json=body)
 
     assert [missing.status, first.status, second.status] == [404, 201, 200]
     assert first.body["invoice"]["invoice_id"] == second.body["invoice"]["invoice_id"]
@@ -208,3 +205,100 @@ async def test_books_lists_by_inclusive_dates(zoho: Zoho, owed: dict[str, Any]) 
     assert await count(f"date_before={day}") == 0
     assert await count("date_end=2001-01-01") == 0
     assert await count("start_date=2030-01-01") == 1  # no such filter: ignored
+
+
+async def books_invoice(zoho: Zoho, **fields: Any) -> dict[str, Any]:
+    """Create an invoice of 20 in Books, a draft unless sent."""
+    await zoho.new_customer()
+    [contact] = (await zoho.books("/contacts"))["contacts"]
+    body = {"customer_id": contact["contact_id"], "line_items": [{"rate": 20}], **fields}
+    answer = await zoho.ask("POST", "/books/v3/invoices", json=body)
+    assert answer.status == 201
+    return dict(answer.body["invoice"])
+
+
+async def test_an_upsert_stores_only_the_fields_of_its_body(zoho: Zoho) -> None:
+    await zoho.new_customer()
+    [contact] = (await zoho.books("/contacts"))["contacts"]
+    body = {"customer_id": contact["contact_id"], "line_items": [{"rate": 1}]}
+
+    first = await upsert(zoho, "i-1", body)
+    second = await upsert(zoho, "i-1", body)
+
+    assert (first.status, second.status) == (201, 201)  # the headers' value was not stored
+    assert first.body["invoice"]["custom_fields"] == []
+
+
+async def test_payments_are_listed_without_currency_and_with_base_currency_amounts(
+    zoho: Zoho,
+) -> None:
+    await zoho.new_customer()
+    [contact] = (await zoho.books("/contacts"))["contacts"]
+    body = {"customer_id": contact["contact_id"], "payment_mode": "cash", "date": "2026-01-31"}
+    paid = await zoho.ask("POST", "/books/v3/customerpayments", json={**body, "amount": 50})
+    path = f"/books/v3/customerpayments/{paid.body['payment']['payment_id']}"
+    await zoho.ask("POST", f"{path}/refunds", json={"date": "2026-03-01", "amount": 20})
+
+    [row] = (await zoho.books("/customerpayments"))["customerpayments"]
+
+    assert not {"currency_code", "amount_refunded"} & row.keys()
+    assert (row["bcy_amount"], row["bcy_unused_amount"], row["bcy_refunded_amount"]) == (50, 30, 20)
+    payment = (await zoho.ask("GET", path)).body["payment"]
+    assert (payment["currency_code"], payment["amount_refunded"]) == ("USD", 20)
+    refunds = (await zoho.ask("GET", f"{path}/refunds")).body["payment_refunds"]
+    assert [(refund["date"], refund["amount_fcy"]) for refund in refunds] == [("2026-03-01", 20)]
+
+
+async def test_a_credit_note_is_refunded_on_the_date_of_the_refund(zoho: Zoho) -> None:
+    await zoho.new_customer()
+    [contact] = (await zoho.books("/contacts"))["contacts"]
+    body = {"customer_id": contact["contact_id"], "date": "2026-01-31"}
+    note = await zoho.ask(
+        "POST", "/books/v3/creditnotes", json={**body, "line_items": [{"rate": 30}]}
+    )
+    path = f"/books/v3/creditnotes/{note.body['creditnote']['creditnote_id']}"
+
+    refund = await zoho.ask("POST", f"{path}/refunds", json={"date": "2026-03-01", "amount": 30})
+    again = await zoho.ask("POST", f"{path}/refunds", json={"amount": 1})
+
+    assert (refund.status, again.status) == (201, 400)
+    [listed] = (await zoho.books("/creditnotes/refunds"))["creditnote_refunds"]
+    assert (listed["date"], listed["amount_fcy"]) == ("2026-03-01", 30)
+    assert (await zoho.ask("GET", path)).body["creditnote"]["status"] == "closed"
+
+
+@pytest.mark.parametrize("parameter", ["status=", "filter_by=Status."])
+async def test_invoices_are_filtered_by_status_and_overdue_comes_with_the_due_date(
+    zoho: Zoho, parameter: str
+) -> None:
+    late = await books_invoice(zoho, due_date="2026-01-31")
+    await zoho.ask("POST", f"/books/v3/invoices/{late['invoice_id']}/status/sent")
+
+    async def count(status: str) -> int:
+        return len((await zoho.books(f"/invoices?{parameter}{status}"))["invoices"])
+
+    assert [await count(s) for s in ("unpaid", "overdue", "sent", "draft", "paid")] == [
+        1,
+        1,
+        0,
+        0,
+        0,
+    ]
+    read = await zoho.books(f"/invoices/{late['invoice_id']}")
+    assert read["invoice"]["status"] == "overdue"
+
+
+async def test_a_draft_counts_in_no_report_until_it_is_sent(zoho: Zoho) -> None:
+    invoice = await books_invoice(zoho, date="2026-01-31")
+    dates = "from_date=2026-01-01&to_date=2026-01-31"
+    path = f"/reports/profitandloss?{dates}&filter_by=TransactionDate.CustomDate"
+
+    async def income(query: str) -> float:
+        return float((await zoho.books(query))["profit_and_loss"][0]["total"])
+
+    as_draft = await income(path)
+    await zoho.ask("POST", f"/books/v3/invoices/{invoice['invoice_id']}/status/sent")
+
+    assert (invoice["status"], as_draft) == ("draft", 0)
+    assert await income(path) == 20
+    assert await income(f"/reports/profitandloss?{dates}") == 0  # no filter_by: this month's

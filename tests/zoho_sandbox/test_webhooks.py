@@ -163,3 +163,81 @@ async def test_books_posts_the_bare_record(
     body = receiver.bodies[0]
     assert set(body) == {"organization_id", "invoice"}
     assert "event_type" not in body
+
+
+async def test_books_posts_payments_credit_notes_and_voids(
+    zoho: Zoho, sandbox: SandboxDriver, receiver: Receiver
+) -> None:
+    customer = await zoho.new_customer()
+    await sandbox.set_targets(books={"url": receiver.url})
+    subscription = await zoho.subscribe(customer["customer_id"], "basic-monthly")
+    [contact] = (await zoho.books("/contacts"))["contacts"]
+    owner = {"customer_id": contact["contact_id"], "date": "2026-01-31"}
+
+    payment = {**owner, "payment_mode": "cash", "amount": 5}
+    await zoho.ask("POST", "/books/v3/customerpayments", json=payment)
+    note = {**owner, "line_items": [{"rate": 3}]}
+    made = await zoho.ask("POST", "/books/v3/creditnotes", json=note)
+    note_id = made.body["creditnote"]["creditnote_id"]
+    await zoho.ask("POST", f"/books/v3/creditnotes/{note_id}/status/void")
+    [invoice] = (await zoho.books("/invoices"))["invoices"]
+    await zoho.ask("POST", f"/books/v3/invoices/{invoice['invoice_id']}/status/void")
+
+    await sandbox.wait_until_delivered(product="books")
+    posted = [(set(body) - {"organization_id"}, body) for body in receiver.bodies]
+    assert {"payment"} in [names for names, _ in posted]
+    notes = [body["creditnote"] for names, body in posted if names == {"creditnote"}]
+    assert {note["status"] for note in notes} == {"open", "void"}  # type: ignore[index]
+    invoices = [body["invoice"] for names, body in posted if names == {"invoice"}]
+    assert "void" in [row["status"] for row in invoices]  # type: ignore[index]
+    assert subscription["child_invoice_id"]
+
+
+@pytest.mark.parametrize("form", [False, True])
+async def test_a_workflow_target_of_billing_gets_bare_records(
+    zoho: Zoho, sandbox: SandboxDriver, receiver: Receiver, *, form: bool
+) -> None:
+    target = {"url": receiver.url, "secret": SECRET, "mechanism": "workflow"}
+    await sandbox.set_targets(billing={**target, "format": "form"} if form else target)
+
+    await zoho.subscribe((await zoho.new_customer())["customer_id"], "basic-monthly")
+
+    await sandbox.wait_until_delivered(product="billing")
+    raw = [body.decode() for _, body in receiver.received]
+    bodies = [orjson.loads(parse_qs(text)["JSONString"][0] if form else text) for text in raw]
+    names = [set(body) - {"organization_id"} for body in bodies]
+    assert {"customer"} in names
+    assert {"subscription"} in names
+    assert {"invoice"} in names
+    assert not [body for body in bodies if "event_type" in body]
+
+
+async def test_cards_trials_and_refunds_have_their_events(
+    zoho: Zoho, sandbox: SandboxDriver
+) -> None:
+    customer = await zoho.new_customer()
+    card = await sandbox.add_card(customer["customer_id"])
+    paid = await zoho.subscribe(customer["customer_id"], "pro-monthly")
+    trial = await zoho.subscribe(customer["customer_id"], "free", plan={"trial_days": 14})
+    [payment] = (await zoho.billing("/payments"))["payments"]
+
+    path = f"/billing/v1/payments/{payment['payment_id']}/refunds"
+    await zoho.ask("POST", path, json={"amount": 9})
+    await sandbox.remind(trial["subscription_id"], "trial_expiring")
+    await sandbox.remind(paid["subscription_id"], "subscription_ahead")
+    await sandbox.expire_card(card["card_id"], soon=True)
+    await sandbox.expire_card(card["card_id"])
+    path = f"/billing/v1/customers/{customer['customer_id']}/cards/{card['card_id']}"
+    await zoho.ask("DELETE", path)
+
+    listed = (await zoho.billing("/events?sort_order=A"))["events"]
+    assert [event["event_type"] for event in listed][-8:] == [
+        "creditnote_added",
+        "creditnote_refunded",
+        "payment_refunded",
+        "trial_expiring",
+        "subscription_ahead",
+        "card_expiring",
+        "card_expired",
+        "card_deleted",
+    ]

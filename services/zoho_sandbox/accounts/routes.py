@@ -7,10 +7,11 @@ Source: https://www.zoho.com/accounts/protocol/oauth/ and clients in public code
 from __future__ import annotations
 
 import secrets
+from email import message_from_bytes
 
 from aiohttp import web
 
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import Call, Routes, json_answer
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -21,10 +22,10 @@ class AccountsDialect:
     """The accounts server's errors: `{"error": …}`, mostly under HTTP 200."""
 
     def error(self, status: int) -> web.Response:
-        return web.json_response({"error": "general_error"}, status=status)
+        return json_answer({"error": "general_error"}, status=status)
 
     def minute_limit(self, call: Call) -> web.Response:
-        return web.json_response(
+        return json_answer(
             {
                 "error_description": "You have made too many requests continuously. "
                 "Please try again after some time.",
@@ -37,23 +38,26 @@ class AccountsDialect:
     day_limit = concurrency = minute_limit
 
     def invalid_token(self, call: Call) -> web.Response:
-        return web.json_response({"error": "invalid_code"})
+        return json_answer({"error": "invalid_code"})
 
     def scope_mismatch(self, call: Call) -> web.Response:
-        return web.json_response({"error": "invalid_scope"})
+        return json_answer({"error": "invalid_scope"})
 
     def wrong_organization(self, call: Call) -> web.Response:
-        return web.json_response({"error": "missing_org_info"})
+        return json_answer({"error": "missing_org_info"})
 
     def user_disabled(self, call: Call) -> web.Response:
         # Zoho still issues tokens for a disabled user. The products refuse them.
-        return web.json_response({"error": "general_error"})
+        return json_answer({"error": "general_error"})
 
     def ok_with_error(self, call: Call) -> web.Response:
-        return web.json_response({"error": "general_error"})
+        return json_answer({"error": "general_error"})
+
+    def pattern_not_matched(self, call: Call) -> web.Response:
+        return self.error(400)
 
     def unknown_url(self, call: Call) -> web.Response:
-        return web.json_response({"error": "invalid_request"}, status=404)
+        return json_answer({"error": "invalid_request"}, status=404)
 
     wrong_method = bad_json = unknown_url
 
@@ -115,7 +119,7 @@ def _refresh(call: Call, sent: dict[str, str]) -> web.Response:
     known = call.world.table("accounts", "refresh_tokens").get(sent.get("refresh_token", ""))
     if known is None or known["status"] != "active" or known["client_id"] != sent["client_id"]:
         return _refused("invalid_code")  # the same name as for a dead grant code
-    return web.json_response(_new_token(call, known))
+    return json_answer(_new_token(call, known))
 
 
 def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
@@ -136,7 +140,7 @@ def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
     }
     call.world.table("accounts", "refresh_tokens").add(refresh)
     granted = _new_token(call, refresh)
-    return web.json_response({**granted, "refresh_token": refresh["refresh_token"]})
+    return json_answer({**granted, "refresh_token": refresh["refresh_token"]})
 
 
 def _new_token(call: Call, refresh: Record) -> dict[str, object]:
@@ -187,20 +191,25 @@ async def _revoke(call: Call) -> web.Response:
     elif token := tokens.get(value):
         dead = [token]
     else:
-        return web.json_response({"error": "invalid_token"}, status=400)
+        return json_answer({"error": "invalid_token"}, status=400)
     for token in dead:
         token["status"] = "revoked"
         tokens.save(token)
-    return web.json_response({"status": "success"})
+    return json_answer({"status": "success"})
 
 
 async def _server_info(call: Call) -> web.Response:
     origin = str(call.request.url.origin())
-    return web.json_response({"result": "success", "locations": {"us": f"{origin}/accounts"}})
+    return json_answer({"result": "success", "locations": {"us": f"{origin}/accounts"}})
 
 
 async def _parameters(call: Call) -> dict[str, str]:
-    """Return the parameters of the query and of the form. Zoho accepts both."""
+    """Return the parameters of the query and of the form, urlencoded or multipart.
+
+    Zoho's own Node SDK and its curl samples send multipart.
+    """
+    if call.request.content_type == "multipart/form-data":
+        return {**_multipart(call), **call.request.query}
     form = await call.request.post()
     return {
         **{name: value for name, value in form.items() if isinstance(value, str)},
@@ -208,5 +217,18 @@ async def _parameters(call: Call) -> dict[str, str]:
     }
 
 
+def _multipart(call: Call) -> dict[str, str]:
+    """Parse a multipart body, which the request's log has read before."""
+    content_type = call.request.headers["Content-Type"].encode()
+    message = message_from_bytes(b"Content-Type: " + content_type + b"\r\n\r\n" + call.body)
+    return {
+        str(part.get_param("name", header="Content-Disposition")): bytes(
+            part.get_payload(decode=True)
+        ).decode()
+        for part in message.walk()
+        if not part.is_multipart()
+    }
+
+
 def _refused(error: str) -> web.Response:
-    return web.json_response({"error": error})
+    return json_answer({"error": error})

@@ -10,6 +10,7 @@ import re
 
 from aiohttp import web
 
+from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import (
     Rejected,
@@ -21,6 +22,7 @@ from services.zoho_sandbox.finance.dialect import (
     page,
     shown,
 )
+from services.zoho_sandbox.finance.webhooks import announce_record
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -153,6 +155,22 @@ def add_card(world: World, customer_id: str, last_four: str = "1111") -> Record:
     )
 
 
+def expire_card(world: World, card: Record, *, soon: bool) -> None:
+    """Announce that a card expires within 15 days (`soon`), or let it expire now."""
+    if not soon:
+        card["status"] = "expired"
+        world.table("billing", "cards").save(card)
+    _announce_card(world, "card_expiring" if soon else "card_expired", card)
+
+
+def _announce_card(world: World, event_type: str, card: Record) -> None:
+    owner = customer(world, card["customer_id"])
+    names = ("customer_id", "display_name", "email")
+    announce(
+        world, event_type, {"card": dict(card), "customer": {name: owner[name] for name in names}}
+    )
+
+
 def _check(sent: Record) -> None:
     for name, longest in _LENGTHS.items():
         if len(str(sent.get(name) or "")) > longest:
@@ -165,9 +183,9 @@ async def _create(call: Call) -> web.Response:
     sent = call.json()
     if not sent.get("email"):
         raise Rejected(400, 4, "Invalid value passed for email")
-    return ok(
-        "The customer has been created", status=201, customer=shown(new_customer(call.world, sent))
-    )
+    record = new_customer(call.world, sent)
+    announce_record(call.world, "billing", "customer", record)
+    return ok("The customer has been created", status=201, customer=shown(record))
 
 
 async def _retrieve(call: Call) -> web.Response:
@@ -179,6 +197,8 @@ async def _list(call: Call) -> web.Response:
     rows = in_order(call, call.world.table("billing", "customers").searched())
     if email := call.query("email"):
         rows = [row for row in rows if str(row["email"]).lower() == email.strip().lower()]
+    if part := call.query("email_contains").strip().lower():
+        rows = [row for row in rows if part in str(row["email"]).lower()]
     if text := call.query("search_text").lower():
         fields = ("display_name", "email", "first_name", "last_name", "phone")
         rows = [row for row in rows if any(text in str(row[name]).lower() for name in fields)]
@@ -244,6 +264,7 @@ def _saved(call: Call, record: Record) -> Record:
     record["updated_time"] = call.world.clock.finance_time()
     call.world.table("billing", "customers").save(record)
     integration.mirror_customer(call.world, record)
+    announce_record(call.world, "billing", "customer", record)
     return record
 
 
@@ -259,6 +280,7 @@ async def _card(call: Call) -> web.Response:
 async def _delete_card(call: Call) -> web.Response:
     card = _known_card(call)
     call.world.table("billing", "cards").remove(card["card_id"])
+    _announce_card(call.world, "card_deleted", card)
     return ok("The card has been deleted.")
 
 

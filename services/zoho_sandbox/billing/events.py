@@ -7,16 +7,18 @@ Source: https://www.zoho.com/billing/api/v1/events/.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.finance.dialect import in_order, not_found, ok, page
+from services.zoho_sandbox.finance.webhooks import announce_record, post, uses_workflow
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
-from services.zoho_sandbox.server.webhook_delivery import Target, signature
 from services.zoho_sandbox.server.world import World
+
+# Modules that have workflow rules. Customers have no events, so they announce themselves.
+_RECORDS = {"subscription", "invoice", "payment", "creditnote"}
 
 
 def add_routes(routes: Routes) -> None:
@@ -35,32 +37,20 @@ def announce(world: World, event_type: str, data: dict[str, Any]) -> Record:
             "payload": orjson.dumps(data).decode(),
         }
     )
+    head = {name: event[name] for name in ("event_id", "event_type", "event_time")}
     for target in world.webhooks.targets("billing"):
-        _send(world, target, event, data)
+        if not uses_workflow(target):
+            post(
+                world,
+                "billing",
+                target,
+                {**head, "data": data},
+                event_type=event_type,
+                event_id=event["event_id"],
+            )
+    for entity in _RECORDS & data.keys():
+        announce_record(world, "billing", entity, data[entity])
     return event
-
-
-def _send(world: World, target: Target, event: Record, data: dict[str, Any]) -> None:
-    """Send an event as JSON, or to a target with `format: form` as the older field `JSONString`."""
-    shown = {name: event[name] for name in ("event_id", "event_type", "event_time")}
-    body = orjson.dumps({**shown, "data": data})
-    headers = {"Content-Type": "application/json"}
-    signed = body
-    form: list[tuple[str, str]] = []
-    if target.options.get("format") == "form":
-        form, signed = [("JSONString", body.decode())], b""
-        body = urlencode(form).encode()
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-    if target.secret:
-        headers["X-Zoho-Webhook-Signature"] = signature(target.secret, target.url, form, signed)
-    world.webhooks.send(
-        "billing",
-        target.url,
-        body,
-        headers,
-        event_type=event["event_type"],
-        event_id=event["event_id"],
-    )
 
 
 async def _list(call: Call) -> web.Response:

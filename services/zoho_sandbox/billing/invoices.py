@@ -16,6 +16,7 @@ from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, in_order, not_found, ok, page, shown
 from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
+from services.zoho_sandbox.finance.invoice_status import UNPAID, current_status, has_status
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -36,7 +37,6 @@ _LISTED = [
     "created_time",
     "updated_time",
 ]
-_UNPAID = ("sent", "overdue", "partially_paid", "unpaid")
 
 
 def add_routes(routes: Routes) -> None:
@@ -158,13 +158,13 @@ async def _list(call: Call) -> web.Response:
         rows = [row for row in rows if row["customer_id"] == wanted]
     if wanted := call.query("subscription_id"):
         rows = [row for row in rows if row["_subscription_id"] == wanted]
-    match call.query("filter_by").partition("."):
-        case ("Status", _, "Unpaid"):
-            rows = [row for row in rows if row["status"] in _UNPAID]
-        case ("Status", _, status) if status != "All":
-            spelled = {"partiallypaid": "partially_paid"}.get(status.lower(), status.lower())
-            rows = [row for row in rows if row["status"] == spelled]
-    listed = [{name: row[name] for name in _LISTED} for row in rows]
+    kind, _, status = call.query("filter_by").partition(".")
+    if kind == "Status":
+        rows = [row for row in rows if has_status(call.world, row, status)]
+    listed = [
+        {name: value for name, value in _shown(call.world, row).items() if name in _LISTED}
+        for row in rows
+    ]
     return page(call, "invoices", listed, filter_name="Status.All")
 
 
@@ -174,7 +174,11 @@ async def _retrieve(call: Call) -> web.Response:
         body = invoice_pdf(record["number"], record["customer_name"], record["total"],
                            record["currency_code"], record["invoice_url"])  # fmt: skip
         return web.Response(body=body, content_type="application/pdf")
-    return ok(invoice=shown(record))
+    return ok(invoice=_shown(call.world, record))
+
+
+def _shown(world: World, record: Record) -> Record:
+    return {**shown(record), "status": current_status(world, record)}
 
 
 async def _void(call: Call) -> web.Response:
@@ -189,7 +193,7 @@ async def _void(call: Call) -> web.Response:
 
 async def _write_off(call: Call) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
-    if record["status"] not in _UNPAID:
+    if record["status"] not in UNPAID:
         raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
     record.update(write_off_amount=record["balance"], balance=0, status="paid")
     save_invoice(call.world, record)
@@ -222,7 +226,7 @@ async def _email(call: Call) -> web.Response:
 async def _collect(call: Call) -> web.Response:
     """Charge a card. The answer holds `invoice`, not the `payment` that Zoho's page promises."""
     record = invoice(call.world, call.path("invoice_id"))
-    if record["status"] not in _UNPAID or record["balance"] <= 0:
+    if record["status"] not in UNPAID or record["balance"] <= 0:
         raise Rejected(400, 1007, "This invoice has been paid already, or cannot be charged.")
     card_id = str(call.json().get("card_id", ""))
     cards = [

@@ -10,14 +10,17 @@ from __future__ import annotations
 from datetime import date
 
 from services.zoho_sandbox.billing.charges import charge_card
+from services.zoho_sandbox.billing.coupons import discount_of_term
 from services.zoho_sandbox.billing.customers import cards_of, customer
 from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.billing.invoices import new_invoice, save_invoice
-from services.zoho_sandbox.billing.plans import discount, term_end
+from services.zoho_sandbox.billing.plans import term_end
 from services.zoho_sandbox.finance.dialect import shown
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
+# Sent 3 days before. Source: Zoho's OpenAPI for Billing, events.yml.
+_REMINDERS = ("trial_expiring", "subscription_ahead", "subscription_expiring")
 ENDED = ("cancelled", "cancelled_from_dunning", "expired", "trial_expired", "creation_failed")
 
 
@@ -161,6 +164,25 @@ def charge(world: World, subscription: Record, amount: float, description: str) 
     return _billed(world, subscription, items, world.clock.today(), "charge")
 
 
+def buy_addons(world: World, subscription: Record, addons: list[Record]) -> Record:
+    """Sell one-time add-ons. Returns their invoice, paid by card where there is one."""
+    items = [_item_of(addon, addon["addon_code"]) for addon in addons]
+    return _billed(world, subscription, items, world.clock.today(), "addon")
+
+
+def remind(world: World, subscription: Record, event_type: str) -> None:
+    """Announce what comes soon: the end of a trial, a renewal, the last term's end."""
+    if event_type not in _REMINDERS:
+        raise ValueError(f"no reminder of a subscription: {event_type}")
+    announce_subscription(world, event_type, subscription)
+
+
+def delete(world: World, subscription: Record) -> None:
+    """Delete a subscription. Its invoices stay, and reads of it answer 404."""
+    announce_subscription(world, "subscription_deleted", subscription)
+    world.table("billing", "subscriptions").remove(subscription["subscription_id"])
+
+
 def bill_difference(world: World, subscription: Record, difference: float) -> None:
     """Invoice the higher price after a change of plan, or credit the lower one."""
     if difference > 0:
@@ -224,13 +246,13 @@ def _invoice(
 ) -> Record | None:
     """Create the term's invoice. A free term has none."""
     plan = subscription["plan"]
-    amount = round(plan["price"] * plan["quantity"], 2)
+    addons = [*subscription["addons"], *subscription.pop("_one_time_addons", [])]
+    items = [_item_of(plan, plan["plan_code"])]
+    items += [_item_of(addon, addon["addon_code"]) for addon in addons]
+    amount = round(sum(item["price"] * item["quantity"] for item in items), 2)
     if amount <= 0:
         return None
-    code = subscription["coupon"].get("coupon_code") if coupon else None
-    off = discount(world, code, amount) if code else 0.0
-    items = [{"name": plan["name"], "code": plan["plan_code"], "price": plan["price"],
-              "quantity": plan["quantity"]}]  # fmt: skip
+    off = discount_of_term(world, subscription, amount, first=coupon)
     bill = new_invoice(
         world,
         customer(world, subscription["customer_id"]),
@@ -242,6 +264,15 @@ def _invoice(
     )
     subscription.update(child_invoice_id=bill["invoice_id"], last_billing_at=on.isoformat())
     return bill
+
+
+def _item_of(sold: Record, code: str) -> Record:
+    return {
+        "name": sold["name"],
+        "code": code,
+        "price": sold["price"],
+        "quantity": sold["quantity"],
+    }
 
 
 def _bill(world: World, subscription: Record, on: date, kind: str, *, coupon: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Serve plans and coupons, keyed by the organization's own codes, and compute a term's length."""
+"""Serve plans, keyed by the organization's own codes, and compute a term's length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_routes(routes: Routes) -> None:
 def define(world: World) -> None:
     world.define("billing", "products", key="product_id")
     world.define("billing", "plans", key="plan_code")
-    world.define("billing", "coupons", key="coupon_code")
+
     world.start_with(_seed)
 
 
@@ -59,10 +59,6 @@ def _seed(world: World) -> None:
         }
         for code, name, price, interval, unit in _PLANS
     )
-    world.table("billing", "coupons").load(
-        [{"coupon_code": "WELCOME10", "name": "Welcome", "discount_by": "percentage",
-          "discount_value": 10, "status": "active"}]
-    )  # fmt: skip
 
 
 def plan(world: World, code: object) -> Record:
@@ -71,16 +67,6 @@ def plan(world: World, code: object) -> Record:
     if record is None or record["status"] != "active":
         raise invalid("plan_code")
     return record
-
-
-def discount(world: World, coupon_code: str, amount: float) -> float:
-    """Return the coupon's discount on `amount`. Raises: Rejected: there is no such coupon."""
-    coupon = world.table("billing", "coupons").get(coupon_code)
-    if coupon is None or coupon["status"] != "active":
-        raise invalid("coupon_code")
-    value = float(coupon["discount_value"])
-    off = amount * value / 100 if coupon["discount_by"] == "percentage" else value
-    return round(min(off, amount), 2)
 
 
 def term_end(start: date, interval: int, unit: str) -> date:

@@ -46,6 +46,7 @@ async def _refund(call: Call) -> web.Response:
     _note_on_invoices(call.world, payment)
     refund = _new_refund(call.world, payment, amount, str(sent.get("description", "")))
     announce(call.world, "creditnote_added", {"creditnote": dict(refund["creditnote"])})
+    announce(call.world, "creditnote_refunded", {"creditnote": dict(refund["creditnote"])})
     announce(call.world, "payment_refunded", {"payment": dict(payment), "refund": dict(refund)})
     return ok("The refund information has been saved.", status=201, refund=refund)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from services.zoho_sandbox.billing import addons as billing_addons
+from services.zoho_sandbox.billing import coupons as billing_coupons
 from services.zoho_sandbox.billing import customers as billing_customers
 from services.zoho_sandbox.billing import events as billing_events
 from services.zoho_sandbox.billing import invoices as billing_invoices
@@ -25,6 +27,8 @@ _TABLES = {
     "creditnotes": "creditnote_id",
     "refunds": "refund_id",
     "events": "event_id",
+    "coupons": "coupon_code",
+    "addons": "addon_code",
 }
 
 
@@ -32,10 +36,14 @@ def add_routes(app: web.Application, world: World) -> None:
     for name, key in _TABLES.items():
         world.define("billing", name, key=key)
     billing_plans.define(world)
+    world.start_with(billing_coupons.initial_coupons)
+    world.start_with(billing_addons.initial_addons)
     dialect = FinanceDialect(world, "billing", world.settings.organization_id)
     routes = FinanceRoutes(app, world, product="billing", prefix="/billing/v1", dialect=dialect)
     billing_customers.add_routes(routes)
     billing_plans.add_routes(routes)
+    billing_addons.add_routes(routes)
+    billing_coupons.add_routes(routes)
     billing_subscriptions.add_routes(routes)
     billing_invoices.add_routes(routes)
     billing_payments.add_routes(routes)

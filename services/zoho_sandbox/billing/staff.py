@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.billing import lifecycle
-from services.zoho_sandbox.billing.customers import add_card
+from services.zoho_sandbox.billing.customers import add_card, expire_card
 from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.server.admin import AdminHandler, AdminRoutes, NoSuchRecord
 from services.zoho_sandbox.server.tables import Record
@@ -29,7 +29,9 @@ def add_routes(routes: AdminRoutes, world: World) -> None:
         _subscription_action(world, lambda w, s, _: lifecycle.expire(w, s)),
     )
     routes.add("POST", f"{path}/cancel", _subscription_action(world, _cancel))
+    routes.add("POST", f"{path}/remind", _subscription_action(world, _remind))
     routes.add("POST", "/billing/customers/{id}/add_card", _card_added(world))
+    routes.add("POST", "/billing/cards/{id}/expire", _card_expires(world))
     routes.add("POST", "/billing/customers/{id}/decline_next", _next_declined(world))
     routes.add("POST", "/billing/events", _any_event(world))
 
@@ -60,6 +62,22 @@ def _cancel(world: World, subscription: Record, body: dict[str, Any]) -> None:
         lifecycle.end(world, subscription, "cancelled_from_dunning", "subscription_cancelled")
     else:
         lifecycle.cancel(world, subscription, at_term_end=bool(body.get("at_term_end")))
+
+
+def _remind(world: World, subscription: Record, body: dict[str, Any]) -> None:
+    """Announce `{event_type}`: trial_expiring, subscription_ahead or subscription_expiring."""
+    lifecycle.remind(world, subscription, str(body["event_type"]))
+
+
+def _card_expires(world: World) -> AdminHandler:
+    """Announce `card_expiring` with `{soon: true}`, or else `card_expired`."""
+
+    async def expire(request: web.Request, body: dict[str, Any]) -> Any:
+        card = _record(world, "cards", request.match_info["id"])
+        expire_card(world, card, soon=bool(body.get("soon")))
+        return card
+
+    return expire
 
 
 def _card_added(world: World) -> AdminHandler:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from services.zoho_sandbox.billing.addons import chosen_addons, total_of
+from services.zoho_sandbox.billing.coupons import redeem
 from services.zoho_sandbox.billing.customers import cards_of
-from services.zoho_sandbox.billing.plans import discount
 from services.zoho_sandbox.finance.dialect import Rejected, custom_fields, invalid, money
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -23,16 +24,17 @@ def new_subscription(world: World, owner: Record, plan: Record, sent: dict[str, 
         raise invalid("card_id")
     wanted, now = sent["plan"], world.clock.finance_time()
     terms = plan_terms(wanted, plan)
-    coupon: Record = {}
-    if code := sent.get("coupon_code"):
-        coupon = {"coupon_code": code, "discount_amount": discount(world, code, terms["total"])}
+    addons = chosen_addons(world, sent.get("addons"), kinds=("recurring", "one_time"))
+    recurring = [addon for addon in addons if addon["type"] == "recurring"]
+    amount = round(terms["total"] + total_of(recurring), 2)
+    code = str(sent.get("coupon_code") or "")
     return world.table("billing", "subscriptions").add(
         {
             "subscription_id": world.ids.new("billing"),
             "customer_id": owner["customer_id"],
             "name": f"Application-{plan['name']}",
             "status": "future",
-            "amount": terms["total"],
+            "amount": amount,
             "created_at": world.clock.today().isoformat(),
             "activated_at": "",
             "current_term_starts_at": "",
@@ -53,8 +55,9 @@ def new_subscription(world: World, owner: Record, plan: Record, sent: dict[str, 
             "product_id": plan["product_id"],
             "product_name": "Application",
             "plan": terms,
-            "addons": [],
-            "coupon": coupon,
+            "addons": recurring,
+            "_one_time_addons": [addon for addon in addons if addon["type"] == "one_time"],
+            "coupon": redeem(world, code, amount) if code else {},
             "card": _card(cards, card_id) if auto_collect else {},
             "payment_terms": 0,
             "payment_terms_label": "Due on receipt",

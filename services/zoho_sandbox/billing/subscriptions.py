@@ -9,6 +9,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.zoho_sandbox.billing import lifecycle
+from services.zoho_sandbox.billing.addons import chosen_addons, total_of
+from services.zoho_sandbox.billing.coupons import redeem
 from services.zoho_sandbox.billing.customers import customer, new_customer
 from services.zoho_sandbox.billing.plans import plan
 from services.zoho_sandbox.billing.subscription_record import (
@@ -68,6 +70,18 @@ def add_routes(routes: Routes) -> None:
     routes.add(
         "PUT", path, "update_subscription", _update, scope="ZohoSubscriptions.subscriptions.UPDATE"
     )
+    routes.add(
+        "DELETE",
+        path,
+        "delete_subscription",
+        _delete,
+        scope="ZohoSubscriptions.subscriptions.DELETE",
+    )
+    routes.add("POST", f"{path}/buyonetimeaddon", "buy_one_time_addon", _buy_addons, scope=create)
+    routes.add(
+        "POST", f"{path}/coupons/{{coupon_code}}", "associate_coupon", _add_coupon, scope=create
+    )
+    routes.add("DELETE", f"{path}/coupons", "remove_coupon", _remove_coupon, scope=create)
     routes.add("POST", f"{path}/cancel", "cancel_subscription", _cancel, scope=create)
     routes.add("POST", f"{path}/reactivate", "reactivate_subscription", _reactivate, scope=create)
     routes.add("POST", f"{path}/charge", "add_charge", _charge, scope=create)
@@ -153,10 +167,14 @@ async def _update(call: Call) -> web.Response:
         raise Rejected(400, 3007, "An ended subscription cannot be changed.")
     chosen = plan(world, wanted["plan_code"])
     terms = plan_terms(wanted, chosen)
+    addons = record["addons"]
+    if "addons" in sent:
+        addons = chosen_addons(world, sent["addons"], kinds=("recurring",))
     change = {
         "name": f"Application-{chosen['name']}",
         "plan": terms,
-        "amount": terms["total"],
+        "addons": addons,
+        "amount": round(terms["total"] + total_of(addons), 2),
         "interval": chosen["interval"],
         "interval_unit": chosen["interval_unit"],
     }
@@ -186,6 +204,35 @@ def _change_now(world: World, record: Record, change: Record) -> None:
     lifecycle.save_subscription(world, record)
     event = "subscription_upgraded" if difference > 0 else "subscription_downgraded"
     lifecycle.announce_subscription(world, event, record)
+
+
+async def _delete(call: Call) -> web.Response:
+    lifecycle.delete(call.world, subscription(call.world, call.path("subscription_id")))
+    return ok("The subscription has been deleted.")
+
+
+async def _buy_addons(call: Call) -> web.Response:
+    """Sell one-time add-ons at once. The answer holds their invoice."""
+    record, sent = subscription(call.world, call.path("subscription_id")), call.json()
+    addons = chosen_addons(call.world, sent.get("addons"), kinds=("one_time",))
+    if not addons or record["status"] in lifecycle.ENDED:
+        raise invalid("addons")
+    bill = lifecycle.buy_addons(call.world, record, addons)
+    return ok("One-time addon has been purchased successfully.", invoice=shown(bill))
+
+
+async def _add_coupon(call: Call) -> web.Response:
+    record = subscription(call.world, call.path("subscription_id"))
+    record["coupon"] = redeem(call.world, call.path("coupon_code"), record["amount"])
+    lifecycle.save_subscription(call.world, record)
+    return ok("The coupon has been added to the subscription.")
+
+
+async def _remove_coupon(call: Call) -> web.Response:
+    record = subscription(call.world, call.path("subscription_id"))
+    record["coupon"] = {}
+    lifecycle.save_subscription(call.world, record)
+    return ok("The coupon has been removed from the subscription.")
 
 
 async def _cancel(call: Call) -> web.Response:

@@ -19,6 +19,7 @@ from services.zoho_sandbox.finance.dialect import (
     page,
     shown,
 )
+from services.zoho_sandbox.finance.webhooks import announce_record
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 
@@ -84,13 +85,12 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _upsert(call: Call) -> web.Response:
-    name, value, record = by_unique_field(call, call.world.table("books", "contacts"))
+    record = by_unique_field(call, call.world.table("books", "contacts"))
     sent = call.json()
     if record is not None:
         _apply(call, record, sent)
         return ok("Contact information has been saved.", contact=shown(_saved(call, record)))
-    fields = [*(sent.get("custom_fields") or []), {"api_name": name, "value": value}]
-    record = _new(call, {**sent, "custom_fields": fields})
+    record = _new(call, sent)
     return ok("The contact has been added.", status=201, contact=shown(_saved(call, record)))
 
 
@@ -155,4 +155,6 @@ def _apply(call: Call, record: Record, sent: dict[str, Any]) -> None:
 
 def _saved(call: Call, record: Record) -> Record:
     record["last_modified_time"] = call.world.clock.finance_time()
-    return call.world.table("books", "contacts").save(record)
+    call.world.table("books", "contacts").save(record)
+    announce_record(call.world, "books", "contact", record)
+    return record

@@ -8,7 +8,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.zoho_sandbox.books.lists import listed
-from services.zoho_sandbox.finance.dialect import invalid, money, not_found, ok, page
+from services.zoho_sandbox.finance.dialect import Rejected, invalid, money, not_found, ok, page
+from services.zoho_sandbox.finance.webhooks import announce_record
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 
@@ -21,6 +22,7 @@ def add_routes(routes: Routes) -> None:
     routes.add("GET", "/creditnotes/refunds", "list_credit_note_refunds", _all_refunds, scope=read)
     routes.add("GET", path, "get_credit_note", _get, scope=read)
     routes.add("GET", f"{path}/refunds", "list_refunds_of_a_credit_note", _refunds, scope=read)
+    routes.add("POST", f"{path}/refunds", "create_credit_note_refund", _refund, scope=create)
     routes.add("POST", f"{path}/status/void", "mark_credit_note_void", _void, scope=create)
 
 
@@ -62,14 +64,49 @@ async def _create(call: Call) -> web.Response:
             "last_modified_time": now,
         }
     )
+    announce_record(world, "books", "creditnote", record)
     return ok("The credit note has been created.", status=201, creditnote=record)
 
 
 async def _void(call: Call) -> web.Response:
     note = _known(call)
     note.update(status="void", balance=0)
-    call.world.table("books", "creditnotes").save(note)
+    _save(call, note)
     return ok("The credit note has been marked as void.")
+
+
+def _save(call: Call, note: Record) -> None:
+    note["last_modified_time"] = call.world.clock.finance_time()
+    call.world.table("books", "creditnotes").save(note)
+    announce_record(call.world, "books", "creditnote", note)
+
+
+async def _refund(call: Call) -> web.Response:
+    """Refund a part of the note's balance, on the date of the body."""
+    note, sent = _known(call), call.json()
+    amount = money(sent.get("amount"))
+    if amount == 0 or amount > note["balance"]:
+        raise Rejected(400, 1013, "The refund is more than the credit note's balance.")
+    note["balance"] = round(note["balance"] - amount, 2)
+    note["status"] = "closed" if note["balance"] <= 0 else "open"
+    _save(call, note)
+    refund = call.world.table("books", "creditnote_refunds").add(
+        {
+            "creditnote_refund_id": call.world.ids.new("books"),
+            "creditnote_id": note["creditnote_id"],
+            "date": str(sent.get("date") or call.world.clock.today().isoformat()),
+            "refund_mode": str(sent.get("refund_mode", "cash")),
+            "reference_number": str(sent.get("reference_number", "")),
+            "creditnote_number": note["creditnote_number"],
+            "customer_name": note["customer_name"],
+            "description": str(sent.get("description", "")),
+            "amount_bcy": amount,
+            "amount_fcy": amount,
+        }
+    )
+    return ok(
+        "The credit note amount is refunded successfully.", status=201, creditnote_refund=refund
+    )
 
 
 async def _all_refunds(call: Call) -> web.Response:

@@ -24,7 +24,8 @@ from services.zoho_sandbox.finance.dialect import (
 )
 from services.zoho_sandbox.finance.integration import reflect_invoice
 from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
-from services.zoho_sandbox.finance.workflow_webhooks import announce
+from services.zoho_sandbox.finance.invoice_status import UNPAID, current_status, has_status
+from services.zoho_sandbox.finance.webhooks import announce_record
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
@@ -48,7 +49,6 @@ _LISTED = [
     "exchange_rate",
     "custom_fields",
 ]
-_UNPAID = ("sent", "overdue", "partially_paid", "unpaid", "viewed")
 
 
 def add_routes(routes: Routes) -> None:
@@ -86,18 +86,19 @@ def invoice(world: World, invoice_id: object) -> Record:
 async def _list(call: Call) -> web.Response:
     """List invoices. `response_option` is ignored."""
     exact = ("invoice_number", "reference_number", "customer_id", "customer_name", "email",
-             "status", "due_date")  # fmt: skip
+             "due_date")  # fmt: skip
     rows = listed(call, call.world.table("books", "invoices"), exact)
     kind, _, status = call.query("filter_by").partition(".")
-    if kind == "Status" and status not in ("", "All"):
-        spelled = {"partiallypaid": "partially_paid"}.get(status.lower(), status.lower())
-        statuses = _UNPAID if spelled == "unpaid" else (spelled,)
-        rows = [row for row in rows if row["status"] in statuses]
+    for wanted in (call.query("status"), status if kind == "Status" else ""):
+        rows = [row for row in rows if has_status(call.world, row, wanted)]
     if text := call.query("search_text").lower():
         rows = [
             row for row in rows if text in f"{row['invoice_number']} {row['customer_name']}".lower()
         ]
-    brief = [{name: row[name] for name in _LISTED if name in row} for row in rows]
+    brief = [
+        {name: value for name, value in _shown(call.world, row).items() if name in _LISTED}
+        for row in rows
+    ]
     return page(call, "invoices", brief, filter_name="Status.All")
 
 
@@ -108,7 +109,7 @@ async def _get(call: Call) -> web.Response:
         body = invoice_pdf(record["invoice_number"], record["customer_name"], record["total"],
                            record["currency_code"], record["invoice_url"])  # fmt: skip
         return web.Response(body=body, content_type="application/pdf")
-    return ok(invoice=shown(record))
+    return ok(invoice=_shown(call.world, record))
 
 
 async def _create(call: Call) -> web.Response:
@@ -117,17 +118,16 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _upsert(call: Call) -> web.Response:
-    name, value, record = by_unique_field(call, call.world.table("books", "invoices"))
+    """Update by the unique field of the headers, or insert what the body holds.
+
+    No source says that an insert stores the field of the headers, so only the body's does.
+    """
+    record = by_unique_field(call, call.world.table("books", "invoices"))
     sent = call.json()
     if record is not None:
         _apply(call.world, record, sent)
         return ok("Invoice information has been updated.", invoice=shown(_saved(call, record)))
-    others = [
-        field
-        for field in sent.get("custom_fields") or []
-        if name not in (field.get("api_name"), field.get("label"))
-    ]
-    record = _new(call, {**sent, "custom_fields": [*others, {"api_name": name, "value": value}]})
+    record = _new(call, sent)
     return ok("The invoice has been created.", status=201, invoice=shown(_saved(call, record)))
 
 
@@ -213,8 +213,12 @@ def _line(world: World, sent: dict[str, Any]) -> Record:
 def _saved(call: Call, record: Record) -> Record:
     record["last_modified_time"] = call.world.clock.finance_time()
     call.world.table("books", "invoices").save(record)
-    announce(call.world, "invoice", record)
+    announce_record(call.world, "books", "invoice", _shown(call.world, record))
     return record
+
+
+def _shown(world: World, record: Record) -> Record:
+    return {**shown(record), "status": current_status(world, record)}
 
 
 async def _sent(call: Call) -> web.Response:
@@ -244,7 +248,7 @@ async def _draft(call: Call) -> web.Response:
 
 async def _write_off(call: Call) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
-    if record["status"] not in _UNPAID:
+    if record["status"] not in UNPAID:
         raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
     record.update(write_off_amount=record["balance"], balance=0, status="paid")
     reflect_invoice(call.world, _saved(call, record))

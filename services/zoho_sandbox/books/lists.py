@@ -37,8 +37,8 @@ def listed(call: Call, table: Table, exact: Sequence[str], *, dated: bool = True
     ]
 
 
-def by_unique_field(call: Call, table: Table) -> tuple[str, str, Record | None]:
-    """Return the custom field and value that the PUT's headers name, and the record that has it.
+def by_unique_field(call: Call, table: Table) -> Record | None:
+    """Return the record whose custom field has the value that the PUT's headers name, or None.
 
     Raises: Rejected: a header is missing, or there is no such record and `X-Upsert` is not true.
     """
@@ -49,4 +49,4 @@ def by_unique_field(call: Call, table: Table) -> tuple[str, str, Record | None]:
     record = next((row for row in table if str(custom_value(row, name)) == value), None)
     if record is None and call.request.headers.get("X-Upsert", "").lower() != "true":
         raise not_found("The record")
-    return name, value, record
+    return record

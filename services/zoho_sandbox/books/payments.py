@@ -22,10 +22,11 @@ from services.zoho_sandbox.finance.dialect import (
     shown,
 )
 from services.zoho_sandbox.finance.integration import reflect_invoice
+from services.zoho_sandbox.finance.webhooks import announce_record
 from services.zoho_sandbox.server.routes import Call, Routes
 from services.zoho_sandbox.server.tables import Record
 
-# Rows of real organizations have neither the currency nor the amount refunded of a single read.
+# Rows of real organizations have neither `currency_code` nor `amount_refunded`.
 _LISTED = [
     "payment_id",
     "payment_number",
@@ -33,8 +34,6 @@ _LISTED = [
     "date",
     "payment_mode",
     "amount",
-    "bcy_amount",
-    "bcy_refunded_amount",
     "unused_amount",
     "customer_id",
     "customer_name",
@@ -65,9 +64,23 @@ def add_routes(routes: Routes) -> None:
 async def _list(call: Call) -> web.Response:
     exact = ("customer_id", "customer_name", "reference_number", "payment_mode", "amount")
     rows = listed(call, call.world.table("books", "customerpayments"), exact)
-    shown_rows = [{**row, "bcy_refunded_amount": row.get("amount_refunded", 0)} for row in rows]
-    brief = [{name: row[name] for name in _LISTED if name in row} for row in shown_rows]
-    return page(call, "customerpayments", brief, filter_name="PaymentType.All")
+    return page(
+        call, "customerpayments", [_list_row(row) for row in rows], filter_name="PaymentType.All"
+    )
+
+
+def _list_row(payment: Record) -> Record:
+    """Return a row of the list: amounts also in the base currency (`bcy_…`)."""
+    rate = payment.get("exchange_rate", 1)
+    amounts = {
+        "bcy_amount": payment["amount"],
+        "bcy_unused_amount": payment.get("unused_amount", 0),
+        "bcy_refunded_amount": payment.get("amount_refunded", 0),
+    }
+    return {
+        **{name: payment[name] for name in _LISTED if name in payment},
+        **{name: round(amount * rate, 2) for name, amount in amounts.items()},
+    }
 
 
 async def _get(call: Call) -> web.Response:
@@ -79,14 +92,19 @@ async def _create(call: Call) -> web.Response:
 
 
 async def _upsert(call: Call) -> web.Response:
-    name, value, payment = by_unique_field(call, call.world.table("books", "customerpayments"))
+    payment = by_unique_field(call, call.world.table("books", "customerpayments"))
     sent = call.json()
     if payment is not None:
         payment.update({k: sent[k] for k in ("description", "reference_number") if k in sent})
-        call.world.table("books", "customerpayments").save(payment)
+        _save(call, payment)
         return ok("The payment details have been updated.", payment=shown(payment))
-    fields = [*(sent.get("custom_fields") or []), {"api_name": name, "value": value}]
-    return _created(call, {**sent, "custom_fields": fields})
+    return _created(call, sent)
+
+
+def _save(call: Call, payment: Record) -> None:
+    payment["last_modified_time"] = call.world.clock.finance_time()
+    call.world.table("books", "customerpayments").save(payment)
+    announce_record(call.world, "books", "payment", payment)
 
 
 def _created(call: Call, sent: dict[str, Any]) -> web.Response:
@@ -126,6 +144,7 @@ def _created(call: Call, sent: dict[str, Any]) -> web.Response:
             "last_modified_time": now,
         }
     )
+    announce_record(world, "books", "payment", record)
     return ok("The payment has been created.", status=201, payment=shown(record))
 
 
@@ -166,14 +185,14 @@ async def _refunds(call: Call) -> web.Response:
 
 
 async def _refund(call: Call) -> web.Response:
-    """Refund a part of the payment that was not applied to an invoice."""
+    """Refund a part of the payment that was not applied to an invoice, on the date of the body."""
     payment, sent = _known(call), call.json()
     amount = money(sent.get("amount"))
     if amount == 0 or amount > payment["unused_amount"]:
         raise Rejected(400, 1013, "The refund is more than the excess payment.")
     payment["unused_amount"] = round(payment["unused_amount"] - amount, 2)
     payment["amount_refunded"] = round(payment["amount_refunded"] + amount, 2)
-    call.world.table("books", "customerpayments").save(payment)
+    _save(call, payment)
     refund = call.world.table("books", "payment_refunds").add(
         {
             "payment_refund_id": call.world.ids.new("books"),

@@ -8,6 +8,7 @@ from services.zoho_sandbox.books import contacts as books_contacts
 from services.zoho_sandbox.books import credit_notes as books_creditnotes
 from services.zoho_sandbox.books import invoices as books_invoices
 from services.zoho_sandbox.books import payments as books_payments
+from services.zoho_sandbox.books import reports as books_reports
 from services.zoho_sandbox.finance.dialect import FinanceDialect, FinanceRoutes, not_found, ok, page
 from services.zoho_sandbox.server.routes import Call
 from services.zoho_sandbox.server.tables import Record
@@ -52,6 +53,7 @@ def add_routes(app: web.Application, world: World) -> None:
     books_invoices.add_routes(routes)
     books_payments.add_routes(routes)
     books_creditnotes.add_routes(routes)
+    books_reports.add_routes(routes)
     routes.close()
 
 
@@ -100,5 +102,12 @@ async def _organization(call: Call) -> web.Response:
 
 
 async def _currencies(call: Call) -> web.Response:
+    """List the base currency and those of the contacts, which an organization has to define."""
     rows = call.world.table("books", "currencies").searched()
+    codes = {row["currency_code"] for row in call.world.table("books", "contacts").searched()}
+    base = rows[0]
+    for number, code in enumerate(sorted(codes - {base["currency_code"]}), start=1):
+        names = {"currency_code": code, "currency_name": code, "currency_symbol": code}
+        currency_id = str(int(base["currency_id"]) + number)
+        rows.append({**base, **names, "currency_id": currency_id, "is_base_currency": False})
     return page(call, "currencies", rows, filter_name="Currencies.All")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import Call, json_answer
 from services.zoho_sandbox.server.world import World
 
 # A row of an answer: `{code, details, message, status}`.
@@ -44,9 +43,7 @@ def failure(status: int, code: str, message: str, **details: Any) -> web.Respons
 
 def answer(body: Any, status: int = 200) -> web.Response:
     """Return JSON in CRM's form."""
-    return web.Response(
-        status=status, body=orjson.dumps(body), content_type="application/json", charset="utf-8"
-    )
+    return json_answer(body, status)
 
 
 def row_answer(
@@ -90,6 +87,13 @@ class CrmDialect:
 
     def user_disabled(self, call: Call) -> web.Response:
         return failure(401, "AUTHENTICATION_FAILURE", "Authentication failed")
+
+    def pattern_not_matched(self, call: Call) -> web.Response:
+        """Refuse the whole call because of one value, without rows."""
+        details = {"api_name": "Email", "json_path": "$.data[0].Email"}
+        return failure(
+            400, "PATTERN_NOT_MATCHED", "the value does not match the pattern", **details
+        )
 
     def ok_with_error(self, call: Call) -> web.Response:
         row = {"code": "INTERNAL_ERROR", "details": {}, "message": "error", "status": "error"}

@@ -7,7 +7,7 @@ Unknown field names are ignored silently, as Zoho does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +35,14 @@ class FieldRule:
     unique: bool = False
     custom: bool = False
 
-    def error(self, value: Any, path: str) -> ResultRow | None:
+    def error(self, value: Any, path: str, *, length: int) -> ResultRow | None:
         """Return the error row for `value`, or None. `null` is always allowed, to blank a field."""
         if value is None:
             return None
         if not isinstance(value, str):
             return invalid(self.api_name, path, expected_data_type=_json_type(self.data_type))
-        if len(value) > self.length:
-            return invalid(self.api_name, path, maximum_length=self.length)
+        if len(value) > length:
+            return invalid(self.api_name, path, maximum_length=length)
         pattern = {"phone": _PHONE, "email": _EMAIL}.get(self.data_type)
         if pattern and value and not pattern.fullmatch(value):
             return invalid(self.api_name, path, expected_data_type=self.data_type)
@@ -72,9 +72,17 @@ def contact_fields(user_field: str, tier_field: str) -> dict[str, FieldRule]:
 
 
 def row_errors(
-    row: Record, fields: dict[str, FieldRule], index: int, *, creating: bool
+    row: Record,
+    fields: dict[str, FieldRule],
+    index: int,
+    *,
+    creating: bool,
+    lowered: Mapping[str, int],
 ) -> Iterator[ResultRow]:
-    """Yield every error of one row in the order of Zoho's checks: mandatory fields, then values."""
+    """Yield every error of one row in the order of Zoho's checks: mandatory fields, then values.
+
+    `lowered` has the lengths that an administrator has lowered, by API name.
+    """
     for field in fields.values():
         blank = row.get(field.api_name) in (None, "")
         if field.mandatory and blank and (creating or field.api_name in row):
@@ -89,8 +97,9 @@ def row_errors(
             }
     for name, value in row.items():
         path = f"$.data[{index}].{name}"
-        error = fields[name].error(value, path) if name in fields else None
-        error = error or (tag_error(value, path) if name == "Tag" else None)
+        error = tag_error(value, path) if name == "Tag" else None
+        if rule := fields.get(name):
+            error = rule.error(value, path, length=lowered.get(name, rule.length))
         if error:
             yield error
 

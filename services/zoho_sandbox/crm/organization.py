@@ -52,6 +52,7 @@ class CrmOrg:
             time=world.clock.crm_time,
             users=USERS,
             on_change=self._notify,
+            lowered_lengths=lambda: world.behaviour.maximum_lengths,
         )
         self.notes = Notes(
             world.define("crm", "notes", key="id"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -38,7 +38,7 @@ class RecordEndpoints:
     async def update_one(self, call: Call) -> web.StreamResponse:
         contact = self._crm.contacts.get(call.path("id"))
         unless_after = call.request.headers.get("If-Unmodified-Since")
-        if contact and unless_after and contact["Modified_Time"] > unless_after:
+        if contact and unless_after and _time(contact["Modified_Time"]) > _time(unless_after):
             return failure(412, "ALREADY_MODIFIED", "the record has been modified already")
         row = {**sent_rows(call)[0], "id": call.path("id")}
         return row_answer(self._crm.contacts.update([row]), version=version_of(call))
@@ -64,7 +64,7 @@ class RecordEndpoints:
         if contact is None:
             gone = self._crm.contacts.deleted.get(zoho_id) is not None
             return web.Response(status=204) if gone else row_answer([invalid_id(0)], version=3)
-        if contact["Modified_Time"] <= call.request.headers.get("If-Modified-Since", ""):
+        if not _modified_since(call, contact):
             return web.Response(status=304)
         return answer({"data": [contact]})
 
@@ -78,6 +78,9 @@ class RecordEndpoints:
                 param_name="fields",
             )
         rows = self._crm.contacts.table.searched()
+        if rows and not any(_modified_since(call, row) for row in rows):
+            return web.Response(status=304)
+        rows = [row for row in rows if _modified_since(call, row)]
         if wanted := _csv(call.query("ids")):
             rows = [row for row in rows if row["id"] in wanted]
         by = call.query("sort_by", "id")
@@ -185,6 +188,23 @@ def sent_rows(call: Call) -> list[Record]:
     if len(rows) > MAX_ROWS:
         raise CrmError(400, "LIMIT_EXCEEDED", "at most 100 rows", api_name="data", limit=MAX_ROWS)
     return rows
+
+
+def _modified_since(call: Call, record: Record) -> bool:
+    """Return whether the record is newer than `If-Modified-Since`. Always true without it."""
+    since = call.request.headers.get("If-Modified-Since")
+    return since is None or _time(record["Modified_Time"]) > _time(since)
+
+
+def _time(text: str) -> datetime:
+    """Parse a header's time. Raises: CrmError: it is not ISO 8601 with an offset."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CrmError(400, "INVALID_DATA", "invalid data", header=text) from error
+    if moment.tzinfo is None:
+        raise CrmError(400, "INVALID_DATA", "invalid data", header=text)
+    return moment
 
 
 def _columns(row: Record, fields: list[str]) -> Record:

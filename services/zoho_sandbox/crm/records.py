@@ -6,7 +6,7 @@ order. Insert checks only unique fields, so the same person inserted twice is tw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from services.zoho_sandbox.crm.dialect import ResultRow
@@ -36,6 +36,7 @@ class ContactRecords:
         time: Callable[[], str],
         users: dict[str, Record],
         on_change: ContactListener,
+        lowered_lengths: Callable[[], Mapping[str, int]],
     ) -> None:
         self.table = table
         self.deleted = deleted
@@ -44,6 +45,7 @@ class ContactRecords:
         self._time = time
         self._users = users
         self._on_change = on_change
+        self._lowered_lengths = lowered_lengths
 
     def get(self, zoho_id: str) -> Record | None:
         """Return the contact in its present state. Reads by id never lag."""
@@ -157,7 +159,8 @@ class ContactRecords:
         return None, None
 
     def _first_error(self, row: Record, index: int, *, creating: bool) -> ResultRow | None:
-        errors = list(row_errors(row, self.fields, index, creating=creating))
+        lowered = self._lowered_lengths()
+        errors = list(row_errors(row, self.fields, index, creating=creating, lowered=lowered))
         if len(errors) > 1:
             return {
                 "code": "MULTIPLE_OR_MULTI_ERRORS",

@@ -163,6 +163,13 @@ def _other_routes(routes: Routes, settings: CrmSettingEndpoints, watch: WatchEnd
         with_error_envelope(settings.fields),
         scope="ZohoCRM.settings.fields.READ",
     )
+    for path, operation, handler in (
+        ("/settings/modules", "get_modules", settings.modules),
+        ("/settings/modules/{module}", "get_module", settings.module),
+        ("/settings/related_lists", "get_related_lists", settings.related_lists),
+    ):
+        scope = f"ZohoCRM.settings.{path.split('/')[2]}.READ"
+        routes.add("GET", path, operation, with_error_envelope(handler), scope=scope)
     for method, operation, handler, right in (
         ("POST", "enable_notifications", watch.enable, "CREATE"),
         ("PUT", "update_notifications", watch.change, "UPDATE"),

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.zoho_sandbox.crm.dialect import CrmError, answer, row_answer
 from services.zoho_sandbox.crm.fields import FieldRule
-from services.zoho_sandbox.crm.organization import USERS, CrmOrg
+from services.zoho_sandbox.crm.organization import CONTACTS_MODULE_ID, USERS, CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import sent_rows, version_of
 from services.zoho_sandbox.server.routes import Call
 from services.zoho_sandbox.server.tables import Record
@@ -47,15 +47,28 @@ class CrmSettingEndpoints:
         return answer({"users": users, "info": info})
 
     async def fields(self, call: Call) -> web.StreamResponse:
-        if call.query("module") != "Contacts":
+        _check_module(call.query("module"))
+        lowered = self._crm.world.behaviour.maximum_lengths
+        fields = [
+            {**_field(field, number), "length": lowered.get(field.api_name, field.length)}
+            for number, field in enumerate(self._crm.fields.values())
+        ]
+        return answer({"fields": fields})
+
+    async def modules(self, call: Call) -> web.StreamResponse:
+        """List the modules, which Zoho's own SDKs read before their first record."""
+        return answer({"modules": [_module(*module) for module in _MODULES]})
+
+    async def module(self, call: Call) -> web.StreamResponse:
+        known = {module[0]: module for module in _MODULES}
+        if call.path("module") not in known:
             raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")
-        return answer(
-            {
-                "fields": [
-                    _field(field, number) for number, field in enumerate(self._crm.fields.values())
-                ]
-            }
-        )
+        return answer({"modules": [_module(*known[call.path("module")])]})
+
+    async def related_lists(self, call: Call) -> web.StreamResponse:
+        """List the related lists of Contacts, which Zoho's own SDKs read before notes."""
+        _check_module(call.query("module"))
+        return answer({"related_lists": [_related_list(*related) for related in _RELATED_LISTS]})
 
 
 class NoteEndpoints:
@@ -141,6 +154,58 @@ class WatchEndpoints:
             for index, channel in enumerate(channels)
         ]
         return row_answer(rows, version=version, done=done, key="watch")
+
+
+# API name, singular and plural label, id.
+_MODULES = (
+    ("Contacts", "Contact", "Contacts", CONTACTS_MODULE_ID),
+    ("Notes", "Note", "Notes", "487600000000002197"),
+)
+_RELATED_LISTS = (
+    ("Notes", "Notes", "487600000000002561"),
+    ("Attachments", "Attachments", "487600000000002563"),
+)
+
+
+def _check_module(name: str) -> None:
+    if name != "Contacts":
+        raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")
+
+
+def _module(api_name: str, singular: str, plural: str, module_id: str) -> Record:
+    yes = ("api_supported", "creatable", "deletable", "editable", "viewable", "filter_supported",
+           "global_search_supported", "show_as_tab", "visible")  # fmt: skip
+    return {
+        "id": module_id,
+        "api_name": api_name,
+        "module_name": api_name,
+        "singular_label": singular,
+        "plural_label": plural,
+        "generated_type": "default",
+        "status": "visible",
+        "sequence_number": 1,
+        "modified_time": None,
+        "modified_by": None,
+        "profiles": [],
+        "parent_module": {},
+        **dict.fromkeys(yes, True),
+    }
+
+
+def _related_list(api_name: str, label: str, list_id: str) -> Record:
+    return {
+        "id": list_id,
+        "api_name": api_name,
+        "display_label": label,
+        "name": label,
+        "module": {"api_name": api_name, "id": list_id},
+        "href": f"Contacts/{{ENTITYID}}/{api_name}",
+        "type": "default",
+        "sequence_number": "1",
+        "action": None,
+        "connectedmodule": None,
+        "linkingmodule": None,
+    }
 
 
 _FIRST_FIELD_ID = 487600000000002000

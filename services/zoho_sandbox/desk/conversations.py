@@ -28,6 +28,7 @@ class Conversations:
         *,
         time: Callable[[], str],
         on_change: DeskListener,
+        move_modified_time: Callable[[], bool],
     ) -> None:
         self.comments = comments
         self.threads = threads
@@ -35,6 +36,7 @@ class Conversations:
         self._history = history
         self._time = time
         self._on_change = on_change
+        self._move_modified_time = move_modified_time
 
     def comment(self, ticket: Record, body: Any, *, actor: Record) -> Record:
         """Add a comment, private without `isPublic`. Posting it twice adds two comments."""
@@ -63,9 +65,28 @@ class Conversations:
         self._on_change("Ticket_Comment_Add", row, None)
         return row
 
+    def open(self, ticket: Record, *, author: Record) -> None:
+        """Make the description of a new ticket its first thread, as real Desk does."""
+        if not ticket["description"]:
+            return
+        self._add_thread(ticket, ticket["description"], author=author, direction="in")
+        ticket["threadCount"] = "1"
+        self._tickets.save(ticket)
+
     def reply(self, ticket: Record, content: str, *, author: Record, direction: str) -> Record:
         """Add a mail from the customer (`in`) or from an agent (`out`)."""
-        row = self.threads.add(
+        row = self._add_thread(ticket, content, author=author, direction=direction)
+        if direction == "in":
+            ticket["customerResponseTime"] = row["createdTime"]
+        self._count(ticket, "threadCount", self.threads)
+        self._history.add(ticket, "ThreadAdded", author, [])
+        self._on_change("Ticket_Thread_Add", summary(row), None)
+        return row
+
+    def _add_thread(
+        self, ticket: Record, content: str, *, author: Record, direction: str
+    ) -> Record:
+        return self.threads.add(
             {
                 "ticketId": ticket["id"],
                 "channel": "EMAIL",
@@ -83,10 +104,6 @@ class Conversations:
                 "fromEmailAddress": author.get("email"),
             }
         )
-        self._count(ticket, "threadCount", self.threads)
-        self._history.add(ticket, "ThreadAdded", author, [])
-        self._on_change("Ticket_Thread_Add", summary(row), None)
-        return row
 
     def comments_of(self, ticket_id: str) -> list[Record]:
         """Return a ticket's comments, oldest first."""
@@ -116,7 +133,8 @@ class Conversations:
     def _count(self, ticket: Record, field: str, table: Table) -> None:
         mine = sum(row["ticketId"] == ticket["id"] for row in table)
         ticket[field] = str(mine)
-        ticket["modifiedTime"] = self._time()
+        if self._move_modified_time():
+            ticket["modifiedTime"] = self._time()
         self._tickets.save(ticket)
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.desk.errors import DeskError
-from services.zoho_sandbox.server.routes import Call, EndpointHandler
+from services.zoho_sandbox.server.routes import Call, EndpointHandler, json_answer
 from services.zoho_sandbox.server.world import World
 
 _STATUS_CODES = {
@@ -31,9 +30,7 @@ _STATUS_CODES = {
 
 def answer(body: Any, status: int = 200) -> web.Response:
     """Return JSON in Desk's form."""
-    return web.Response(
-        status=status, body=orjson.dumps(body), content_type="application/json", charset="utf-8"
-    )
+    return json_answer(body, status)
 
 
 def data(rows: list[Any], **more: Any) -> web.Response:
@@ -93,6 +90,9 @@ class DeskDialect:
     def ok_with_error(self, call: Call) -> web.Response:
         message = "An internal server error occurred."
         return answer({"errorCode": "INTERNAL_SERVER_ERROR", "message": message})
+
+    def pattern_not_matched(self, call: Call) -> web.Response:
+        return self.error(400)
 
     def unknown_url(self, call: Call) -> web.Response:
         return self.error(404)

@@ -70,8 +70,19 @@ class DeskOrg:
             self.history,
             time=time,
             on_change=on_change,
+            move_modified_time=lambda: world.behaviour.replies_move_modified_time,
         )
         world.start_with(_seed)
+
+    def customer_of(self, ticket: Record) -> Record:
+        """Return the ticket's contact as the author of a mail."""
+        contact = self.contacts.table.get(ticket["contactId"]) or {}
+        return {
+            "id": contact.get("id", ""),
+            "name": contact.get("lastName", ""),
+            "email": contact.get("email"),
+            "type": "END_USER",
+        }
 
     def tags_of(self, ticket_id: str) -> set[str]:
         """Return the names of a ticket's tags, in lower case."""

@@ -46,10 +46,7 @@ class DeskStaff:
         A customer's reply reopens a ticket that is closed or on hold.
         """
         ticket, direction = self._ticket(request), body.get("direction", "out")
-        contact = self._desk.contacts.table.get(ticket["contactId"]) or {}
-        customer = {"id": contact.get("id", ""), "name": contact.get("lastName", "")}
-        customer |= {"email": contact.get("email"), "type": "END_USER"}
-        author = STAFF if direction == "out" else customer
+        author = STAFF if direction == "out" else self._desk.customer_of(ticket)
         content = str(body.get("content", "A reply."))
         thread = self._desk.conversations.reply(ticket, content, author=author, direction=direction)
         if direction == "in" and ticket["statusType"] != "Open":

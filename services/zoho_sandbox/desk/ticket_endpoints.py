@@ -53,7 +53,9 @@ class TicketEndpoints:
         self._tickets = desk.tickets
 
     async def create(self, call: Call) -> web.StreamResponse:
-        return answer(self._tickets.create(call.json(), actor=AGENT))
+        ticket = self._tickets.create(call.json(), actor=AGENT)
+        self._desk.conversations.open(ticket, author=self._desk.customer_of(ticket))
+        return answer(ticket)
 
     async def get(self, call: Call) -> web.StreamResponse:
         check_parameters(call.request.query, {"include", "orgId"})

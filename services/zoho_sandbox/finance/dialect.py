@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.server.access import status_of
-from services.zoho_sandbox.server.routes import Call, EndpointHandler, NotJson, Routes
+from services.zoho_sandbox.server.routes import Call, EndpointHandler, NotJson, Routes, json_answer
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -46,8 +45,7 @@ class Rejected(Exception):
 
 def answer(status: int, code: int, message: str, **resources: Any) -> web.Response:
     """Return the envelope `{code, message, <resource>…}`."""
-    body = orjson.dumps({"code": code, "message": message, **resources})
-    return web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
+    return json_answer({"code": code, "message": message, **resources}, status)
 
 
 def ok(message: str = "success", *, status: int = 200, **resources: Any) -> web.Response:
@@ -71,12 +69,14 @@ def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
 
 
 class FinanceRoutes(Routes):
-    """Routes whose handlers may raise `Rejected`."""
+    """Routes whose handlers may raise `Rejected`. A trailing slash is accepted, as Zoho does."""
 
     def add(
         self, method: str, path: str, operation: str, handler: EndpointHandler, **more: Any
     ) -> None:
-        super().add(method, path, operation, with_error_envelope(handler), **more)
+        guarded = with_error_envelope(handler)
+        super().add(method, path, operation, guarded, **more)
+        super().add(method, path + "/", operation, guarded, **more)
 
 
 def not_found(what: str) -> Rejected:
@@ -175,6 +175,9 @@ class FinanceDialect:
 
     def ok_with_error(self, call: Call) -> web.Response:
         return answer(200, 1000, "Internal Error")
+
+    def pattern_not_matched(self, call: Call) -> web.Response:
+        return self.error(400)
 
     def unknown_url(self, call: Call) -> web.Response:
         return answer(404, 5, "Invalid URL Passed")

@@ -7,7 +7,7 @@ Source: https://www.zoho.com/billing/help/integrations/books.html; no page says 
 
 from __future__ import annotations
 
-from services.zoho_sandbox.finance.workflow_webhooks import announce
+from services.zoho_sandbox.finance.webhooks import announce_record
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -110,7 +110,7 @@ def _put_invoice(world: World, invoice: Record) -> None:
     }
     record.update(_invoice_fields(world, invoice, contact))
     table.save(record)
-    announce(world, "invoice", record)
+    announce_record(world, "books", "invoice", record)
 
 
 def _invoice_fields(world: World, invoice: Record, contact: Record) -> Record:
@@ -163,7 +163,7 @@ def _put_payment(world: World, payment: Record) -> None:
         if part["invoice_number"] in by_number
     ]
     spent = sum(part["amount_applied"] for part in applied)
-    table.add(
+    record = table.add(
         {
             "payment_id": world.ids.new("books"),
             "payment_number": str(len(table) + 1),
@@ -189,6 +189,7 @@ def _put_payment(world: World, payment: Record) -> None:
             "_billing_payment_id": payment["payment_id"],
         }
     )
+    announce_record(world, "books", "payment", record)
 
 
 def _put_refund(world: World, payment: Record, refund: Record) -> None:
@@ -227,3 +228,4 @@ def _put_refund(world: World, payment: Record, refund: Record) -> None:
             "amount_fcy": refund["amount"],
         }
     )
+    announce_record(world, "books", "creditnote", note)

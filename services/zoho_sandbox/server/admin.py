@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from services.zoho_sandbox.server.behaviour import Behaviour
 from services.zoho_sandbox.server.faults import UnknownFault
 from services.zoho_sandbox.server.webhook_delivery import DeliveryFaults
 from services.zoho_sandbox.server.world import World
@@ -57,6 +58,7 @@ def add_routes(app: web.Application, world: World) -> None:
     routes.add("GET", "/limits", endpoints.limits)
     routes.add("PUT", "/limits", endpoints.set_limits)
     routes.add("PUT", "/lag", endpoints.set_lag)
+    routes.add("PUT", "/behaviour", endpoints.set_behaviour)
     routes.add("PUT", "/targets", endpoints.set_targets)
     routes.add("POST", "/webhooks", endpoints.set_delivery_faults)
     routes.add("GET", "/deliveries", endpoints.deliveries)
@@ -127,6 +129,12 @@ class AdminEndpoints:
                 raise ValueError(f"unknown product: {product}")
             self._world.lag_s[product] = float(seconds)
         return self._world.lag_s
+
+    async def set_behaviour(self, request: web.Request, body: dict[str, Any]) -> Any:
+        """Change the switches named in the body. The others stay."""
+        switches = {**self._world.behaviour.model_dump(), **body}
+        self._world.behaviour = Behaviour.model_validate(switches)
+        return self._world.behaviour.model_dump()
 
     async def set_targets(self, request: web.Request, body: dict[str, Any]) -> Any:
         """Set each product's target, or a list of them: `{url, secret?}` and its options."""

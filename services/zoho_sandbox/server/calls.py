@@ -12,6 +12,13 @@ from aiohttp import web
 from services.zoho_sandbox.server.request_log import LoggedRequest
 from services.zoho_sandbox.server.world import World
 
+JSON_TYPE = "application/json;charset=UTF-8"  # exactly so, on every answer of Zoho
+
+
+def json_answer(body: Any, status: int = 200) -> web.Response:
+    """Return JSON under the content type that Zoho sends."""
+    return web.Response(status=status, body=orjson.dumps(body), headers={"Content-Type": JSON_TYPE})
+
 
 class NotJson(ValueError):
     """The body is not a JSON object."""
@@ -47,6 +54,9 @@ class Call:
         return self.request.match_info[name]
 
     def query(self, name: str, default: str = "") -> str:
+        """Return a query parameter, unless a driver has made the product ignore it."""
+        if self.world.behaviour.ignores(self.entry.product, name):
+            return default
         return self.request.query.get(name, default)
 
 
@@ -67,6 +77,7 @@ class Dialect(Protocol):
     def scope_mismatch(self, call: Call) -> web.Response: ...
     def wrong_organization(self, call: Call) -> web.Response: ...
     def user_disabled(self, call: Call) -> web.Response: ...
+    def pattern_not_matched(self, call: Call) -> web.Response: ...
     def ok_with_error(self, call: Call) -> web.Response: ...
     def unknown_url(self, call: Call) -> web.Response: ...
     def wrong_method(self, call: Call) -> web.Response: ...

@@ -21,6 +21,8 @@ def refuse(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
             return _cut(call)
         case "html":
             return html_page()
+        case "html_400":  # the edge refuses the whole call, as its abuse limits do
+            return html_page(400)
         case "answer" if fault.answer:
             return web.Response(
                 status=fault.answer.status,

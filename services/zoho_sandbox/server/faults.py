@@ -17,6 +17,8 @@ REFUSALS = frozenset(
         "day_limit",
         "concurrency",
         "html",
+        "html_400",
+        "pattern_not_matched",
         "ok_with_error",
         "reset_before",
         "invalid_token",
@@ -73,6 +75,7 @@ class Fault:
     product: str
     kind: str
     operation: str | None = None
+    body_contains: bytes = b""
     times: int | None = None
     probability: float = 1.0
     delay_s: float | None = None
@@ -94,9 +97,9 @@ class Fault:
     def status(self) -> int:
         return int(self.kind.partition(":")[2])
 
-    def concerns(self, product: str, operation: str, method: str, path: str) -> bool:
+    def concerns(self, product: str, operation: str, method: str, path: str, body: bytes) -> bool:
         """Return whether the fault is for this request. `path` has no product's prefix."""
-        if self.product not in (product, "*"):
+        if self.product not in (product, "*") or self.body_contains not in body:
             return False
         if self.operation is None or self.operation == operation:
             return True
@@ -109,6 +112,7 @@ class Fault:
             "product": self.product,
             "kind": self.kind,
             "operation": self.operation,
+            "body_contains": self.body_contains.decode(),
             "times": self.times,
             "probability": self.probability,
             "delay_s": self.delay_s,
@@ -143,6 +147,7 @@ class Faults:
             product=str(order["product"]),
             kind=kind,
             operation=order.get("operation"),
+            body_contains=str(order.get("body_contains") or "").encode(),
             times=None if times is None else int(times),
             probability=float(order.get("probability", 1.0)),
             delay_s=None if order.get("delay_s") is None else float(order["delay_s"]),
@@ -162,13 +167,20 @@ class Faults:
         return lifted
 
     def take(
-        self, product: str, operation: str, method: str, path: str, *, before_checks: bool
+        self,
+        product: str,
+        operation: str,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        before_checks: bool,
     ) -> Fault | None:
         """Return the fault for this request, if any, and count it as used once."""
         for fault in self._active:
             if fault.refuses != before_checks:
                 continue
-            if not fault.concerns(product, operation, method, path):
+            if not fault.concerns(product, operation, method, path, body):
                 continue
             if fault.probability < 1.0 and random.random() >= fault.probability:  # noqa: S311
                 continue

@@ -17,7 +17,13 @@ import orjson
 from aiohttp import web
 
 from services.zoho_sandbox.server.access import live_token, scope_granted
-from services.zoho_sandbox.server.calls import Call, Dialect, EndpointHandler, NotJson
+from services.zoho_sandbox.server.calls import (
+    Call,
+    Dialect,
+    EndpointHandler,
+    NotJson,
+    json_answer,
+)
 from services.zoho_sandbox.server.fault_injection import inject_after, inject_before, refuse
 from services.zoho_sandbox.server.faults import Fault
 from services.zoho_sandbox.server.limits import Refusal
@@ -25,7 +31,7 @@ from services.zoho_sandbox.server.recording import record_exchange
 from services.zoho_sandbox.server.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.server.world import World
 
-__all__ = ["Call", "Dialect", "Endpoint", "EndpointHandler", "NotJson", "Routes"]
+__all__ = ["Call", "Dialect", "Endpoint", "EndpointHandler", "NotJson", "Routes", "json_answer"]
 
 _HIDDEN_HEADERS = ("authorization",)
 
@@ -163,6 +169,7 @@ class Routes:
             call.operation,
             call.request.method,
             self._relative(call.request),
+            call.body,
             before_checks=before_checks,
         )
         if fault:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from services.zoho_sandbox.server.behaviour import Behaviour
 from services.zoho_sandbox.server.clock import Clock
 from services.zoho_sandbox.server.faults import Faults
 from services.zoho_sandbox.server.limits import RateLimits
@@ -33,6 +34,7 @@ class World:
         self.settings = settings
         self.clock = Clock(settings.time_zone)
         self.ids = Ids()
+        self.behaviour = Behaviour()
         self.faults = Faults()
         self.limits = RateLimits(self.clock.monotonic, self.clock.seconds_to_midnight)
         self.lag_s = dict(_LAGS_S)
@@ -108,13 +110,14 @@ class World:
         return loaded
 
     def reset(self) -> None:
-        """Empty everything: records, faults, limits, lags, targets, log."""
+        """Empty everything: records, faults, limits, lags, switches, targets, log."""
         for handle in self._timers:
             handle.cancel()
         self._timers.clear()
         self.faults.clear()
         self.limits.reset()
         self.lag_s = dict(_LAGS_S)
+        self.behaviour = Behaviour()
         self.requests.clear()
         self.webhooks.reset()
         self.webhooks.set_targets(self.settings.targets)

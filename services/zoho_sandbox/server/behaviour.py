@@ -1,0 +1,24 @@
+"""Hold the switches for behaviour that differs between organizations, or that no source settles."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Behaviour(BaseModel):
+    """How this Zoho behaves. Drivers change it with `PUT /_sandbox/behaviour`."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    ignored_filters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Query parameters, by product, that its lists do not know and so ignore."""
+
+    maximum_lengths: dict[str, int] = Field(default_factory=dict)
+    """Lengths of CRM's contact fields that an administrator has lowered, by API name."""
+
+    replies_move_modified_time: bool = True
+    """Whether mails and comments move a ticket's `modifiedTime`. No public source says so."""
+
+    def ignores(self, product: str, name: str) -> bool:
+        """Return whether the product's lists ignore this query parameter."""
+        return name in self.ignored_filters.get(product, ())
