@@ -11,6 +11,7 @@ from pathlib import Path
 from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.customers.customers import Customers
 from services.billing_worker.handlers.application_invoices import ApplicationInvoiceHandlers
+from services.billing_worker.handlers.books_webhooks import BooksWebhookHandlers
 from services.billing_worker.handlers.invoices import InvoiceHandlers
 from services.billing_worker.handlers.payments import PaymentHandlers
 from services.billing_worker.handlers.reports import ReportHandlers
@@ -230,7 +231,12 @@ class HandlerParts:
         }
 
     def webhooks(self) -> Mapping[str, Route]:
-        return WebhookHandlers(
+        of_books = BooksWebhookHandlers(
+            invoices=self.invoices,
+            invoice_sync=InvoiceSync(self.books, self.invoices),
+            metrics=self.parts.metrics,
+        )
+        of_billing = WebhookHandlers(
             zoho=self.zoho,
             effects=self.parts.effects,
             users=self.users,
@@ -240,7 +246,8 @@ class HandlerParts:
             payment_sync=PaymentSync(self.zoho, self.payments, self.invoices),
             invoice_sync=InvoiceSync(self.books, self.invoices),
             metrics=self.parts.metrics,
-        ).routes()
+        )
+        return of_books.routes() | of_billing.routes()
 
     def _customers(self, priority: Priority) -> Customers:
         return Customers(self.zoho.on(priority), self.parts.effects, self.users)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
+import aiohttp
 import asyncpg
 import pytest_asyncio
 from aiohttp import web
@@ -46,9 +47,20 @@ _DIGITS = 15  # ids of Zoho's have that many digits and more
 class Upstream(Stage):
     """The application, Zoho's staff and an observer of the events. See deploy.demo.stage."""
 
+    gateway_url: str = ""
+
     async def send(self, command: Command, *, message_id: str | None = None) -> None:
         body = command.model_dump(mode="json", exclude_unset=True)
         await self.publish(command.routing_key, body, message_id=message_id)
+
+    async def post_books_record(self, name: str, record: dict[str, Any]) -> None:
+        """Post a record as a workflow rule of Books does."""
+        body = {"organization_id": "1", name: record}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.gateway_url}/books", json=body) as response,
+        ):
+            assert response.status == 200
 
     async def request(self, command: Command) -> dict[str, Any]:
         body = command.model_dump(mode="json", exclude_unset=True)
@@ -184,12 +196,15 @@ async def upstream(
         stage = await stack.enter_async_context(Upstream(broker_url, sandbox_url, patience_s=30))
         for product in _MADE:  # all tests together exceed a minute's limit
             await stage.sandbox.set_limits(product, minute=100_000)
-        gateway = await _gateway(stack, broker_url)
-        await stage.sandbox.set_targets(billing=[{"url": gateway, "secret": "notcheckedhere1"}])
+        stage.gateway_url = gateway = await _gateway(stack, broker_url)
+        for product in _MADE:
+            target = {"url": f"{gateway}/{product}", "secret": "notcheckedhere1"}
+            await stage.sandbox.set_targets(**{product: [target]})
         yield stage
         await stage.assert_no_zoho_id_left()
-        await stage.sandbox.wait_until_delivered(product="billing")
-        await stage.sandbox.set_targets(billing=[])
+        for product in _MADE:
+            await stage.sandbox.wait_until_delivered(product=product)
+        await stage.sandbox.set_targets(billing=[], books=[])
         await _idle(own_database_url, stage)
 
 
@@ -217,6 +232,13 @@ async def _forget_everything(database_url: str, world: World) -> None:
     for currency in currencies:
         if not currency.get("is_base_currency"):
             currencies.remove(currency["currency_id"])
+
+
+async def until(read: Callable[[], Awaitable[object]], expected: object) -> None:
+    """Wait until `read` returns `expected`."""
+    async with asyncio.timeout(30):
+        while await read() != expected:  # noqa: ASYNC110  (a database has no event)
+            await asyncio.sleep(0.05)
 
 
 async def _idle(database_url: str, stage: Stage) -> None:
@@ -261,11 +283,13 @@ async def _gateway(stack: AsyncExitStack, amqp_url: str) -> str:
 
     async def receive(request: web.Request) -> web.Response:
         payload = await request.json()
+        is_event = "event_type" in payload
+        record = next((name for name in payload if name != "organization_id"), "")
         received = WebhookReceived(
             webhook_id=str(uuid.uuid4()),
-            product="billing",
-            event=event_name(payload["event_type"]),
-            event_id=payload["event_id"],
+            product=request.match_info["product"],
+            event=event_name(payload["event_type"] if is_event else f"{record}_changed"),
+            event_id=payload.get("event_id"),
             received_at=datetime.now(UTC),
             payload=payload,
         )
@@ -280,10 +304,10 @@ async def _gateway(stack: AsyncExitStack, amqp_url: str) -> str:
         return web.Response()
 
     app = web.Application()
-    app.router.add_post("/", receive)
+    app.router.add_post("/{product}", receive)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    return f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    return f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.scenarios import a_last_message, a_subscription
+from tests.billing_worker.scenarios import a_last_message, a_subscription, an_unpaid_invoice
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -109,6 +109,40 @@ async def test_a_subscription_of_staff_with_a_reference_of_ours_is_another_one(
     of_theirs = [read for read in reads if theirs["subscription_id"] in read["path"]]
     assert changed["subscription_id"].startswith("sub_")
     assert len(of_theirs) == 1
+
+
+async def test_an_invoice_that_staff_void_in_books_is_announced_once(upstream: Upstream) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    (in_books,) = await upstream.records("books", "invoices")
+
+    in_books.update(status="void", balance=0)
+    await upstream.sandbox.load({"books": {"invoices": [in_books]}})
+    for _ in range(2):
+        await upstream.post_books_record("invoice", in_books)
+
+    changed = await upstream.event("invoice.changed.v1", invoice_id=invoice_id)
+    await a_last_message(upstream)
+    assert (changed["status"], changed["origin"]) == ("void", "zoho")
+    assert len(upstream.events_named("invoice.changed.v1", invoice_id=invoice_id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "applied_to"),
+    [("customerpayment", "invoices"), ("creditnote", "invoices_credited")],
+)
+async def test_a_payment_or_credit_in_books_announces_its_invoice(
+    upstream: Upstream, record: str, applied_to: str
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    (in_books,) = await upstream.records("books", "invoices")
+    in_books.update(status="paid", balance=0)
+    await upstream.sandbox.load({"books": {"invoices": [in_books]}})
+
+    number = in_books["invoice_number"]
+    await upstream.post_books_record(record, {applied_to: [{"invoice_number": number}]})
+
+    changed = await upstream.event("invoice.changed.v1", invoice_id=invoice_id)
+    assert (changed["status"], changed["balance"]) == ("paid", "0.00")
 
 
 async def test_an_unknown_event_is_acknowledged(upstream: Upstream) -> None:

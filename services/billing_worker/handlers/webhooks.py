@@ -6,13 +6,13 @@ It is compared with what is stored, so the order of arrival does not matter.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pydantic import ValidationError
 
+from services.billing_worker.handlers.webhook_burst import wait_for_burst
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
 from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.invoices import Invoices
@@ -52,9 +52,6 @@ SUBSCRIPTION_EVENTS: Final = (
     "billing_date_changed",
 )
 
-# By then the command that caused the webhook has stored its result, and the rest of the burst is
-# here.
-_HANDLE_AFTER_S: Final = 1.0
 # A record that a command is still creating would count as unknown when it is read before that.
 _MAY_BE_OURS_S: Final = 20.0
 _LOOK_AGAIN_S: Final = 5.0
@@ -100,7 +97,7 @@ class WebhookHandlers:
         if zoho_id is None:
             self._count(message, "unmatched")
             return
-        await _wait_for_burst(message)
+        await wait_for_burst(message)
         stored = await self.subscriptions.find_by_zoho_id(work.org, zoho_id)
         if stored is None:
             await self._store_unknown(message, work, zoho_id)
@@ -109,7 +106,7 @@ class WebhookHandlers:
 
     async def payment_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
-        await _wait_for_burst(message)
+        await wait_for_burst(message)
         user = await self._user(message, hint)
         if user is None:
             return
@@ -122,7 +119,7 @@ class WebhookHandlers:
 
     async def payment_failed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
-        await _wait_for_burst(message)
+        await wait_for_burst(message)
         user = await self._user(message, hint)
         if user is None:
             return
@@ -149,12 +146,10 @@ class WebhookHandlers:
         hint = BillingWebhook.of(message.payload)
         number = hint.invoice.number if hint.invoice else None
         stored = await self.invoices.find_by_number(work.org, number) if number else None
-        if stored is not None:
+        if stored is not None and stored.announced_at is not None:
             await self.invoice_sync.refresh(work, stored)
-        elif message.product == "billing":
-            await self.invoice_made(message, work)
         else:
-            self._count(message, "unmatched")  # most are announced before Books' webhook
+            await self.invoice_made(message, work)
 
     async def acknowledge(self, message: WebhookReceived, work: UnitOfWork) -> None:
         """Count an unknown event. Zoho's list of events grows, and the gateway has stored it."""
@@ -269,12 +264,6 @@ class WebhookHandlers:
         self.metrics.webhooks_received.labels(
             product=message.product, outcome=outcome, org=message.org
         ).inc()
-
-
-async def _wait_for_burst(message: WebhookReceived) -> None:
-    age_s = (datetime.now(UTC) - message.received_at).total_seconds()
-    if age_s < _HANDLE_AFTER_S:
-        await asyncio.sleep(min(_HANDLE_AFTER_S - age_s, _HANDLE_AFTER_S))
 
 
 def _was_read_since(message: WebhookReceived, stored: StoredSubscription) -> bool:

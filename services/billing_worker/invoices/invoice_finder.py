@@ -2,7 +2,8 @@
 
 Zoho's own integration copies an invoice from Billing to Books, a little later and under another
 id. It is found there by its number and customer. An invoice that is absent after an hour counts
-as a gap. It is looked for further, less and less often.
+as a gap. It is looked for further, less and less often, until it turns up, is void or deleted in
+Billing, or is a month old.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Final
 import structlog
 
 from services.billing_worker.invoices.invoice_sync import invoice_issued
-from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
+from services.billing_worker.repositories.invoices import Invoices, LookupOutcome, StoredInvoice
 from services.billing_worker.repositories.users import User, Users
 from shared.background import PeriodicTask
-from shared.errors import IntegrationError, Misconfigured, Postponed
+from shared.errors import IntegrationError, Misconfigured, Postponed, ZohoRejected
 from shared.messaging.outbox.committer import Committer
 from shared.observability import logs
 from shared.observability.metrics import Metrics
@@ -31,6 +32,7 @@ _LEASE_S: Final = 120.0
 _GAP_AFTER_S: Final = 3600.0
 _SOONEST_S: Final = 2.0
 _LATEST_S: Final = 1800.0
+_GIVE_UP_AFTER_S: Final = 30 * 86_400.0
 
 
 class InvoiceFinder(PeriodicTask):
@@ -66,10 +68,16 @@ class InvoiceFinder(PeriodicTask):
 
     async def _look_up(self, stored: StoredInvoice) -> None:
         try:
-            match = await self._in_books(stored)
-            if match is not None:
-                await self._announce(stored, *match)
-                return
+            match await self._in_books(stored):
+                case (user, invoice):
+                    await self._announce(stored, user, invoice)
+                    return
+                case "void" | "deleted" as outcome:
+                    await self._end(stored, outcome)
+                    return
+                case "draft" | "absent" as outcome if _age_s(stored) >= _GIVE_UP_AFTER_S:
+                    await self._end(stored, outcome)
+                    return
             wait_s = _wait_s(stored)
         except Postponed as error:
             wait_s = max(error.retry_after_s, _SOONEST_S)
@@ -80,19 +88,33 @@ class InvoiceFinder(PeriodicTask):
             wait_s = max(_wait_s(stored), 30.0)
         await self._reschedule(stored, wait_s)
 
-    async def _in_books(self, stored: StoredInvoice) -> tuple[User, Invoice] | None:
+    async def _in_books(self, stored: StoredInvoice) -> tuple[User, Invoice] | LookupOutcome:
+        """The invoice in Books and its user, or why it is not there now."""
         user = await self._users.get(stored.org, stored.user_id)
         if user is None or user.customer_id is None or stored.billing_id is None:
-            return None
-        billed = await self._zoho.invoice(stored.billing_id)
-        if billed.number is None:
-            return None  # a draft has none yet
+            return "absent"
+        try:
+            billed = await self._zoho.invoice(stored.billing_id)
+        except ZohoRejected as error:
+            if error.status != 404:
+                raise
+            return "deleted"
+        if billed.status.lower() in ("void", "voided"):
+            return "void"
+        if billed.number is None or billed.status.lower() == "draft":
+            return "draft"
         invoice = await self._books.invoice_with_number(
             billed.number, customer_id=user.customer_id, email=user.email
         )
         if invoice is None or not invoice.counts:
-            return None
+            return "absent"
         return user, invoice
+
+    async def _end(self, stored: StoredInvoice, outcome: LookupOutcome) -> None:
+        await self._invoices.end_lookup(stored, outcome)
+        _LOG.warning(
+            "invoice lookup ended", org=stored.org, invoice_id=stored.invoice_id, outcome=outcome
+        )
 
     async def _announce(self, stored: StoredInvoice, user: User, invoice: Invoice) -> None:
         async with self._committer.begin(stored.org) as work:

@@ -65,6 +65,7 @@ CREATE TABLE {schema}.invoices (
     look_at timestamptz NOT NULL DEFAULT now(),     -- when Books is asked next
     lease bigint NOT NULL DEFAULT 0,
     gap_counted boolean NOT NULL DEFAULT false,
+    lookup_ended text CHECK (lookup_ended IN ('void', 'deleted', 'draft', 'absent')),
     announced_at timestamptz,
     PRIMARY KEY (org, invoice_id)
 );

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Literal
 
 import asyncpg
 
@@ -30,7 +31,7 @@ _REQUEST_LOOKUP = """
     ON CONFLICT (org, invoice_id) DO UPDATE
     SET subscription_id = coalesce(i.subscription_id, excluded.subscription_id),
         billing_sealed = coalesce(i.billing_sealed, excluded.billing_sealed),
-        look_at = least(i.look_at, excluded.look_at)
+        look_at = least(i.look_at, excluded.look_at), lookup_ended = NULL
 """
 
 _SAVE = """
@@ -54,6 +55,9 @@ _NAME = """
     INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'invoice', $2, $3)
     ON CONFLICT DO NOTHING
 """
+
+LookupOutcome = Literal["void", "deleted", "draft", "absent"]
+"""Why an invoice of Billing's is not looked for in Books any more."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ class Invoices:
             f"""
             WITH due AS (
                 SELECT org, invoice_id FROM billing.invoices
-                WHERE announced_at IS NULL AND look_at <= now()
+                WHERE announced_at IS NULL AND lookup_ended IS NULL AND look_at <= now()
                 ORDER BY look_at LIMIT $1 FOR UPDATE SKIP LOCKED
             ), taken AS (
                 UPDATE billing.invoices i
@@ -216,12 +220,25 @@ class Invoices:
             gap,
         )
 
+    async def end_lookup(self, stored: StoredInvoice, outcome: LookupOutcome) -> None:
+        """Look for it no more, unless a new hint of it comes."""
+        await self._pool.execute(
+            """
+            UPDATE billing.invoices SET lookup_ended = $4
+            WHERE org = $1 AND invoice_id = $2 AND lease = $3 AND announced_at IS NULL
+            """,
+            stored.org,
+            stored.invoice_id,
+            stored.lease,
+            outcome,
+        )
+
     async def lag_s(self, org: str) -> float:
         """Age in seconds of the oldest invoice that is not announced yet. 0 when all are."""
         age = await self._pool.fetchval(
             """
             SELECT extract(epoch FROM now() - min(wanted_at))::float8 FROM billing.invoices
-            WHERE org = $1 AND announced_at IS NULL
+            WHERE org = $1 AND announced_at IS NULL AND lookup_ended IS NULL
             """,
             org,
         )
