@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
@@ -44,9 +45,16 @@ class Reservations:
     count in the minute and in the day until their deadline, and never in flight.
     """
 
-    def __init__(self, pool: asyncpg.Pool, limits: Mapping[str, QuotaLimits]) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        limits: Mapping[str, QuotaLimits],
+        *,
+        clock: DatabaseClock = database_clock,
+    ) -> None:
         self._pool = pool
         self._limits = limits
+        self._clock = clock
 
     def documents(self) -> dict[str, Any]:
         """The limits of all products, for a lease."""
@@ -71,7 +79,7 @@ class Reservations:
             [row] = await self._pool.fetch(
                 """
                 SELECT permit, used_up, wait_s
-                FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8)
+                FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8, $9)
                 """,
                 reservation,
                 limits.shares[priority],
@@ -81,6 +89,7 @@ class Reservations:
                 limits.in_flight,
                 limits.heavy_in_flight,
                 deadline_s,
+                self._clock(),
             )
         return ReservedPermit(row["permit"], row["used_up"], row["wait_s"] or 0.0)
 

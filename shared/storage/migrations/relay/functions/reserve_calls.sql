@@ -16,6 +16,7 @@ DECLARE
     told       relay.quota_told;
     day        record;
     counting   bigint;
+    reserved   bigint;
     spent      bigint;
     credits    bigint := p_limits ->> 'credits';
     window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
@@ -42,8 +43,9 @@ BEGIN
     spent := day.spent;
     SELECT count(*) INTO counting FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
-    SELECT counting + coalesce(sum(r.calls), 0) INTO counting FROM relay.reservations r
+    SELECT coalesce(sum(r.calls), 0) INTO reserved FROM relay.reservations r
     WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
+    counting := counting + reserved;
     slot := greatest(relay.quota_slot(at), day.day_start);
 
     FOR part IN
@@ -93,7 +95,9 @@ BEGIN
                 relay.quota_minute_free(
                     p_org, p_product, at,
                     least(counting, (counting + p_calls[i] - window_cap[n])::bigint)),
-                at + make_interval(secs => window_s));
+                at + make_interval(secs => window_s),
+                -- What is reserved may be given back at any moment.
+                CASE WHEN reserved > 0 OR ids <> '{}' THEN at + interval '1 second' END);
         ELSIF told.concurrency_until > at THEN
             used_up := 'concurrency';
             comes_back := told.concurrency_until;

@@ -1,0 +1,305 @@
+"""Random commands, facts that never come, crashes, pauses and clocks: every wait ends by its rule.
+
+In every line the first message is due, leased, has an end, or belongs to a paused product.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.keyring import KeyRing
+from shared.messaging.inbox.lines import LeasedMessage, MessageOutcome, PutBackResult, WaitKind
+from tests.shared.messaging.inbox.conftest import Inbox, database, message
+
+USERS: Final = ["u1", "u2", "u3"]
+INVOICES: Final = ["i1", "i2"]
+FACTS: Final = [("user", "u1"), ("user", "u2"), ("invoice", "i1"), ("contact", "never")]
+END_S: Final = {"time": 3000.0, "fact": 400.0, "look": 900.0}
+LEASE_S: Final = 10.0
+PAUSED: Final = ["user", "invoice"]
+
+# What no sequence of steps may leave behind, each as rows that break the rule.
+BROKEN: Final = {
+    "a line without its message, or a message without its line": """
+        SELECT * FROM (SELECT DISTINCT org, line FROM test.open_messages WHERE state = 'in_line') m
+        FULL JOIN test.lines l USING (org, line)
+        WHERE l.head IS NULL OR NOT EXISTS (SELECT FROM test.open_messages o
+            WHERE o.org = l.org AND o.line = l.line AND o.state = 'in_line')
+    """,
+    "a head that is not the first of its line": """
+        SELECT * FROM test.lines l WHERE (l.head, l.head_place, l.head_route) <> (
+            SELECT o.arrived, o.place, o.route FROM test.open_messages o
+            WHERE o.org = l.org AND o.line = l.line AND o.state = 'in_line'
+            ORDER BY o.place, o.arrived LIMIT 1)
+    """,
+    "a priority that is not the highest of its line": """
+        SELECT * FROM test.lines l WHERE l.priority <> (
+            SELECT min(o.priority) FROM test.open_messages o
+            WHERE o.org = l.org AND o.line = l.line AND o.state = 'in_line')
+    """,
+    "a head that is neither due, nor leased, nor has a time": """
+        SELECT * FROM test.lines l JOIN test.open_messages o ON o.arrived = l.head
+        WHERE l.state = 'empty' OR l.due_at <> o.due_at OR (l.state = 'later' AND o.wait IS NULL)
+           OR (o.due_at > $1 AND l.state = 'due' AND l.leased_arrived IS NULL)
+           OR (o.wait IN ('time', 'look') AND o.end_s IS NULL)
+           OR (o.wait = 'person' AND o.product IS NULL)
+    """,
+    "a message off its line without an end": """
+        SELECT * FROM test.open_messages o WHERE state <> 'in_line' AND (o.end_s IS NULL
+            OR (o.state = 'fact' AND (o.check_at IS NULL OR o.fact_kind IS NULL)))
+    """,
+    "two messages of a line that are leased at once": """
+        SELECT org, line FROM test.open_messages WHERE claim IS NOT NULL AND state = 'in_line'
+        GROUP BY org, line HAVING count(*) > 1
+    """,
+    "a message left in the line of a name that belongs to another line": """
+        SELECT * FROM test.open_messages o
+        JOIN test.names n ON n.org = o.org AND n.kind || ':' || n.name = o.line
+        JOIN test.lines l ON l.org = o.org AND l.line = o.line
+        WHERE n.line <> o.line AND l.moving_to IS NULL
+    """,
+}
+
+
+class World:
+    """An inbox, what its replicas have in hand, and what has become of everything."""
+
+    def __init__(self, inbox: Inbox, choices: random.Random) -> None:
+        self.inbox = inbox
+        self.choices = choices
+        self.hands: list[LeasedMessage] = []
+        self.accepted: list[str] = []
+        self.moved: set[str] = set()  # left its place at least once
+        self.done: defaultdict[str, list[int]] = defaultdict(list)
+        self.finished: set[str] = set()
+        self.fact_waits: dict[str, tuple[tuple[str, str], float]] = {}
+        self.paused = False
+        self.behind = False
+
+    @property
+    def seconds(self) -> float:
+        return self.inbox.now.timestamp()
+
+    def end(self, one: LeasedMessage) -> None:
+        assert one.message_id not in self.finished, "it was settled twice"
+        self.finished.add(one.message_id)
+        self.fact_waits.pop(one.message_id, None)
+
+    async def accept(self) -> None:
+        group = []
+        for _ in range(self.choices.randint(1, 4)):
+            message_id = f"m{len(self.accepted)}"
+            user, invoice = self.choices.choice(USERS), ("invoice", self.choices.choice(INVOICES))
+            how: dict[str, Any] = {"priority": self.choices.choice([0, 1, 1, 1, 2])}
+            match self.choices.randrange(5):
+                case 0:
+                    how |= {"user_id": user, "names": (invoice,)}
+                case 1:
+                    how |= {"user_id": None, "named": (invoice,)}
+                    self.moved.add(message_id)
+                case 2:
+                    how |= {"user_id": user, "records": ("user",)}
+                case _:
+                    how |= {"user_id": user}
+            group.append(message(message_id, **how))
+            self.accepted.append(message_id)
+        await self.inbox.accept(*group)
+
+    async def lease(self) -> None:
+        self.hands += await self.inbox.leased(
+            limit=self.choices.randint(1, 5), lease_s=LEASE_S, idle=not self.hands
+        )
+
+    def _hand(self) -> LeasedMessage | None:
+        if not self.hands:
+            return None
+        return self.hands.pop(self.choices.randrange(len(self.hands)))
+
+    async def finish(self) -> None:
+        one = self._hand()
+        if one is None:
+            return
+        facts = [fact for fact in FACTS[:3] if self.choices.random() < 0.2]
+        early = self.choices.random() < 0.2
+        if early and await self.inbox.settle(one, outcome=MessageOutcome.KEPT, facts=facts):
+            self.hands.append(one)
+        elif not early and await self.inbox.settle(one, facts=facts):
+            self.end(one)
+            if one.message_id not in self.moved:
+                self.done[one.line].append(one.arrived)
+
+    async def give_up(self) -> None:
+        one = self._hand()
+        if one is not None and await self.inbox.give_up(one):
+            self.end(one)
+
+    async def put_back(self) -> None:
+        one = self._hand()
+        if one is None:
+            return
+        kind = self.choices.choice(["time", "fact", "fact", "look", "person"])
+        await self.wait(one, kind, self.choices.choice(FACTS))
+
+    async def wait(self, one: LeasedMessage, kind: str, fact: tuple[str, str]) -> None:
+        if kind in ("fact", "look"):
+            self.moved.add(one.message_id)
+        result = await self.inbox.put_back(
+            one,
+            kind=WaitKind(kind),
+            code=f"ended_{kind}",
+            due_s=0.0 if kind == "fact" else self.choices.choice([0.0, 5.0, 60.0]),
+            fact=fact if kind == "fact" else None,
+            end_s=END_S.get(kind),
+            product="crm" if kind == "person" else None,
+        )
+        if result is PutBackResult.AGAIN:
+            self.hands.append(one)
+        elif result is PutBackResult.ENDED:
+            assert await self.inbox.give_up(one, f"ended_{kind}")
+            self.end(one)
+        elif result is PutBackResult.WAITS and kind == "fact":
+            since = self.fact_waits.get(one.message_id)
+            if since is None or since[0] != fact:
+                self.fact_waits[one.message_id] = (fact, self.seconds)
+        elif result is PutBackResult.WAITS:
+            self.fact_waits.pop(one.message_id, None)
+
+    async def crash(self) -> None:
+        """A replica dies with all that it has in hand."""
+        self.hands.clear()
+
+    async def renew(self) -> None:
+        held = {(one.arrived, one.claim) for one in self.hands}
+        lost = await self.inbox.lines.renew(held, LEASE_S)
+        self.hands = [one for one in self.hands if (one.arrived, one.claim) not in lost]
+
+    async def record(self) -> None:
+        """A poller, or another service's news."""
+        await self.inbox.settle(facts=[self.choices.choice(FACTS[:3])])
+
+    async def name(self) -> None:
+        one = self._hand()
+        if one is not None:
+            names = [("invoice", self.choices.choice(INVOICES), self.choices.choice(USERS))]
+            if await self.inbox.settle(one, names=names):
+                self.end(one)
+
+    async def time(self) -> None:
+        self.inbox.after(self.choices.choice([0.5, 3.0, 11.0, 70.0, 300.0]))
+
+    async def switch(self) -> None:
+        self.paused = self.choices.random() < 0.3
+        self.behind = self.choices.random() < 0.3
+
+    async def count(self) -> None:
+        paused = [("default", kind) for kind in PAUSED] if self.paused else []
+        for one in await self.inbox.ended(intake_behind=self.behind, paused=paused):
+            fact, since = self.fact_waits[one.message_id]
+            assert one.code == "ended_fact"
+            assert not (self.paused and fact[0] in PAUSED), "a paused product's wait has no end"
+            assert self.seconds - since >= END_S["fact"] - 1, "it ended before its time"
+            if self.choices.random() < 0.8:
+                assert await self.inbox.give_up(one, one.code)
+                self.end(one)
+
+    async def replay(self) -> None:
+        for letter in await self.inbox.dead_letters.page():
+            if self.choices.random() < 0.3:
+                assert await self.inbox.dead_letters.replay(letter.arrived, by="property")
+                self.finished.discard(letter.message_id)
+                self.moved.add(letter.message_id)
+                self.fact_waits.pop(letter.message_id, None)
+
+    async def check(self) -> None:
+        for rule, sql in BROKEN.items():
+            arguments = [self.inbox.now] if "$1" in sql else []
+            broken = await self.inbox.pool.fetch(sql, *arguments)
+            assert not broken, f"{rule}: {broken}"
+
+    async def drain(self) -> None:
+        """Nothing is paused any more, and no fact comes: all of it ends."""
+        self.hands.clear()
+        self.paused = self.behind = False
+        for _ in range(1000):
+            self.inbox.after(20)
+            await self.count()
+            while leased := await self.inbox.leased(lease_s=LEASE_S):
+                for one in leased:
+                    if one.message_id in self.fact_waits:
+                        await self.wait(one, "fact", self.fact_waits[one.message_id][0])
+                    elif await self.inbox.settle(one):
+                        self.end(one)
+                        if one.message_id not in self.moved:
+                            self.done[one.line].append(one.arrived)
+                self.hands.clear()
+                if all(one.message_id in self.fact_waits for one in leased):
+                    break
+            if await self.inbox.counts() == (0, 0):
+                break
+        assert await self.inbox.counts() == (0, 0), await self.inbox.open()
+        assert self.finished == set(self.accepted)
+        for line, arrived in self.done.items():
+            assert arrived == sorted(arrived), f"{line} was not done in order"
+
+
+STEPS: Final[list[Callable[[World], Coroutine[Any, Any, None]]]] = [
+    World.accept,
+    World.accept,
+    World.lease,
+    World.lease,
+    World.lease,
+    World.finish,
+    World.finish,
+    World.give_up,
+    World.put_back,
+    World.put_back,
+    World.crash,
+    World.renew,
+    World.record,
+    World.name,
+    World.time,
+    World.time,
+    World.switch,
+    World.count,
+    World.replay,
+]
+
+
+async def _play(template: str, postgres_url: str, steps: list[int], seed: int) -> None:
+    async for pool in database(template, postgres_url):
+        await _play_on(pool, steps, seed)
+
+
+async def _play_on(pool: asyncpg.Pool, steps: list[int], seed: int) -> None:
+    vault = Vault(DataKeys(pool, KeyRing.parse("e1:" + "A" * 43 + "=")))
+    world = World(Inbox(pool, vault), random.Random(seed))  # noqa: S311 - replayed by its seed
+    for step in steps:
+        await STEPS[step](world)
+        await world.check()
+    await world.drain()
+
+
+@pytest.fixture(scope="module")
+def world_database(template: str, postgres_url: str) -> tuple[str, str]:
+    return template, postgres_url
+
+
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@given(
+    steps=st.lists(st.integers(0, len(STEPS) - 1), min_size=10, max_size=80),
+    seed=st.integers(0, 2**32),
+)
+def test_every_wait_ends_by_its_rule_and_every_line_goes_on(
+    world_database: tuple[str, str], steps: list[int], seed: int
+) -> None:
+    asyncio.run(_play(*world_database, steps, seed))
