@@ -3,7 +3,7 @@
 import signal
 
 from deploy.local.stack import Stack
-from tests.conftest import TEST_STACK
+from tests.kit.servers import TEST_STACK
 
 
 def main() -> None:

@@ -7,14 +7,14 @@ import os
 import sys
 
 from deploy.demo.narrator import Narrator
-from deploy.demo.stage import Stage
 from deploy.demo.story import Story
+from deploy.driving.system_driver import SystemDriver
 from services.zoho_sandbox.driver import WaitTimeout
 
 
 async def tell(amqp_url: str, sandbox_url: str, narrator: Narrator) -> bool:
     """Play the story once. True when every step came true."""
-    async with Stage(amqp_url, sandbox_url) as stage:
+    async with SystemDriver(amqp_url, sandbox_url) as stage:
         try:
             await Story(stage, narrator).play()
         except WaitTimeout as failure:

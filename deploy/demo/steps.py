@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from deploy.demo.narrator import Narrator
 from deploy.demo.people import Person
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.zoho_sandbox.driver import Json, WaitTimeout
 
 
 class Steps:
     """Each raises `WaitTimeout` when what it waits for does not come."""
 
-    def __init__(self, stage: Stage, narrator: Narrator) -> None:
+    def __init__(self, stage: SystemDriver, narrator: Narrator) -> None:
         self._stage = stage
         self._tell = narrator
 

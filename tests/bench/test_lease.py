@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
 from tests.bench.leasers import Leasing
-from tests.conftest import new_database
+from tests.kit.servers import new_database
 
 pytestmark = pytest.mark.bench
 

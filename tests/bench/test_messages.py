@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.stack import Stack
 from tests.bench.__main__ import AT_LEAST, FLOOR, compare, show
-from tests.conftest import TEST_STACK
+from tests.kit.servers import TEST_STACK
 
 pytestmark = pytest.mark.bench
 

@@ -19,8 +19,8 @@ from shared.zoho.quota.call import Call
 from shared.zoho.quota.limits import SHARES, QuotaLimits
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota, QuotaFeedback
-from tests.bench.quota_crowd import LANES, Crowd, crowd, most_in_a_window
-from tests.conftest import SERVICES, TEST_STACK, new_database
+from tests.kit.quota_crowd import LANES, Crowd, crowd, most_in_a_window
+from tests.kit.servers import SERVICES, TEST_STACK, new_database
 
 pytestmark = pytest.mark.bench
 

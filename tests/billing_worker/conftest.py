@@ -18,7 +18,7 @@ import asyncpg
 import pytest_asyncio
 from aiohttp import web
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.billing_worker.app import main
 from services.billing_worker.settings import Settings
 from services.token_service.app import build as build_token_service
@@ -29,7 +29,7 @@ from services.zoho_sandbox.settings import SandboxSettings
 from shared.contracts.commands import Command
 from shared.contracts.webhooks import WebhookReceived, event_name
 from shared.crypto.keyring import fresh_key
-from tests.conftest import Servers
+from tests.kit.servers import Servers
 
 _QUEUES = ("urgent", "commands", "reads", "webhooks")
 # One worker for all tests of the package, on one event loop: its start takes longer than a test.
@@ -44,8 +44,8 @@ _DIGITS = 15  # ids of Zoho's have that many digits and more
 
 
 @dataclass
-class Upstream(Stage):
-    """The application, Zoho's staff and an observer of the events. See deploy.demo.stage."""
+class Upstream(SystemDriver):
+    """Act as the application and Zoho's staff, and observe the events."""
 
     gateway_url: str = ""
 
@@ -241,7 +241,7 @@ async def until(read: Callable[[], Awaitable[object]], expected: object) -> None
             await asyncio.sleep(0.05)
 
 
-async def _idle(database_url: str, stage: Stage) -> None:
+async def _idle(database_url: str, stage: SystemDriver) -> None:
     """Wait until every command is settled, so that none continues in the next test."""
     connection = await asyncpg.connect(database_url)
     while True:

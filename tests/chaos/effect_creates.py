@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.zoho_sandbox.driver import Json
-from tests.end_to_end.people import email_of, sign_up_of
+from tests.kit.people import email_of, sign_up_of
 
 BILLING, CRM, DESK = "billing-worker", "crm-worker", "desk-worker"
 
@@ -40,11 +40,11 @@ class Create:
     def schema(self) -> str:
         return self.worker.partition("-")[0]
 
-    async def publish(self, stage: Stage) -> None:
+    async def publish(self, stage: SystemDriver) -> None:
         await stage.publish(self.routing_key, self.body, message_id=self.message_id)
 
 
-async def prepare(stage: Stage) -> list[Create]:
+async def prepare(stage: SystemDriver) -> list[Create]:
     """All that the creates need is there already, so that each makes one thing alone."""
     tail = uuid.uuid4().hex[:8]
     signing_up, asking = f"u-{tail}", f"e-{tail}"
@@ -158,25 +158,25 @@ def _counting(product: str, table: str, ours: Callable[[Json], bool]) -> Callabl
     return lambda state: sum(map(ours, state[product][table]))
 
 
-async def _customer(stage: Stage, user_id: str) -> str:
+async def _customer(stage: SystemDriver, user_id: str) -> str:
     await stage.publish("user.signed_up.v1", sign_up_of(user_id))
     await stage.event("customer.created.v1", user_id=user_id)
     return user_id
 
 
-async def _customer_in_books(stage: Stage, user_id: str) -> str:
+async def _customer_in_books(stage: SystemDriver, user_id: str) -> str:
     await _customer(stage, user_id)
     await stage.sandbox.wait_for_record("books", "contacts", email=email_of(user_id))
     return user_id
 
 
-async def _contact(stage: Stage, user_id: str) -> str:
+async def _contact(stage: SystemDriver, user_id: str) -> str:
     await stage.publish("user.signed_up.v1", sign_up_of(user_id))
     await stage.event("contact.synced.v1", user_id=user_id)
     return user_id
 
 
-async def _unpaid_invoice(stage: Stage, user_id: str) -> Unpaid:
+async def _unpaid_invoice(stage: SystemDriver, user_id: str) -> Unpaid:
     """Of somebody whose card can be charged."""
     await _customer(stage, user_id)
     await stage.publish("subscription.requested.v1", _subscription(user_id, f"sub-of-{user_id}"))
@@ -186,14 +186,14 @@ async def _unpaid_invoice(stage: Stage, user_id: str) -> Unpaid:
     return Unpaid(issued["invoice_id"], customer["customer_id"])
 
 
-async def _card_payment(stage: Stage, user_id: str) -> str:
+async def _card_payment(stage: SystemDriver, user_id: str) -> str:
     unpaid = await _unpaid_invoice(stage, user_id)
     await stage.publish("payment.collect_requested.v1", {"invoice_id": unpaid.invoice_id})
     paid = await stage.event("payment.succeeded.v1", user_id=user_id)
     return str(paid["payment_id"])
 
 
-async def _ticket(stage: Stage, escalation_id: str) -> str:
+async def _ticket(stage: SystemDriver, escalation_id: str) -> str:
     await stage.publish("support.escalated.v1", _escalation(escalation_id))
     await stage.event("ticket.created.v1", escalation_id=escalation_id)
     return escalation_id

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
 from tests.chaos.effect_creates import BILLING, CRM, DESK, Create, prepare
@@ -35,7 +35,7 @@ class Scene:
     """The creates, and what is known of them from outside."""
 
     stack: Stack
-    stage: Stage
+    stage: SystemDriver
     gates: Gates
     creates: Sequence[Create]
     began: int = 0
@@ -107,7 +107,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(stack: Stack, stage: Stage, gates: Gates) -> Scene:
+async def scene(stack: Stack, stage: SystemDriver, gates: Gates) -> Scene:
     stage.patience_s = 120.0
     return Scene(stack, stage, gates, await prepare(stage))
 

@@ -16,13 +16,13 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
 from tests.chaos.hearing import Hearing
-from tests.conftest import Management
-from tests.end_to_end.people import email_of, sign_up_of
-from tests.end_to_end.scrape import total
+from tests.kit.people import email_of, sign_up_of
+from tests.kit.scrape import total
+from tests.kit.servers import Management
 
 WORKERS = ("billing-worker", "desk-worker")
 OPERATIONS = (
@@ -45,13 +45,13 @@ class Creates:
         tail = uuid.uuid4().hex[:8]
         return cls(f"u-{tail}", f"s-{tail}", f"e-{tail}")
 
-    async def prepare(self, stage: Stage) -> None:
+    async def prepare(self, stage: SystemDriver) -> None:
         """The subscriber has a customer already: one create for each user is enough."""
         user_id = f"u-{self.subscribing}"
         await stage.publish("user.signed_up.v1", sign_up_of(user_id))
         await stage.event("customer.created.v1", user_id=user_id)
 
-    async def publish(self, stage: Stage) -> None:
+    async def publish(self, stage: SystemDriver) -> None:
         await stage.publish("user.signed_up.v1", sign_up_of(self.signing_up))
         await stage.publish(
             "subscription.requested.v1",
@@ -72,12 +72,12 @@ class Creates:
             },
         )
 
-    async def announced(self, stage: Stage) -> None:
+    async def announced(self, stage: SystemDriver) -> None:
         await stage.event("customer.created.v1", user_id=self.signing_up)
         await stage.event("subscription.changed.v1", subscription_id=self.subscribing)
         await stage.event("ticket.created.v1", escalation_id=self.asking)
 
-    async def held(self, stage: Stage) -> tuple[int, int, int]:
+    async def held(self, stage: SystemDriver) -> tuple[int, int, int]:
         """How many customers, subscriptions and tickets Zoho has of them."""
         return self.held_in(await stage.sandbox.state())
 
@@ -92,7 +92,7 @@ class Creates:
             count("desk", "tickets", lambda t: t["subject"] == f"About {self.asking}"),
         )
 
-    def announcements(self, stage: Stage) -> list[int]:
+    def announcements(self, stage: SystemDriver) -> list[int]:
         """How often each creation was announced."""
         wanted = (
             ("customer.created.v1", "user_id", self.signing_up),
@@ -104,7 +104,7 @@ class Creates:
         ]
 
 
-async def test_an_answer_lost_after_zoho_did_it_makes_no_second_one(stage: Stage) -> None:
+async def test_an_answer_lost_after_zoho_did_it_makes_no_second_one(stage: SystemDriver) -> None:
     creates = Creates.new()
     await creates.prepare(stage)
     for product, operation in OPERATIONS:
@@ -128,7 +128,7 @@ async def test_an_answer_lost_after_zoho_did_it_makes_no_second_one(stage: Stage
     ],
 )
 async def test_a_worker_killed_makes_no_second_one(
-    stack: Stack, stage: Stage, moment: str, made_before_the_kill: int
+    stack: Stack, stage: SystemDriver, moment: str, made_before_the_kill: int
 ) -> None:
     creates = Creates.new()
     await creates.prepare(stage)
@@ -152,7 +152,7 @@ async def test_a_worker_killed_makes_no_second_one(
 
 @pytest.mark.chaos
 async def test_a_lease_that_lapses_while_its_holder_waits_makes_no_second_one(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     creates = Creates.new()
     await creates.prepare(stage)
@@ -176,7 +176,7 @@ async def test_a_lease_that_lapses_while_its_holder_waits_makes_no_second_one(
 
 @pytest.mark.chaos
 async def test_what_is_committed_and_not_published_is_announced_after_a_kill(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     tail = uuid.uuid4().hex[:12]
     async with Hearing(stack.env["AMQP_URL"], "customer.created.v1") as created:
@@ -199,7 +199,7 @@ async def test_what_is_committed_and_not_published_is_announced_after_a_kill(
     assert [c["email"] for c in customers].count(email_of(tail)) == 1
 
 
-async def _held_at(stage: Stage, creates: Creates, moment: str) -> list[Json]:
+async def _held_at(stage: SystemDriver, creates: Creates, moment: str) -> list[Json]:
     """Publish, and return once all three creates are held at Zoho at this moment."""
     for product, operation in OPERATIONS:
         await stage.sandbox.fault(product, moment, operation=operation, times=1)

@@ -12,12 +12,12 @@ from functools import partial
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
 from tests.chaos.declines import Declines, retry_of
 from tests.chaos.hearing import Hearing
-from tests.end_to_end.people import email_of, sign_up_of
+from tests.kit.people import email_of, sign_up_of
 
 SERVICES = ("token-service", "webhook-gateway", "billing-worker", "crm-worker", "desk-worker")
 
@@ -26,7 +26,7 @@ SERVICES = ("token-service", "webhook-gateway", "billing-worker", "crm-worker", 
     "away_s", [pytest.param(5, id="5 s"), pytest.param(30, id="30 s", marks=pytest.mark.chaos)]
 )
 async def test_webhooks_are_taken_while_rabbitmq_is_away(
-    stack: Stack, stage: Stage, away_s: float
+    stack: Stack, stage: SystemDriver, away_s: float
 ) -> None:
     customer_id = await _customer(stage)
     async with Hearing(stack.env["AMQP_URL"], "payment.failed.v1") as failures:
@@ -68,7 +68,7 @@ async def _crashed(stack: Stack) -> None:
     ],
 )
 async def test_nothing_is_lost_when_postgresql_restarts_under_load(
-    stack: Stack, stage: Stage, restart: Callable[[Stack], Awaitable[None]]
+    stack: Stack, stage: SystemDriver, restart: Callable[[Stack], Awaitable[None]]
 ) -> None:
     customer_id = await _customer(stage)
     before = {service: stack.pid(service) for service in SERVICES}
@@ -109,7 +109,7 @@ async def test_nothing_is_lost_when_postgresql_restarts_under_load(
     )
 
 
-async def _customer(stage: Stage) -> str:
+async def _customer(stage: SystemDriver) -> str:
     """Zoho's id of a new customer that the system knows."""
     user_id = f"u-{uuid.uuid4().hex[:12]}"
     await _sign_up(stage, user_id)
@@ -124,7 +124,7 @@ def _declines(stack: Stack, customer_id: str, *, per_s: float) -> Declines:
 
 
 @asynccontextmanager
-async def _sign_ups(stage: Stage, *, per_s: float) -> AsyncIterator[list[str]]:
+async def _sign_ups(stage: SystemDriver, *, per_s: float) -> AsyncIterator[list[str]]:
     """People sign up one after the other until the context is left; their user_ids."""
     people: list[str] = []
     enough = asyncio.Event()
@@ -144,7 +144,7 @@ async def _sign_ups(stage: Stage, *, per_s: float) -> AsyncIterator[list[str]]:
         await task
 
 
-async def _sign_up(stage: Stage, user_id: str) -> None:
+async def _sign_up(stage: SystemDriver, user_id: str) -> None:
     await stage.publish("user.signed_up.v1", sign_up_of(user_id))
 
 

@@ -22,7 +22,6 @@ from shared.settings import BillingFields, CrmFields, DeskOrganization
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
-from shared.zoho.call.tokens import Token
 from shared.zoho.call.transport import open_transport
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.books.client import ZohoBooks
@@ -32,8 +31,8 @@ from shared.zoho.products.setup import ZohoSetup
 from tests.contract.exchanges import Exchange, ours, size
 from tests.contract.openapi import FOLDER, NOT_THERE, OpenApi, zohos_files
 from tests.contract.plugin import VARIABLE
-from tests.shared.zoho.access import CountingQuota, HeldTokens
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
+from tests.kit.zoho_access import CountingQuota, SandboxToken
 
 
 @pytest.fixture
@@ -42,15 +41,6 @@ def openapi() -> OpenApi:
     if not FOLDER.exists():
         pytest.skip(NOT_THERE)
     return zohos_files()
-
-
-class SandboxToken(HeldTokens):
-    def __init__(self, access_token: str) -> None:
-        super().__init__()
-        self._access_token = access_token
-
-    async def get(self, org: str) -> Token:
-        return Token(self._access_token, 9e9, "")
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.end_of_run import EndOfRun
+from tests.kit.end_of_run import EndOfRun
 
 if TYPE_CHECKING:
     from tests.contract.report import Report

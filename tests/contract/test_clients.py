@@ -14,7 +14,7 @@ from tests.contract.conftest import Clients
 from tests.contract.openapi import OpenApi
 from tests.contract.operations import IN_ZOHOS_FILES, declared
 from tests.contract.report import Operation, Report, compare
-from tests.shared.zoho.access import request_of
+from tests.kit.zoho_access import request_of
 
 _PROBES = {"desk": desk_worker.PROBE, "crm": crm_worker.PROBE, **billing_worker.PROBES}
 

@@ -23,7 +23,7 @@ from tests.contract.conftest import Clients, clients_beside
 from tests.contract.openapi import FOLDER, NOT_THERE, REFERENCE, ROOT, OpenApi
 from tests.contract.plugin import VARIABLE
 from tests.contract.report import Report, compare
-from tests.shared.zoho.access import request_of
+from tests.kit.zoho_access import request_of
 
 
 @pytest.fixture

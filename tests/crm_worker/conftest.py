@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
 from services.crm_worker.settings import Settings
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def settings(around: Surroundings, **more: object) -> Settings:
 
 
 @pytest.fixture
-async def crm(around: Surroundings) -> AsyncIterator[Stage]:
+async def crm(around: Surroundings) -> AsyncIterator[SystemDriver]:
     """A running crm-worker, seen from outside."""
     async with around.running(app.main, settings(around), queue="crm-worker.events") as stage:
         yield stage

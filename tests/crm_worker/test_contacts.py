@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import uuid
-from typing import Any
-
-import aio_pika
-
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
-from services.zoho_sandbox.driver import Json
 from tests.crm_worker.conftest import settings
-from tests.surroundings import Surroundings
-
-ADA: Json = {"user_id": "u1", "email": "ada@example.com", "full_name": "Ada B. Lace"}
-
-
-def tags(contact: Json) -> set[str]:
-    return {tag["name"] for tag in contact["Tag"]}
+from tests.crm_worker.contacts import ADA, contact, subscription_changed, tags
+from tests.kit.surroundings import Surroundings
 
 
-async def contact(stage: Stage, what: str = "contact", **fields: Any) -> Json:
-    return await stage.zoho(
-        "crm", "contacts", what, lambda c: all(c.get(f) == v for f, v in fields.items())
-    )
-
-
-async def subscription_changed(stage: Stage, user_id: str, tier: str, version: int) -> None:
-    """Publish the event that billing-worker announces."""
-    event = {
-        "event_id": str(uuid.uuid4()),
-        "occurred_at": "2026-01-01T00:00:00Z",
-        "org": "default",
-        "subject": f"user:{user_id}",
-        "version": version,
-        "user_id": user_id,
-        "subscription_id": "s1",
-        "status": "live",
-        "active": True,
-        "plan_code": "pro-monthly",
-        "tier": tier,
-        "cause": "created",
-    }
-    channel = stage.channel
-    exchange = await channel.get_exchange("zoho.events")
-    await exchange.publish(
-        aio_pika.Message(json.dumps(event).encode(), message_id=str(event["event_id"])),
-        "subscription.changed.v1",
-    )
-
-
-async def test_a_sign_up_becomes_a_tagged_contact(crm: Stage) -> None:
+async def test_a_sign_up_becomes_a_tagged_contact(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "phone": "+49 30 1234567"})
 
     event = await crm.event("contact.synced.v1", user_id="u1")
@@ -62,7 +20,7 @@ async def test_a_sign_up_becomes_a_tagged_contact(crm: Stage) -> None:
     assert tags(held) == {"App User", "Active", "Free Tier"} == set(event["tags"])
 
 
-async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: Stage) -> None:
+async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "phone": "call  me // maybe"})
 
     await crm.event("contact.synced.v1", user_id="u1")
@@ -70,7 +28,7 @@ async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: Sta
     assert (await contact(crm, App_User_Id="u1"))["Phone"] is None
 
 
-async def test_a_person_without_a_name_gets_the_part_before_the_at(crm: Stage) -> None:
+async def test_a_person_without_a_name_gets_the_part_before_the_at(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {"user_id": "u1", "email": "ada@example.com"})
 
     await crm.event("contact.synced.v1", user_id="u1")
@@ -78,7 +36,7 @@ async def test_a_person_without_a_name_gets_the_part_before_the_at(crm: Stage) -
     assert (await contact(crm, App_User_Id="u1"))["Last_Name"] == "ada"
 
 
-async def test_an_update_changes_the_contact_even_its_email(crm: Stage) -> None:
+async def test_an_update_changes_the_contact_even_its_email(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "phone": "030 123"})
     await crm.event("contact.synced.v1", user_id="u1")
 
@@ -105,7 +63,7 @@ async def test_without_a_field_of_ours_a_changed_email_still_makes_no_second_con
         assert len(await crm.sandbox.records("crm", "contacts")) == 1
 
 
-async def test_an_update_that_overtakes_its_sign_up_wins(crm: Stage) -> None:
+async def test_an_update_that_overtakes_its_sign_up_wins(crm: SystemDriver) -> None:
     await crm.publish("user.updated.v1", {"user_id": "u1", "first_name": "Augusta"})
     await crm.publish("user.signed_up.v1", ADA)
 
@@ -115,7 +73,7 @@ async def test_an_update_that_overtakes_its_sign_up_wins(crm: Stage) -> None:
 
 
 async def test_the_tier_of_the_highest_version_wins_in_whatever_order_they_come(
-    crm: Stage,
+    crm: SystemDriver,
 ) -> None:
     await crm.publish("user.signed_up.v1", ADA)
     await crm.event("contact.synced.v1", user_id="u1")
@@ -130,7 +88,7 @@ async def test_the_tier_of_the_highest_version_wins_in_whatever_order_they_come(
     assert not [b for k, b in crm.events if b.get("tier") == "Trial" and k == "contact.synced.v1"]
 
 
-async def test_tags_that_staff_set_stay(crm: Stage) -> None:
+async def test_tags_that_staff_set_stay(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", ADA)
     await crm.event("contact.synced.v1", user_id="u1")
     held = await contact(crm, App_User_Id="u1")
@@ -144,7 +102,7 @@ async def test_tags_that_staff_set_stay(crm: Stage) -> None:
     }  # fmt: skip
 
 
-async def test_many_changes_cost_few_calls(crm: Stage) -> None:
+async def test_many_changes_cost_few_calls(crm: SystemDriver) -> None:
     for n in range(20):
         user = {"user_id": f"u{n}", "email": f"u{n}@example.com", "full_name": f"No {n}"}
         await crm.publish("user.signed_up.v1", user)
@@ -156,7 +114,7 @@ async def test_many_changes_cost_few_calls(crm: Stage) -> None:
     assert all(len(r["body"]["data"]) <= 10 for r in upserts)
 
 
-async def test_a_lost_answer_makes_no_second_contact(crm: Stage) -> None:
+async def test_a_lost_answer_makes_no_second_contact(crm: SystemDriver) -> None:
     await crm.sandbox.fault("crm", "reset_after", operation="upsert_records", times=1)
 
     await crm.publish("user.signed_up.v1", ADA)
@@ -165,7 +123,7 @@ async def test_a_lost_answer_makes_no_second_contact(crm: Stage) -> None:
     assert len(await crm.sandbox.records("crm", "contacts")) == 1
 
 
-async def test_an_interaction_becomes_one_note(crm: Stage) -> None:
+async def test_an_interaction_becomes_one_note(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", ADA)
     await crm.event("contact.synced.v1", user_id="u1")
 

@@ -11,24 +11,24 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
 from services.operator.__main__ import app as zoho_relay
 from services.zoho_sandbox.driver import Json
 from tests.crm_worker.conftest import settings
-from tests.crm_worker.test_contacts import ADA, contact
-from tests.surroundings import Surroundings
+from tests.crm_worker.contacts import ADA, contact
+from tests.kit.surroundings import Surroundings
 
 REFUSED_BY_CRM = "ada@example.c0m"  # no top-level domain of letters
 EVE: Json = {"user_id": "u2", "email": "ADA@example.com", "full_name": "Eve Other"}
 
 
-def failures(stage: Stage) -> list[Json]:
+def failures(stage: SystemDriver) -> list[Json]:
     return [body for key, body in stage.events if key == "command.failed.v1"]
 
 
 async def test_a_refused_contact_is_reported_once_with_the_field_and_the_message(
-    crm: Stage,
+    crm: SystemDriver,
 ) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM}, message_id="m1")
 
@@ -43,7 +43,7 @@ async def test_a_refused_contact_is_reported_once_with_the_field_and_the_message
 
 
 async def test_an_update_that_repairs_a_refused_contact_is_sent(
-    crm: Stage, database_url: str
+    crm: SystemDriver, database_url: str
 ) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
     await crm.event("command.failed.v1", code="contact_refused")
@@ -56,7 +56,9 @@ async def test_an_update_that_repairs_a_refused_contact_is_sent(
     assert await refused(database_url) == 0
 
 
-async def test_an_optional_field_that_crm_refuses_does_not_cost_the_contact(crm: Stage) -> None:
+async def test_an_optional_field_that_crm_refuses_does_not_cost_the_contact(
+    crm: SystemDriver,
+) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "phone": "(030 123"})
 
     await crm.event("contact.synced.v1", user_id="u1")
@@ -84,7 +86,7 @@ async def test_a_second_user_with_the_same_email_does_not_take_the_contact(
 
 
 async def test_the_second_user_gets_a_contact_once_the_first_has_another_email(
-    crm: Stage,
+    crm: SystemDriver,
 ) -> None:
     await crm.publish("user.signed_up.v1", ADA)
     await crm.event("contact.synced.v1", user_id="u1")
@@ -98,7 +100,9 @@ async def test_the_second_user_gets_a_contact_once_the_first_has_another_email(
     assert held == {"u1": "lace@example.com", "u2": "ada@example.com"}
 
 
-async def test_a_user_who_changes_to_anothers_email_keeps_the_own_contact(crm: Stage) -> None:
+async def test_a_user_who_changes_to_anothers_email_keeps_the_own_contact(
+    crm: SystemDriver,
+) -> None:
     await crm.publish("user.signed_up.v1", ADA)
     await crm.publish("user.signed_up.v1", {**EVE, "email": "eve@example.com"})
     await crm.event("contact.synced.v1", user_id="u1")
@@ -112,7 +116,7 @@ async def test_a_user_who_changes_to_anothers_email_keeps_the_own_contact(crm: S
     assert len(await crm.sandbox.records("crm", "contacts")) == 2
 
 
-async def test_a_contact_that_crm_gave_to_another_user_is_given_back(crm: Stage) -> None:
+async def test_a_contact_that_crm_gave_to_another_user_is_given_back(crm: SystemDriver) -> None:
     """Staff put Eve's email on Ada's contact: CRM finds that one for Eve."""
     await crm.publish("user.signed_up.v1", ADA)
     await crm.event("contact.synced.v1", user_id="u1")
@@ -175,7 +179,9 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-async def test_the_operator_sees_which_contacts_are_refused(crm: Stage, database_url: str) -> None:
+async def test_the_operator_sees_which_contacts_are_refused(
+    crm: SystemDriver, database_url: str
+) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM}, message_id="m1")
     await crm.event("command.failed.v1", code="contact_refused")
 

@@ -10,9 +10,9 @@ import pytest
 
 from services.crm_worker import app
 from services.crm_worker.settings import Settings
-from tests.crm_worker.test_contacts import contact, tags
-from tests.shared.zoho.whole_path.watched import Watched, watched
-from tests.surroundings import Surroundings
+from tests.crm_worker.contacts import contact, tags
+from tests.kit.surroundings import Surroundings
+from tests.kit.watched_worker import Watched, watched
 
 PASSES = ("RECORD_LOCKED", "ALREADY_MODIFIED")
 OF_THE_CALL = {

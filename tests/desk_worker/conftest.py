@@ -12,11 +12,11 @@ import aio_pika
 import asyncpg
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.desk_worker import app
 from services.desk_worker.settings import Settings
 from services.zoho_sandbox.driver import Json
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
 
 QUEUE = "desk-worker.webhooks"
 
@@ -54,7 +54,7 @@ _UNSETTLED = "SELECT count(*) FROM desk.inbox WHERE state IN ('waiting', 'claime
 class Desk:
     """Drives a desk-worker: publishes, acts as staff, and passes on what Desk would post."""
 
-    stage: Stage
+    stage: SystemDriver
     database_url: str
 
     async def escalate(self, **more: Any) -> Json:

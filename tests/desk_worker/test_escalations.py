@@ -8,7 +8,7 @@ import pytest
 
 from services.desk_worker import app
 from tests.desk_worker.conftest import QUEUE, Desk, escalation, settings
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
 
 
 async def test_an_escalation_becomes_a_ticket_with_the_whole_transcript(desk: Desk) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.desk_worker import app
 from services.zoho_sandbox.driver import SandboxDriver
 from tests.desk_worker.conftest import QUEUE, Desk, settings
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
 
 NEUTRAL = "Your request has been resolved."
 
@@ -205,7 +205,7 @@ async def test_closings_between_two_polls_are_taken_from_the_history(around: Sur
 
     often = settings(around, desk_poll_every_s=0.3)
     async with (  # listens before the worker starts, which announces at once what it finds
-        Stage(around.environment["amqp_url"], around.sandbox_url, patience_s=20.0) as stage,
+        SystemDriver(around.environment["amqp_url"], around.sandbox_url, patience_s=20.0) as stage,
         around.running(app.main, often, queue=QUEUE),
     ):
         desk = Desk(stage, around.environment["database_url"])

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
-from tests.end_to_end.system import stage_of, whole_system
+from tests.kit.whole_system import stage_of, whole_system
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,6 @@ def stack(pytestconfig: pytest.Config) -> Stack:
 
 
 @pytest.fixture
-async def stage(stack: Stack) -> AsyncIterator[Stage]:
+async def stage(stack: Stack) -> AsyncIterator[SystemDriver]:
     async with stage_of(stack) as opened:
         yield opened

@@ -6,11 +6,11 @@ import asyncio
 
 from aio_pika.abc import AbstractIncomingMessage
 
-from deploy.demo.stage import Stage
-from tests.end_to_end.people import sign_up_of
+from deploy.driving.system_driver import SystemDriver
+from tests.kit.people import sign_up_of
 
 
-async def test_a_command_that_breaks_its_contract_is_kept_and_answered(stage: Stage) -> None:
+async def test_a_command_that_breaks_its_contract_is_kept_and_answered(stage: SystemDriver) -> None:
     await stage.publish(
         "user.signed_up.v1", {"user_id": "u-typo", "emial": "typo@example.com"}, message_id="bad-1"
     )
@@ -31,7 +31,7 @@ async def test_a_command_that_breaks_its_contract_is_kept_and_answered(stage: St
     await stage.event("contact.synced.v1", user_id="u-next")
 
 
-async def test_a_command_that_nobody_knows_is_kept_and_answered(stage: Stage) -> None:
+async def test_a_command_that_nobody_knows_is_kept_and_answered(stage: SystemDriver) -> None:
     await stage.publish("user.signd_up.v1", {"user_id": "u-typo"}, message_id="bad-2")
     await stage.publish("user.signed_up.v1", sign_up_of("u-after-unknown"))
 
@@ -47,7 +47,7 @@ async def test_a_command_that_nobody_knows_is_kept_and_answered(stage: Stage) ->
     assert failed["code"] == "unknown_command"
 
 
-async def test_a_message_id_with_another_body_is_refused(stage: Stage) -> None:
+async def test_a_message_id_with_another_body_is_refused(stage: SystemDriver) -> None:
     body = sign_up_of("u-reuse")
     await stage.publish("user.signed_up.v1", body, message_id="reused-1")
     await stage.event("customer.created.v1", user_id="u-reuse")
@@ -61,7 +61,9 @@ async def test_a_message_id_with_another_body_is_refused(stage: Stage) -> None:
     assert all(c["email"] != "other@example.com" for c in state["billing"]["customers"])
 
 
-async def _dead_letter(stage: Stage, queue_name: str, message_id: str) -> AbstractIncomingMessage:
+async def _dead_letter(
+    stage: SystemDriver, queue_name: str, message_id: str
+) -> AbstractIncomingMessage:
     """The letter, once it is there: it is published beside the event, not before it."""
     async with asyncio.timeout(stage.patience_s):
         while True:

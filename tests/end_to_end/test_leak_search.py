@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.leak_search import WINDOW, Needle, search, windows
+from tests.kit.leak_search import WINDOW, Needle, search, windows
 
 ZOHO_ID = "4600000000012345678"
 EMAIL = "zoë.quill@example.net"

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from deploy.local.stack import Stack
-from tests.end_to_end.scrape import metrics_text
+from tests.kit.scrape import metrics_text
 
 OF_SENDERS = {"outbox_pending", "outbox_oldest_age_seconds"}
 OF_WORKERS = OF_SENDERS | {

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
-from tests.end_to_end.people import email_of, sign_up_of
-from tests.end_to_end.scrape import Settlements
+from tests.kit.people import email_of, sign_up_of
+from tests.kit.scrape import Settlements
 
 WORKERS = ("billing-worker", "crm-worker")
 
 
 async def test_a_sign_up_published_twenty_times_makes_one_customer_and_one_contact(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     body = sign_up_of("u-once")
     settlements = Settlements(stack, *WORKERS)
@@ -39,7 +39,7 @@ async def test_a_sign_up_published_twenty_times_makes_one_customer_and_one_conta
 
 
 async def test_a_cancellation_that_overtakes_its_request_still_cancels(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     await _sign_up(stage, "u-over")
     settlements = Settlements(stack, "billing-worker")
@@ -55,7 +55,7 @@ async def test_a_cancellation_that_overtakes_its_request_still_cancels(
 
 
 async def test_a_cancellation_that_overtook_undoes_nothing_that_was_asked_for_after_it(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     await _sign_up(stage, "u-again")
     settlements = Settlements(stack, "billing-worker")
@@ -72,7 +72,7 @@ async def test_a_cancellation_that_overtook_undoes_nothing_that_was_asked_for_af
 
 
 async def test_an_old_update_that_waited_for_its_user_changes_nothing_newer(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     settlements = Settlements(stack, *WORKERS)
     old = {"user_id": "u-old", "phone": "+49 30 111111", "full_name": "Olda Name"}
@@ -94,7 +94,7 @@ async def test_an_old_update_that_waited_for_its_user_changes_nothing_newer(
 
 
 async def test_an_old_update_that_zoho_refused_for_a_while_changes_nothing_newer(
-    stack: Stack, stage: Stage
+    stack: Stack, stage: SystemDriver
 ) -> None:
     await _sign_up(stage, "u-late")
     settlements = Settlements(stack, *WORKERS)
@@ -114,34 +114,34 @@ async def test_an_old_update_that_zoho_refused_for_a_while_changes_nothing_newer
     assert met == {"update_customer": 1, "upsert_records": 1}
 
 
-async def _sign_up(stage: Stage, user_id: str) -> None:
+async def _sign_up(stage: SystemDriver, user_id: str) -> None:
     await stage.publish("user.signed_up.v1", sign_up_of(user_id))
     await stage.event("customer.created.v1", user_id=user_id)
     await stage.event("contact.synced.v1", user_id=user_id)
 
 
-async def _subscribe(stage: Stage, user_id: str, subscription_id: str) -> None:
+async def _subscribe(stage: SystemDriver, user_id: str, subscription_id: str) -> None:
     body = {"user_id": user_id, "subscription_id": subscription_id, "plan_code": "basic-monthly"}
     await stage.publish("subscription.requested.v1", body)
 
 
-async def _statuses(stage: Stage, subscription_id: str) -> list[str]:
+async def _statuses(stage: SystemDriver, subscription_id: str) -> list[str]:
     held = await stage.sandbox.records("billing", "subscriptions")
     return [s["status"] for s in held if s.get("reference_id") == subscription_id]
 
 
-async def _phone_is(stage: Stage, user_id: str, phone: str) -> None:
+async def _phone_is(stage: SystemDriver, user_id: str, phone: str) -> None:
     await _held(stage, user_id, f"{phone} of {user_id}", "phone", "Phone", phone)
 
 
-async def _change_something(stage: Stage, user_id: str) -> None:
+async def _change_something(stage: SystemDriver, user_id: str) -> None:
     """A command after all others: once it is at Zoho, nothing of this user is on its way."""
     await stage.publish("user.updated.v1", {"user_id": user_id, "full_name": "Fina Lly"})
     await _held(stage, user_id, f"last name of {user_id}", "display_name", "Last_Name", "Lly")
 
 
 async def _held(
-    stage: Stage, user_id: str, what: str, of_customer: str, of_contact: str, ending: str
+    stage: SystemDriver, user_id: str, what: str, of_customer: str, of_contact: str, ending: str
 ) -> None:
     """Billing's customer and CRM's contact have a field that ends so, now or soon."""
 

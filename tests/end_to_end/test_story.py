@@ -14,13 +14,13 @@ import pytest
 from rich.console import Console
 
 from deploy.demo.narrator import Narrator
-from deploy.demo.stage import Stage
 from deploy.demo.story import Story
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from shared.contracts.commands import COMMANDS
-from tests.end_to_end import secrets_of
-from tests.end_to_end.leak_search import Finding, Needle, search
-from tests.end_to_end.scrape import total
+from tests.kit import known_secrets as secrets_of
+from tests.kit.leak_search import Finding, Needle, search
+from tests.kit.scrape import total
 
 SENDERS = ("webhook-gateway", "billing-worker", "crm-worker", "desk-worker")
 SPECTATOR = "spectator"
@@ -44,7 +44,7 @@ def told(stack: Stack) -> str:
     async def tell() -> None:
         await _sql(stack, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         narrator = Narrator(Console(file=text, width=120))
-        async with Stage(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
+        async with SystemDriver(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
             everything = {"zoho.events": ["#"], "zoho.webhooks": ["#"]}
             await stage.keep_copies(SPECTATOR, {**everything, "zoho.commands": list(COMMANDS)})
             await stage.publish("user.signed_up.v1", {"user_id": "u-bad", "email": "not an email"})
@@ -80,7 +80,7 @@ async def test_nothing_is_left_on_its_way(told: str, stack: Stack) -> None:
 
 
 async def test_nothing_that_must_not_lie_on_a_disk_lies_there(
-    told: str, stack: Stack, stage: Stage
+    told: str, stack: Stack, stage: SystemDriver
 ) -> None:
     assert len(await stage.peek(SPECTATOR)) > 30, "no messages in the queues"
     state = await stage.sandbox.state()
@@ -97,7 +97,9 @@ async def test_nothing_that_must_not_lie_on_a_disk_lies_there(
     assert _told(search([folders["postgres"], folders["logs"]], people)) == []
 
 
-async def test_the_search_finds_what_is_planted(told: str, stack: Stack, stage: Stage) -> None:
+async def test_the_search_finds_what_is_planted(
+    told: str, stack: Stack, stage: SystemDriver
+) -> None:
     forms = [form for needle in PLANTED for form in _forms(needle.value)]
     await _plant_in_postgres(stack, forms)
     await _plant_in_rabbitmq(stage, forms)
@@ -139,7 +141,7 @@ async def _plant_in_postgres(stack: Stack, forms: list[bytes]) -> None:
     await connection.close()
 
 
-async def _plant_in_rabbitmq(stage: Stage, forms: list[bytes]) -> None:
+async def _plant_in_rabbitmq(stage: SystemDriver, forms: list[bytes]) -> None:
     await stage.keep_copies("planted", {})
     for form in forms:
         message = aio_pika.Message(form, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)

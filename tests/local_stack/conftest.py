@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deploy.local.stack import Stack
+from tests.kit.dummy_service import DUMMY
 
-DUMMY = str(Path(__file__).with_name("dummy_service.py"))
 StackOf = Callable[..., Stack]
 
 

@@ -13,7 +13,8 @@ import pytest
 from deploy.local.plan import BadReplicas, parse_replicas
 from deploy.local.processes import read_pid
 from deploy.local.stack import ROOT, Stack, StackFailed
-from tests.local_stack.conftest import DUMMY, StackOf
+from tests.kit.dummy_service import DUMMY
+from tests.local_stack.conftest import StackOf
 
 
 def test_a_killed_process_is_started_again(stack_of: StackOf) -> None:

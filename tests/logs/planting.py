@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from deploy.local.stack import Stack
 from shared.errors import PermanentError
 from shared.observability import logs
-from tests.local_stack.conftest import DUMMY
+from tests.kit.dummy_service import DUMMY
 from tests.logs import plugin
 
 PERSON = {"full_name": "Planty Plantagenet"}  # found in this very line by values.given_in

@@ -21,7 +21,7 @@ from typing import IO, Any
 import pytest
 
 from deploy.local.stack import Stack
-from tests.end_to_end.leak_search import Needle
+from tests.kit.leak_search import Needle
 from tests.logs import values
 
 _STREAMS = ("stdout", "stderr")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.end_to_end.leak_search import SHORTEST, Finding, Needle, search, texts
+from tests.kit.leak_search import SHORTEST, Finding, Needle, search, texts
 from tests.logs.shapes import Match, shapes_in
 
 _WORD = re.compile(r"\w+")

@@ -18,7 +18,7 @@ import structlog
 
 from deploy.local.stack import Stack
 from tests.contract.plugin import VARIABLE
-from tests.end_to_end.leak_search import Needle
+from tests.kit.leak_search import Needle
 from tests.logs import values
 from tests.logs.in_process import InProcess
 from tests.logs.programs import Programs

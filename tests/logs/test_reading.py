@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.leak_search import Needle
+from tests.kit.leak_search import Needle
 from tests.logs import values
 from tests.logs.reading import Place, Reading, read
 

@@ -24,9 +24,9 @@ from typing import Any, Final
 
 from deploy.local.stack import Stack
 from services.zoho_sandbox.settings import SandboxSettings
-from tests.end_to_end.leak_search import SHORTEST, Needle
-from tests.end_to_end.secrets_of import SECRET_SETTINGS
-from tests.end_to_end.secrets_of import secrets as secrets_of_settings
+from tests.kit.known_secrets import SECRET_SETTINGS
+from tests.kit.known_secrets import secrets as secrets_of_settings
+from tests.kit.leak_search import SHORTEST, Needle
 
 _NAMES: Final = frozenset(
     {

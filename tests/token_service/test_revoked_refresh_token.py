@@ -18,7 +18,7 @@ from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
 from shared.zoho.quota.limits import limits_of
 from shared.zoho.quota.quota import Quota
-from tests.shared.zoho.access import request_of
+from tests.kit.zoho_access import request_of
 from tests.token_service.conftest import KEY, AccountsServer, Replica
 
 LIST = Operation("billing", "list_customers", "GET")

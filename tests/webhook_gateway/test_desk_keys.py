@@ -10,7 +10,7 @@ from aioresponses import aioresponses
 
 from services.webhook_gateway.signatures.desk_keys import DeskKeys
 from shared.errors import Unavailable
-from tests.mocked_http import MockedHttp
+from tests.kit.mocked_http import MockedHttp
 from tests.webhook_gateway.conftest import DeskSide
 
 URL = "https://desk.zoho.test/.well-known/jwks.json"

@@ -27,8 +27,8 @@ from shared.environment import SettingsError
 from shared.messaging.messages.outgoing_message import place_of
 from shared.observability import logs
 from shared.storage import pool as storage
-from tests.conftest import Management
-from tests.shared.storage.proxy import proxy_to
+from tests.kit.proxy import proxy_to
+from tests.kit.servers import Management
 from tests.webhook_gateway.conftest import SECRET, signed
 
 Inbox = asyncio.Queue[AbstractIncomingMessage]

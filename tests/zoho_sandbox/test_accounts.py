@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
 
 
 async def test_a_refresh_grants_a_token_for_an_hour_and_no_new_refresh_token(zoho: Zoho) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
 
 FIELD = {"label": "App User Id", "value": "u1"}
 

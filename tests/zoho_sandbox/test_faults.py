@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver, SandboxRefused
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
 
 ADA = {"display_name": "Ada", "email": "ada@example.com"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.limits import Meter, RateLimit, Refusal
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
 
 
 class Time:

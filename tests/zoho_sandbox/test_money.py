@@ -9,7 +9,7 @@ import pytest
 from pypdf import PdfReader
 
 from services.zoho_sandbox.driver import SandboxDriver
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
 
 
 @pytest.fixture

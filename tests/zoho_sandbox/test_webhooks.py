@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.webhook_delivery import signature
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
 
 SECRET = "ZohoTestSecret123"
 BODY = b'{"created_date":"2019-03-06","event_id":"5675"}'

@@ -15,7 +15,7 @@ from shared.errors import PermanentError, Unavailable
 from shared.messaging.handling.settlement import Ack, DeadLetter, Retry
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.messages.outgoing_message import place_of
-from tests.conftest import Management
+from tests.kit.servers import Management
 from tests.shared.messaging.conftest import Bench, named, note
 
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from shared.errors import Unavailable
 from shared.server_urls import check_database_url
 from shared.storage import pool as storage
-from tests.shared.storage.proxy import proxy_to
+from tests.kit.proxy import proxy_to
 
 
 @pytest.fixture

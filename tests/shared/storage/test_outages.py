@@ -13,7 +13,7 @@ from shared.storage import pool as storage
 from shared.storage.migrations import migrate
 from shared.storage.pool import unavailable_when_down
 from shared.storage.write_probe import try_write
-from tests.shared.storage.proxy import proxy_to
+from tests.kit.proxy import proxy_to
 
 # Much less than the driver waits for a server that acknowledges nothing.
 _SOON_S = 20.0

@@ -26,8 +26,8 @@ from shared.zoho.call.transport import open_transport
 from shared.zoho.products.desk.client import ZohoDesk
 from shared.zoho.quota.limits import limits_of
 from shared.zoho.quota.quota import Quota
-from tests.contract.conftest import SandboxToken
-from tests.zoho_sandbox.conftest import Zoho
+from tests.kit.sandbox_client import Zoho
+from tests.kit.zoho_access import SandboxToken
 
 MADE_AT = "2026-03-01T12:00:00.000Z"
 DAY = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))

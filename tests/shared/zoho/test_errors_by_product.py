@@ -17,8 +17,8 @@ from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.error_mapping import TABLES
 from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
 from shared.zoho.call.operation import Operation
-from tests.mocked_http import MockedHttp
-from tests.shared.zoho.access import ORGANIZATIONS, Access, zoho_access
+from tests.kit.mocked_http import MockedHttp
+from tests.kit.zoho_access import ORGANIZATIONS, Access, zoho_access
 
 HOSTS = {
     "billing": "https://www.zohoapis.com/billing/v1/things",

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from shared.errors import Misconfigured, OutcomeUnknown, RateLimited, Unavailable, ZohoRejected
 from shared.zoho.call.operation import Operation
 from shared.zoho.quota.quota import QuotaFeedback
-from tests.shared.zoho.access import CANCEL, CREATE, READ, Access, call_of, zoho_access
+from tests.kit.zoho_access import CANCEL, CREATE, READ, Access, call_of, zoho_access
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

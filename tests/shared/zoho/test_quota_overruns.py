@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from deploy.local.stack import Stack
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
-from tests.bench.quota_crowd import Crowd, crowd, most_in_a_window
+from tests.kit.quota_crowd import Crowd, crowd, most_in_a_window
 
 CALLS, WINDOW_S, IN_FLIGHT = 20, 1.5, 10
 _AS_LONG_AS_IT_TAKES_S = 600.0  # they are ended with the test

@@ -17,6 +17,8 @@ from services.desk_worker import app as desk_worker
 from services.desk_worker.settings import Settings as DeskSettings
 from shared.zoho.call.error_mapping import TABLES
 from shared.zoho.call.error_tables import known_answers as error_tables
+from tests.kit.surroundings import Surroundings
+from tests.kit.watched_worker import Seen, Watched, watched
 from tests.shared.zoho.whole_path.expected import (
     BILLING,
     BOOKS,
@@ -30,8 +32,6 @@ from tests.shared.zoho.whole_path.expected import (
     key_of,
     order_of,
 )
-from tests.shared.zoho.whole_path.watched import Seen, Watched, watched
-from tests.surroundings import Surroundings
 
 EXPECTED = {"billing": BILLING, "books": BOOKS, "crm": CRM, "desk": DESK}
 Send = Callable[[str], Awaitable[None]]

@@ -16,8 +16,8 @@ from services.crm_worker.settings import Settings as CrmSettings
 from services.desk_worker import app as desk_worker
 from services.desk_worker.settings import Settings as DeskSettings
 from services.zoho_sandbox.driver import Json
-from tests.shared.zoho.whole_path.watched import Watched, watched
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
+from tests.kit.watched_worker import Watched, watched
 
 NOTES = "crm-worker.commands"
 TICKETS = "desk-worker.commands"

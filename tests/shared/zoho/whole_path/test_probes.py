@@ -13,8 +13,8 @@ from services.billing_worker.settings import Settings as BillingSettings
 from services.crm_worker import app as crm_worker
 from services.crm_worker.settings import Settings as CrmSettings
 from services.zoho_sandbox.driver import Json
-from tests.shared.zoho.whole_path.watched import Seen, Watched, watched
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
+from tests.kit.watched_worker import Seen, Watched, watched
 
 USERS = [f"u{n}" for n in range(6)]
 

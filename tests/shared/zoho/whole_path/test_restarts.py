@@ -10,8 +10,8 @@ import pytest
 
 from services.billing_worker import app
 from services.billing_worker.settings import Settings
-from tests.shared.zoho.whole_path.watched import Watched, watched
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
+from tests.kit.watched_worker import Watched, watched
 
 QUEUE = "billing-worker.commands"
 

@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 
 
 @dataclass
-class Stage:
+class SystemDriver:
     """An open stage. `events` holds every event that came out so far, oldest first."""
 
     amqp_url: str

@@ -17,7 +17,7 @@ import aio_pika
 from aio_pika.exceptions import ChannelNotFoundEntity
 from aiohttp.test_utils import TestServer
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from services.token_service import app as token_service
 from services.token_service.settings import Settings as TokenServiceSettings
 from services.zoho_sandbox.app import create_app
@@ -93,13 +93,13 @@ class Surroundings:
     @asynccontextmanager
     async def running(
         self, main: Callable[[S, asyncio.Event], Awaitable[None]], settings: S, *, queue: str
-    ) -> AsyncIterator[Stage]:
+    ) -> AsyncIterator[SystemDriver]:
         """Run the worker until the block is left; it has drained then. Waits for `queue`."""
         stop = asyncio.Event()
         task = asyncio.ensure_future(main(settings, stop))
         try:
             await self._until_declared(queue, task)
-            async with Stage(self._amqp_url, self.sandbox_url, patience_s=20.0) as stage:
+            async with SystemDriver(self._amqp_url, self.sandbox_url, patience_s=20.0) as stage:
                 yield stage
         finally:
             stop.set()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 
 RUN = Path(__file__).resolve().parents[2] / ".run"
@@ -65,9 +65,9 @@ def _folder_of_ours(config: pytest.Config) -> Path:
 
 
 @asynccontextmanager
-async def stage_of(stack: Stack) -> AsyncIterator[Stage]:
+async def stage_of(stack: Stack) -> AsyncIterator[SystemDriver]:
     """A stage whose Zoho refuses nothing for being asked often; faults are cleared at the end."""
-    async with Stage(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
+    async with SystemDriver(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
         for product in PRODUCTS:
             await stage.sandbox.set_limits(
                 product, minute=100_000, day=None, concurrency=None, heavy_concurrency=None

@@ -19,7 +19,7 @@ from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from tests.bench.quota_callers import Calling
+from tests.kit.quota_callers import Calling
 
 LANES = ("urgent", "commands", "reads", "backfill")
 
@@ -52,7 +52,7 @@ class Crowd:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.bench.quota_callers",
+            "tests.kit.quota_callers",
             json.dumps(asdict(calling)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

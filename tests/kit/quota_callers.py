@@ -1,6 +1,6 @@
 """A process that calls the sandbox through the ledger, as a worker's handlers do.
 
-`python -m tests.bench.quota_callers <json of Calling>`; prints what it saw as JSON at its end.
+`python -m tests.kit.quota_callers <json of Calling>`; prints what it saw as JSON at its end.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.demo.story import TRANSCRIPT
-from tests.end_to_end.leak_search import SHORTEST, Needle
+from tests.kit.leak_search import SHORTEST, Needle
 
 Json = dict[str, Any]
 

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.ports import free_port
-from tests.surroundings import Surroundings
+from tests.kit.surroundings import Surroundings
 
 _RETRIES = ("5s", "1m", "15m", "3h")
 
@@ -41,7 +41,7 @@ class Seen(dict[tuple[str, frozenset[tuple[str, str]]], float]):
 
 @dataclass
 class Watched:
-    stage: Stage
+    stage: SystemDriver
     service: str
     _port: int
     _session: aiohttp.ClientSession

@@ -5,7 +5,7 @@ base64 (plain and URL-safe, at each of the three alignments) and, when it is a n
 bits, as an 8-byte integer of either byte order. Whole files are read as bytes: rows that were
 deleted but not yet vacuumed, write-ahead log, queue segments and logs are all just files.
 
-`python -m tests.end_to_end.leak_search FOLDER… < values` prints what it finds and exits 1.
+`python -m tests.kit.leak_search FOLDER… < values` prints what it finds and exits 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A service as small as it gets: ready on METRICS_PORT, says what it was given, drains on SIGTERM.
+"""Run the smallest service: ready on METRICS_PORT, shows its settings, drains on SIGTERM.
 
-`dies` as its argument makes it fail at its start, `refuses` makes it refuse to, `drains` makes it
-take a moment to stop.
+With the argument `dies` it fails at its start, with `refuses` it refuses to start, with `drains` it
+takes a moment to stop.
 """
 
 import json
@@ -10,6 +10,8 @@ import signal
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DUMMY = __file__  # what a stack runs
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from deploy.local.plan import SERVICES
 from deploy.local.stack import Stack
-from tests.end_to_end.system import REPLICAS
+from tests.kit.whole_system import REPLICAS
 
 
 def metrics_text(stack: Stack, service: str) -> str:
