@@ -90,7 +90,7 @@ class Child:
             say(f"{self.spec.name} stopped")
             self._deaths, self._not_before = 0, 0.0
             self._clean_up()
-        elif code == REFUSED:
+        elif code == REFUSED and self.spec.stage != SERVERS:
             self._deaths, self._not_before = HOPELESS, math.inf
             say(f"{self.spec.name} refused to start (exit {code}), and is left down")
         else:
