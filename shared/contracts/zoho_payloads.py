@@ -198,3 +198,38 @@ class CrmNotification(ZohoPayload):
     server_time: _Time = None
     token: _Text = None
     ids: Annotated[tuple[str, ...], BeforeValidator(lambda ids: ids or ())] = ()
+
+
+def record_of(product: str, payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return kind and Zoho's id of the record that a webhook is about; None when it names none.
+
+    Webhooks with the same record are done one after another, so that one read serves a burst.
+    """
+    try:
+        if product == "desk":
+            return _desk_record(payload)
+        if product == "crm":
+            ids = CrmNotification.model_validate(payload).ids
+            return ("record", ids[0]) if len(ids) == 1 else None
+        return _finance_record(BillingWebhook.of(payload))
+    except ValidationError:
+        return None
+
+
+def _desk_record(payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    resource = payload.get("payload")
+    if not isinstance(resource, Mapping):
+        return None
+    # Comments and threads name their ticket.
+    ticket_id = resource.get("ticketId") or resource.get("id")
+    return ("ticket", str(ticket_id)) if ticket_id else None
+
+
+def _finance_record(hint: BillingWebhook) -> tuple[str, str] | None:
+    ids = (
+        ("subscription", hint.subscription and hint.subscription.subscription_id),
+        ("invoice", hint.invoice and hint.invoice.invoice_id),
+        ("payment", hint.payment and hint.payment.payment_id),
+        ("customer", hint.customer_id),
+    )
+    return next(((kind, zoho_id) for kind, zoho_id in ids if zoho_id), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 import asyncpg
 
@@ -11,6 +12,8 @@ from shared.messaging.inbox.lines import LeasedMessage, Lines, RecordedFact, lea
 from shared.messaging.inbox.statements import columns
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
+
+_COUNTED_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +51,42 @@ class WaitEnds:
         self._claim_s = claim_s
         self._clock = clock
         self._count_sql = f"""
-            SELECT m.*, m.priority AS message_priority, false AS alone,
+            SELECT c.is_over, m.*, m.priority AS message_priority, false AS alone,
                    m.line LIKE 'user:%' AND EXISTS (
                        SELECT FROM relay.tombstones t
                        WHERE t.org = m.org AND t.user_id = substring(m.line FROM 6)) AS erased,
                    m.counted_s AS waited_s, m.place = 0 AS first, '{{}}'::text[] AS products,
                    '{{}}'::bigint[] AS reservations
-            FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) m
+            FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) c,
+                 LATERAL (SELECT (c.message).*) m
             """  # noqa: S608
 
     async def end_due(self, holds: WaitHolds, *, limit: int = 500) -> list[LeasedMessage]:
-        """Count at most `limit` waits that are due to be; returns the messages to be given up.
+        """Count the waits that are due to be counted; returns those that are over, to be given up.
 
         Each has a claim, and the code and reason to give it up under. Not settled within
         `claim_s`, it is returned again. Call it every second or so, in any number of replicas.
+        It stops when at least `limit` are over: then there may be more.
 
         Raises Unavailable.
         """
-        with unavailable_when_down():
-            rows = await self._pool.fetch(
-                self._count_sql,
-                holds.intake_behind,
-                *columns([*holds.paused], 2),
-                [*holds.same_line],
-                self._longest,
-                limit,
-                self._claim_s,
-                self._clock(),
-            )
-        return [leased_message(row) for row in rows]
+        ended: list[LeasedMessage] = []
+        while len(ended) < limit:
+            with unavailable_when_down():
+                rows = await self._pool.fetch(
+                    self._count_sql,
+                    holds.intake_behind,
+                    *columns([*holds.paused], 2),
+                    [*holds.same_line],
+                    self._longest,
+                    _COUNTED_AT_ONCE,
+                    self._claim_s,
+                    self._clock(),
+                )
+            ended += [leased_message(row) for row in rows if row["is_over"]]
+            if len(rows) < _COUNTED_AT_ONCE:
+                break
+        return ended
 
 
 class Facts:

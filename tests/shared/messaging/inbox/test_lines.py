@@ -269,3 +269,18 @@ async def test_names_of_things_made_at_zoho_move_what_waits_for_them(inbox: Inbo
     assert await inbox.open() == ["refund", "again"]
     rows = await inbox.pool.fetch("SELECT DISTINCT line FROM test.open_messages")
     assert [row["line"] for row in rows] == ["user:u1"]
+
+
+async def test_a_replayed_message_goes_to_the_line_of_whoever_owns_its_thing_by_now(
+    inbox: Inbox,
+) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(message("void", None, named=invoice))
+    void = await inbox.next()
+    await inbox.give_up(void)
+    await inbox.accept(message("create", "u1", names=invoice))
+
+    await inbox.dead_letters.replay(void.arrived, by="ann")
+
+    assert await inbox.open() == ["create", "void"]
+    assert await inbox.counts() == (2, 1)

@@ -1,5 +1,6 @@
--- Count the waits whose time to be counted has come, and return those that are over, to be given up:
--- each with a claim, and returned again after p_claim_s unless it is settled before.
+-- Count at most p_limit waits whose time to be counted has come. A row for each: those that are over
+-- come with the message, to be given up. It has a claim, and is returned again after p_claim_s unless
+-- it is settled before.
 --
 -- Only time counts in which the wait could have ended: not while intake is behind, not while the
 -- product is paused, and not while a message that may record the fact is open and does not itself
@@ -8,9 +9,10 @@
 CREATE OR REPLACE FUNCTION {schema}.count_waits(
     p_intake_behind boolean, p_paused_org text[], p_paused_kind text[], p_same_line text[],
     p_longest float8, p_limit integer, p_claim_s float8, p_now timestamptz DEFAULT NULL
-) RETURNS SETOF {schema}.open_messages LANGUAGE plpgsql
+) RETURNS TABLE (is_over boolean, message {schema}.open_messages) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+#variable_conflict use_column
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
     v_arrived bigint[];
@@ -66,7 +68,7 @@ BEGIN
                 -- A little late, so that a wait of whole steps ends at its last one.
                 ELSE least(o.step_s, greatest(o.end_s - o.new_s, 0.05)) END)
         FROM over o WHERE m.arrived = o.arrived
-        RETURNING o.is_over, m AS message
+        RETURNING o.is_over AS ended, m AS counted_message
     )
-    SELECT (w.message).* FROM written w WHERE w.is_over;
+    SELECT w.ended, CASE WHEN w.ended THEN w.counted_message END FROM written w;
 END $$;

@@ -12,6 +12,7 @@ DECLARE
     v_org text[];
     v_own text[];
     v_line text;
+    v_own_line text;
 BEGIN
     SELECT * INTO letter FROM {schema}.dead_letters d
     WHERE d.arrived = p_arrived AND d.state = 'waiting' FOR UPDATE;
@@ -20,6 +21,13 @@ BEGIN
     END IF;
     v_line := coalesce(
         nullif(letter.line, ''), concat_ws(':', 'message', letter.routing_key, letter.message_id));
+    -- If its line was that of a thing which somebody has named since, it belongs in the owner's. Whoever
+    -- records the name locks this line too, and one of both finds the other.
+    PERFORM {schema}.lock_lines(ARRAY[letter.org], ARRAY[v_line]);
+    v_own_line := v_line;
+    SELECT coalesce(max(n.line), v_line) INTO v_line FROM {schema}.names n
+    WHERE n.org = letter.org AND n.kind = split_part(v_line, ':', 1)
+      AND n.name = substring(v_line FROM position(':' IN v_line) + 1);
     -- What it named is its own again, unless another has named it since.
     WITH mine AS (
         UPDATE {schema}.names x SET line = v_line FROM (
@@ -44,7 +52,7 @@ BEGIN
     PERFORM {schema}.move_lines(
         v_org, v_own, array_fill(v_line, ARRAY[coalesce(cardinality(v_own), 0)]));
     PERFORM {schema}.refresh_lines(
-        letter.org || v_org, v_line || v_own, at);
+        ARRAY[letter.org, letter.org] || v_org, ARRAY[v_line, v_own_line] || v_own, at);
     UPDATE {schema}.dead_letters
     SET state = 'replayed', body = NULL, settled_by = p_by, settled_at = at
     WHERE arrived = p_arrived;
