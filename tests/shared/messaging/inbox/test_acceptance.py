@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,19 @@ async def test_messages_of_one_user_are_leased_one_after_another_in_order(inbox:
 
     await inbox.settle(first)
     assert await inbox.ids() == ["b"]
+
+
+@pytest.mark.parametrize("planned", ["nestloop", "hashjoin", "mergejoin"])
+async def test_a_group_keeps_its_order_however_the_statement_is_planned(
+    inbox: Inbox, planned: str
+) -> None:
+    ids = [uuid.uuid4().hex for _ in range(100)]
+    async with inbox.pool.acquire() as connection, connection.transaction():
+        for other in {"nestloop", "hashjoin", "mergejoin"} - {planned}:
+            await connection.execute(f"SET LOCAL enable_{other} = off")
+        await inbox.on(connection).accept(*map(message, ids))
+
+    assert await inbox.open() == ids
 
 
 async def test_a_settled_message_leaves_nothing_open(inbox: Inbox) -> None:

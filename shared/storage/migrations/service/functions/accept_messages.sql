@@ -59,14 +59,12 @@ BEGIN
                     WHEN g.new THEN 'new'
                     WHEN position(a.body_mac IN g.macs) > 0 THEN 'repeated'
                     ELSE 'reused' END ORDER BY g.n),
-           array_agg(CASE WHEN g.new OR g.given_up AND position(a.body_mac IN g.macs) = 0
-                          THEN nextval('{schema}.arrivals') END ORDER BY g.n),
            array_agg(
                CASE WHEN NOT g.new OR g.given_up THEN NULL
                     WHEN g.user_id IS NOT NULL THEN 'user:' || g.user_id
                     WHEN NOT g.n = ANY (p_named_item) THEN g.own
                END ORDER BY g.n)
-    INTO v_outcome, v_arrived, v_line
+    INTO v_outcome, v_line
     FROM (SELECT u.*, coalesce(u.fallback, concat_ws(':', 'message', u.routing_key, u.message_id))
                      AS own
           FROM unnest(p_org, p_routing_key, p_message_id, p_macs, p_given_up, p_user_id, p_fallback,
@@ -76,6 +74,14 @@ BEGIN
     LEFT JOIN {schema}.accepted_ids a
       ON NOT g.new AND a.org = g.org AND a.routing_key = g.routing_key
      AND a.message_id = g.message_id;
+
+    -- One by one: a join may bring the rows in another order than the group's.
+    FOR v_item IN 1 .. coalesce(cardinality(v_outcome), 0) LOOP
+        v_arrived[v_item] := CASE
+            WHEN v_outcome[v_item] IN ('new', 'given_up')
+                 OR v_outcome[v_item] = 'reused' AND p_given_up[v_item]
+            THEN nextval('{schema}.arrivals') END;
+    END LOOP;
 
     -- Users who asked to be forgotten; once for the lines of users, once for those found by a name.
     v_outcome := {schema}.refuse_erased(p_org, v_line, p_first, v_outcome);
