@@ -217,45 +217,45 @@ class SandboxDriver:
     # -- actions of Zoho itself and of staff ----------------------------------------------------
 
     async def renew(self, subscription_id: str) -> Json:
-        return await self.happen(f"billing/subscriptions/{subscription_id}/renew")
+        return await self.post(f"billing/subscriptions/{subscription_id}/renew")
 
     async def fail_payment(self, subscription_id: str) -> Json:
-        return await self.happen(f"billing/subscriptions/{subscription_id}/fail_payment")
+        return await self.post(f"billing/subscriptions/{subscription_id}/fail_payment")
 
     async def expire(self, subscription_id: str) -> Json:
-        return await self.happen(f"billing/subscriptions/{subscription_id}/expire")
+        return await self.post(f"billing/subscriptions/{subscription_id}/expire")
 
     async def cancel(self, subscription_id: str, *, at_term_end: bool = False) -> Json:
         path = f"billing/subscriptions/{subscription_id}/cancel"
-        return await self.happen(path, at_term_end=at_term_end)
+        return await self.post(path, at_term_end=at_term_end)
 
     async def remind(self, subscription_id: str, event_type: str) -> Json:
         """Announce `trial_expiring`, `subscription_ahead` or `subscription_expiring`."""
         path = f"billing/subscriptions/{subscription_id}/remind"
-        return await self.happen(path, event_type=event_type)
+        return await self.post(path, event_type=event_type)
 
     async def expire_card(self, card_id: str, *, soon: bool = False) -> Json:
         """Let a card expire, or with `soon` announce that it will."""
-        return await self.happen(f"billing/cards/{card_id}/expire", soon=soon)
+        return await self.post(f"billing/cards/{card_id}/expire", soon=soon)
 
     async def add_card(self, customer_id: str) -> Json:
-        return await self.happen(f"billing/customers/{customer_id}/add_card")
+        return await self.post(f"billing/customers/{customer_id}/add_card")
 
     async def decline_next(self, customer_id: str, *, times: int = 1) -> Json:
-        return await self.happen(f"billing/customers/{customer_id}/decline_next", times=times)
+        return await self.post(f"billing/customers/{customer_id}/decline_next", times=times)
 
     async def billing_event(self, event_type: str, data: Json) -> Json:
-        return await self.happen("billing/events", event_type=event_type, data=data)
+        return await self.post("billing/events", event_type=event_type, data=data)
 
     async def contact(self, contact_id: str, act: str, **body: Any) -> Json:
         """Edit, merge or delete a contact as staff."""
-        return await self.happen(f"crm/contacts/{contact_id}/{act}", **body)
+        return await self.post(f"crm/contacts/{contact_id}/{act}", **body)
 
     async def ticket(self, ticket_id: str, act: str, **body: Any) -> Json:
         """Close, reopen, move, merge, trash, edit a ticket, or reply or comment, as staff."""
-        return await self.happen(f"desk/tickets/{ticket_id}/{act}", **body)
+        return await self.post(f"desk/tickets/{ticket_id}/{act}", **body)
 
-    async def happen(self, path: str, **body: Any) -> Json:
+    async def post(self, path: str, **body: Any) -> Json:
         """Post to any other path under `/_sandbox`."""
         return dict(await self._call("POST", f"/{path}", body) or {})
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def answers(upstream: Upstream, operation: str, status: int, body: dict[str, Any]) -> None:
     """Make Zoho give exactly this answer until the faults are cleared."""
-    await upstream.sandbox.happen(
+    await upstream.sandbox.post(
         "faults", product="billing", operation=operation, kind="answer", status=status, body=body
     )
 

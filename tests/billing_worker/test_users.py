@@ -92,7 +92,7 @@ async def test_a_name_that_is_taken_is_given_a_suffix(
     upstream: Upstream, refusals: int, name: str
 ) -> None:
     body = {"code": 3062, "message": "The customer already exists."}
-    await upstream.sandbox.happen(
+    await upstream.sandbox.post(
         "faults",
         product="billing",
         operation="create_customer",

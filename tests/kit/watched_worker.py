@@ -77,7 +77,7 @@ class Watched:
         await channel.close()
 
     async def order(self, product: str, operation: str, **fault: Any) -> None:
-        await self.stage.sandbox.happen("faults", product=product, operation=operation, **fault)
+        await self.stage.sandbox.post("faults", product=product, operation=operation, **fault)
 
     async def hurry(self, delay: str) -> None:
         """Bring back now what waits in a queue of later tries, as its time would."""

@@ -151,7 +151,7 @@ async def test_the_accounts_server_fails_in_its_own_words(
 @pytest.mark.parametrize("order", [{"kind": "earthquake", "product": "billing"}, {"kind": "hold"}])
 async def test_an_unknown_order_is_refused(sandbox: SandboxDriver, order: dict[str, str]) -> None:
     with pytest.raises(SandboxRefused, match="400"):
-        await sandbox.happen("faults", **order)
+        await sandbox.post("faults", **order)
 
 
 async def test_the_log_line_names_the_operation_and_no_customer(

@@ -302,3 +302,34 @@ async def test_a_draft_counts_in_no_report_until_it_is_sent(zoho: Zoho) -> None:
     assert (invoice["status"], as_draft) == ("draft", 0)
     assert await income(path) == 20
     assert await income(f"/reports/profitandloss?{dates}") == 0  # no filter_by: this month's
+
+
+async def test_a_credit_note_of_billing_is_in_books_until_it_is_voided_or_deleted(
+    zoho: Zoho,
+) -> None:
+    customer_id = (await zoho.new_customer())["customer_id"]
+    body = {"customer_id": customer_id, "creditnote_items": [{"price": 12.5, "quantity": 2}]}
+
+    async def made() -> dict[str, Any]:
+        answer = await zoho.ask("POST", "/billing/v1/creditnotes", json=body)
+        assert answer.status == 201
+        return dict(answer.body["credit_note"])
+
+    voided, deleted = await made(), await made()
+    await zoho.ask("POST", f"/billing/v1/creditnotes/{voided['creditnote_id']}/void")
+    await zoho.ask("DELETE", f"/billing/v1/creditnotes/{deleted['creditnote_id']}")
+
+    assert (voided["total"], voided["status"], voided["currency_code"]) == (25, "open", "USD")
+    [copy] = (await zoho.books("/creditnotes"))["creditnotes"]
+    assert (copy["creditnote_number"], copy["total"], copy["status"], copy["balance"]) == (
+        voided["creditnote_number"],
+        25,
+        "void",
+        0,
+    )
+    listed = (await zoho.billing("/events?sort_order=A"))["events"]
+    assert [event["event_type"] for event in listed][-3:] == [
+        "creditnote_added",
+        "creditnote_added",
+        "creditnote_deleted",
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from services.zoho_sandbox.billing.credit_notes import new_credit_note
 from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.billing.payments import payment_of
 from services.zoho_sandbox.finance import integration
@@ -61,17 +62,8 @@ def _note_on_invoices(world: World, payment: Record) -> None:
 
 def _new_refund(world: World, payment: Record, amount: float, description: str) -> Record:
     today = world.clock.today().isoformat()
-    number = f"CN-{len(world.table('billing', 'creditnotes')) + 1:05d}"
-    note = world.table("billing", "creditnotes").add(
-        {
-            "creditnote_id": world.ids.new("billing"),
-            "creditnote_number": number,
-            "customer_id": payment["customer_id"],
-            "date": today,
-            "amount": amount,
-            "refund_amount": amount,
-            "balance_amount": 0,
-        }
+    note = new_credit_note(
+        world, payment, amount, refund_amount=amount, balance_amount=0, _status="closed"
     )
     refund = world.table("billing", "refunds").add(
         {
@@ -84,14 +76,14 @@ def _new_refund(world: World, payment: Record, amount: float, description: str) 
             "status": "success",
             "customer_id": payment["customer_id"],
             "email": payment["email"],
-            "creditnote": note,
+            "creditnote": shown(note),
             "autotransaction": payment["autotransaction"],
             "currency_code": payment["currency_code"],
             "currency_symbol": "$",
             "_payment_id": payment["payment_id"],
         }
     )
-    integration.mirror_refund(world, payment, refund)
+    integration.mirror_refund(world, refund)
     return shown(refund)
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.zoho_sandbox.billing import addons as billing_addons
 from services.zoho_sandbox.billing import coupons as billing_coupons
+from services.zoho_sandbox.billing import credit_notes as billing_credit_notes
 from services.zoho_sandbox.billing import customers as billing_customers
 from services.zoho_sandbox.billing import events as billing_events
 from services.zoho_sandbox.billing import invoices as billing_invoices
@@ -48,6 +49,7 @@ def add_routes(app: web.Application, world: World) -> None:
     billing_invoices.add_routes(routes)
     billing_payments.add_routes(routes)
     billing_refunds.add_routes(routes)
+    billing_credit_notes.add_routes(routes)
     billing_events.add_routes(routes)
     routes.close()
     billing_admin.add_routes(AdminRoutes(app), world)

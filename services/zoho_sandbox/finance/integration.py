@@ -24,9 +24,18 @@ def mirror_payment(world: World, payment: Record) -> None:
     world.call_later(world.lag_s["integration"], lambda: _put_payment(world, payment))
 
 
-def mirror_refund(world: World, payment: Record, refund: Record) -> None:
+def mirror_refund(world: World, refund: Record) -> None:
     """Copy a refund. Billing refunds by a credit note, and Books shows that note and its refund."""
-    world.call_later(world.lag_s["integration"], lambda: _put_refund(world, payment, refund))
+    world.call_later(world.lag_s["integration"], lambda: _put_refund(world, refund))
+
+
+def mirror_credit_note(world: World, note: Record) -> None:
+    world.call_later(world.lag_s["integration"], lambda: _put_credit_note(world, note))
+
+
+def remove_credit_note(world: World, note: Record) -> None:
+    """Remove the copy of a credit note that was deleted in Billing."""
+    world.call_later(world.lag_s["integration"], lambda: _drop_credit_note(world, note))
 
 
 def catch_up(world: World) -> None:
@@ -192,28 +201,50 @@ def _put_payment(world: World, payment: Record) -> None:
     announce_record(world, "books", "payment", record)
 
 
-def _put_refund(world: World, payment: Record, refund: Record) -> None:
-    owner = _customer(world, payment)
+def _credit_note_copy(world: World, note: Record) -> Record | None:
+    number = note["creditnote_number"]
+    table = world.table("books", "creditnotes")
+    return next((row for row in table if row["creditnote_number"] == number), None)
+
+
+def _put_credit_note(world: World, note: Record) -> Record | None:
+    """Add or update the copy. Returns None when Billing's customer is gone."""
+    owner = _customer(world, note)
     if owner is None:
-        return
+        return None
     contact = contact_of(world, owner)
-    note = world.table("books", "creditnotes").add(
-        {
-            "creditnote_id": world.ids.new("books"),
-            "creditnote_number": refund["creditnote"]["creditnote_number"],
-            "status": "closed",
-            "reference_number": "",
-            "date": refund["date"],
-            "total": refund["amount"],
-            "balance": 0,
-            "customer_id": contact["contact_id"],
-            "customer_name": contact["contact_name"],
-            "currency_code": refund["currency_code"],
-            "exchange_rate": 1,
-            "created_time": world.clock.finance_time(),
-            "last_modified_time": world.clock.finance_time(),
-        }
-    )
+    record = _credit_note_copy(world, note) or {
+        "creditnote_id": world.ids.new("books"),
+        "creditnote_number": note["creditnote_number"],
+        "reference_number": "",
+        "exchange_rate": 1,
+        "created_time": world.clock.finance_time(),
+    }
+    record |= {
+        "status": note["_status"],
+        "date": note["date"],
+        "total": note["amount"],
+        "balance": note["balance_amount"],
+        "customer_id": contact["contact_id"],
+        "customer_name": contact["contact_name"],
+        "currency_code": note["_currency_code"],
+        "last_modified_time": world.clock.finance_time(),
+    }
+    world.table("books", "creditnotes").save(record)
+    announce_record(world, "books", "creditnote", record)
+    return record
+
+
+def _drop_credit_note(world: World, note: Record) -> None:
+    if record := _credit_note_copy(world, note):
+        world.table("books", "creditnotes").remove(record["creditnote_id"])
+
+
+def _put_refund(world: World, refund: Record) -> None:
+    billed = world.table("billing", "creditnotes").get(refund["creditnote"]["creditnote_id"])
+    note = _put_credit_note(world, billed) if billed is not None else None
+    if note is None:
+        return
     world.table("books", "creditnote_refunds").add(
         {
             "creditnote_refund_id": world.ids.new("books"),
@@ -222,10 +253,9 @@ def _put_refund(world: World, payment: Record, refund: Record) -> None:
             "refund_mode": "others",
             "reference_number": "",
             "creditnote_number": note["creditnote_number"],
-            "customer_name": contact["contact_name"],
+            "customer_name": note["customer_name"],
             "description": refund["description"],
             "amount_bcy": refund["amount"],
             "amount_fcy": refund["amount"],
         }
     )
-    announce_record(world, "books", "creditnote", note)
