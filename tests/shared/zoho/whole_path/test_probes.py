@@ -90,11 +90,16 @@ async def test_books_is_asked_for_an_invoice(around: Surroundings) -> None:
         start = await last_call(worker)
         await worker.stage.sandbox.fault("books", "user_disabled")
 
-        for _ in USERS:
-            asked = {"start_date": "2026-01-01", "end_date": "2026-01-31", "basis": "cash"}
-            await worker.stage.publish("report.revenue_requested.v1", asked)
+        report = {"start_date": "2026-01-01", "end_date": "2026-01-31", "basis": "cash"}
+        async with asyncio.TaskGroup() as group:
+            requests = [
+                group.create_task(worker.stage.ask("report.revenue_requested.v1", report))
+                for _ in USERS
+            ]
 
-        assert await trials(worker, "books", start) == {"list_invoices"}
+            assert await trials(worker, "books", start) == {"list_invoices"}
+            for request in requests:
+                request.cancel()
 
 
 async def test_crm_is_asked_for_its_organization(around: Surroundings) -> None:
