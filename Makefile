@@ -1,10 +1,10 @@
-# `make` alone lists the targets. Everything a target needs is installed or named first.
+# `make` alone lists the targets. Whatever a target needs is installed first, or named.
 
 PYTHON ?= python3
 PY := .venv/bin/python
 REPLICAS ?=
 BOOTSTRAP = PYTHONPATH= $(PYTHON) -m deploy.local.bootstrap
-# Given to pytest as they are: make test ARGS="-k tiers -x"
+# Passed on as they are: make test ARGS="-k tiers -x" (pytest), make lock ARGS=--upgrade (pip-compile)
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ ARGS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  make %-28s %s\n", $$1, $$2 }' Makefile
 
-demo: ## the whole story against the sandbox, told in the terminal
+demo: ## the whole story against the sandbox, in the terminal
 	@$(BOOTSTRAP) --servers
 	@$(PY) -m deploy.local.demo
 
@@ -60,9 +60,9 @@ format: ## rewrite the code as `make check` wants it
 	@$(PY) -m ruff check --fix .
 
 LOCKED = CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile -q --allow-unsafe --generate-hashes \
-	--no-emit-options --strip-extras
+	--no-emit-options --strip-extras $(ARGS)
 
-lock: ## write the locks anew from pyproject.toml
+lock: ## rewrite the lock files from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(BOOTSTRAP)
 	@$(LOCKED) --output-file=requirements.lock pyproject.toml
 	@$(LOCKED) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
