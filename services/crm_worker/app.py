@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.crm_worker.contact_sync.flusher import Flusher, FlushPacing
 from services.crm_worker.contact_sync.refusals import Refusals
+from services.crm_worker.contact_sync.sender import ContactSender
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
 from services.crm_worker.handlers.webhooks import acknowledge
@@ -52,13 +53,18 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         async with parts.messaging(
             lanes(parts, contacts, crm), lag_sources=[contacts.lag_s]
         ) as messaging:
-            committer = messaging.committer
+            refusals = Refusals(SERVICE, contacts, emails, messaging.committer, settings)
             flusher = Flusher(
+                org=crm.org,
                 contacts=contacts,
-                emails=emails,
-                refusals=Refusals(SERVICE, contacts, emails, committer, settings),
-                committer=committer,
-                crm=crm,
+                sender=ContactSender(
+                    contacts=contacts,
+                    emails=emails,
+                    refusals=refusals,
+                    committer=messaging.committer,
+                    crm=crm,
+                ),
+                refusals=refusals,
                 gate=parts.breakers.gate(crm.org, "crm", priority=crm.priority),
                 pace=FlushPacing(every_s=settings.crm_flush_every_s),
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+
+import orjson
 
 from shared.contracts.commands import InteractionRecorded
 from shared.zoho.effects.effects import Effect, EffectResult
@@ -11,11 +14,19 @@ from shared.zoho.products.crm.client import ZohoCrm
 
 @dataclass(frozen=True, kw_only=True)
 class CreateNote(Effect[ZohoCrm]):
-    """A note whose last line is our reference. By it the note is found again."""
+    """A note whose last line is our reference. By it the note is found again.
+
+    Its result holds the fingerprint of the content, by which the same id with other content shows.
+    """
 
     zoho: ZohoCrm
     message: InteractionRecorded
     contact_id: str
+
+    @property
+    def fingerprint(self) -> str:
+        content = orjson.dumps([self.message.title, self.message.content])
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def _reference(self) -> str:
@@ -27,10 +38,13 @@ class CreateNote(Effect[ZohoCrm]):
             title=self.message.title,
             content=f"{self.message.content}\n\n{self._reference}",
         )
-        return {"note_id": row.id}
+        return self._result(row.id)
 
     async def find(self) -> EffectResult | None:
         for note in await self.zoho.notes_of(self.contact_id):
             if (note.content or "").splitlines()[-1:] == [self._reference]:
-                return {"note_id": note.id}
+                return self._result(note.id)
         return None
+
+    def _result(self, note_id: str | None) -> EffectResult:
+        return {"note_id": note_id, "fingerprint": self.fingerprint}

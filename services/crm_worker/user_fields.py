@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.crm_worker.repositories.contacts import ContactField, WantedContact
-from shared.zoho.products.crm.models import ContactToSend
+from shared.contracts.phones import normalize_phone
+from shared.zoho.products.crm.models import ContactToSend, fits_phone
 
 
 def contact_fields(sent: Mapping[str, Any]) -> dict[ContactField, str]:
@@ -39,6 +40,14 @@ def to_send(contact: WantedContact) -> ContactToSend:
         email=contact.email,
         first_name=first,
         last_name=last,
-        phone=fields.get("phone"),
+        phone=_phone(fields.get("phone")),
         tier=contact.tier,
     )
+
+
+def _phone(text: str | None) -> str | None:
+    """Return the number as CRM accepts it. None leaves CRM's as it is, an empty text erases it."""
+    if not text:
+        return text
+    number = normalize_phone(text)
+    return number if number and fits_phone(number) else None

@@ -20,7 +20,6 @@ _EMAIL = (
     r"@(?:[^\s\x00-\x1f\x7f@<>()\[\],;:\"\\.]{1,63}\.)+"
     r"[^\s\x00-\x1f\x7f@<>()\[\],;:\"\\.]{2,63}$"
 )
-_PHONE = r"^[0-9A-Za-z+(][0-9A-Za-z+()./, -]*$"
 _CURRENCY = r"^[A-Z]{3}$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 _SOME_LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"
@@ -34,7 +33,6 @@ PATTERN_RULES = {
     _ID: "must be visible ASCII characters, with spaces only inside",
     _CODE: "must be visible ASCII characters, with spaces only inside",
     _EMAIL: "must be an email address",
-    _PHONE: "must be a phone number",
     _CURRENCY: "must be a currency code of ISO 4217, such as USD",
     _ONE_LINE: "must be one line, without control characters",
     _SOME_LINE: "must be one line, not empty, without control characters",
@@ -76,7 +74,8 @@ Id = Annotated[str, StringConstraints(pattern=_ID, max_length=128)]
 Email = Annotated[str, StringConstraints(pattern=_EMAIL, max_length=100)]
 Name = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=100)]
 FullName = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=200)]
-Phone = Annotated[str, StringConstraints(pattern=_PHONE, max_length=50)]
+# As people write it: a number that no product accepts costs the number, and never the person.
+Phone = Annotated[str, StringConstraints(pattern=_LINES, max_length=500)]
 Code = Annotated[str, StringConstraints(pattern=_CODE, max_length=100)]
 Word = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=100)]
 Subject = Annotated[str, StringConstraints(pattern=_SOME_LINE, max_length=1_000)]

@@ -59,9 +59,12 @@ async def test_an_update_that_repairs_a_refused_contact_is_sent(
 async def test_an_optional_field_that_crm_refuses_does_not_cost_the_contact(
     crm: SystemDriver,
 ) -> None:
-    await crm.publish("user.signed_up.v1", {**ADA, "phone": "(030 123"})
+    await crm.sandbox.set_behaviour(maximum_lengths={"Phone": 5})
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": "030 1234567"})
 
-    await crm.event("contact.synced.v1", user_id="u1")
+    event = await crm.event("contact.synced.v1", user_id="u1")
+
+    assert event["left_out"] == ["phone"]
 
     held = await contact(crm, App_User_Id="u1")
     assert (held["Phone"], held["Last_Name"]) == (None, "Lace")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
 from services.billing_worker.repositories.users import User, UserField
+from shared.contracts.phones import normalize_phone
 
 _FIELDS: Final = frozenset(get_args(UserField))
 _NAMES: Final = ("full_name", "first_name", "last_name")
@@ -15,13 +16,19 @@ def user_fields_in(command: Mapping[str, Any]) -> dict[UserField, str]:
     """The user's fields in a command. A field that the command clears is an empty text.
 
     A full name and its parts always agree. A full name alone gives the parts: its last word is
-    the last name. Parts alone replace the full name.
+    the last name. Parts alone replace the full name. A phone that is not certain is left out.
     """
     fields = {
         cast("UserField", field): value or ""
         for field, value in command.items()
         if field in _FIELDS
     }
+    if phone := fields.get("phone"):
+        number = normalize_phone(phone)
+        if number is None:  # a customer without a phone is better than none
+            del fields["phone"]
+        else:
+            fields["phone"] = number
     has_parts = "first_name" in fields or "last_name" in fields
     if has_parts:
         fields.setdefault("full_name", "")

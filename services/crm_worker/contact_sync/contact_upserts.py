@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -19,28 +19,50 @@ log = structlog.get_logger(__name__)
 _OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
 
 
+@dataclass(frozen=True)
+class WrittenContact:
+    """A contact as it was sent, and CRM's result.
+
+    `left_out`: our names of the fields that CRM was not sent, because it would not accept them.
+    """
+
+    contact: WantedContact
+    row: ContactToSend
+    by_id: bool
+    result: RowResult
+    left_out: tuple[str, ...] = ()
+
+
 async def write_contacts(
     crm: ZohoCrm, batch: Sequence[WantedContact], without_email: set[str]
-) -> list[RowResult]:
+) -> list[WrittenContact]:
     """Write the batch, and return one result per contact, in order.
 
     A contact of which CRM refuses optional fields is written once more without them.
     `without_email`: the users whose email is another user's, so CRM must not match by it.
     """
-    rows_to_send = [to_send(contact) for contact in batch]
+    rows = [to_send(contact) for contact in batch]
     ids = [_id_to_write(crm, contact, without_email) for contact in batch]
-    results = await _write_once(crm, rows_to_send, ids)
+    results = await _write_once(crm, rows, ids)
     reduced = {
         position: smaller
         for position, result in enumerate(results)
-        if not result.may_pass and (smaller := without_optional(rows_to_send[position], result))
+        if not result.may_pass and (smaller := without_optional(rows[position], result))
     }
     if reduced:
         log.warning("contacts sent without what CRM refuses", contacts=len(reduced))
         second = await _write_once(crm, [*reduced.values()], [ids[at] for at in reduced])
-        for position, result in zip(reduced, second, strict=True):
-            results[position] = result
-    return results
+        for (position, row), result in zip(reduced.items(), second, strict=True):
+            rows[position], results[position] = row, result
+    return [
+        WrittenContact(contact, row, zoho_id is not None, result, _left_out(contact, row))
+        for contact, row, zoho_id, result in zip(batch, rows, ids, results, strict=True)
+    ]
+
+
+def _left_out(contact: WantedContact, row: ContactToSend) -> tuple[str, ...]:
+    sent = {name: getattr(row, name) for name in _OPTIONAL.values()}
+    return tuple(name for name, value in sent.items() if contact.fields.get(name) and not value)
 
 
 def without_optional(contact: ContactToSend, result: RowResult) -> ContactToSend | None:

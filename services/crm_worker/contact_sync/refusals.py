@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -14,7 +14,6 @@ from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import Committer
 from shared.settings import CrmFields
-from shared.zoho.products.crm.models import RowResult
 
 log = structlog.get_logger(__name__)
 
@@ -41,22 +40,22 @@ class Refusals:
             crm.zoho_crm_tier_field: "tier",
         }
 
-    async def by_crm(self, contact: WantedContact, result: RowResult) -> None:
+    async def by_crm(
+        self, contact: WantedContact, zoho_code: str, fields: Sequence[str] = ()
+    ) -> None:
         """Give up this version: CRM refuses it for good."""
-        fields = ", ".join(self._ours.get(field, field) for field in result.fields)
-        reason = f"CRM does not take the contact: {result.code}" + (
-            f" in {fields}" if fields else ""
-        )
+        names = ", ".join(self._ours.get(field, field) for field in fields)
+        reason = f"CRM does not take the contact: {zoho_code}" + (f" in {names}" if names else "")
         try:
             async with self._committer.begin(contact.org) as work:
-                self._contacts.record_refused(work, contact, result.code)
+                self._contacts.record_refused(work, contact, zoho_code)
                 if contact.zoho_id is None:
                     self._emails.free_all(work, contact)
                 self._report(work, contact, CONTACT_REFUSED, reason)
         except Postponed:
             log.info("another replica has the contact")
         else:
-            log.warning("contact refused", code=CONTACT_REFUSED, zoho_code=result.code)
+            log.warning("contact refused", code=CONTACT_REFUSED, zoho_code=zoho_code)
 
     async def for_email(self, contact: WantedContact, *, repair: str | None = None) -> None:
         """Give up this version: the contact with this email is another user's, who keeps it.

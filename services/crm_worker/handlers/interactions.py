@@ -6,12 +6,10 @@ from services.crm_worker.create_note import CreateNote
 from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.commands import InteractionRecorded
 from shared.crypto.envelope import UserKey
-from shared.errors import NotYetKnown, Postponed
+from shared.errors import NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.crm.client import CREATE_NOTE, ZohoCrm
-
-UNTIL_SYNCED_S = 5.0
 
 
 async def note_interaction(
@@ -26,10 +24,21 @@ async def note_interaction(
         raise NotYetKnown("no sign-up of this user arrived yet")
     contact_id = await contacts.zoho_id(work.org, message.user_id)
     if contact_id is None:
-        raise Postponed("the contact is not in CRM yet", retry_after_s=UNTIL_SYNCED_S)
-    await effects.perform(
-        CREATE_NOTE,
-        message.interaction_id,
-        UserKey(work.org, message.user_id),
-        CreateNote(zoho=crm, message=message, contact_id=contact_id),
-    )
+        # Refused, or not sent yet. What would cure it may be behind this message.
+        raise _no_contact()
+    note = CreateNote(zoho=crm, message=message, contact_id=contact_id)
+    owner = UserKey(work.org, message.user_id)
+    try:
+        result = await effects.perform(CREATE_NOTE, message.interaction_id, owner, note)
+    except ZohoRejected:
+        if await crm.contact(contact_id) is not None:
+            raise
+        # Staff deleted or merged it. The flusher finds it again, or makes it anew.
+        await contacts.forget_zoho_id(work.org, message.user_id, contact_id)
+        raise _no_contact() from None
+    if result.get("fingerprint") != note.fingerprint:
+        raise PermanentError("this interaction was recorded with other content", code="id_taken")
+
+
+def _no_contact() -> NotYetKnown:
+    return NotYetKnown("CRM has no contact of this user yet", code="contact_missing")

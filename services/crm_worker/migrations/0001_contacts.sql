@@ -13,12 +13,15 @@ CREATE TABLE crm.contacts (
     -- What CRM has.
     zoho_id_sealed bytea,
     sent_version bigint NOT NULL DEFAULT 0,
-    sent_tier text,
+    sent_tags text[],               -- of ours, those that it has. NULL: unknown, a flush was cut short
+    retag_at timestamptz,           -- not all of ours fitted beside staff's: when they are tried again
+    retags int NOT NULL DEFAULT 0,
 
     -- The flusher's lease of the row, and what failed last.
     lease bigint NOT NULL DEFAULT 0,
     leased_until timestamptz NOT NULL DEFAULT '-infinity',  -- after a failure: not before
     failures int NOT NULL DEFAULT 0,
+    refused_calls int NOT NULL DEFAULT 0,   -- calls refused as a whole with this contact in them
     refused_version bigint NOT NULL DEFAULT 0,  -- CRM refused this version: wait for the next
     refused_code text,
     refused_at timestamptz,
@@ -33,6 +36,8 @@ CREATE TABLE crm.contacts (
 
 CREATE INDEX contacts_behind ON crm.contacts (org, wanted_since)
     WHERE has_email AND sent_version < wanted_version AND refused_version < wanted_version;
+
+CREATE INDEX contacts_to_retag ON crm.contacts (org, retag_at) WHERE retag_at IS NOT NULL;
 
 CREATE INDEX contacts_refused ON crm.contacts (org, refused_email)
     WHERE sent_version < refused_version;

@@ -54,11 +54,40 @@ _WANT_TIER = """
     WHERE excluded.tier_version > c.tier_version
 """
 
+
+def _lease_sql(condition: str, order: str) -> str:
+    return f"""
+        WITH due AS (
+            SELECT org, user_id FROM crm.contacts
+            WHERE org = $1 AND has_email AND leased_until < now() AND {condition}
+            ORDER BY {order}
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE crm.contacts c
+        SET lease = c.lease + 1, leased_until = now() + make_interval(secs => $3)
+        FROM due WHERE c.org = due.org AND c.user_id = due.user_id
+        RETURNING c.org, c.user_id, c.lease, c.wanted_version, c.sent_version, c.tier, c.sent_tags,
+            c.zoho_id_sealed, c.failures, c.retags, c.refused_calls, c.go_by_id,
+            c.changed_by_key, c.changed_by_id, c.wanted_since, (
+                SELECT jsonb_object_agg(field, encode(value_sealed, 'hex'))
+                FROM crm.contact_fields f WHERE f.org = c.org AND f.user_id = c.user_id
+            ) AS fields
+        """  # noqa: S608 - both texts are this module's own
+
+
+_LEASE_BEHIND = _lease_sql(
+    "sent_version < wanted_version AND refused_version < wanted_version", order="wanted_since"
+)
+_LEASE_TO_RETAG = _lease_sql("retag_at < now()", order="retag_at")
+
 # Only whoever still holds the lease may say what was sent.
 _SENT = """
     UPDATE crm.contacts
-    SET sent_version = $4, sent_tier = $5, zoho_id_sealed = $6,
-        leased_until = '-infinity', failures = 0,
+    SET sent_version = $4, sent_tags = $5, zoho_id_sealed = $6,
+        leased_until = '-infinity', failures = 0, refused_calls = 0,
+        retag_at = CASE WHEN $7::float8 IS NOT NULL THEN now() + make_interval(secs => $7) END,
+        retags = CASE WHEN $7::float8 IS NOT NULL THEN retags + 1 ELSE 0 END,
         refused_code = NULL, refused_email = NULL,
         go_by_id = go_by_id AND wanted_version > $4,
         wanted_since = CASE WHEN wanted_version > $4 THEN wanted_since ELSE now() END
@@ -71,7 +100,7 @@ _HOLD_EMAIL = "SELECT crm.hold_email($1, $2)"
 _REFUSED = """
     UPDATE crm.contacts
     SET refused_version = $3, refused_code = $4, refused_email = $5, refused_at = now(),
-        failures = 0, leased_until = '-infinity'
+        failures = 0, refused_calls = 0, retag_at = NULL, leased_until = '-infinity'
     WHERE org = $1 AND user_id = $2
 """
 
@@ -88,7 +117,10 @@ _REPAIR = """
 class WantedContact:
     """The contact to send for one user, leased to this process.
 
-    `zoho_id` and `sent_tier` are None when nothing of this user was ever sent. `go_by_id`: CRM's
+    `is_behind`: CRM does not have this version, otherwise only tags are missing.
+    `zoho_id` is None while CRM has no contact of this user. `sent_tags`: of our tags, those that
+    CRM has. None when that is unknown. `retags`: how often our tags did not fit beside those of
+    staff. `refused_calls`: how many calls with it were refused as a whole. `go_by_id`: CRM's
     contact carries another user's id. `changed_by_key`, `changed_by_id`: of the last message.
     """
 
@@ -96,11 +128,14 @@ class WantedContact:
     user_id: str
     lease: int
     version: int
+    is_behind: bool
     fields: Mapping[str, str]
     tier: str
-    sent_tier: str | None
+    sent_tags: frozenset[str] | None
     zoho_id: str | None
     failures: int
+    retags: int
+    refused_calls: int
     go_by_id: bool
     changed_by_key: str
     changed_by_id: str | None
@@ -141,33 +176,13 @@ class Contacts:
     async def lease(self, org: str, *, limit: int, lease_s: float) -> list[WantedContact]:
         """Lease up to `limit` contacts that CRM is behind on, those longest behind first.
 
-        Nobody else gets them for `lease_s` seconds.
+        Nobody else gets them for `lease_s` seconds. Where there is room, contacts come along whose
+        tags did not fit and are due to be tried again.
         """
-        rows = await self._pool.fetch(
-            """
-            WITH behind AS (
-                SELECT org, user_id FROM crm.contacts
-                WHERE org = $1 AND has_email AND sent_version < wanted_version
-                  AND refused_version < wanted_version AND leased_until < now()
-                ORDER BY wanted_since
-                LIMIT $2
-                FOR UPDATE SKIP LOCKED
-            )
-            UPDATE crm.contacts c
-            SET lease = c.lease + 1, leased_until = now() + make_interval(secs => $3)
-            FROM behind WHERE c.org = behind.org AND c.user_id = behind.user_id
-            RETURNING c.org, c.user_id, c.lease, c.wanted_version, c.tier, c.sent_tier,
-                c.zoho_id_sealed, c.failures, c.go_by_id, c.changed_by_key, c.changed_by_id,
-                c.wanted_since, (
-                    SELECT jsonb_object_agg(field, encode(value_sealed, 'hex'))
-                    FROM crm.contact_fields f WHERE f.org = c.org AND f.user_id = c.user_id
-                ) AS fields
-            """,
-            org,
-            limit,
-            lease_s,
-        )
+        rows = await self._pool.fetch(_LEASE_BEHIND, org, limit, lease_s)
         rows.sort(key=itemgetter("wanted_since"))
+        if len(rows) < limit:
+            rows += await self._pool.fetch(_LEASE_TO_RETAG, org, limit - len(rows), lease_s)
         return [await self._wanted(row) for row in rows]
 
     async def _wanted(self, row: asyncpg.Record) -> WantedContact:
@@ -181,38 +196,95 @@ class Contacts:
             user_id=user_id,
             lease=row["lease"],
             version=row["wanted_version"],
+            is_behind=row["sent_version"] < row["wanted_version"],
             fields=fields,
             tier=row["tier"],
-            sent_tier=row["sent_tier"],
+            sent_tags=None if row["sent_tags"] is None else frozenset(row["sent_tags"]),
             zoho_id=await self._sealed.open(org, "zoho_id", user_id, row["zoho_id_sealed"]),
             failures=row["failures"],
+            retags=row["retags"],
+            refused_calls=row["refused_calls"],
             go_by_id=row["go_by_id"],
             changed_by_key=row["changed_by_key"],
             changed_by_id=row["changed_by_id"],
         )
 
-    async def record_sent(self, work: UnitOfWork, contact: WantedContact, zoho_id: str) -> None:
-        """Record that CRM has what was wanted when the contact was leased."""
+    async def record_sent(
+        self,
+        work: UnitOfWork,
+        contact: WantedContact,
+        zoho_id: str,
+        *,
+        tags: Sequence[str],
+        retag_after_s: float | None = None,
+    ) -> None:
+        """Record that CRM has what was wanted when the contact was leased.
+
+        `tags`: of ours, those that it has. `retag_after_s`: when to try the others again.
+        """
         org, user_id = contact.org, contact.user_id
         sealed = await self._sealed.seal(UserKey(org, user_id), "zoho_id", user_id, zoho_id)
-        work.record(_SENT, org, user_id, contact.lease, contact.version, contact.tier, sealed)
+        key = (org, user_id, contact.lease)
+        work.record(_SENT, *key, contact.version, sorted(tags), sealed, retag_after_s)
         if zoho_id != contact.zoho_id:
             self._index.add(work, org, "zoho_contact", zoho_id, user_id)
 
-    async def give_back(self, contacts: Sequence[WantedContact], *, after_s: float) -> None:
-        """Release contacts that were not sent: retry them in `after_s` seconds at the earliest."""
+    async def forget_tags(self, contacts: Sequence[WantedContact]) -> None:
+        """Note that it is unknown which tags CRM has, until a whole flush is recorded."""
+        await self._pool.execute(
+            """
+            UPDATE crm.contacts c SET sent_tags = NULL
+            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS leased (org, user_id, lease)
+            WHERE c.org = leased.org AND c.user_id = leased.user_id AND c.lease = leased.lease
+            """,
+            *_keys(contacts),
+        )
+
+    async def forget_zoho_id(self, org: str, user_id: str, zoho_id: str) -> bool:
+        """Forget a contact that staff deleted or merged, so that it is found again or made anew.
+
+        False when this user's contact is another one by now.
+        """
+        row = await self._pool.fetchrow(
+            "SELECT zoho_id_sealed FROM crm.contacts WHERE org = $1 AND user_id = $2", org, user_id
+        )
+        sealed: bytes | None = row["zoho_id_sealed"] if row else None
+        if await self._sealed.open(org, "zoho_id", user_id, sealed) != zoho_id:
+            return False
+        forgotten = await self._pool.execute(
+            """
+            UPDATE crm.contacts
+            SET zoho_id_sealed = NULL, sent_tags = NULL, retag_at = NULL, go_by_id = false,
+                wanted_version = wanted_version + 1, leased_until = '-infinity',
+                wanted_since = CASE WHEN sent_version < wanted_version THEN wanted_since
+                                    ELSE now() END
+            WHERE org = $1 AND user_id = $2 AND zoho_id_sealed = $3
+            """,
+            org,
+            user_id,
+            sealed,
+        )
+        return bool(forgotten == "UPDATE 1")
+
+    async def give_back(
+        self, contacts: Sequence[WantedContact], *, after_s: float, call_refused: bool = False
+    ) -> None:
+        """Release contacts that were not sent: retry them in `after_s` seconds at the earliest.
+
+        `call_refused`: the call was refused as a whole, so each is sent in a call of its own.
+        """
         await self._pool.execute(
             """
             UPDATE crm.contacts c
-            SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1
+            SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1,
+                refused_calls = c.refused_calls + $5::int
             FROM unnest($1::text[], $2::text[], $3::bigint[]) AS leased (org, user_id, lease)
             WHERE c.org = leased.org AND c.user_id = leased.user_id AND c.lease = leased.lease
               AND c.leased_until > '-infinity'  -- what was sent meanwhile is not leased any more
             """,
-            [contact.org for contact in contacts],
-            [contact.user_id for contact in contacts],
-            [contact.lease for contact in contacts],
+            *_keys(contacts),
             after_s,
+            int(call_refused),
         )
 
     def record_refused(
@@ -267,6 +339,14 @@ class Contacts:
             org,
         )
         return age or 0.0
+
+
+def _keys(contacts: Sequence[WantedContact]) -> tuple[list[str], list[str], list[int]]:
+    return (
+        [contact.org for contact in contacts],
+        [contact.user_id for contact in contacts],
+        [contact.lease for contact in contacts],
+    )
 
 
 def _changed_by(work: UnitOfWork) -> tuple[str, str | None]:

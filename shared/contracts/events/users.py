@@ -24,7 +24,10 @@ class ContactSynced(UserEvent):
     routing_key: ClassVar[str] = "contact.synced.v1"
 
     tier: Tier
+    # Of ours, those that the contact has.
     tags: tuple[str, ...] = ()
+    # Fields that CRM does not accept as they were sent. The contact is there without them.
+    left_out: tuple[Literal["phone", "first_name"], ...] = ()
 
 
 class ContactFields(OutgoingModel):

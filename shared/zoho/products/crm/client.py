@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from shared.errors import ZohoRejected
 from shared.settings import CrmFields
 from shared.zoho.call.http import Operation, ZohoHttp
 from shared.zoho.products.client import ProductClient
@@ -99,8 +100,13 @@ class ZohoCrm(ProductClient[CrmFields]):
         return rows_of(reply.body)[0]
 
     async def contact(self, contact_id: str) -> CrmContact | None:
-        """The contact, fresh. None when it was deleted or merged away (204)."""
-        reply = await self._call(_GET, f"/Contacts/{contact_id}")
+        """Return the contact, fresh. None when it was deleted or merged away (204)."""
+        try:
+            reply = await self._call(_GET, f"/Contacts/{contact_id}")
+        except ZohoRejected as error:
+            if error.zoho_code != "INVALID_DATA":
+                raise
+            return None  # the id is no contact's any more
         records = reply.body.get("data") or []
         return CrmContact.of(records[0]) if records else None
 

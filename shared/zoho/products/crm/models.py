@@ -105,6 +105,11 @@ class RowResult:
         return not self.ok and self._known.meaning is not error_tables.Meaning.REJECTED
 
     @property
+    def is_unknown_id(self) -> bool:
+        """Whether the record that the call named is not there: deleted, or merged away."""
+        return self.code == "INVALID_DATA" and self.fields == ("id",)
+
+    @property
     def wait_s(self) -> float:
         """Seconds to stay away, where CRM's table says so. Otherwise 0."""
         return self._known.wait_s or 0.0

@@ -1,0 +1,100 @@
+"""Test that a call which CRM refuses as a whole costs only the contact because of which it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy.driving.system_driver import SystemDriver
+from services.zoho_sandbox.driver import Json
+from tests.crm_worker.contacts import bring_forward, until
+
+FIRST, CULPRIT = "first@example.com", "culprit@example.com"
+PAGE = "<html><body>We are sorry</body></html>"
+
+
+async def sign_up_as_one_batch(crm: SystemDriver, database: asyncpg.Connection, **refusal: Any) -> None:
+    """Sign up ten users while the flusher is held with another one, so that they are one batch."""
+    await crm.sandbox.fault("crm", "hold", operation="POST /Contacts/upsert", body_contains=FIRST)
+    await crm.publish(
+        "user.signed_up.v1", {"user_id": "first", "email": FIRST, "full_name": "First"}
+    )
+    await crm.sandbox.wait_until_held("crm")
+    for number in range(10):
+        email = CULPRIT if number == 4 else f"u{number}@example.com"
+        await crm.publish(
+            "user.signed_up.v1",
+            {"user_id": f"u{number}", "email": email, "full_name": f"No {number}"},
+            message_id=f"m{number}",
+        )
+    await until(database, "SELECT count(*) FROM crm.contacts", 11)
+    await crm.sandbox.happen(
+        "faults",
+        product="crm",
+        operation="upsert_records",
+        kind="answer",
+        body_contains=CULPRIT,
+        **refusal,
+    )
+    await crm.sandbox.happen(
+        "faults", product="crm", operation="POST /Contacts/upsert", kind="none"
+    )
+
+
+async def emails(crm: SystemDriver) -> set[str]:
+    return {contact["Email"] for contact in await crm.sandbox.records("crm", "contacts")}
+
+
+def failures(crm: SystemDriver) -> list[Json]:
+    return [body for key, body in crm.events if key == "command.failed.v1"]
+
+
+@pytest.mark.parametrize("code", ["PATTERN_NOT_MATCHED", "INVALID_DATA", "A_CODE_NOBODY_KNOWS"])
+async def test_the_others_of_a_refused_call_are_sent_and_the_culprit_is_given_up(
+    crm: SystemDriver, database: asyncpg.Connection, code: str
+) -> None:
+    refused = {"code": code, "details": {}, "message": "a sentence of Zoho's", "status": "error"}
+    await sign_up_as_one_batch(crm, database, status=400, body=refused)
+
+    failed = await crm.event("command.failed.v1", code="contact_refused")
+    for number in {*range(10)} - {4}:
+        await crm.event("contact.synced.v1", user_id=f"u{number}")
+
+    assert (failed["message_id"], len(failures(crm))) == ("m4", 1)
+    assert failed["reason"] == f"CRM does not take the contact: {code}"
+    assert await emails(crm) == {FIRST, *(f"u{n}@example.com" for n in range(10) if n != 4)}
+
+
+async def test_a_page_of_html_for_one_contact_costs_the_others_no_more_than_time(
+    crm: SystemDriver, database: asyncpg.Connection
+) -> None:
+    # The front door's page comes to those who call too often, too, and shuts CRM for a while.
+    await sign_up_as_one_batch(
+        crm, database, status=400, body=PAGE, headers={"Retry-After": "0.01"}
+    )
+
+    for number in {*range(10)} - {4}:
+        await bring_forward(database, f"u{number}")
+        await crm.event("contact.synced.v1", user_id=f"u{number}")
+    while not failures(crm):
+        await bring_forward(database, "u4")
+
+    [failed] = failures(crm)
+    assert (failed["message_id"], failed["code"]) == ("m4", "contact_refused")
+    assert CULPRIT not in await emails(crm)
+
+
+async def test_a_call_that_is_wrong_whoever_is_in_it_gives_up_no_contact(
+    crm: SystemDriver, database: asyncpg.Connection
+) -> None:
+    wrong = {"code": "INVALID_MODULE", "details": {}, "message": "", "status": "error"}
+    await sign_up_as_one_batch(crm, database, status=400, body=wrong)
+    await until(database, "SELECT count(*) FROM crm.contacts WHERE failures > 0", 10)
+
+    await crm.sandbox.clear_faults()
+    await bring_forward(database, "u4")
+
+    await crm.event("contact.synced.v1", user_id="u4")
+    assert failures(crm) == []
