@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from deploy.driving.system_driver import SystemDriver
@@ -27,3 +28,10 @@ async def crm(around: Surroundings) -> AsyncIterator[SystemDriver]:
     """A running crm-worker, seen from outside."""
     async with around.running(app.main, settings(around), queue="crm-worker.events") as stage:
         yield stage
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from typing import Any
 
 import aio_pika
+import asyncpg
 
 from deploy.driving.system_driver import SystemDriver
 from services.zoho_sandbox.driver import Json
@@ -46,3 +48,46 @@ async def subscription_changed(stage: SystemDriver, user_id: str, tier: str, ver
         aio_pika.Message(json.dumps(event).encode(), message_id=str(event["event_id"])),
         "subscription.changed.v1",
     )
+
+
+async def contact_of_staff(stage: SystemDriver, email: str) -> Json:
+    """Load a contact that staff have made."""
+    staff = {"id": "487600000000000003", "name": "Staff", "email": "staff@example.com"}
+    made: Json = {
+        "id": "487600000000900001",
+        "Email": email,
+        "Last_Name": "Office",
+        "Tag": [],
+        "Created_By": staff,
+        "Created_Time": "2026-01-01T00:00:00+00:00",
+    }
+    await stage.sandbox.load({"crm": {"contacts": [made]}})
+    return made
+
+
+async def until(database: asyncpg.Connection, query: str, value: object) -> None:
+    """Return once the query's first value is this one."""
+    async with asyncio.timeout(20):
+        while await database.fetchval(query) != value:  # noqa: ASYNC110 - no event announces it
+            await asyncio.sleep(0.02)
+
+
+async def until_synced(database: asyncpg.Connection) -> None:
+    """Return once CRM has all that was wanted. What waits after a failure is brought forward."""
+    async with asyncio.timeout(20):
+        while await database.fetchval(
+            "SELECT count(*) FROM crm.contacts WHERE sent_version < wanted_version"
+        ):
+            await bring_forward(database)
+
+
+async def bring_forward(database: asyncpg.Connection, user_id: str | None = None) -> None:
+    """Let the time pass that a contact, or each, waits after a failure."""
+    await database.execute(
+        """
+        UPDATE crm.contacts SET leased_until = '-infinity'
+        WHERE failures > 0 AND ($1::text IS NULL OR user_id = $1)
+        """,
+        user_id,
+    )
+    await asyncio.sleep(0.05)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
 from tests.crm_worker.conftest import settings
@@ -22,8 +20,6 @@ async def test_a_sign_up_becomes_a_tagged_contact(crm: SystemDriver) -> None:
     assert tags(held) == {"App User", "Active", "Free Tier"} == set(event["tags"])
 
 
-import pytest
-
 async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "phone": "call  me // maybe"})
 
@@ -32,8 +28,6 @@ async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: Sys
     assert event["left_out"] == ["phone"]
     assert (await contact(crm, App_User_Id="u1"))["Phone"] is None
 
-
-import pytest
 
 async def test_a_person_without_a_name_gets_the_part_before_the_at(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {"user_id": "u1", "email": "ada@example.com"})

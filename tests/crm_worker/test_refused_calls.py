@@ -15,7 +15,9 @@ FIRST, CULPRIT = "first@example.com", "culprit@example.com"
 PAGE = "<html><body>We are sorry</body></html>"
 
 
-async def sign_up_as_one_batch(crm: SystemDriver, database: asyncpg.Connection, **refusal: Any) -> None:
+async def sign_up_as_one_batch(
+    crm: SystemDriver, database: asyncpg.Connection, **refusal: Any
+) -> None:
     """Sign up ten users while the flusher is held with another one, so that they are one batch."""
     await crm.sandbox.fault("crm", "hold", operation="POST /Contacts/upsert", body_contains=FIRST)
     await crm.publish(

@@ -43,13 +43,6 @@ async def worker(database_url: str, amqp_url: str) -> AsyncIterator[Watched]:
         yield crm
 
 
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
-
-
 async def answer_rows(worker: Watched, operation: str, code: str, *, times: int = 1) -> None:
     row = {"code": code, "details": {}, "message": "a sentence of Zoho's", "status": "error"}
     body = {"data": [row]}
