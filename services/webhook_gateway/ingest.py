@@ -19,7 +19,7 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKey, DayKey, Vault
 from shared.messaging.batcher import Batcher
 from shared.messaging.handling.routes import WEBHOOKS
-from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, place_of
+from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, sealing_context
 from shared.messaging.outbox.outbox import OutboxRow
 from shared.storage.pool import unavailable_when_down
 
@@ -150,7 +150,7 @@ def _message_to_worker(
         WEBHOOKS,
         f"{product}.{event.event}.v1",
         webhook_id,
-        key.seal(body, place_of(webhook_id)),
+        key.seal(body, sealing_context(webhook_id)),
         mandatory=event.known,
         correlation_id=webhook_id,
         timestamp=now,

@@ -17,7 +17,7 @@ from services.operator.dead_letters.replay import Replayed, ReplayResult, Select
 from services.operator.settings import BrokerSettings, OpeningSettings
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
-from shared.messaging.messages.outgoing_message import place_of
+from shared.messaging.messages.outgoing_message import sealing_context
 from shared.storage import pool as storage
 
 app = typer.Typer(
@@ -204,4 +204,4 @@ async def _opened(letter: DeadLetterMessage) -> bytes:
     settings = OpeningSettings.load()
     async with storage.connect(settings.database_url, size=2, opened_within_s=5) as pool:
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
-        return await vault.open_bytes(letter.body, place_of(letter.message_id))
+        return await vault.open_bytes(letter.body, sealing_context(letter.message_id))

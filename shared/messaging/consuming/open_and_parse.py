@@ -12,7 +12,7 @@ from shared.messaging.broker.topology import UNROUTED_QUEUE
 from shared.messaging.consuming.attempt import Attempt, Handler, Middleware
 from shared.messaging.consuming.waiting import retry_until_database_returns
 from shared.messaging.messages.delivery import MAX_MESSAGE_ID, Delivery
-from shared.messaging.messages.outgoing_message import SEALED, place_of
+from shared.messaging.messages.outgoing_message import SEALED, sealing_context
 from shared.storage.pool import unavailable_when_down
 
 _OVERHEAD_BYTES: Final = 64  # of sealing
@@ -75,7 +75,7 @@ async def _open(vault: Vault, attempt: Attempt) -> bytes:
 
     async def opened() -> bytes:
         with unavailable_when_down():
-            return await vault.open_bytes(delivery.body, place_of(delivery.message_id))
+            return await vault.open_bytes(delivery.body, sealing_context(delivery.message_id))
 
     try:
         return await retry_until_database_returns(opened, attempt, claimed=False)

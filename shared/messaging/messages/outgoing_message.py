@@ -46,6 +46,6 @@ class OutgoingMessage:
         )
 
 
-def place_of(message_id: str) -> str:
+def sealing_context(message_id: str) -> str:
     """What a sealed body is bound to."""
     return f"message:{message_id}"

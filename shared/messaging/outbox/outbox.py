@@ -13,7 +13,7 @@ import orjson
 
 from shared.crypto.envelope import Vault
 from shared.messaging.batcher import Batcher
-from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, place_of
+from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, sealing_context
 from shared.storage.pool import unavailable_when_down
 
 # With the types in which a group of them is given as arrays.
@@ -115,7 +115,9 @@ class Outbox:
     async def _row(self, record: asyncpg.Record) -> OutboxRow:
         stored, message_id = record["body"], record["message_id"]
         sealed = record["sealed"]
-        body = stored if sealed else await self._vault.open_bytes(stored, place_of(message_id))
+        body = (
+            stored if sealed else await self._vault.open_bytes(stored, sealing_context(message_id))
+        )
         letter = OutgoingMessage(
             record["exchange"],
             record["routing_key"],

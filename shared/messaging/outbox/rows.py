@@ -16,7 +16,7 @@ from shared.messaging.handling.unit_of_work import (
     PendingMessage,
     UnitOfWork,
 )
-from shared.messaging.messages.outgoing_message import OutgoingMessage, place_of
+from shared.messaging.messages.outgoing_message import OutgoingMessage, sealing_context
 from shared.messaging.outbox.outbox import OutboxRow, sealed_header
 
 Versions = dict[tuple[str, str], int]
@@ -65,7 +65,7 @@ def _letter_row(org: str, pending: PendingMessage, key: DataKey) -> OutboxRow:
         case BodyEncoding.OPEN:
             return _row(pending.id, org, letter, key)
         case BodyEncoding.SEALED:
-            sealed = key.seal(letter.body, place_of(letter.message_id))
+            sealed = key.seal(letter.body, sealing_context(letter.message_id))
             letter = replace(letter, body=sealed, headers=sealed_header(letter))
         case BodyEncoding.SEALED_ALREADY:
             letter = replace(letter, headers=sealed_header(letter))
@@ -73,5 +73,5 @@ def _letter_row(org: str, pending: PendingMessage, key: DataKey) -> OutboxRow:
 
 
 def _row(row_id: UUID, org: str, letter: OutgoingMessage, key: DataKey) -> OutboxRow:
-    stored = key.seal(letter.body, place_of(letter.message_id))
+    stored = key.seal(letter.body, sealing_context(letter.message_id))
     return OutboxRow(row_id, org, letter, stored, sealed=False)

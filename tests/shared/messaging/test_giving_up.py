@@ -14,7 +14,7 @@ from shared.crypto.envelope import Vault
 from shared.errors import PermanentError, Unavailable
 from shared.messaging.handling.settlement import Ack, DeadLetter, Retry
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.messages.outgoing_message import place_of
+from shared.messaging.messages.outgoing_message import sealing_context
 from tests.kit.servers import Management
 from tests.shared.messaging.conftest import Bench, named, note
 
@@ -47,7 +47,7 @@ async def test_a_refused_command_is_kept_sealed_and_answered(bench: Bench) -> No
     assert letter.headers["x-first-routing-key"] == "user.updated.v1"
     assert letter.headers["traceparent"] == "00-1-2-01"
     assert b"Ada" not in letter.body
-    assert b"Ada" in await bench.parts.vault.open_bytes(letter.body, place_of(message_id))
+    assert b"Ada" in await bench.parts.vault.open_bytes(letter.body, sealing_context(message_id))
 
 
 async def test_attempts_are_bounded(bench: Bench) -> None:
@@ -186,7 +186,7 @@ async def test_properties_that_are_not_right_are_told(
 
 
 async def _opens(vault: Vault, body: bytes, message_id: str) -> bool:
-    opened = orjson.loads(await vault.open_bytes(body, place_of(message_id)))
+    opened = orjson.loads(await vault.open_bytes(body, sealing_context(message_id)))
     return bool(opened["user_id"] == "u1")
 
 
