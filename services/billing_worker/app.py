@@ -14,10 +14,12 @@ from services.billing_worker.handlers.application_invoices import ApplicationInv
 from services.billing_worker.handlers.books_webhooks import BooksWebhookHandlers
 from services.billing_worker.handlers.invoices import InvoiceHandlers
 from services.billing_worker.handlers.payments import PaymentHandlers
+from services.billing_worker.handlers.reminder_webhooks import ReminderWebhookHandlers
 from services.billing_worker.handlers.reports import ReportHandlers
 from services.billing_worker.handlers.required_reply import answered
 from services.billing_worker.handlers.subscriptions import SubscriptionHandlers
 from services.billing_worker.handlers.users import sign_up, update_user
+from services.billing_worker.handlers.webhook_user import WebhookUser
 from services.billing_worker.handlers.webhooks import WebhookHandlers
 from services.billing_worker.invoices.invoice_finder import InvoiceFinder
 from services.billing_worker.invoices.invoice_identities import InvoiceIdentities
@@ -27,6 +29,7 @@ from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.invoices import Invoices
 from services.billing_worker.repositories.payments import Payments
+from services.billing_worker.repositories.reminders import Reminders
 from services.billing_worker.repositories.subscriptions import Subscriptions
 from services.billing_worker.repositories.users import Users
 from services.billing_worker.settings import Settings
@@ -236,6 +239,15 @@ class HandlerParts:
             invoice_sync=InvoiceSync(self.books, self.invoices),
             metrics=self.parts.metrics,
         )
+        webhook_user = WebhookUser(
+            effects=self.parts.effects, users=self.users, metrics=self.parts.metrics
+        )
+        reminders = ReminderWebhookHandlers(
+            webhook_user=webhook_user,
+            subscriptions=self.subscriptions,
+            payments=self.payments,
+            reminders=Reminders(self.parts.pool),
+        )
         of_billing = WebhookHandlers(
             zoho=self.zoho,
             effects=self.parts.effects,
@@ -245,9 +257,9 @@ class HandlerParts:
             subscription_sync=self.subscription_sync,
             payment_sync=PaymentSync(self.zoho, self.payments, self.invoices),
             invoice_sync=InvoiceSync(self.books, self.invoices),
-            metrics=self.parts.metrics,
+            webhook_user=webhook_user,
         )
-        return of_books.routes() | of_billing.routes()
+        return of_books.routes() | reminders.routes() | of_billing.routes()
 
     def _customers(self, priority: Priority) -> Customers:
         return Customers(self.zoho.on(priority), self.parts.effects, self.users)

@@ -45,9 +45,15 @@ def _digits_as_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdigit() else value  # epoch ms, as text
 
 
+def _number_as_text(value: Any) -> Any:
+    return f"{value:04}" if isinstance(value, int) else value  # a card's last four digits
+
+
 _Tolerant = WrapValidator(_or_none)
 _Text = Annotated[str | None, _Tolerant]
 _Amount = Annotated[Decimal | None, _Tolerant]
+_TextOrDigits = Annotated[str | None, BeforeValidator(_number_as_text), _Tolerant]
+_Number = Annotated[int | None, _Tolerant]
 _Day = Annotated[date | None, _Tolerant]
 _Time = Annotated[
     Annotated[datetime, AfterValidator(_aware), BeforeValidator(_digits_as_number)] | None,
@@ -108,6 +114,18 @@ class PaymentHint(ZohoPayload):
     updated_time: _Time = _of("updated_time", "last_modified_time")
 
 
+class RefundHint(ZohoPayload):
+    refund_id: _Text = _of("refund_id", "creditnote_refund_id")
+    amount: _Amount = None
+
+
+class CardHint(ZohoPayload):
+    customer_id: _Text = None
+    last_four_digits: _TextOrDigits = None
+    expiry_month: _Number = None
+    expiry_year: _Number = None
+
+
 class CustomerHint(ZohoPayload):
     customer_id: _Text = _of("customer_id", "contact_id")
     email: _Text = None
@@ -126,6 +144,8 @@ class BillingWebhook(ZohoPayload):
     subscription: SubscriptionHint | None = None
     invoice: InvoiceHint | None = None
     payment: PaymentHint | None = None
+    refund: RefundHint | None = None
+    card: CardHint | None = None
     customer: CustomerHint | None = None
 
     @classmethod
@@ -135,6 +155,8 @@ class BillingWebhook(ZohoPayload):
             "subscription": _part(data, "subscription"),
             "invoice": _part(data, "invoice"),
             "payment": _part(data, "payment", "customerpayment", "customer_payment"),
+            "refund": _part(data, "refund"),
+            "card": _part(data, "card"),
             "customer": _part(data, "customer", "contact"),
         }
         head = {key: body.get(key) for key in ("event_type", "event_id", "event_time")}
@@ -143,7 +165,7 @@ class BillingWebhook(ZohoPayload):
     @property
     def customer_id(self) -> str | None:
         """Return Zoho's id of the customer, wherever the event has it."""
-        parts = (self.subscription, self.payment, self.invoice, self.customer)
+        parts = (self.subscription, self.payment, self.invoice, self.customer, self.card)
         return next((part.customer_id for part in parts if part and part.customer_id), None)
 
     @property

@@ -1,9 +1,20 @@
 """Changes at Zoho reach the application as events with its own ids."""
 
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
 import pytest
 
+from shared.contracts.commands import PaymentRefundRequested
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.scenarios import a_last_message, a_subscription, an_unpaid_invoice
+from tests.billing_worker.scenarios import (
+    a_card_payment,
+    a_last_message,
+    a_subscription,
+    an_unpaid_invoice,
+    with_card,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -15,6 +26,7 @@ async def test_a_renewal_is_announced(upstream: Upstream) -> None:
     await upstream.sandbox.renew(subscription["subscription_id"])
 
     changed = await upstream.event("subscription.changed.v1", cause="renewed")
+    await upstream.event("notification.requested.v1", template="subscription_renewed")
     assert changed["status"] == "live"
     assert changed["term_ends_at"] > before["term_ends_at"]
     assert changed["version"] > before["version"]
@@ -97,7 +109,7 @@ async def test_webhooks_of_one_failure_without_a_payment_id_request_one_notifica
 async def test_a_subscription_of_staff_with_a_reference_of_ours_is_another_one(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.billing_worker.handlers.webhooks._MAY_BE_OURS_S", 0.0)
+    monkeypatch.setattr("services.billing_worker.handlers.webhook_user._MAY_BE_OURS_S", 0.0)
     ours = await a_subscription(upstream)
     theirs = {**ours, "subscription_id": "460000000077777777", "status": "live"}
     await upstream.sandbox.load({"billing": {"subscriptions": [theirs]}})
@@ -143,6 +155,89 @@ async def test_a_payment_or_credit_in_books_announces_its_invoice(
 
     changed = await upstream.event("invoice.changed.v1", invoice_id=invoice_id)
     assert (changed["status"], changed["balance"]) == ("paid", "0.00")
+
+
+async def test_a_trial_that_ends_soon_requests_one_notification(upstream: Upstream) -> None:
+    subscription = await a_subscription(upstream, trial_days=14)
+
+    for _ in range(2):
+        await upstream.sandbox.remind(subscription["subscription_id"], "trial_expiring")
+
+    notice = await upstream.event("notification.requested.v1", template="trial_ending")
+    await upstream.sandbox.wait_until_delivered(product="billing")
+    await a_last_message(upstream)
+    assert notice["email"] == "ada@example.com"
+    assert notice["data"]["subscription_id"] == "s1"
+    assert notice["data"]["ends_at"]
+    assert len(upstream.events_named("notification.requested.v1")) == 1
+
+
+async def test_a_card_that_expires_soon_requests_one_notification(upstream: Upstream) -> None:
+    await a_subscription(upstream)
+    await with_card(upstream)
+    (card,) = await upstream.records("billing", "cards")
+
+    for _ in range(2):
+        await upstream.sandbox.expire_card(card["card_id"], soon=True)
+
+    notice = await upstream.event("notification.requested.v1", template="card_expiring")
+    await upstream.sandbox.wait_until_delivered(product="billing")
+    await a_last_message(upstream)
+    assert notice["data"]["expires_year"] == card["expiry_year"]
+    assert notice["data"]["last_four_digits"] == f"{int(card['last_four_digits']):04}"
+    assert len(upstream.events_named("notification.requested.v1")) == 1
+
+
+async def test_a_refund_requests_a_notification(upstream: Upstream) -> None:
+    payment_id = await a_card_payment(upstream)
+
+    await upstream.send(
+        PaymentRefundRequested(
+            payment_id=payment_id, refund_id="r1", amount=Decimal(4), reason="sorry"
+        )
+    )
+
+    notice = await upstream.event("notification.requested.v1", template="payment_refunded")
+    assert (notice["data"]["payment_id"], notice["data"]["amount"]) == (payment_id, "4.00")
+
+
+@pytest.mark.parametrize("shift", [-timedelta(minutes=1), timedelta(hours=1)])
+async def test_a_state_in_a_webhook_that_is_older_or_far_ahead_is_not_taken(
+    upstream: Upstream, shift: timedelta
+) -> None:
+    subscription = await a_subscription(upstream)
+    carried = {**subscription, "status": "cancelled", "updated_time": later(subscription, shift)}
+
+    await upstream.sandbox.billing_event("subscription_cancelled", {"subscription": carried})
+    await upstream.sandbox.wait_until_delivered(product="billing")
+    await a_last_message(upstream)
+
+    statuses = {e["status"] for e in upstream.events_named("subscription.changed.v1")}
+    assert statuses == {"live"}
+
+
+async def test_a_read_that_is_older_than_what_is_stored_changes_nothing(
+    upstream: Upstream,
+) -> None:
+    subscription = await a_subscription(upstream)
+    newer = later(subscription, timedelta(minutes=2))
+    carried = {**subscription, "status": "unpaid", "updated_time": newer}
+    await upstream.sandbox.billing_event("subscription_unpaid", {"subscription": carried})
+    await upstream.event("subscription.changed.v1", status="unpaid")
+
+    bare = {"subscription_id": subscription["subscription_id"]}
+    await upstream.sandbox.billing_event("subscription_renewed", {"subscription": bare})
+    await upstream.sandbox.wait_until_delivered(product="billing")
+    await a_last_message(upstream)
+
+    statuses = [e["status"] for e in upstream.events_named("subscription.changed.v1")]
+    assert statuses == ["live", "unpaid"]
+
+
+def later(record: dict[str, Any], shift: timedelta) -> str:
+    """The record's time of change, shifted."""
+    updated = datetime.strptime(record["updated_time"], "%Y-%m-%dT%H:%M:%S%z")
+    return (updated + shift).strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 async def test_an_unknown_event_is_acknowledged(upstream: Upstream) -> None:

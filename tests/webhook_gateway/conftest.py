@@ -38,7 +38,7 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
-from shared.messaging.messages.outgoing_message import place_of
+from shared.messaging.messages.outgoing_message import sealing_context
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
@@ -126,13 +126,17 @@ class Gateway:
     async def passed_on(self) -> list[WebhookReceived]:
         """What the workers get, in order."""
         rows = await self.pool.fetch("SELECT * FROM gateway.outbox ORDER BY seq")
-        opened = [await self.vault.open(row["body"], place_of(row["message_id"])) for row in rows]
+        opened = [
+            await self.vault.open(row["body"], sealing_context(row["message_id"])) for row in rows
+        ]
         return [WebhookReceived.model_validate_json(body) for body in opened]
 
     async def stored_payloads(self) -> list[dict[str, Any]]:
         """What is kept of the webhooks themselves."""
         rows = await self.pool.fetch("SELECT id, body FROM gateway.webhooks ORDER BY received_at")
-        opened = [await self.vault.open(row["body"], place_of(str(row["id"]))) for row in rows]
+        opened = [
+            await self.vault.open(row["body"], sealing_context(str(row["id"]))) for row in rows
+        ]
         return [WebhookReceived.model_validate_json(body).payload for body in opened]
 
     def count(self, product: str, outcome: str, org: str = "default") -> float:

@@ -24,7 +24,7 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing, fresh_key
 from shared.environment import SettingsError
-from shared.messaging.messages.outgoing_message import place_of
+from shared.messaging.messages.outgoing_message import sealing_context
 from shared.observability import logs
 from shared.storage import pool as storage
 from tests.kit.proxy import proxy_to
@@ -83,7 +83,7 @@ async def opened(message: AbstractIncomingMessage, database_url: str) -> Webhook
     async with storage.connect(SecretStr(database_url), size=1) as pool:
         vault = Vault(DataKeys(pool, KeyRing.parse(KEYS["encryption_keys"])))
         return WebhookReceived.model_validate_json(
-            await vault.open(message.body, place_of(message.message_id or ""))
+            await vault.open(message.body, sealing_context(message.message_id or ""))
         )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from services.billing_worker.handlers.webhook_burst import wait_for_burst
+from services.billing_worker.handlers.webhook_user import WebhookUser
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
 from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.invoices import Invoices
@@ -22,10 +23,9 @@ from services.billing_worker.subscriptions.subscription_sync import Subscription
 from services.billing_worker.subscriptions.user_tier import has_ended
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import BillingWebhook
-from shared.errors import Postponed, ZohoRejected
+from shared.errors import ZohoRejected
 from shared.messaging.handling.routes import Route
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.observability.metrics import Metrics
 from shared.zoho.effects.effects import EffectKey, Effects
 from shared.zoho.products.billing.client import CREATE_PAYMENT, ZohoBilling
 from shared.zoho.products.billing.models import Subscription
@@ -52,9 +52,6 @@ SUBSCRIPTION_EVENTS: Final = (
     "billing_date_changed",
 )
 
-# A record that a command is still creating would count as unknown when it is read before that.
-_MAY_BE_OURS_S: Final = 20.0
-_LOOK_AGAIN_S: Final = 5.0
 _CLOCKS_AGREE_WITHIN: Final = timedelta(seconds=2)
 _AHEAD_AT_MOST: Final = timedelta(minutes=5)
 
@@ -69,7 +66,7 @@ class WebhookHandlers:
     subscription_sync: SubscriptionSync
     payment_sync: PaymentSync
     invoice_sync: InvoiceSync
-    metrics: Metrics
+    webhook_user: WebhookUser
 
     def routes(self) -> dict[str, Route]:
         """Handlers by routing key. Events that no other key matches are only counted."""
@@ -95,7 +92,7 @@ class WebhookHandlers:
         hint = BillingWebhook.of(message.payload)
         zoho_id = hint.subscription.subscription_id if hint.subscription else None
         if zoho_id is None:
-            self._count(message, "unmatched")
+            self.webhook_user.count(message, "unmatched")
             return
         await wait_for_burst(message)
         stored = await self.subscriptions.find_by_zoho_id(work.org, zoho_id)
@@ -107,7 +104,7 @@ class WebhookHandlers:
     async def payment_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
         await wait_for_burst(message)
-        user = await self._user(message, hint)
+        user = await self.webhook_user.of(message, hint)
         if user is None:
             return
         if await self._is_our_record(message):
@@ -120,7 +117,7 @@ class WebhookHandlers:
     async def payment_failed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
         await wait_for_burst(message)
-        user = await self._user(message, hint)
+        user = await self.webhook_user.of(message, hint)
         if user is None:
             return
         stored = await self._subscription_paid(work.org, user, hint)
@@ -130,7 +127,7 @@ class WebhookHandlers:
 
     async def invoice_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
-        user = await self._user(message, hint)
+        user = await self.webhook_user.of(message, hint)
         if user is None or hint.invoice is None or hint.invoice.invoice_id is None:
             return
         zoho_id = hint.invoice.subscription_id
@@ -153,7 +150,7 @@ class WebhookHandlers:
 
     async def acknowledge(self, message: WebhookReceived, work: UnitOfWork) -> None:
         """Count an unknown event. Zoho's list of events grows, and the gateway has stored it."""
-        self._count(message, "unknown_event")
+        self.webhook_user.count(message, "unknown_event")
 
     async def _refresh(
         self, message: WebhookReceived, work: UnitOfWork, stored: StoredSubscription
@@ -179,13 +176,12 @@ class WebhookHandlers:
         self, message: WebhookReceived, work: UnitOfWork, zoho_id: str
     ) -> None:
         """Store a subscription that we did not make, of a known customer, under an id of ours."""
-        user = await self._user(message, BillingWebhook.of(message.payload))
+        user = await self.webhook_user.of(message, BillingWebhook.of(message.payload))
         if user is None:
             return
-        if await self._may_be_ours(message):
-            raise Postponed(
-                "it may be a subscription that is being created", retry_after_s=_LOOK_AGAIN_S
-            )
+        await self.webhook_user.wait_if_ours(
+            message, "it may be a subscription that is being created"
+        )
         began = await self.subscriptions.database_time()
         subscription = await self.zoho.subscription(zoho_id)
         await self.subscription_sync.create(
@@ -207,27 +203,6 @@ class WebhookHandlers:
             if known is None or known.zoho_id == subscription.subscription_id:
                 return reference
         return self.subscriptions.id_of(org, subscription.subscription_id)
-
-    async def _user(self, message: WebhookReceived, hint: BillingWebhook) -> User | None:
-        """The user whom the webhook is about. None, and counted, when no known user matches."""
-        user = None
-        if hint.customer_id is not None:
-            user = await self.users.find_by_customer(message.org, hint.customer_id)
-        elif hint.email is not None:
-            user = await self.users.find_by_email(message.org, hint.email)
-        if user is None:
-            if await self._may_be_ours(message):
-                raise Postponed(
-                    "it may be about a customer that is being created", retry_after_s=_LOOK_AGAIN_S
-                )
-            self._count(message, "unmatched")
-        return user
-
-    async def _may_be_ours(self, message: WebhookReceived) -> bool:
-        age = datetime.now(UTC) - message.received_at
-        if age.total_seconds() < _MAY_BE_OURS_S:
-            return True
-        return await self.effects.any_open(message.org, "billing")
 
     async def _is_our_record(self, message: WebhookReceived) -> bool:
         """Whether a command recorded the payment. Then the command announces it."""
@@ -259,11 +234,6 @@ class WebhookHandlers:
             if not has_ended(subscription.status)
         ]
         return running[0] if len(running) == 1 else None
-
-    def _count(self, message: WebhookReceived, outcome: str) -> None:
-        self.metrics.webhooks_received.labels(
-            product=message.product, outcome=outcome, org=message.org
-        ).inc()
 
 
 def _was_read_since(message: WebhookReceived, stored: StoredSubscription) -> bool:

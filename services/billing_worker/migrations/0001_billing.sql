@@ -108,3 +108,12 @@ CREATE TABLE {schema}.decisions (
     arrived bigint NOT NULL,
     PRIMARY KEY (org, subscription_id, about)
 );
+
+-- Reminders of Zoho's that were passed on to users (a trial ends, a card expires, money went back).
+-- The id is made from what the reminder is about: one that comes again is passed on once.
+CREATE TABLE {schema}.reminders (
+    org text NOT NULL,
+    reminder_id uuid NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org, reminder_id)
+);

@@ -25,10 +25,15 @@ from shared.contracts.events import (
     SubscriptionCancelledNotice,
     SubscriptionChanged,
     SubscriptionExpiredNotice,
+    SubscriptionRenewedNotice,
 )
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import StaleRead
 from shared.zoho.products.billing.models import Subscription
+
+SubscriptionNotice = (
+    SubscriptionCancelledNotice | SubscriptionExpiredNotice | SubscriptionRenewedNotice
+)
 
 
 class SubscriptionSync:
@@ -153,24 +158,37 @@ class SubscriptionSync:
                 origin=origin,
             )
         )
-        if has_ended(after.status) and not has_ended(before.status) and before.status:
-            self._notify_of_end(work, user, after)
+        if notice := _notice_of(before, after):
+            self._notify(work, user, after, notice)
 
-    def _notify_of_end(
-        self, work: UnitOfWork, user: User, subscription: StoredSubscription
+    def _notify(
+        self,
+        work: UnitOfWork,
+        user: User,
+        subscription: StoredSubscription,
+        template: type[SubscriptionNotice],
     ) -> None:
         if user.email is None:
             return
-        notice = (
-            SubscriptionCancelledNotice
-            if subscription.status.startswith("cancelled")
-            else SubscriptionExpiredNotice
-        )(
+        notice = template(
             subscription_id=subscription.subscription_id,
             plan_code=subscription.plan_code,
             ends_at=subscription.term_ends_at,
         )
         work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
+
+
+def _notice_of(
+    before: StoredSubscription, after: StoredSubscription
+) -> type[SubscriptionNotice] | None:
+    """The notification that the user should get of the change, if any."""
+    if not before.status:
+        return None
+    if has_ended(after.status) and not has_ended(before.status):
+        if after.status.startswith("cancelled"):
+            return SubscriptionCancelledNotice
+        return SubscriptionExpiredNotice
+    return SubscriptionRenewedNotice if cause_of(before, after) == "renewed" else None
 
 
 def _is_older(fresh: StoredSubscription, stored: StoredSubscription) -> bool:

@@ -15,8 +15,10 @@ from shared.contracts.outgoing import OutgoingModel, PeoplesText
 
 Template = Literal[
     "payment_failed",
+    "payment_refunded",
     "card_expiring",
     "trial_ending",
+    "subscription_renewed",
     "subscription_cancelled",
     "subscription_expired",
     "ticket_created",
@@ -46,6 +48,15 @@ class PaymentFailedNotice(Notice):
     next_retry_at: Instant | None = None
 
 
+class PaymentRefundedNotice(Notice):
+    template: ClassVar[Template] = "payment_refunded"
+
+    payment_id: Id | None = None
+    invoice_id: Id | None = None
+    amount: Amount | None = None
+    currency: Currency | None = None
+
+
 class CardExpiringNotice(Notice):
     template: ClassVar[Template] = "card_expiring"
 
@@ -62,6 +73,10 @@ class _SubscriptionNotice(Notice):
 
 class TrialEndingNotice(_SubscriptionNotice):
     template: ClassVar[Template] = "trial_ending"
+
+
+class SubscriptionRenewedNotice(_SubscriptionNotice):
+    template: ClassVar[Template] = "subscription_renewed"
 
 
 class SubscriptionCancelledNotice(_SubscriptionNotice):
@@ -100,8 +115,10 @@ class TicketResolvedNotice(_TicketNotice):
 
 AnyNotice = (
     PaymentFailedNotice
+    | PaymentRefundedNotice
     | CardExpiringNotice
     | TrialEndingNotice
+    | SubscriptionRenewedNotice
     | SubscriptionCancelledNotice
     | SubscriptionExpiredNotice
     | TicketCreatedNotice
