@@ -6,6 +6,7 @@ However many changes a contact had since the last time, it costs one row.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,7 @@ from shared.errors import (
     Unavailable,
     ZohoRejected,
 )
+from shared.lease_in_hand import LeaseInHand, holding
 from shared.messaging.handling.gate import Gate
 from shared.zoho.call.error_tables.known_answers import NOT_JSON
 
@@ -87,13 +89,15 @@ class Flusher:
 
         Returns how many contacts were leased, 0 when there is nothing more to do right now.
         """
+        lease = LeaseInHand(time.monotonic() + self._pace.lease_s)
         leased = await self._contacts.lease(self._org, limit=LIVE_BATCH, lease_s=self._pace.lease_s)
         together = [contact for contact in leased if not contact.refused_calls]
         alone = [[contact] for contact in leased if contact.refused_calls]
         more = len(leased)
-        for batch in ([together] if together else []) + alone:
-            if not await self._send(batch):
-                more = 0
+        with holding(lease):
+            for batch in ([together] if together else []) + alone:
+                if not await self._send(batch):
+                    more = 0
         return more
 
     async def _send(self, batch: Sequence[WantedContact]) -> bool:

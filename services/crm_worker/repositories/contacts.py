@@ -69,10 +69,7 @@ def _lease_sql(condition: str, order: str) -> str:
         FROM due WHERE c.org = due.org AND c.user_id = due.user_id
         RETURNING c.org, c.user_id, c.lease, c.wanted_version, c.sent_version, c.tier, c.sent_tags,
             c.zoho_id_sealed, c.failures, c.retags, c.refused_calls, c.go_by_id,
-            c.changed_by_key, c.changed_by_id, c.wanted_since, (
-                SELECT jsonb_object_agg(field, encode(value_sealed, 'hex'))
-                FROM crm.contact_fields f WHERE f.org = c.org AND f.user_id = c.user_id
-            ) AS fields
+            c.changed_by_key, c.changed_by_id, c.wanted_since
         """  # noqa: S608 - both texts are this module's own
 
 
@@ -183,13 +180,34 @@ class Contacts:
         rows.sort(key=itemgetter("wanted_since"))
         if len(rows) < limit:
             rows += await self._pool.fetch(_LEASE_TO_RETAG, org, limit - len(rows), lease_s)
-        return [await self._wanted(row) for row in rows]
+        fields = await self._fields(org, [row["user_id"] for row in rows])
+        return [await self._wanted(row, fields.get(row["user_id"], {})) for row in rows]
 
-    async def _wanted(self, row: asyncpg.Record) -> WantedContact:
+    async def _fields(self, org: str, user_ids: list[str]) -> dict[str, dict[str, bytes]]:
+        """Read the sealed fields of these contacts, by user.
+
+        A statement after the one that leased them: that one locks the newest version of a contact
+        but reads its fields as they were when it began, and would send an old value under the new
+        version.
+        """
+        rows = await self._pool.fetch(
+            """
+            SELECT user_id, field, value_sealed FROM crm.contact_fields
+            WHERE org = $1 AND user_id = ANY ($2::text[])
+            """,
+            org,
+            user_ids,
+        )
+        fields: dict[str, dict[str, bytes]] = {}
+        for user_id, field, sealed in rows:
+            fields.setdefault(user_id, {})[field] = sealed
+        return fields
+
+    async def _wanted(self, row: asyncpg.Record, sealed: Mapping[str, bytes]) -> WantedContact:
         org, user_id = row["org"], row["user_id"]
         fields = {
-            field: await self._sealed_fields.open(org, field, user_id, bytes.fromhex(sealed))
-            for field, sealed in row["fields"].items()
+            field: await self._sealed_fields.open(org, field, user_id, value)
+            for field, value in sealed.items()
         }
         return WantedContact(
             org=org,

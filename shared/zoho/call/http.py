@@ -13,6 +13,7 @@ from typing import Final
 
 import backoff
 
+from shared import lease_in_hand
 from shared.errors import IntegrationError
 from shared.zoho import waits
 from shared.zoho.call.attempts import AttemptRecorder, CallObserver, TryAgain
@@ -157,7 +158,7 @@ class ZohoHttp:
 
     async def _try(self, request: ZohoRequest, permit: Permit) -> Reply:
         token = await self._tokens.get(request.org)
-        trace = RequestTrace(permit.write_until)
+        trace = RequestTrace(min(permit.write_until, lease_in_hand.write_until()))
         began = time.monotonic()
         try:
             raw = await self._transport.send(self._http_request(request, permit, token), trace)

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.errors import Misconfigured, OutcomeUnknown, RateLimited, Unavailable, ZohoRejected
+from shared.lease_in_hand import LeaseInHand, holding
 from shared.zoho.call.operation import Operation
 from shared.zoho.quota.quota import QuotaFeedback
 from tests.kit.zoho_access import CANCEL, CREATE, READ, Access, call_of, zoho_access
@@ -225,6 +226,21 @@ async def test_nothing_is_written_after_its_last_moment(access: Access, zoho: Zo
             await access.call(CREATE, json={}, permit=permit)
     assert caught.value.code == "too_late"
     assert (zoho.requests, access.quota.given_back) == ([], 1)
+
+
+@pytest.mark.parametrize("left_s", [-0.001, 60.0], ids=["lapsed", "held"])
+async def test_nothing_is_written_under_a_lease_that_lapsed(
+    access: Access, zoho: Zoho, left_s: float
+) -> None:
+    zoho.answers(says())
+    put = Operation("billing", "update_customer", "PUT", repeatable=True)
+    with holding(LeaseInHand(time.monotonic() + left_s)):
+        if left_s > 0:
+            await access.call(put, json={})
+        else:
+            with pytest.raises(Unavailable, match="last moment"):
+                await access.call(put, json={})
+    assert len(zoho.requests) == (left_s > 0)
 
 
 async def test_later_tries_keep_the_last_moment_of_the_first(access: Access, zoho: Zoho) -> None:
