@@ -1,5 +1,8 @@
 """Subscriptions at Zoho become what the application requests, and their state is announced."""
 
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
 import pytest
 
 from shared.contracts.commands import (
@@ -9,7 +12,7 @@ from shared.contracts.commands import (
     SubscriptionRequested,
 )
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.scenarios import ADA, a_subscription, subscribe
+from tests.billing_worker.scenarios import ADA, a_last_message, a_subscription, subscribe
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -161,3 +164,90 @@ async def test_a_command_that_does_not_exist_is_answered(upstream: Upstream) -> 
     failed = await upstream.event("command.failed.v1")
     assert failed["routing_key"] == "subscription.paused.v1"
     assert failed["code"] == "unknown_command"
+
+
+async def test_a_quantity_multiplies_the_price(upstream: Upstream) -> None:
+    subscription = await a_subscription(upstream, quantity=3)
+
+    issued = await upstream.event("invoice.issued.v1", subscription_id="s1")
+    assert subscription["plan"]["quantity"] == 3
+    assert Decimal(issued["total"]) == 3 * Decimal(str(subscription["plan"]["price"]))
+
+
+async def test_a_coupon_reduces_the_price(upstream: Upstream) -> None:
+    subscription = await a_subscription(upstream, coupon_code="WELCOME10")
+
+    issued = await upstream.event("invoice.issued.v1", subscription_id="s1")
+    price = Decimal(str(subscription["plan"]["price"]))
+    assert Decimal(issued["total"]) == (price * Decimal("0.9")).quantize(Decimal("0.01"))
+
+
+async def test_a_coupon_that_does_not_exist_makes_no_subscription(upstream: Upstream) -> None:
+    await upstream.send(ADA)
+
+    await upstream.send(subscribe(coupon_code="no-such-coupon"))
+
+    assert (await upstream.event("command.failed.v1"))["code"] == "zoho_rejected"
+    assert await upstream.records("billing", "subscriptions") == []
+
+
+async def test_a_subscription_that_starts_later_is_paid_but_not_active_yet(
+    upstream: Upstream,
+) -> None:
+    starts_at = datetime.now(UTC).date() + timedelta(days=10)
+
+    subscription = await a_subscription(upstream, starts_at=starts_at)
+
+    changed = await upstream.event("subscription.changed.v1", subscription_id="s1")
+    assert subscription["status"] == changed["status"] == "future"
+    assert (changed["tier"], changed["active"]) == ("Paid Tier", False)
+
+
+async def test_the_plan_can_change_when_the_term_ends(upstream: Upstream) -> None:
+    before = await a_subscription(upstream)
+
+    await upstream.send(
+        SubscriptionChangeRequested(subscription_id="s1", plan_code="pro-monthly", at_term_end=True)
+    )
+    await upstream.zoho("billing", "subscriptions", "scheduled", lambda s: s["end_of_term"])
+    await upstream.sandbox.renew(before["subscription_id"])
+
+    changed = await upstream.event("subscription.changed.v1", plan_code="pro-monthly")
+    assert changed["status"] == "live"
+
+
+async def test_a_quantity_changes_at_once(upstream: Upstream) -> None:
+    await a_subscription(upstream)
+
+    for _ in range(2):
+        await upstream.send(
+            SubscriptionChangeRequested(subscription_id="s1", plan_code="basic-monthly", quantity=5)
+        )
+
+    subscription = await upstream.zoho(
+        "billing", "subscriptions", "changed", lambda s: s["plan"]["quantity"] == 5
+    )
+    await a_last_message(upstream)
+    assert subscription["status"] == "live"
+    updates = await upstream.sandbox.requests(product="billing", operation="update_subscription")
+    of_this = [u for u in updates if subscription["subscription_id"] in u["path"]]
+    assert len(of_this) == 1
+
+
+async def test_a_subscription_made_by_staff_is_known_under_an_id_of_ours(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.billing_worker.handlers.webhook_user._MAY_BE_OURS_S", 0.0)
+    ours = await a_subscription(upstream)
+    theirs = {**ours, "subscription_id": "460000000088888888", "reference_id": ""}
+    await upstream.sandbox.load({"billing": {"subscriptions": [theirs]}})
+
+    await upstream.sandbox.billing_event("subscription_created", {"subscription": theirs})
+    known = await upstream.event("subscription.changed.v1", origin="zoho")
+    await upstream.send(
+        SubscriptionCancelRequested(subscription_id=known["subscription_id"], at_term_end=False)
+    )
+
+    await upstream.event(
+        "subscription.changed.v1", subscription_id=known["subscription_id"], status="cancelled"
+    )

@@ -105,15 +105,7 @@ class SubscriptionSync:
                 subscription.child_invoice_id,
                 subscription_id=stored.subscription_id,
             )
-        fresh = replace(
-            stored,
-            status=subscription.status,
-            plan_code=subscription.plan_code or stored.plan_code,
-            quantity=subscription.quantity,
-            term_ends_at=subscription.current_term_ends_at or subscription.expires_at,
-            zoho_updated_at=subscription.updated_time or stored.zoho_updated_at,
-            read_at=read_at,
-        )
+        fresh = _updated(stored, subscription, read_at)
         if _is_older(fresh, stored) or _is_same_state(fresh, stored):
             self._subscriptions.record_read(work, stored, read_at)
             return
@@ -176,6 +168,21 @@ class SubscriptionSync:
             ends_at=subscription.term_ends_at,
         )
         work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
+
+
+def _updated(
+    stored: StoredSubscription, subscription: Subscription, read_at: datetime
+) -> StoredSubscription:
+    """The stored subscription with Zoho's state."""
+    return replace(
+        stored,
+        status=subscription.status,
+        plan_code=subscription.plan_code or stored.plan_code,
+        quantity=subscription.quantity,
+        term_ends_at=subscription.current_term_ends_at or subscription.expires_at,
+        zoho_updated_at=subscription.updated_time or stored.zoho_updated_at,
+        read_at=read_at,
+    )
 
 
 def _notice_of(
