@@ -23,7 +23,6 @@ from shared.environment import (
     KeyRingText,
     Port,
     Seconds,
-    Words,
     secret_url,
     words,
 )
@@ -66,21 +65,6 @@ class ZohoEndpoints(Environment):
 
     zoho_data_center: DataCenterName = "us"
     zoho_accounts_url: HttpUrl | None = None
-    zoho_billing_url: HttpUrl | None = None
-    zoho_books_url: HttpUrl | None = None
-    zoho_crm_url: HttpUrl | None = None
-    zoho_crm_version: Annotated[str, Field(pattern=r"^v\d+(\.\d+)?$")] = "v8"
-    zoho_crm_upload_url: HttpUrl | None = None
-    zoho_desk_url: HttpUrl | None = None
-
-
-FinancePlan = Literal["free", "standard", "professional", "premium", "elite", "ultimate"]
-CrmEdition = Literal[
-    "free", "standard", "starter", "professional", "enterprise", "one", "ultimate", "crm_plus"
-]
-DeskEdition = Literal[
-    "free", "express", "standard", "professional", "enterprise", "one", "crm_plus"
-]
 
 
 class ZohoCalls(Environment):
@@ -91,68 +75,18 @@ class ZohoCalls(Environment):
     timeout. `settle_factor`: the operations' search lags are multiplied by it. It is less than 1
     only where searches do not lag. `zoho_<product>_calls_a_minute`, `…_credits_a_day`,
     `…_in_flight`: other limits than the plan's, such as ones that Zoho raised, or lower ones that
-    leave some to others. `zoho_minute_calls`: the first of these for Billing and Books at once.
-    `zoho_window_s`: the length of a minute, where it is not Zoho's. `breaker_pause_s`: how long
-    nothing is called after a refusal that a person has to resolve, or an outage. It doubles up to
-    5 minutes.
+    leave some to others. `zoho_minute_calls`: the first of these, for all products that Zoho limits
+    by the minute. `zoho_window_s`: the length of a minute, where it is not Zoho's.
+    `breaker_pause_s`: how long nothing is called after a refusal that a person has to resolve, or
+    an outage. It doubles up to 5 minutes.
     """
 
     effect_write_s: Seconds = 5.0
     effect_timeout_s: Seconds = 40.0
     settle_factor: Annotated[float, Field(ge=0)] = 1.0
-    zoho_billing_plan: FinancePlan | None = None
-    zoho_books_plan: FinancePlan | None = None
-    zoho_crm_edition: CrmEdition | None = None
-    zoho_crm_users: Count = 1
-    zoho_desk_edition: DeskEdition | None = None
-    zoho_desk_agents: Count = 1
-    zoho_billing_calls_a_minute: Count | None = None
-    zoho_billing_credits_a_day: Count | None = None
-    zoho_billing_in_flight: Count | None = None
-    zoho_books_calls_a_minute: Count | None = None
-    zoho_books_credits_a_day: Count | None = None
-    zoho_books_in_flight: Count | None = None
-    zoho_crm_calls_a_minute: Count | None = None
-    zoho_crm_credits_a_day: Count | None = None
-    zoho_crm_in_flight: Count | None = None
-    zoho_desk_calls_a_minute: Count | None = None
-    zoho_desk_credits_a_day: Count | None = None
-    zoho_desk_in_flight: Count | None = None
     zoho_minute_calls: Count | None = None
     zoho_window_s: Seconds | None = None
     breaker_pause_s: Seconds = 15.0
-
-
-class ZohoOrganization(Environment):
-    """Billing's organization, and Books' where it is another one."""
-
-    zoho_organization_id: Annotated[str, Field(min_length=1)]
-    zoho_books_organization_id: str | None = None
-
-    @property
-    def books_organization_id(self) -> str:
-        return self.zoho_books_organization_id or self.zoho_organization_id
-
-
-class BillingFields(Environment):
-    """Custom fields that carry our ids, and the plans that cost nothing."""
-
-    zoho_billing_user_field: str | None = None
-    zoho_books_invoice_field: str | None = None
-    zoho_free_plan_codes: Words = ()
-
-
-class CrmFields(Environment):
-    zoho_crm_user_field: str | None = None
-    zoho_crm_tier_field: str | None = None
-
-
-class DeskOrganization(Environment):
-    zoho_desk_org_id: Annotated[str, Field(min_length=1)]
-    zoho_desk_department_id: Annotated[str, Field(min_length=1)]
-    zoho_desk_priority: str = "Medium"
-    zoho_desk_status: str = "Open"
-    zoho_desk_escalation_field: str | None = None
 
 
 class ConsumerSettings(Environment):

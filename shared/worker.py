@@ -41,8 +41,9 @@ from shared.storage.migrations import migrate
 from shared.storage.write_probe import try_write
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
-from shared.zoho.call.http import Operation, ZohoHttp
+from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.observers import ZohoMetrics, log_call
+from shared.zoho.call.profile import ProductProfile
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
 from shared.zoho.effects.effects import Effects
@@ -130,10 +131,10 @@ async def worker_parts(
     *,
     migrations: Path,
     organization_ids: Mapping[str, str],
-    probes: Mapping[str, tuple[Operation, str]] | None = None,
+    products: Sequence[ProductProfile],
     org: str = "default",
 ) -> AsyncIterator[WorkerParts]:
-    """Build the parts. `organization_ids` are Zoho's, by product. For `probes` see `ZohoHttp`."""
+    """Build the parts. `products` are those that it calls. `organization_ids` are Zoho's."""
     async with AsyncExitStack() as stack:
         metrics = Metrics(service)
         health = Health(metrics, host=settings.http_host, port=settings.metrics_port)
@@ -150,15 +151,16 @@ async def worker_parts(
         blind_index = BlindIndex(KeyRing.parse(settings.index_keys.get_secret_value()), schema)
         zoho_metrics = ZohoMetrics(metrics)
         breakers = Breakers(observe=zoho_metrics.breaker, first_pause_s=settings.breaker_pause_s)
-        endpoints = Endpoints.of(settings, organization_ids)
+        profiles = {profile.name: profile for profile in products}
+        endpoints = Endpoints.of(settings, profiles, organization_ids)
         http = ZohoHttp(
             await stack.enter_async_context(open_transport()),
             await _tokens(stack, settings, zoho_metrics),
-            await _quota(pool, settings, endpoints.zone, zoho_metrics, health),
+            await _quota(pool, settings, endpoints, zoho_metrics, health),
             {org: endpoints},
             breakers,
             observers=(log_call, zoho_metrics.called),
-            probes=probes,
+            probes={profile.name: profile.probe for profile in products},
         )
         effects = Effects(
             pool,
@@ -199,11 +201,12 @@ async def _tokens(
 async def _quota(
     pool: asyncpg.Pool,
     settings: WorkerSettings,
-    zone: str,
+    endpoints: Endpoints,
     zoho_metrics: ZohoMetrics,
     health: Health,
 ) -> Quota:
-    limits = limits_from(settings, zone)
+    quotas = {name: profile.quota for name, profile in endpoints.products.items()}
+    limits = limits_from(settings, quotas, endpoints.zone)
     quota = Quota(pool, limits, observe=zoho_metrics.decided)
     await quota.warm_up(2)
     forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)

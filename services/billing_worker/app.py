@@ -56,26 +56,21 @@ from shared.contracts.commands import (
 from shared.messaging.handling.gate import Gate
 from shared.messaging.handling.routes import QueueConfig, Route
 from shared.worker import WorkerParts, worker_parts
-from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.billing.profile import BILLING
 from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.books.profile import BOOKS
 from shared.zoho.quota.priority import Priority
 
 SERVICE, SCHEMA = "billing-worker", "billing"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Called first after a pause, so that no write has to be the probe. Lists of the organization are
-# used because Books' `/organizations` answers even while the user is disabled (code 6018).
-PROBES = {
-    "billing": (Operation("billing", "list_plans", "GET", repeatable=True), "/plans?per_page=1"),
-    "books": (Operation("books", "list_invoices", "GET", repeatable=True), "/invoices?per_page=1"),
-}
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set, then drain."""
     organizations = {
-        "billing": settings.zoho_organization_id,
-        "books": settings.books_organization_id,
+        BILLING.name: settings.zoho_organization_id,
+        BOOKS.name: settings.books_organization_id,
     }
     async with worker_parts(
         SERVICE,
@@ -83,7 +78,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         settings,
         migrations=MIGRATIONS,
         organization_ids=organizations,
-        probes=PROBES,
+        products=(BILLING, BOOKS),
     ) as parts:
         worker = HandlerParts.of(parts, settings)
         async with parts.messaging(

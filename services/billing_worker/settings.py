@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from shared.environment import Port, for_service
-from shared.settings import BillingFields, ZohoOrganization
 from shared.worker import WorkerSettings
+from shared.zoho.products.billing.settings import BillingAccess, BillingFields
+from shared.zoho.products.books.settings import BooksAccess, BooksFields
+from shared.zoho.products.finance.settings import ZohoOrganization
 
 
-class Settings(WorkerSettings, ZohoOrganization, BillingFields):
+class Settings(
+    WorkerSettings, ZohoOrganization, BillingAccess, BillingFields, BooksAccess, BooksFields
+):
     model_config = for_service("billing-worker")
 
     metrics_port: Port = 9102

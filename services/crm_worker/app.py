@@ -22,14 +22,12 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.handling.routes import QueueConfig, Route
 from shared.observability.metrics import Metrics
 from shared.worker import WorkerParts, worker_parts
-from shared.zoho.call.http import Operation
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.crm.client import ZohoCrm
+from shared.zoho.products.crm.profile import CRM
 
 SERVICE, SCHEMA = "crm-worker", "crm"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# The first call after a pause, so that no write has to find out.
-PROBE = (Operation("crm", "get_org", "GET", repeatable=True), "/org")
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -39,7 +37,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         settings,
         migrations=MIGRATIONS,
         organization_ids={},
-        probes={"crm": PROBE},
+        products=(CRM,),
     ) as parts:
         contacts = Contacts(parts.pool, parts.vault, parts.blind_index)
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from shared.environment import Port, Seconds, for_service
-from shared.settings import CrmFields
 from shared.worker import WorkerSettings
+from shared.zoho.products.crm.settings import CrmAccess, CrmFields
 
 
-class Settings(WorkerSettings, CrmFields):
+class Settings(WorkerSettings, CrmAccess, CrmFields):
     model_config = for_service("crm-worker")
 
     metrics_port: Port = 9103

@@ -33,14 +33,12 @@ from shared.contracts.webhooks import WebhookReceived
 from shared.messaging.handling.routes import QueueConfig, Route
 from shared.messaging.outbox.committer import Committer
 from shared.worker import WorkerParts, worker_parts
-from shared.zoho.call.http import Operation
 from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.products.desk.profile import DESK
 from shared.zoho.quota.priority import Priority
 
 SERVICE, SCHEMA = "desk-worker", "desk"
 MIGRATIONS = Path(__file__).parent / "migrations"
-# The first call after a pause. It needs no scope that tickets do not need.
-PROBE = (Operation("desk", "list_tickets", "GET", repeatable=True, weight=3), "/tickets?limit=1")
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         SCHEMA,
         settings,
         migrations=MIGRATIONS,
-        organization_ids={"desk": settings.zoho_desk_org_id},
-        probes={"desk": PROBE},
+        organization_ids={DESK.name: settings.zoho_desk_org_id},
+        products=(DESK,),
     ) as parts:
         shared = desk_parts(parts, settings)
         async with parts.messaging(lanes(parts, shared)) as messaging:

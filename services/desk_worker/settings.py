@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from shared.contracts.fields import Email
 from shared.environment import Port, Seconds, for_service
-from shared.settings import DeskOrganization
 from shared.worker import WorkerSettings
+from shared.zoho.products.desk.settings import DeskAccess, DeskOrganization
 
 
-class Settings(WorkerSettings, DeskOrganization):
+class Settings(WorkerSettings, DeskAccess, DeskOrganization):
     model_config = for_service("desk-worker")
 
     metrics_port: Port = 9104

@@ -7,19 +7,13 @@ OPERATOR_AMQP_URL, OPERATOR_DATABASE_URL.
 from __future__ import annotations
 
 from shared.environment import Environment, HttpUrl, SecretWords, Words, for_service
-from shared.settings import (
-    Amqp,
-    BillingFields,
-    CrmFields,
-    Crypto,
-    Database,
-    DeskOrganization,
-    TokenServiceAccess,
-    ZohoCalls,
-    ZohoEndpoints,
-    ZohoOrganization,
-)
-from shared.zoho.products.scopes import ALL_NEEDED
+from shared.settings import Amqp, Crypto, Database, TokenServiceAccess, ZohoCalls, ZohoEndpoints
+from shared.zoho.products.billing.settings import BillingAccess, BillingFields
+from shared.zoho.products.books.settings import BooksAccess, BooksFields
+from shared.zoho.products.crm.settings import CrmAccess, CrmFields
+from shared.zoho.products.desk.settings import DeskAccess, DeskOrganization
+from shared.zoho.products.finance.settings import ZohoOrganization
+from shared.zoho.products.profiles import ALL_SCOPES
 
 
 class BrokerSettings(Amqp):
@@ -41,16 +35,16 @@ class TokenSettings(TokenServiceAccess):
 
     model_config = for_service("operator")
 
-    zoho_scopes: Words = ALL_NEEDED
+    zoho_scopes: Words = ALL_SCOPES
 
 
-class ZohoSettings(ZohoEndpoints, ZohoCalls):
+class ZohoSettings(ZohoEndpoints, ZohoCalls, BillingAccess, BooksAccess, CrmAccess, DeskAccess):
     """For calls to Zoho under the workers' limits."""
 
     model_config = for_service("operator")
 
 
-class FinanceSettings(ZohoOrganization, BillingFields):
+class FinanceSettings(ZohoOrganization, BillingFields, BooksFields):
     model_config = for_service("operator")
 
 

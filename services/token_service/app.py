@@ -76,7 +76,7 @@ async def _tokens(
     session = await stack.enter_async_context(
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     )
-    endpoints = Endpoints.of(settings)
+    endpoints = Endpoints.of(settings, products={})
     client = OAuthClient(settings.zoho_client_id, settings.zoho_client_secret)
     parts = (
         Accounts(session, endpoints.accounts(), client),

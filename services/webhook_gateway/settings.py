@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.environment import HttpUrl, Port, SecretWords, Words, for_service
 from shared.settings import Amqp, Crypto, Database, DataCenterName, HttpServer, Observability
-from shared.zoho.call.endpoints import DATA_CENTERS
+from shared.zoho.products.desk.profile import HOSTS
 
 
 class Settings(Amqp, Database, Crypto, HttpServer, Observability):
@@ -34,5 +34,5 @@ class Settings(Amqp, Database, Crypto, HttpServer, Observability):
         """Return the URL of Desk's keys: on the host of its API, unless it is set otherwise."""
         if self.zoho_desk_jwks_url:
             return self.zoho_desk_jwks_url
-        desk = urlsplit(self.zoho_desk_url or f"https://{DATA_CENTERS[self.zoho_data_center].desk}")
+        desk = urlsplit(self.zoho_desk_url or f"https://{HOSTS[self.zoho_data_center]}")
         return f"{desk.scheme}://{desk.netloc}/.well-known/jwks.json"

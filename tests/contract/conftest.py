@@ -18,15 +18,19 @@ from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.request_log import RequestLog
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from shared.settings import BillingFields, CrmFields, DeskOrganization
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.transport import open_transport
 from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.billing.settings import BillingFields
 from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.books.settings import BooksFields
 from shared.zoho.products.crm.client import ZohoCrm
+from shared.zoho.products.crm.settings import CrmFields
 from shared.zoho.products.desk.client import ZohoDesk
+from shared.zoho.products.desk.settings import DeskOrganization
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.products.setup import ZohoSetup
 from tests.contract.exchanges import Exchange, ours, size
 from tests.contract.openapi import FOLDER, NOT_THERE, OpenApi, zohos_files
@@ -72,6 +76,7 @@ async def clients_beside(record: Path) -> AsyncIterator[Clients]:
         raw = Zoho(url, await stack.enter_async_context(aiohttp.ClientSession()), world)
         raw.token = (await raw.mint()).body["access_token"]
         endpoints = Endpoints(
+            PROFILES,
             overrides={
                 "billing": f"{url}/billing/v1",
                 "books": f"{url}/books/v3",
@@ -91,9 +96,7 @@ async def clients_beside(record: Path) -> AsyncIterator[Clients]:
             {"default": endpoints},
             Breakers(),
         )
-        fields = BillingFields(
-            zoho_billing_user_field="cf_app_user_id", zoho_books_invoice_field="cf_app_invoice_id"
-        )
+        fields = BillingFields(zoho_billing_user_field="cf_app_user_id")
         of_desk = DeskOrganization(
             zoho_desk_org_id=settings.desk_org_id,
             zoho_desk_department_id=settings.desk_department_id,
@@ -109,7 +112,7 @@ async def clients_beside(record: Path) -> AsyncIterator[Clients]:
         yield Clients(
             http,
             ZohoBilling(http, fields),
-            ZohoBooks(http, fields),
+            ZohoBooks(http, BooksFields(zoho_books_invoice_field="cf_app_invoice_id")),
             ZohoCrm(http, of_crm),
             ZohoDesk(http, of_desk),
             ZohoSetup(http),

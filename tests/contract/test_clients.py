@@ -6,17 +6,13 @@ from collections import Counter
 
 import pytest
 
-from services.billing_worker import app as billing_worker
-from services.crm_worker import app as crm_worker
-from services.desk_worker import app as desk_worker
+from shared.zoho.products.profiles import PROFILES
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
 from tests.contract.openapi import OpenApi
 from tests.contract.operations import IN_ZOHOS_FILES, declared
 from tests.contract.report import Operation, Report, compare
 from tests.kit.zoho_access import request_of
-
-_PROBES = {"desk": desk_worker.PROBE, "crm": crm_worker.PROBE, **billing_worker.PROBES}
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +35,11 @@ async def test_a_call_is_as_zoho_documents_it(
     assert report.holds, _told(report)
 
 
-@pytest.mark.parametrize("product", _PROBES)
+@pytest.mark.parametrize("product", PROFILES)
 async def test_a_breakers_probe_is_as_zoho_documents_it(
     product: str, clients: Clients, openapi: OpenApi, seen: Counter[Operation]
 ) -> None:
-    operation, path = _PROBES[product]
+    operation, path = PROFILES[product].probe
 
     await clients.http.call(request_of(operation, path))
 
@@ -56,7 +52,7 @@ def test_every_operation_of_the_clients_was_called(
     seen: Counter[Operation], openapi: OpenApi, request: pytest.FixtureRequest
 ) -> None:
     others = [item for item in request.session.items if item.path == request.path]
-    if len(others) < len(CALLS) + len(_PROBES) + 1:
+    if len(others) < len(CALLS) + len(PROFILES) + 1:
         pytest.skip("only some of the calls were selected")
 
     assert declared() == set(IN_ZOHOS_FILES)

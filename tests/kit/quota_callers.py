@@ -27,6 +27,7 @@ from shared.zoho.call.http import ZohoHttp, ZohoRequest
 from shared.zoho.call.operation import Operation
 from shared.zoho.call.tokens import Token
 from shared.zoho.call.transport import open_transport
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Decision, Quota
@@ -105,6 +106,7 @@ async def call(calling: Calling) -> Seen:
 
 def _endpoints(calling: Calling) -> Endpoints:
     return Endpoints(
+        PROFILES,
         overrides={"billing": f"{calling.sandbox_url}/billing/v1"},
         organization_ids={"billing": calling.organization_id},
     )

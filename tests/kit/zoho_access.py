@@ -11,6 +11,7 @@ from shared.zoho.call.http import ZohoHttp, ZohoRequest
 from shared.zoho.call.operation import Called, Operation, Reply
 from shared.zoho.call.tokens import Token
 from shared.zoho.call.transport import open_transport
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota.call import Call
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Permit, QuotaFeedback
@@ -107,7 +108,7 @@ async def zoho_access(url: str = "") -> AsyncIterator[Access]:
             transport,
             cast("Any", tokens),
             cast("Any", quota),
-            {"default": Endpoints(overrides=overrides, organization_ids=ORGANIZATIONS)},
+            {"default": Endpoints(PROFILES, overrides=overrides, organization_ids=ORGANIZATIONS)},
             breakers,
             observers=[calls.append],
             first_wait_s=0.01,

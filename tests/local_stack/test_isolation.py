@@ -65,7 +65,8 @@ def test_an_env_file_that_lies_around_is_not_read(tmp_path: Path) -> None:
     billing = next(spec for spec in plan.specs if spec.name == "billing-worker.1")
     assert Path(billing.cwd, ".env").read_text() == REAL  # the service stands right beside it
     code = (
-        "from shared.settings import ZohoEndpoints, ZohoOrganization, Crypto, Amqp\n"
+        "from shared.settings import ZohoEndpoints, Crypto, Amqp\n"
+        "from shared.zoho.products.finance.settings import ZohoOrganization\n"
         "for group in (ZohoEndpoints, ZohoOrganization, Crypto, Amqp):\n"
         "    found = group.load()\n"
         "    print({k: getattr(v, 'get_secret_value', lambda: v)() for k, v in found})"

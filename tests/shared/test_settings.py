@@ -10,8 +10,8 @@ from shared.settings import (
     Database,
     Observability,
     TokenServiceAccess,
-    ZohoOrganization,
 )
+from shared.zoho.products.finance.settings import ZohoOrganization
 
 KEY = base64.b64encode(b"k" * 32).decode()
 

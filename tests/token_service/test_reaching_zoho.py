@@ -16,7 +16,7 @@ from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.operation import Called, Operation, Reply
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
-from shared.zoho.quota.limits import limits_of
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota.quota import Quota
 from tests.kit.zoho_access import request_of
 from tests.token_service.conftest import KEY, AccountsServer, Replica
@@ -45,6 +45,7 @@ async def worker(
     base = accounts.url.removesuffix("/accounts")
     settings = accounts.world.settings
     endpoints = Endpoints(
+        PROFILES,
         overrides={product: base + prefix for product, prefix in PRODUCTS.items()},
         organization_ids={
             "billing": settings.organization_id,
@@ -60,7 +61,7 @@ async def worker(
     ):
         tokens = Tokens(session, [replica.url], SecretStr(KEY))
         # Long enough for calls in flight on a slow machine, and shorter than a minute's limit.
-        limits = {product: limits_of(product) for product in PRODUCTS}
+        limits = {product: PROFILES[product].quota.limits() for product in PRODUCTS}
         # And what one call learns, the next one knows.
         quota = Quota(pool, limits, patience_s=30.0, note_within_s=60.0)
         http = ZohoHttp(
@@ -149,7 +150,7 @@ async def test_a_fault_that_needs_a_person_costs_no_mint_where_zoho_names_it(
     worker: Worker, accounts: AccountsServer, product: str, kind: str, cause: str, mints: int
 ) -> None:
     fault(accounts, kind, product, times=mints)
-    operation = Operation(product, "list", "GET")  # type: ignore[arg-type]
+    operation = Operation(product, "list", "GET")
     paths = {"billing": "/customers", "books": "/contacts", "crm": "/Contacts", "desk": "/tickets"}
     with pytest.raises(Misconfigured) as caught:
         await worker.call(operation, paths[product])

@@ -16,7 +16,7 @@ from shared.zoho.call.observers import ZohoMetrics
 from shared.zoho.call.operation import Operation
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
-from shared.zoho.quota.limits import limits_of
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota.quota import Quota
 from tests.kit.zoho_access import request_of
 from tests.token_service.conftest import KEY, AccountsServer, Replica
@@ -44,6 +44,7 @@ async def worker(
     accounts: AccountsServer, replica: Replica, database_url: str
 ) -> AsyncIterator[Worker]:
     endpoints = Endpoints(
+        PROFILES,
         overrides={"billing": accounts.url.removesuffix("/accounts") + "/billing/v1"},
         organization_ids={"billing": accounts.world.settings.organization_id},
     )
@@ -59,7 +60,7 @@ async def worker(
         http = ZohoHttp(
             transport,
             Tokens(session, [replica.url], SecretStr(KEY)),
-            Quota(pool, {"billing": limits_of("billing")}),
+            Quota(pool, {"billing": PROFILES["billing"].quota.limits()}),
             {"default": endpoints},
             breakers,
         )

@@ -27,7 +27,7 @@ from shared.errors import (
 )
 from shared.lease_in_hand import LeaseInHand, holding
 from shared.messaging.handling.gate import Gate
-from shared.zoho.call.error_tables.known_answers import NOT_JSON
+from shared.zoho.call.known_answers import NOT_JSON
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from shared.contracts.events import CommandFailed
 from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import Committer
-from shared.settings import CrmFields
+from shared.zoho.products.crm.settings import CrmFields
 
 log = structlog.get_logger(__name__)
 

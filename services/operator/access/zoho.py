@@ -15,6 +15,7 @@ from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.operation import Called
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.products.setup import ZohoSetup
 from shared.zoho.quota.quota import Decision, Quota
 from shared.zoho.quota.settings import limits_from
@@ -50,12 +51,13 @@ async def open_zoho(
     org: str,
     seen: QuotaSeen,
 ) -> AsyncIterator[ZohoSetup]:
-    endpoints = Endpoints.of(zoho, organization_ids)
+    endpoints = Endpoints.of(zoho, PROFILES, organization_ids)
+    quotas = {name: profile.quota for name, profile in PROFILES.items()}
     async with open_transport() as transport:
         http = ZohoHttp(
             transport,
             Tokens(session, tokens.token_service_url, tokens.token_service_key),
-            Quota(pool, limits_from(zoho, endpoints.zone), observe=seen.decided),
+            Quota(pool, limits_from(zoho, quotas, endpoints.zone), observe=seen.decided),
             {org: endpoints},
             # Without a pause: each check has to see for itself, whatever the one before it saw.
             Breakers(first_pause_s=0.0),

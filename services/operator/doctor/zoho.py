@@ -11,9 +11,9 @@ from services.operator.doctor.findings import Findings
 from services.operator.doctor.servers import Read
 from shared.errors import IntegrationError, Misconfigured, RateLimited, ZohoRejected
 from shared.zoho.products.books.time_zones import zone_of
-from shared.zoho.products.scopes import NEEDED, missing
+from shared.zoho.products.profiles import PROFILES
+from shared.zoho.products.scopes import missing
 from shared.zoho.products.setup import ZohoSetup
-from shared.zoho.quota.limits import PLANS
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ class ZohoChecks:
     def _of_cause(self, product: str, cause: str) -> tuple[str, str]:
         if cause != "scope" or not self._granted:
             return advice_for(cause)
-        if gone := missing(NEEDED[product], self._granted):
+        if gone := missing(PROFILES[product].scopes, self._granted):
             return f"a scope is missing: one of {', '.join(gone)}", "See scopes, above."
         # The finance products answer a missing scope and a foreign organization alike.
         return advice_for("organization")
@@ -122,7 +122,7 @@ class ZohoChecks:
 
         A plan that we do not know is not compared.
         """
-        plans = PLANS[product]
+        plans = PROFILES[product].quota.plans
         if configured and plan in plans and plans[plan] != plans[configured]:
             self._findings.wrong(
                 "organizations",
@@ -187,7 +187,7 @@ _PLAN: Final = {
 
 def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
     """Report the quota left after the last call of each product."""
-    for product in NEEDED:
+    for product in PROFILES:
         left = [
             f"{count} {unit}"
             for count, unit in (

@@ -10,7 +10,7 @@ from shared.errors import IntegrationError, OutcomeUnknown, Unavailable, ZohoRej
 from shared.zoho import waits
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.error_mapping import error_for
-from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
+from shared.zoho.call.known_answers import KnownAnswer, Meaning
 from shared.zoho.call.operation import Called
 from shared.zoho.call.request import ZohoRequest
 from shared.zoho.call.responses import ParsedResponse

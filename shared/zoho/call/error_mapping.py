@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
 
 from shared.errors import (
     IntegrationError,
@@ -17,10 +16,7 @@ from shared.errors import (
     ZohoRejected,
 )
 from shared.zoho import waits
-from shared.zoho.call.error_tables.crm import CRM
-from shared.zoho.call.error_tables.desk import DESK
-from shared.zoho.call.error_tables.finance import FINANCE
-from shared.zoho.call.error_tables.known_answers import (
+from shared.zoho.call.known_answers import (
     LIMITS,
     MISCONFIGURED,
     OF_ONE_ROW,
@@ -29,45 +25,38 @@ from shared.zoho.call.error_tables.known_answers import (
     row_for,
     row_for_code,
 )
+from shared.zoho.call.profile import ProductProfile
 from shared.zoho.call.request import ZohoRequest
 from shared.zoho.call.responses import ParsedResponse
 from shared.zoho.quota.quota import QuotaFeedback
 
-TABLES: Final[Mapping[str, tuple[KnownAnswer, ...]]] = {
-    "billing": FINANCE,
-    "books": FINANCE,
-    "crm": CRM,
-    "desk": DESK,
-}
+
+def meaning_of(profile: ProductProfile, answer: ParsedResponse) -> KnownAnswer:
+    """Return the product's known answer that this one, which is not ok, matches."""
+    if answer.codes_of_failed_rows and answer.status < 500:
+        return row_for_code(profile.known_answers, answer.zoho_code)
+    return row_for(profile.known_answers, answer.status, answer.zoho_code, answer.message)
 
 
-def meaning_of(product: str, answer: ParsedResponse) -> KnownAnswer:
-    """The row of the product's table that this answer, which is not ok, matches."""
-    if answer.failed_rows and answer.status < 500:
-        return row_for_code(TABLES[product], answer.zoho_code)
-    return row_for(TABLES[product], answer.status, answer.zoho_code, answer.message)
-
-
-def has_result_per_row(product: str, answer: ParsedResponse) -> bool:
+def has_result_per_row(profile: ProductProfile, answer: ParsedResponse) -> bool:
     """Whether each row has its own result.
 
     Not when none went well for a reason that is no row's own (a right that is missing, a limit).
     """
-    failed = answer.failed_rows
-    return len(failed) < len(answer.rows) or any(
-        row_for_code(TABLES[product], code).meaning in OF_ONE_ROW for code in failed
+    failed = answer.codes_of_failed_rows
+    return len(failed) < len(answer.codes_of_rows) or any(
+        row_for_code(profile.known_answers, code).meaning in OF_ONE_ROW for code in failed
     )
 
 
-def feedback_of(row: KnownAnswer | None, headers: Mapping[str, str]) -> QuotaFeedback:
+def feedback_of(
+    profile: ProductProfile, row: KnownAnswer | None, headers: Mapping[str, str]
+) -> QuotaFeedback:
     """Return what an answer says about the quota. `row` is given when it was refused.
 
-    Headers: Books' `X-Rate-Limit-*` are the day's (finance 2.3). CRM's credits show once half are
-    used (crm 1.5). Desk's end in `-v3` (desk 2.5).
+    `X-Rate-Limit-*` are the day's (finance 2.3).
     """
-    left = _number(headers, "X-Rate-Limit-Remaining", "X-Rate-Limit-Remaining-v3")
-    if left is None:
-        left = _number(headers, "X-API-CREDITS-REMAINING")
+    left = _number(headers, *profile.credits_left_headers)
     limit = _number(headers, "X-Rate-Limit-Limit")
     resets_in_s = _within_a_day(_seconds(headers.get("X-Rate-Limit-Reset", "")))
     if row is None or row.meaning not in LIMITS:

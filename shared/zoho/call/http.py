@@ -20,10 +20,11 @@ from shared.zoho.call.attempts import AttemptRecorder, CallObserver, TryAgain
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.error_mapping import feedback_of, has_result_per_row, meaning_of
-from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
+from shared.zoho.call.known_answers import Meaning
 from shared.zoho.call.operation import Called, Operation, Reply
+from shared.zoho.call.profile import Probe
 from shared.zoho.call.request import ZohoRequest
-from shared.zoho.call.responses import ParsedResponse, read
+from shared.zoho.call.responses import read
 from shared.zoho.call.tokens import Token, Tokens
 from shared.zoho.call.transport import (
     AnswerLost,
@@ -57,7 +58,7 @@ class ZohoHttp:
         breakers: Breakers,
         *,
         observers: Sequence[CallObserver] = (),
-        probes: Mapping[str, tuple[Operation, str]] | None = None,
+        probes: Mapping[str, Probe] | None = None,
         first_wait_s: float = waits.FIRST_RETRY_S,
     ) -> None:
         self._transport = transport
@@ -183,21 +184,20 @@ class ZohoHttp:
         began: float,
     ) -> Reply:
         operation = request.operation
-        answer = read(operation.product, operation.accept, raw.status, raw.headers, raw.body)
-        row = None if answer.ok else self._meaning(request, token, answer)
-        feedback = await self._quota.release(permit, feedback_of(row, raw.headers))
+        profile = self._endpoints[request.org].products[operation.product]
+        answer = read(profile.envelope, operation.accept, raw.status, raw.headers, raw.body)
+        row = None
+        if not answer.ok:
+            row = self._recorder.meant(request, token.sha256, meaning_of(profile, answer))
+        feedback = await self._quota.release(permit, feedback_of(profile, row, raw.headers))
         self._recorder.answered(request, row, answer, feedback, time.monotonic() - began)
-        if row is None or (operation.rows and has_result_per_row(operation.product, answer)):
+        if row is None or (operation.rows and has_result_per_row(profile, answer)):
             self._recorder.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)
         if row.meaning is Meaning.BAD_TOKEN and self._may_replace(request, permit, token):
             await self._replace(request, token)
             raise self._recorder.token_refused(request)
         raise self._recorder.refused(request, row, answer, feedback)
-
-    def _meaning(self, request: ZohoRequest, token: Token, answer: ParsedResponse) -> KnownAnswer:
-        row = meaning_of(request.operation.product, answer)
-        return self._recorder.meant(request, token.sha256, row)
 
     async def _replace(self, request: ZohoRequest, token: Token) -> None:
         try:
@@ -219,7 +219,7 @@ class ZohoHttp:
         return HttpRequest(
             operation.method,
             endpoints.url(
-                operation.at or operation.product, request.path, api_domain=token.api_domain
+                operation.product, request.path, at=operation.at, api_domain=token.api_domain
             ),
             params=endpoints.params(operation.product)
             | {name: str(value) for name, value in request.params.items()},

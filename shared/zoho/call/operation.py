@@ -15,30 +15,30 @@ from shared.zoho.quota.priority import Priority
 class Operation:
     """One operation of Zoho's, as our typed clients declare it.
 
-    `repeatable` is the declaring client's claim that doing it twice leaves the state of once:
-    with it a lost answer is `Unavailable`, without it `OutcomeUnknown`. A GET is always repeatable.
-    `weight` is what it costs of the day's credits. `call()` may say another.
+    `repeatable` is the declaring client's claim that doing it twice leaves the state of once: with
+    it a lost answer is `Unavailable`, without it `OutcomeUnknown`. A GET is always repeatable.
+    `weight` is what it costs of the day's credits. A call may have another.
     `heavy_above`: calls of a greater weight count against the product's smaller limit of calls in
-    flight too (CRM's for upserts of more than 10 rows: 1. COQL always does: 0).
-    `at`: where it is reached, when that is not the product's own prefix. Quota, errors and headers
-    stay the product's.
+    flight too. With 0 every call does.
+    `at`: the name of another address of the product (`ProductProfile.other_addresses`). Quota,
+    errors and headers stay the same.
     `search_lag_s`: how long after a lost answer a search surely shows what was done.
-    `rows`: the answer holds one result per row sent (CRM's `data`). Rows that failed come back in
-    their place instead of raising, whatever the HTTP status, unless all failed for a reason that
-    concerns the whole call.
+    `rows`: the answer holds one result per row sent. Rows that failed come back in their place
+    instead of raising, whatever the HTTP status, unless all failed for a reason that concerns the
+    whole call.
     `of_one_record`: it reads one record, which may be hidden while the others are not. That it is
     forbidden then says nothing of the next one.
     `moves_money`: it is done again only on positive evidence that the first did not happen (see
     `Effects`).
     """
 
-    product: Literal["billing", "books", "crm", "desk"]
+    product: str
     name: str
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     repeatable: bool = False
     weight: int = 1
     heavy_above: int | None = None
-    at: Literal["crm_bulk", "crm_upload"] | None = None
+    at: str | None = None
     timeout_s: float = 20.0
     search_lag_s: float = waits.SEARCH_LAG_S
     accept: Literal["json", "pdf"] = "json"

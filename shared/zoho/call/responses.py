@@ -1,30 +1,53 @@
-"""Reading an answer: bytes, whatever they are, to a reply or to what went wrong."""
+"""Read an answer of Zoho's: from bytes, whatever they are, to a body or an error's code."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from shared.zoho.call.error_tables.known_answers import NOT_JSON
+from shared.zoho.call.known_answers import NOT_JSON
 
 # Beyond 2^53 only ids are this long. In text they survive every reader (finance trap 3).
 _ID_DIGITS = 15
-# CRM answers rows under the name of what was sent.
-_ROWS: Final = ("data", "watch", "tags", "users")
 # Logged and compared: never free text, which may quote what we sent.
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 _FIELD = re.compile(r"[A-Za-z0-9_/]{1,100}")
+
+
+Body = Mapping[str, Any]
+
+
+def _nothing(_body: Body) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The way in which a product wraps its answers.
+
+    `code_of` returns Zoho's code of an error, "" for a success, and `NOT_JSON` for a body that
+    cannot be the product's. `codes_of_rows`: the code of each row, in order, "" when it went well,
+    where an answer holds one result per row sent. `refused_fields_of` returns the names of the
+    fields that an error is about, where it names them. `always_has_body`: an answer without a body
+    is no answer, unless its status is 204 or 304.
+    """
+
+    code_of: Callable[[Body], object]
+    codes_of_rows: Callable[[Body], Sequence[object]] = _nothing
+    refused_fields_of: Callable[[Body], Sequence[object]] = _nothing
+    always_has_body: bool = False
 
 
 @dataclass(frozen=True)
 class ParsedResponse:
     """An answer as read. `zoho_code` is "" when Zoho reported no error.
 
-    `body` is `{}` without one. A top-level array is put under `data`.
+    `body` is `{}` without one. A top-level array is put under `data`. `codes_of_rows` holds one
+    code per row sent, in order, and nothing when the answer is not of that kind.
     """
 
     status: int
@@ -32,55 +55,45 @@ class ParsedResponse:
     message: str
     body: dict[str, Any]
     content: bytes = b""
+    codes_of_rows: tuple[str, ...] = ()
+    refused_fields: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         return (200 <= self.status < 300 or self.status == 304) and self.zoho_code == ""
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """One result per row sent, in order. None when the answer is not of that kind."""
-        return _rows(self.body)
-
-    @property
-    def refused_fields(self) -> tuple[str, ...]:
-        """Return the names of the fields at fault, as Desk lists them. Paths lose their slash."""
-        listed = self.body.get("errors")
-        errors = listed if isinstance(listed, list) else []
-        names = [_field(error.get("fieldName")) for error in errors if isinstance(error, dict)]
-        return tuple(name for name in names if name)
-
-    @property
-    def failed_rows(self) -> list[str]:
+    def codes_of_failed_rows(self) -> list[str]:
         """The codes of the rows that failed. None when the answer failed as a whole."""
-        codes = [row_code(row) for row in self.rows]
-        return [code for code in codes if code]
+        return [code for code in self.codes_of_rows if code]
 
 
 def read(
-    product: str, accept: str, status: int, headers: Mapping[str, str], raw: bytes
+    envelope: Envelope, accept: str, status: int, headers: Mapping[str, str], raw: bytes
 ) -> ParsedResponse:
     """Decide from the body, not from the status alone: errors come under 200, pages under 401."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if accept == "pdf" and 200 <= status < 300 and raw.startswith(b"%PDF"):
+    is_pdf_wanted = accept == "pdf" and 200 <= status < 300
+    if is_pdf_wanted and raw.startswith(b"%PDF"):
         return ParsedResponse(status, "", "", {}, raw)
     if not raw.strip():
-        # 204 and 304 have none. Of the finance products every other answer has.
-        bare = status in (204, 304) or product in ("crm", "desk")
-        return ParsedResponse(status, "" if bare else NOT_JSON, "", {})
-    if kind == "text/html" or raw.lstrip()[:1] not in (b"{", b"["):
+        may_be_empty = status in (204, 304) or not envelope.always_has_body
+        return ParsedResponse(status, "" if may_be_empty else NOT_JSON, "", {})
+    body = None if kind == "text/html" else _object(raw)
+    if body is None:
         return ParsedResponse(status, NOT_JSON, "", {})
-    try:
-        body = loads(raw)
-    except ValueError:
+    code = _safe(envelope.code_of(body))
+    if is_pdf_wanted and not code:
+        # A success that is not the document asked for.
         return ParsedResponse(status, NOT_JSON, "", {})
-    if isinstance(body, list):
-        body = {"data": body}
-    if accept == "pdf" and 200 <= status < 300 and not _code(product, body):
-        return ParsedResponse(
-            status, NOT_JSON, "", {}
-        )  # a success that is not the document asked for
-    return ParsedResponse(status, _code(product, body), str(body.get("message", "")), body)
+    return ParsedResponse(
+        status,
+        code,
+        str(body.get("message", "")),
+        body,
+        codes_of_rows=tuple(_safe(row_code) for row_code in envelope.codes_of_rows(body)),
+        refused_fields=tuple(filter(None, map(_field, envelope.refused_fields_of(body)))),
+    )
 
 
 def loads(raw: bytes) -> Any:
@@ -88,38 +101,22 @@ def loads(raw: bytes) -> Any:
     return json.loads(raw, parse_float=Decimal, parse_int=_int_or_id)
 
 
-def row_code(row: Mapping[str, Any]) -> str:
-    """CRM's code of a row that failed. "" when it went well."""
-    return _safe(row.get("code", "")) if row.get("status") == "error" else ""
+def _object(raw: bytes) -> dict[str, Any] | None:
+    if raw.lstrip()[:1] not in (b"{", b"["):
+        return None
+    try:
+        body = loads(raw)
+    except ValueError:
+        return None
+    return {"data": body} if isinstance(body, list) else body
 
 
-def _code(product: str, body: Mapping[str, Any]) -> str:
-    match product:
-        case "billing" | "books":
-            code = body.get("code", NOT_JSON)
-            return "" if str(code) == "0" else _safe(code)
-        case "crm":
-            if body.get("status") == "error" and "code" in body:
-                return _safe(body["code"])
-            return next((code for row in _rows(body) if (code := row_code(row))), "")
-        case _:
-            return _safe(body.get("errorCode", ""))
-
-
-def _rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    for name in _ROWS:
-        rows = body.get(name)
-        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-            return rows
-    return []
-
-
-def _field(name: Any) -> str:
-    text = str(name or "").strip("/")
+def _field(name: object) -> str:
+    text = str(name or "").strip("/")  # paths lose their slash
     return text if _FIELD.fullmatch(text) else ""
 
 
-def _safe(code: Any) -> str:
+def _safe(code: object) -> str:
     text = str(code)
     return text if _CODE.fullmatch(text) or text == "" else "other"
 

@@ -8,7 +8,6 @@ from typing import Any, Generic, Self, TypeVar
 
 from shared.environment import Environment
 from shared.zoho.call.http import Operation, Permit, Reply, ZohoHttp, ZohoRequest
-from shared.zoho.products.pages import Fetch
 from shared.zoho.quota.priority import Priority
 
 S = TypeVar("S", bound=Environment)
@@ -63,11 +62,3 @@ class ProductClient(Generic[S]):
             headers=headers or {},
         )
         return await self._http.call(request, permit)
-
-    def _page(self, operation: Operation, path: str) -> Fetch:
-        """Return the function by which `pages` reads one page of this list."""
-
-        async def fetch(params: dict[str, str]) -> Mapping[str, Any]:
-            return (await self._call(operation, path, params=params)).body
-
-        return fetch

@@ -1,61 +1,8 @@
-"""OAuth scopes: what our calls need, and whether what was granted covers it.
-
-Sources: the `security` of each operation in Zoho's OpenAPI files. Finance reference §1.7. CRM and
-Desk reference §1.1, §2.2, §2.6. Billing's cancel, collect, void and the like are POSTs: CREATE.
-"""
+"""Find the OAuth scopes that are needed and were not granted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
-
-# By product. Asked for one by one: an organization need not give away more.
-NEEDED: Final[Mapping[str, Sequence[str]]] = {
-    "billing": (
-        "ZohoSubscriptions.customers.CREATE",
-        "ZohoSubscriptions.customers.READ",
-        "ZohoSubscriptions.customers.UPDATE",
-        "ZohoSubscriptions.plans.READ",
-        "ZohoSubscriptions.subscriptions.CREATE",
-        "ZohoSubscriptions.subscriptions.READ",
-        "ZohoSubscriptions.subscriptions.UPDATE",
-        "ZohoSubscriptions.invoices.CREATE",
-        "ZohoSubscriptions.invoices.READ",
-        "ZohoSubscriptions.payments.CREATE",
-        "ZohoSubscriptions.payments.READ",
-        "ZohoSubscriptions.creditnotes.CREATE",
-        "ZohoSubscriptions.webhooks.READ",
-    ),
-    "books": (
-        "ZohoBooks.contacts.READ",
-        "ZohoBooks.invoices.CREATE",
-        "ZohoBooks.invoices.READ",
-        "ZohoBooks.invoices.UPDATE",
-        "ZohoBooks.customerpayments.READ",
-        "ZohoBooks.creditnotes.READ",
-        "ZohoBooks.settings.READ",
-    ),
-    "crm": (
-        "ZohoCRM.modules.ALL",
-        "ZohoCRM.settings.fields.READ",
-        "ZohoCRM.settings.tags.ALL",
-        "ZohoCRM.notifications.ALL",
-        "ZohoCRM.org.READ",
-    ),
-    "desk": (
-        "Desk.tickets.CREATE",
-        "Desk.tickets.READ",
-        "Desk.tickets.UPDATE",
-        "Desk.contacts.READ",
-        "Desk.contacts.UPDATE",
-        "Desk.search.READ",
-        "Desk.basic.READ",
-        "Desk.settings.READ",
-        "Desk.events.READ",
-    ),
-}
-
-ALL_NEEDED: Final = tuple(scope for scopes in NEEDED.values() for scope in scopes)
+from collections.abc import Iterable
 
 
 def missing(needed: Iterable[str], granted: Iterable[str]) -> list[str]:

@@ -1,14 +1,11 @@
-"""Zoho's limits as data: what a plan allows, and how priorities share it.
-
-Sources: Books §4.2 and Billing §2.3 of the finance reference. CRM §1.5 and Desk §2.5 of the other.
-"""
+"""Describe Zoho's limits as data: what a plan allows, and how priorities share it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from shared.zoho import waits
 from shared.zoho.quota.priority import Priority
 
 # The part of every limit that a priority may use. The rest is kept for those above it. Each figure
@@ -28,6 +25,10 @@ UNPACED: Mapping[Priority, float] = {
     Priority.READS: 0.35,
     Priority.BACKFILL: 0.2,
 }
+
+
+# Calls at the same time on the lowest plan of each product.
+LOWEST_IN_FLIGHT: Final = 5
 
 
 @dataclass(frozen=True)
@@ -66,69 +67,42 @@ class PlanQuota:
         return total if self.at_most is None else min(total, self.at_most)
 
 
-_BOOKS = {
-    "free": PlanQuota(5, 1_000),
-    "standard": PlanQuota(10, 2_000),
-    "professional": PlanQuota(10, 5_000),
-    "premium": PlanQuota(10, 10_000),
-    "elite": PlanQuota(10, 10_000),
-    "ultimate": PlanQuota(10, 10_000),
-}
-_CRM_STANDARD = PlanQuota(10, 50_000, 250, 100_000)
-_CRM_ENTERPRISE = PlanQuota(20, 50_000, 1_000, 5_000_000)
-_CRM_ULTIMATE = PlanQuota(25, 50_000, 2_000)
-_DESK_ENTERPRISE = PlanQuota(25, 100_000, 1_000)
+@dataclass(frozen=True, kw_only=True)
+class ProductQuota:
+    """How Zoho limits the calls of one product, and the settings that say which limits apply.
 
-PLANS: Mapping[str, Mapping[str, PlanQuota]] = {
-    # Billing publishes no table. It is the same platform, so Books' is expected. Unverified.
-    "billing": _BOOKS,
-    "books": _BOOKS,
-    "crm": {
-        "free": PlanQuota(5, 5_000),
-        "standard": _CRM_STANDARD,
-        "starter": _CRM_STANDARD,
-        "professional": PlanQuota(15, 50_000, 500, 3_000_000),
-        "enterprise": _CRM_ENTERPRISE,
-        "one": _CRM_ENTERPRISE,
-        "ultimate": _CRM_ULTIMATE,
-        "crm_plus": _CRM_ULTIMATE,
-    },
-    "desk": {
-        "free": PlanQuota(5, 5_000),
-        "express": PlanQuota(10, 25_000, 100),
-        "standard": PlanQuota(10, 50_000, 250),
-        "professional": PlanQuota(15, 75_000, 500),
-        "enterprise": _DESK_ENTERPRISE,
-        "one": _DESK_ENTERPRISE,
-        "crm_plus": _DESK_ENTERPRISE,
-    },
-}
-
-
-def limits_of(
-    product: str, *, plan: str | None = None, users: int = 1, zone: str = "UTC"
-) -> QuotaLimits:
-    """The limits of a plan. Without a plan: the lowest concurrency, and no limit of ours per day.
-
-    Calls past a limit that we do not know of are refused by Zoho and wait. A limit guessed too
-    low would stop an organization that paid for more. Headers name the day's limit soon enough.
-    `zone` (IANA) decides when the day of Billing, Books and Desk begins. CRM counts 24 h.
-
-    Raises:
-        ValueError: no such plan. The message names those there are.
+    `plan_setting` and `users_setting` name the fields of the settings that hold the organization's
+    plan and the number of its users. `calls_a_minute`: on every plan. `has_rolling_day`: the day is
+    the last 24 hours, and does not begin at midnight. The rest is as in `QuotaLimits`.
     """
-    plans = PLANS[product]
-    if plan is not None and plan not in plans:
-        raise ValueError(f"{product} has no plan {plan!r}; there are {', '.join(plans)}")
-    known = plans[plan] if plan else None
-    finance = product in ("billing", "books")
-    return QuotaLimits(
-        calls=100 if finance else None,
-        window_s=60.0 if finance else 0.0,
-        in_flight=known.in_flight if known else 5,
-        credits=known.credits_for(users) if known else None,
-        zone=None if product == "crm" else zone,
-        refusal_patience_s=waits.AMBIGUOUS_LIMIT_PATIENCE_S if product == "crm" else None,
-        # On every edition: writes of more than 10 rows, COQL, conversions, sorted lists (1.5).
-        heavy_in_flight=10 if product == "crm" else None,
-    )
+
+    plans: Mapping[str, PlanQuota]
+    plan_setting: str
+    users_setting: str | None = None
+    calls_a_minute: int | None = None
+    has_rolling_day: bool = False
+    refusal_patience_s: float | None = None
+    heavy_in_flight: int | None = None
+
+    def limits(self, *, plan: str | None = None, users: int = 1, zone: str = "UTC") -> QuotaLimits:
+        """Return the limits of a plan. Without one: the lowest concurrency, and none of ours a day.
+
+        Calls past a limit that we do not know of are refused by Zoho and wait. A limit guessed
+        too low would stop an organization that paid for more. Headers name the day's limit soon
+        enough. `zone` (IANA) decides when a day begins.
+
+        Raises:
+            ValueError: no such plan. The message names those there are.
+        """
+        if plan is not None and plan not in self.plans:
+            raise ValueError(f"there is no plan {plan!r}; there are {', '.join(self.plans)}")
+        known = self.plans[plan] if plan else None
+        return QuotaLimits(
+            calls=self.calls_a_minute,
+            window_s=60.0 if self.calls_a_minute else 0.0,
+            in_flight=known.in_flight if known else LOWEST_IN_FLIGHT,
+            credits=known.credits_for(users) if known else None,
+            zone=None if self.has_rolling_day else zone,
+            refusal_patience_s=self.refusal_patience_s,
+            heavy_in_flight=self.heavy_in_flight,
+        )

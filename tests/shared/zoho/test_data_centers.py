@@ -4,6 +4,15 @@ import pytest
 
 from shared.settings import ZohoEndpoints
 from shared.zoho.call.endpoints import DATA_CENTERS, Endpoints
+from shared.zoho.products.billing.settings import BillingAccess
+from shared.zoho.products.books.settings import BooksAccess
+from shared.zoho.products.crm.settings import CrmAccess
+from shared.zoho.products.desk.settings import DeskAccess
+from shared.zoho.products.profiles import PROFILES
+
+
+class Settings(ZohoEndpoints, BillingAccess, BooksAccess, CrmAccess, DeskAccess):
+    """What the operator reads of addresses."""
 
 
 @pytest.mark.parametrize(
@@ -22,7 +31,7 @@ from shared.zoho.call.endpoints import DATA_CENTERS, Endpoints
     ],
 )
 def test_every_data_centre_has_its_hosts(name: str, accounts: str, billing: str, desk: str) -> None:
-    endpoints = Endpoints(name)
+    endpoints = Endpoints(PROFILES, name)
     assert endpoints.accounts() == f"https://{accounts}"
     assert endpoints.url("billing", "/plans") == f"https://{billing}/billing/v1/plans"
     assert endpoints.url("books", "/invoices") == f"https://{billing}/books/v3/invoices"
@@ -32,16 +41,25 @@ def test_every_data_centre_has_its_hosts(name: str, accounts: str, billing: str,
 
 def test_uploads_have_hosts_of_their_own() -> None:
     assert (
-        Endpoints("ca").url("crm_upload", "/upload") == "https://upload.zohocloud.ca/crm/v8/upload"
+        Endpoints(PROFILES, "ca").url("crm", "/upload", at="upload")
+        == "https://upload.zohocloud.ca/crm/v8/upload"
     )
-    assert Endpoints("sa").url("crm_upload", "/upload") == "https://files.zoho.sa/crm/v8/upload"
+    assert (
+        Endpoints(PROFILES, "sa").url("crm", "/upload", at="upload")
+        == "https://files.zoho.sa/crm/v8/upload"
+    )
 
 
 def test_bulk_jobs_stand_before_the_version() -> None:
     eu = "https://www.zohoapis.eu"
-    assert Endpoints("us").url("crm_bulk", "/write", api_domain=eu) == f"{eu}/crm/bulk/v8/write"
-    own = Endpoints(crm_version="v7", overrides={"crm": "http://127.0.0.1:1/crm"})
-    assert own.url("crm_bulk", "/write", api_domain=eu) == "http://127.0.0.1:1/crm/bulk/v7/write"
+    assert (
+        Endpoints(PROFILES).url("crm", "/write", at="bulk", api_domain=eu)
+        == f"{eu}/crm/bulk/v8/write"
+    )
+    own = Endpoints(PROFILES, versions={"crm": "v7"}, overrides={"crm": "http://127.0.0.1:1/crm"})
+    assert (
+        own.url("crm", "/write", at="bulk", api_domain=eu) == "http://127.0.0.1:1/crm/bulk/v7/write"
+    )
 
 
 def test_there_are_ten() -> None:
@@ -49,7 +67,7 @@ def test_there_are_ten() -> None:
 
 
 def test_the_tokens_domain_wins_except_for_desk() -> None:
-    endpoints = Endpoints("us")
+    endpoints = Endpoints(PROFILES)
     eu = "https://www.zohoapis.eu"
     assert endpoints.url("crm", "/x", api_domain=eu) == "https://www.zohoapis.eu/crm/v8/x"
     assert endpoints.url("desk", "/x", api_domain=eu) == "https://desk.zoho.com/api/v1/x"
@@ -61,10 +79,10 @@ def test_crm_goes_to_the_host_of_a_sandbox_or_developer_organization(
     data_center: str, kind: str
 ) -> None:
     domain = f"https://{DATA_CENTERS[data_center].api.replace('www', kind, 1)}"
-    endpoints = Endpoints("us")
+    endpoints = Endpoints(PROFILES)
 
     assert endpoints.url("crm", "/x", api_domain=domain) == f"{domain}/crm/v8/x"
-    assert endpoints.url("crm_bulk", "/x", api_domain=domain) == f"{domain}/crm/bulk/v8/x"
+    assert endpoints.url("crm", "/x", at="bulk", api_domain=domain) == f"{domain}/crm/bulk/v8/x"
     for product in ("billing", "books"):
         assert endpoints.url(product, "/x", api_domain=domain).startswith(
             "https://www.zohoapis.com/"
@@ -73,15 +91,15 @@ def test_crm_goes_to_the_host_of_a_sandbox_or_developer_organization(
 
 def test_a_domain_that_is_not_zohos_gets_no_token() -> None:
     elsewhere = "https://www.zohoapis.com.evil.invalid"
-    url = Endpoints("us").url("billing", "/x", api_domain=elsewhere)
+    url = Endpoints(PROFILES).url("billing", "/x", api_domain=elsewhere)
     assert url == "https://www.zohoapis.com/billing/v1/x"
 
 
 def test_a_prefix_of_the_settings_wins_over_everything() -> None:
-    settings = ZohoEndpoints(
+    settings = Settings(
         zoho_crm_url="http://127.0.0.1:1/crm/", zoho_crm_version="v2", zoho_accounts_url="http://a"
     )
-    endpoints = Endpoints.of(settings, {"books": "7"})
+    endpoints = Endpoints.of(settings, PROFILES, {"books": "7"})
     domain = "https://www.zohoapis.eu"
     assert endpoints.url("crm", "/x", api_domain=domain) == "http://127.0.0.1:1/crm/v2/x"
     assert endpoints.accounts() == "http://a"

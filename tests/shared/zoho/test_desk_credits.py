@@ -18,13 +18,13 @@ from services.zoho_sandbox.driver import SandboxDriver
 from services.zoho_sandbox.server.request_log import RequestLog
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from shared.settings import DeskOrganization
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
 from shared.zoho.call.transport import open_transport
 from shared.zoho.products.desk.client import ZohoDesk
-from shared.zoho.quota.limits import limits_of
+from shared.zoho.products.desk.settings import DeskOrganization
+from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota.quota import Quota
 from tests.kit.sandbox_client import Zoho
 from tests.kit.zoho_access import SandboxToken
@@ -59,9 +59,10 @@ async def asked(ledger_pool: asyncpg.Pool) -> AsyncIterator[Asked]:
         http = ZohoHttp(
             await stack.enter_async_context(open_transport()),
             cast("Any", tokens),
-            Quota(ledger_pool, {"desk": limits_of("desk", plan="enterprise")}),
+            Quota(ledger_pool, {"desk": PROFILES["desk"].quota.limits(plan="enterprise")}),
             {
                 "default": Endpoints(
+                    PROFILES,
                     overrides={"desk": f"{url}/desk/api/v1"},
                     organization_ids={"desk": world.settings.desk_org_id},
                 )

@@ -14,9 +14,9 @@ from shared.errors import (
 )
 from shared.zoho import waits
 from shared.zoho.call.endpoints import Endpoints
-from shared.zoho.call.error_mapping import TABLES
-from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
+from shared.zoho.call.known_answers import NOT_JSON, KnownAnswer, Meaning
 from shared.zoho.call.operation import Operation
+from shared.zoho.products.profiles import PROFILES
 from tests.kit.mocked_http import MockedHttp
 from tests.kit.zoho_access import ORGANIZATIONS, Access, zoho_access
 
@@ -28,8 +28,8 @@ HOSTS = {
 }
 ROWS = [
     pytest.param(product, row, id=f"{product}-{row.status}-{row.zoho_code}-{row.meaning.value}")
-    for product, table in TABLES.items()
-    for row in table
+    for product, profile in PROFILES.items()
+    for row in profile.known_answers
 ]
 
 
@@ -74,7 +74,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("product", "row"), ROWS)
 async def test_every_row_becomes_the_error_it_stands_for(product: str, row: KnownAnswer) -> None:
-    create = Operation(product, "create_thing", "POST", search_lag_s=33.0)  # type: ignore[arg-type]
+    create = Operation(product, "create_thing", "POST", search_lag_s=33.0)
     async with zoho_access() as access:
         with MockedHttp() as zoho:
             answers(zoho, product, row)
@@ -110,11 +110,11 @@ async def test_every_row_becomes_the_error_it_stands_for(product: str, row: Know
     ("status", "kind"),
     [(400, ZohoRejected), (403, Misconfigured), (418, ZohoRejected), (429, RateLimited)],
 )
-@pytest.mark.parametrize("product", TABLES)
+@pytest.mark.parametrize("product", PROFILES)
 async def test_an_unknown_code_is_told_by_its_status(
     product: str, status: int, kind: type[IntegrationError]
 ) -> None:
-    create = Operation(product, "create_thing", "POST")  # type: ignore[arg-type]
+    create = Operation(product, "create_thing", "POST")
     async with zoho_access() as access:
         with MockedHttp() as zoho:
             answers(zoho, product, KnownAnswer(status, "99999", Meaning.REJECTED, "ours"))
@@ -188,8 +188,8 @@ async def test_a_page_of_the_front_door_was_not_done() -> None:
     ],
 )
 async def test_zohos_own_time_wins(product: str, headers: dict[str, str], wait_s: float) -> None:
-    row = next(row for row in TABLES[product] if row.meaning is Meaning.DAY_LIMIT)
-    create = Operation(product, "create_thing", "POST")  # type: ignore[arg-type]
+    row = next(row for row in PROFILES[product].known_answers if row.meaning is Meaning.DAY_LIMIT)
+    create = Operation(product, "create_thing", "POST")
     async with zoho_access() as access:
         with MockedHttp() as zoho:
             body = body_of(product, row)
@@ -201,7 +201,7 @@ async def test_zohos_own_time_wins(product: str, headers: dict[str, str], wait_s
 
 
 async def test_crm_without_credits_left_is_out_for_the_day() -> None:
-    row = next(row for row in TABLES["crm"] if row.zoho_code == "TOO_MANY_REQUESTS")
+    row = next(row for row in PROFILES["crm"].known_answers if row.zoho_code == "TOO_MANY_REQUESTS")
     async with zoho_access() as access:
         with MockedHttp() as zoho:
             body = body_of("crm", row)
@@ -244,6 +244,6 @@ async def test_one_failed_row_raises_when_rows_were_not_asked_for(status: int) -
 
 
 def test_the_hosts_above_are_the_endpoints() -> None:
-    endpoints = Endpoints(organization_ids=ORGANIZATIONS)
+    endpoints = Endpoints(PROFILES, organization_ids=ORGANIZATIONS)
     for product, url in HOSTS.items():
         assert endpoints.url(product, "/things") == url.partition("?")[0]

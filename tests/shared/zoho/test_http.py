@@ -118,7 +118,7 @@ async def test_each_product_is_told_the_organization_its_own_way(
 
 
 async def test_a_bulk_job_goes_to_its_own_place_at_crms_cost(access: Access, zoho: Zoho) -> None:
-    job = Operation("crm", "create_bulk_write_job", "POST", weight=500, at="crm_bulk")
+    job = Operation("crm", "create_bulk_write_job", "POST", weight=500, at="bulk")
     zoho.answers(says(201, '{"data":[{"status":"success","code":"ADDED_SUCCESSFULLY"}]}'))
     await access.call(job, "/write", json={"operation": "upsert"})
 

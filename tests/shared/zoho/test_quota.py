@@ -10,7 +10,8 @@ import pytest
 
 from shared.errors import RateLimited
 from shared.zoho.call.operation import Operation
-from shared.zoho.quota.limits import SHARES, limits_of
+from shared.zoho.products.profiles import PROFILES
+from shared.zoho.quota.limits import SHARES
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Decision, Permit, Quota, QuotaFeedback
 from tests.shared.zoho.moved_clock import MovedClock
@@ -141,7 +142,7 @@ async def test_what_was_never_written_counts_for_nothing(ledger_pool: asyncpg.Po
 async def test_a_priority_leaves_what_is_kept_for_those_above(
     ledger_pool: asyncpg.Pool, priority: Priority, granted: int
 ) -> None:
-    quota = quota_of(ledger_pool, replace(limits_of("billing"), in_flight=None))
+    quota = quota_of(ledger_pool, replace(PROFILES["billing"].quota.limits(), in_flight=None))
     for _ in range(granted):
         await take(quota, priority)
 
@@ -153,7 +154,7 @@ async def test_a_priority_leaves_what_is_kept_for_those_above(
 async def test_lower_priorities_leave_a_place_among_the_calls_in_flight(
     ledger_pool: asyncpg.Pool,
 ) -> None:
-    quota = quota_of(ledger_pool, limits_of("desk"))
+    quota = quota_of(ledger_pool, PROFILES["desk"].quota.limits())
     for _ in range(4):
         await take(quota)
     assert (await refused(quota)).limit == "concurrency"

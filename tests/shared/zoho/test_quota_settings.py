@@ -5,17 +5,24 @@ from typing import Any, get_args
 import pytest
 
 from shared.environment import SettingsError, for_service
-from shared.settings import CrmEdition, DeskEdition, FinancePlan, ZohoCalls
-from shared.zoho.quota.limits import PLANS, QuotaLimits, limits_of
+from shared.settings import ZohoCalls
+from shared.zoho.products.billing.settings import BillingAccess
+from shared.zoho.products.books.settings import BooksAccess
+from shared.zoho.products.crm.settings import CrmAccess, CrmEdition
+from shared.zoho.products.desk.settings import DeskAccess, DeskEdition
+from shared.zoho.products.finance.settings import FinancePlan
+from shared.zoho.products.profiles import PROFILES
+from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.settings import limits_from
 
 
-class Settings(ZohoCalls):
+class Settings(ZohoCalls, BillingAccess, BooksAccess, CrmAccess, DeskAccess):
     model_config = for_service("billing-worker")
 
 
 def limits(**settings: Any) -> dict[str, QuotaLimits]:
-    return limits_from(Settings(**settings), "Europe/Berlin")
+    quotas = {name: profile.quota for name, profile in PROFILES.items()}
+    return limits_from(Settings(**settings), quotas, "Europe/Berlin")
 
 
 def test_plans_decide() -> None:
@@ -49,7 +56,7 @@ def test_plans_decide() -> None:
     ]
 
 
-@pytest.mark.parametrize("product", PLANS)
+@pytest.mark.parametrize("product", PROFILES)
 def test_each_limit_can_be_set(product: str) -> None:
     others = {
         f"zoho_{product}_calls_a_minute": 7,
@@ -61,9 +68,10 @@ def test_each_limit_can_be_set(product: str) -> None:
 
 
 def test_every_plan_can_be_named() -> None:
-    assert set(get_args(FinancePlan)) == set(PLANS["billing"]) == set(PLANS["books"])
-    assert set(get_args(CrmEdition)) == set(PLANS["crm"])
-    assert set(get_args(DeskEdition)) == set(PLANS["desk"])
+    plans = {name: set(profile.quota.plans) for name, profile in PROFILES.items()}
+    assert set(get_args(FinancePlan)) == plans["billing"] == plans["books"]
+    assert set(get_args(CrmEdition)) == plans["crm"]
+    assert set(get_args(DeskEdition)) == plans["desk"]
 
 
 def test_a_misspelt_plan_stops_the_start_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +85,7 @@ def test_a_misspelt_plan_stops_the_start_and_is_told(monkeypatch: pytest.MonkeyP
 
 def test_plans_are_named_when_one_is_misspelt() -> None:
     with pytest.raises(ValueError, match=r"premium"):
-        limits_of("books", plan="premuim")
+        PROFILES["books"].quota.limits(plan="premuim")
 
 
 @pytest.mark.parametrize(
@@ -97,5 +105,5 @@ def test_plans_allow_what_zoho_says(
     a_day: int,
     in_flight: int,
 ) -> None:
-    limits = limits_of(product, plan=plan, users=users)
+    limits = PROFILES[product].quota.limits(plan=plan, users=users)
     assert (limits.credits, limits.in_flight) == (a_day, in_flight)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shared.settings import BillingFields
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Customer
-from shared.zoho.products.client import ProductClient
-from shared.zoho.products.pages import all_rows
+from shared.zoho.products.billing.settings import BillingFields
+from shared.zoho.products.finance.client import FinanceClient
+from shared.zoho.products.finance.pages import all_rows
 
 CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", search_lag_s=10)
 _GET_CUSTOMER: Final = Operation("billing", "get_customer", "GET", repeatable=True)
@@ -18,7 +18,7 @@ _MARK_INACTIVE: Final = Operation("billing", "mark_customer_inactive", "POST", r
 _MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repeatable=True)
 
 
-class BillingCustomers(ProductClient[BillingFields]):
+class BillingCustomers(FinanceClient[BillingFields]):
     async def create_customer(
         self,
         *,

@@ -10,7 +10,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from shared.settings import BillingFields
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import (
     BillingEvent,
@@ -19,8 +18,9 @@ from shared.zoho.products.billing.models import (
     Card,
     Payment,
 )
-from shared.zoho.products.client import ProductClient
-from shared.zoho.products.pages import all_rows, pages
+from shared.zoho.products.billing.settings import BillingFields
+from shared.zoho.products.finance.client import FinanceClient
+from shared.zoho.products.finance.pages import all_rows, pages
 
 CREATE_PAYMENT: Final = Operation("billing", "create_payment", "POST", search_lag_s=10)
 COLLECT_INVOICE: Final = Operation(
@@ -40,7 +40,7 @@ _LIST_EVENTS: Final = Operation("billing", "list_events", "GET", repeatable=True
 _GET_EVENT: Final = Operation("billing", "get_event", "GET", repeatable=True)
 
 
-class BillingPayments(ProductClient[BillingFields]):
+class BillingPayments(FinanceClient[BillingFields]):
     async def invoices_of(
         self, *, customer_id: str | None = None, subscription_id: str | None = None
     ) -> list[BillingInvoice]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Final
 
-from shared.settings import BillingFields
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Plan, Subscription
-from shared.zoho.products.client import ProductClient
-from shared.zoho.products.pages import all_rows
+from shared.zoho.products.billing.settings import BillingFields
+from shared.zoho.products.finance.client import FinanceClient
+from shared.zoho.products.finance.pages import all_rows
 
 CREATE_SUBSCRIPTION: Final = Operation("billing", "create_subscription", "POST", search_lag_s=10)
 _GET_PLAN: Final = Operation("billing", "get_plan", "GET", repeatable=True)
@@ -21,7 +21,7 @@ _CANCEL: Final = Operation("billing", "cancel_subscription", "POST", repeatable=
 _REACTIVATE: Final = Operation("billing", "reactivate_subscription", "POST", repeatable=True)
 
 
-class BillingSubscriptions(ProductClient[BillingFields]):
+class BillingSubscriptions(FinanceClient[BillingFields]):
     async def plan(self, plan_code: str) -> Plan:
         """Raises ZohoRejected (404) for a code that the organization does not have."""
         reply = await self._call(_GET_PLAN, f"/plans/{plan_code}")

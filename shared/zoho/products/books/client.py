@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from shared.settings import BillingFields
 from shared.zoho.call.http import Operation
 from shared.zoho.products.books.models import (
     BooksContact,
@@ -17,8 +16,9 @@ from shared.zoho.products.books.models import (
     Invoice,
     Organization,
 )
-from shared.zoho.products.client import ProductClient
-from shared.zoho.products.pages import all_rows, pages
+from shared.zoho.products.books.settings import BooksFields
+from shared.zoho.products.finance.client import FinanceClient
+from shared.zoho.products.finance.pages import all_rows, pages
 from shared.zoho.products.values import ZohoModel
 
 M = TypeVar("M", bound=ZohoModel)
@@ -54,7 +54,7 @@ _STABLE: Final = {"sort_column": "created_time", "sort_order": "A"}
 _PAYMENTS: Final = ("customerpayments", "customer_payments")
 
 
-class ZohoBooks(ProductClient[BillingFields]):
+class ZohoBooks(FinanceClient[BooksFields]):
     """Reads what the Billing–Books integration made, and the invoices made for the application.
 
     Every method raises what `ZohoHttp.call` raises. Docstrings name only what an operation adds.

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from shared.errors import ZohoRejected
-from shared.settings import CrmFields
 from shared.zoho.call.http import Operation, ZohoHttp
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.crm.models import ContactToSend, CrmContact, Note, RowResult, rows_of
+from shared.zoho.products.crm.settings import CrmFields
 from shared.zoho.quota.priority import Priority
 
 MAX_ROWS: Final = 100

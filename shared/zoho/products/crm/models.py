@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from shared.zoho.call.error_tables import known_answers as error_tables
-from shared.zoho.call.error_tables.crm import CRM
+from shared.zoho.call.known_answers import KnownAnswer, Meaning, row_for_code
+from shared.zoho.products.crm.known_answers import KNOWN_ANSWERS
 from shared.zoho.products.values import ZohoId, ZohoModel, ZohoText, ZohoTime
 
 # An optional +, then groups of letters and digits split by one space, dot or hyphen, perhaps in
@@ -102,7 +102,7 @@ class RowResult:
     @property
     def may_pass(self) -> bool:
         """It failed, and another time may go well."""
-        return not self.ok and self._known.meaning is not error_tables.Meaning.REJECTED
+        return not self.ok and self._known.meaning is not Meaning.REJECTED
 
     @property
     def is_unknown_id(self) -> bool:
@@ -115,8 +115,8 @@ class RowResult:
         return self._known.wait_s or 0.0
 
     @property
-    def _known(self) -> error_tables.KnownAnswer:
-        return error_tables.row_for_code(CRM, self.code)
+    def _known(self) -> KnownAnswer:
+        return row_for_code(KNOWN_ANSWERS, self.code)
 
 
 def rows_of(body: Mapping[str, Any]) -> list[RowResult]:

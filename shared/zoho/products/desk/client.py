@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.settings import DeskOrganization
 from shared.zoho.call.http import Operation, Reply
 from shared.zoho.products.client import ProductClient
 from shared.zoho.products.desk.models import Comment, DeskContact, HistoryEntry, Ticket
+from shared.zoho.products.desk.settings import DeskOrganization
 
 MAX_DESCRIPTION: Final = 65_535
 MAX_COMMENT: Final = 32_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer
+from shared.zoho.call.known_answers import NOT_JSON, KnownAnswer
 
 # How long a limit lasts: less than 5 s would be waited in place.
 SOON_S: Final = 5

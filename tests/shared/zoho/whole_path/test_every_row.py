@@ -15,8 +15,8 @@ from services.crm_worker import app as crm_worker
 from services.crm_worker.settings import Settings as CrmSettings
 from services.desk_worker import app as desk_worker
 from services.desk_worker.settings import Settings as DeskSettings
-from shared.zoho.call.error_mapping import TABLES
-from shared.zoho.call.error_tables import known_answers as error_tables
+from shared.zoho.call.known_answers import BY_STATUS as ANSWERS_BY_STATUS
+from shared.zoho.products.profiles import PROFILES
 from tests.kit.surroundings import Surroundings
 from tests.kit.watched_worker import Seen, Watched, watched
 from tests.shared.zoho.whole_path.expected import (
@@ -37,13 +37,13 @@ EXPECTED = {"billing": BILLING, "books": BOOKS, "crm": CRM, "desk": DESK}
 Send = Callable[[str], Awaitable[None]]
 
 
-@pytest.mark.parametrize("product", TABLES)
+@pytest.mark.parametrize("product", PROFILES)
 def test_no_row_is_without_a_case(product: str) -> None:
-    assert {key_of(row) for row in TABLES[product]} == set(EXPECTED[product])
+    assert {key_of(row) for row in PROFILES[product].known_answers} == set(EXPECTED[product])
 
 
 def test_no_status_is_without_a_case() -> None:
-    assert {key_of(row) for row in error_tables.BY_STATUS} == set(BY_STATUS)
+    assert {key_of(row) for row in ANSWERS_BY_STATUS} == set(BY_STATUS)
 
 
 @dataclass(frozen=True)

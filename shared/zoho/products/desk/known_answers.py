@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
+from shared.zoho.call.known_answers import KnownAnswer, Meaning
 
-DESK: Final = (
+KNOWN_ANSWERS: Final = (
     # `Retry-After` comes with the first and not with the second (2.5).
     KnownAnswer(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5"),
     KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5"),

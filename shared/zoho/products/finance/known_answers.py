@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.zoho.call.error_tables.known_answers import KnownAnswer, Meaning
+from shared.zoho.call.known_answers import KnownAnswer, Meaning
 
-FINANCE: Final = (
+KNOWN_ANSWERS: Final = (
     KnownAnswer(None, "44", Meaning.MINUTE_LIMIT, "4.2"),
     KnownAnswer(None, "45", Meaning.DAY_LIMIT, "4.2"),
     KnownAnswer(None, "1070", Meaning.CONCURRENCY_LIMIT, "4.2"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from shared.zoho import waits
-from shared.zoho.call.error_tables.known_answers import NOT_JSON, KnownAnswer, Meaning
+from shared.zoho.call.known_answers import NOT_JSON, KnownAnswer, Meaning
 
-CRM: Final = (
+KNOWN_ANSWERS: Final = (
     # One answer for two limits and no Retry-After: first taken for concurrency. The ledger makes
     # it the day's when it does not end (`waits.AMBIGUOUS_LIMIT_PATIENCE_S`).
     KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "1.5"),
