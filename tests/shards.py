@@ -1,7 +1,7 @@
-"""`make test`: all tests, in three processes side by side.
+"""Run all tests in three processes side by side: `make test`.
 
 They wait for servers more than they compute, so three take less than half the time of one. Each is
-an ordinary pytest; what it printed is shown when it is done, and the last line counts all of them.
+an ordinary pytest. What it printed is shown when it is done, and the last line counts all of them.
 Arguments go to a single pytest instead: `python -m tests.shards -k tiers -x`.
 """
 
@@ -21,7 +21,7 @@ from deploy.local.stack import Stack
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest", "-m", "not bench and not chaos")
 
-# Whole systems; what the services share; the last takes everything that no other names.
+# Whole systems. What the services share. The last takes everything that no other names.
 SHARDS = (
     (
         "tests/chaos",

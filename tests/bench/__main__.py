@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: our messaging against a loop written by hand, on servers that are named.
+"""Measure our messaging against a loop written by hand, on servers that are named.
 
 Alternating, each run in a process of its own, medians of `--runs`. `make bench` runs the same as a
 test, on servers of its own. BENCH_AMQP_URL and BENCH_DATABASE_URL name the servers.

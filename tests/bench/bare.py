@@ -1,4 +1,4 @@
-"""aio-pika consuming, validating and acknowledging only: what the baseline is judged by."""
+"""Only consume, validate and acknowledge with aio-pika: what the baseline is judged by."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a good engineer writes by hand: the measure for our own messaging.
+"""Run what a good engineer writes by hand: the measure for our own messaging.
 
-aio-pika with callbacks, asyncpg with prepared statements, uvloop, 32 in flight; the statements of
+aio-pika with callbacks, asyncpg with prepared statements, uvloop, 32 in flight. The statements of
 the same unit of work one by one: inbox, change (with its version) and outbox in one transaction,
 then publish with confirm, then ack. It seals the outbox body as ours does. It has no claims or
 leases, no lines, no retries, does not survive its connections, and having no relay it does not mark

@@ -1,4 +1,4 @@
-"""A process that leases, settles and refills. `python -m tests.bench.leasers <json of Leasing>`.
+"""Lease, settle and refill, in a process: `python -m tests.bench.leasers <json of Leasing>`.
 
 Prints what it measured as JSON at its end.
 """
@@ -36,7 +36,7 @@ class Leasing:
 
 
 async def run(leasing: Leasing) -> dict[str, Any]:
-    """Lease for so many seconds; what is settled is accepted anew, for a user of its own."""
+    """Lease for so many seconds. What is settled is accepted anew, for a user of its own."""
     leases_ms: list[float] = []
     settled = 0
     async with connect(SecretStr(leasing.database_url), size=2) as pool:

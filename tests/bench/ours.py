@@ -1,4 +1,4 @@
-"""The worker's whole path, as a service has it: every guarantee on, a handler without Zoho."""
+"""Run a worker's whole path as a service has it: every guarantee on, a handler without Zoho."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a lease takes, reservation included, at 200,000 waiting messages that are refilled."""
+"""Measure a lease, reservation included, at 200,000 waiting messages that are refilled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's whole path per message against a loop written by hand (design's line on speed)."""
+"""Measure the worker's whole path per message against a loop written by hand."""
 
 from __future__ import annotations
 

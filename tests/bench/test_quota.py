@@ -1,4 +1,4 @@
-"""What the ledger gives of Zoho's limit, and how fast it decides. Scaled: 100 calls in 6 s."""
+"""Measure what the ledger uses of Zoho's limit, and its decisions. Scaled: 100 calls in 6 s."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_a_payment_hardly_waits_while_backfill_is_full(database_url: str) 
 
 
 async def test_a_decision_takes_milliseconds(database_url: str) -> None:
-    """50 a second, with a window that is well filled by them; in between, what the machine makes of
+    """50 a second, with a window that is well filled by them. In between, what the machine makes of
     the least statement. Five rounds: a machine that is not alone hesitates now and then."""
     limits = QuotaLimits(
         calls=600, window_s=WINDOW_S, in_flight=100, credits=10_000_000, zone="UTC"

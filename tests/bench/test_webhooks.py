@@ -1,6 +1,6 @@
-"""Webhook acceptance: what waits grouped into one INSERT, against one INSERT each.
+"""Measure the acceptance of webhooks: one INSERT for all that wait, against one INSERT each.
 
-64 connections, each sending its next webhook when the last was answered; durable commits, one
+64 connections, each sending its next webhook when the last was answered. Durable commits, one
 process each, alternating, medians of five. Judged is the gateway against itself without grouping,
 with everything else that acceptance is: signature, sealed, outbox, log, metrics. Shown beside it: a
 server written by hand that does the least of it (`webhook_server.py`), with and without an outbox.
@@ -48,7 +48,7 @@ def stack() -> Iterator[Stack]:
 
 
 async def _bind_a_queue(amqp_url: str) -> None:
-    """Where a worker would take them from; without one they would be published in vain."""
+    """Declare the queue that a worker would consume. Without one, nothing would be routed."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(
@@ -153,11 +153,11 @@ def test_grouping_takes_twice_the_webhooks_of_one_insert_each(
 
 
 async def _until_nothing_waits(database_url: str) -> None:
-    """The gateway publishes what a burst left behind; that is not to slow the next run down."""
+    """The gateway publishes what a burst left behind. That is not to slow the next run down."""
     connection = await asyncpg.connect(database_url)
     try:
         waiting = "SELECT count(*) FROM gateway.outbox WHERE published_at IS NULL"
-        while await connection.fetchval(waiting):  # noqa: ASYNC110 - nothing tells of it
+        while await connection.fetchval(waiting):  # noqa: ASYNC110 - nothing reports it
             await asyncio.sleep(0.5)
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""Many connections that each send their next webhook when the last one was answered.
+"""Open many connections that each send the next webhook when the last one was answered.
 
 Requests are prepared. The sender looks at its sockets every two milliseconds instead of being woken
 for each answer: on loopback, waking it is work of the process that answers, which Zoho's servers
@@ -30,7 +30,7 @@ class Measured:
 
 
 def load(url: str, secret: str, *, connections: int, seconds: float) -> Measured:
-    """Send webhooks for so long; AssertionError when one is not answered with 200."""
+    """Send webhooks for so long. AssertionError when one is not answered with 200."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -77,7 +77,7 @@ class _Sender:
         self.connection.sendall(next(self._requests))
 
     def go_on(self, by: float) -> bool:
-        """Read what is there; send the next when it was all. False: the time is over."""
+        """Read what is there. Send the next when it was all. False: the time is over."""
         received = self.connection.recv(65_536)
         assert received, "the server closed the connection"
         self._answer += received

@@ -1,4 +1,4 @@
-"""What the gateway is measured against: the same acceptance, with one INSERT for each webhook.
+"""Accept webhooks with one INSERT each: what the gateway is measured against.
 
 Written by hand on the same server and driver: signature, JSON, the event's id as a keyed digest,
 the message sealed, stored with its outbox row by the same statement for one, durable, 200. It does
@@ -42,7 +42,7 @@ STORE_AND_SEND = f"""
 
 
 async def _keep(_: asyncpg.Connection) -> None:
-    """Statements here leave nothing behind; to reset a connection is a round trip."""
+    """Statements here leave nothing behind. To reset a connection is a round trip."""
 
 
 async def application() -> web.Application:

@@ -1,4 +1,4 @@
-"""The work that all contenders do: one kind of message, one row, one event, in one transaction."""
+"""Define the work of all contenders: one kind of message, one row, one event, one transaction."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Servers:
 
 
 def body_of(number: int) -> bytes:
-    """About 1 KiB of JSON; every message is of another user, so no line holds another."""
+    """About 1 KiB of JSON. Every message is of another user, so no line holds another."""
     message = InteractionRecorded(
         user_id=f"user-{number}",
         interaction_id=f"interaction-{number}",
@@ -64,7 +64,7 @@ def vault_of(pool: asyncpg.Pool) -> Vault:
 
 
 async def fill(amqp_url: str, exchange: str, routing_key: str, prefix: str, count: int) -> None:
-    """Publish the messages of one run; returns once the broker has them all."""
+    """Publish the messages of one run. Returns once the broker has them all."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         target = (

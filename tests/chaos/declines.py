@@ -1,5 +1,7 @@
-"""Zoho Billing telling of declined payments, many a second, as it would: signed, and again later
-when it is not answered with 200."""
+"""Send webhooks about declined payments as Zoho Billing would, many a second.
+
+They are signed, and sent again later when they are not answered with 200.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ FIRST_RETRY = dt.datetime(2031, 1, 1, tzinfo=dt.UTC)
 class Declines:
     """Posts one webhook after the other while its context is entered, `per_s` a second.
 
-    A declined payment that names no payment is told each time it is handled, and no read of Zoho's
-    is needed for it: what is handled twice is heard twice. `next_retry_at` tells them apart.
+    A decline that names no payment is announced each time it is handled, and needs no read at Zoho.
+    So what is handled twice is announced twice. `next_retry_at` distinguishes them.
     """
 
     gateway_url: str
@@ -101,5 +103,5 @@ class Declines:
 
 
 def retry_of(event: Json) -> dt.datetime:
-    """Which decline an event tells of."""
+    """Return the decline that an event announces."""
     return dt.datetime.fromisoformat(event["next_retry_at"])

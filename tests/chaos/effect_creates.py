@@ -1,4 +1,4 @@
-"""The nine things that Zoho would make, or charge, twice when asked twice; each to be asked once.
+"""List the nine things that Zoho would make, or charge, twice when asked twice.
 
 Each is for a user of its own, so that none waits in another's line.
 """

@@ -1,4 +1,4 @@
-"""Statements of the workers held in PostgreSQL, for as long as a test says.
+"""Hold statements of the workers in PostgreSQL for as long as a test wants.
 
 A trigger waits for an advisory lock that the test holds, in the transaction of whoever changes a
 row of a victim. Who waits is seen in pg_locks: the moment is there when all that are expected do.
@@ -88,7 +88,7 @@ class Gates:
         await self._holder.execute("SELECT pg_advisory_unlock_all()")
 
     async def cut_off(self) -> None:
-        """What waits is rolled back, as when its client's connection is found to be dead."""
+        """Roll back what waits, as when its client's connection is found to be dead."""
         await self._watch.execute("DELETE FROM chaos.victims")
         for pid in await self._waiting():
             await self._watch.execute("SELECT pg_terminate_backend($1, 5000)", pid)
@@ -102,7 +102,7 @@ class Gates:
         return [row["state"] for row in rows]
 
     async def inbox(self, schema: str, message_id: str) -> tuple[str, str | None]:
-        """State and code of a message; `absent` before it is claimed for the first time."""
+        """State and code of a message. `absent` before it is claimed for the first time."""
         row = await self._watch.fetchrow(
             f"SELECT state, code FROM {schema}.inbox WHERE message_id = $1",  # noqa: S608
             message_id,

@@ -1,4 +1,4 @@
-"""A subscriber with a durable queue: it hears what was said while it, or the broker, was away."""
+"""Subscribe by a durable queue, which also keeps what is published during an outage."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Hearing:
         at_least: Collection[Hashable],
         timeout_s: float = 60.0,
     ) -> Counter[Hashable]:
-        """How many events there were of each kind, once there is one of each that must be.
+        """Count the events of each kind, once there is one of each that must be.
 
         An event counts once however often the broker brings it: a subscriber drops an `event_id`
         that it has had. What arrives within the last moment is counted too.

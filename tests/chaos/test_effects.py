@@ -1,4 +1,4 @@
-"""The workers killed at every step of an effect, for everything that is made once at Zoho."""
+"""Kill workers at every step of an effect, for everything that is made once at Zoho."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Scene:
         return {one.name: one.count(state) for one in self.creates}
 
     async def written(self) -> set[str]:
-        """Whose request Zoho has received since they were asked for."""
+        """Return the creations whose request Zoho has received since they were asked for."""
         requests = await self.stage.sandbox.requests(since=self.began)
         seen = {(r["product"], r["operation"]) for r in requests}
         return {one.name for one in self.creates if (one.product, one.operation) in seen}
@@ -94,7 +94,7 @@ class Scene:
         return {worker: self.stack.kill(worker) for worker in WORKERS}
 
     async def outcomes(self, killed: dict[str, int]) -> dict[str, str]:
-        """What became of each command, once all are settled by those who came after."""
+        """Return the outcome of each command, once later workers have settled them all."""
         for worker, pid in killed.items():
             await asyncio.to_thread(self.stack.wait_ready, worker, not_pid=pid)
         async with asyncio.timeout(SETTLED_WITHIN_S):
@@ -117,7 +117,7 @@ def everything(scene: Scene, count: int, **but: int) -> dict[str, int]:
 
 
 async def each_is_made_once(scene: Scene, killed: dict[str, int], **but: str) -> None:
-    """And its command done; `but` names what ends otherwise, and is then not made."""
+    """And its command done. `but` names what ends otherwise, and is then not made."""
     outcomes = await scene.outcomes(killed)
     assert await scene.made() == everything(scene, 1, **dict.fromkeys(but, 0))
     assert outcomes == {one.name: but.get(one.name, "done") for one in scene.creates}
@@ -151,7 +151,7 @@ async def test_killed_after_the_intent_before_the_call(scene: Scene) -> None:
     await scene.gates.until_waiting(len(scene.journalled))
     await scene.until_held([scene.invoice()])
 
-    # Frozen, so that nobody hears that the intents are committed; no call can follow.
+    # Frozen, so that nobody hears that the intents are committed. No call can follow.
     for worker in WORKERS:
         pid = scene.stack.pid(worker)
         assert pid is not None, f"{worker} is down"

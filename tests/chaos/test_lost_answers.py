@@ -1,4 +1,4 @@
-"""Answers lost and workers killed while Zoho makes something: exactly one is made."""
+"""Lose answers and kill workers while Zoho makes something: exactly one is made."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Creates:
         await stage.event("ticket.created.v1", escalation_id=self.asking)
 
     async def held(self, stage: SystemDriver) -> tuple[int, int, int]:
-        """How many customers, subscriptions and tickets Zoho has of them."""
+        """Count their customers, subscriptions and tickets at Zoho."""
         return self.held_in(await stage.sandbox.state())
 
     def held_in(self, state: Json) -> tuple[int, int, int]:
@@ -93,7 +93,7 @@ class Creates:
         )
 
     def announcements(self, stage: SystemDriver) -> list[int]:
-        """How often each creation was announced."""
+        """Count the announcements of each creation."""
         wanted = (
             ("customer.created.v1", "user_id", self.signing_up),
             ("ticket.created.v1", "escalation_id", self.asking),

@@ -1,4 +1,4 @@
-"""RabbitMQ and PostgreSQL go away under load and come back: nothing is lost, nothing done twice."""
+"""Stop RabbitMQ and PostgreSQL under load: nothing is lost, nothing is done twice."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _declines(stack: Stack, customer_id: str, *, per_s: float) -> Declines:
 
 @asynccontextmanager
 async def _sign_ups(stage: SystemDriver, *, per_s: float) -> AsyncIterator[list[str]]:
-    """People sign up one after the other until the context is left; their user_ids."""
+    """People sign up one after the other until the context is left. Their user_ids."""
     people: list[str] = []
     enough = asyncio.Event()
 

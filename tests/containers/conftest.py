@@ -1,4 +1,4 @@
-"""The settings of the containers, written into a folder instead of their volumes."""
+"""Write the settings of the containers into a folder instead of their volumes."""
 
 import subprocess
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Installation:
         (self.root / "checkout" / ".env").write_text("".join(lines))
 
     def start(self, *, demo: bool = False) -> int:
-        """What `docker compose [--profile demo] up` runs first; returns the exit code."""
+        """Run what `docker compose [--profile demo] up` runs first. Returns the exit code."""
         if demo:
             main(["--demo"], self.root)
         return main([], self.root)

@@ -1,4 +1,4 @@
-"""What `docker-compose.yml` promises, read without an engine."""
+"""Test the promises of `docker-compose.yml`, read without an engine."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `docker compose up` tells each container, and what it keeps from it."""
+"""Test which settings `docker compose up` gives to each container, and which it withholds."""
 
 import importlib
 import json
@@ -50,7 +50,7 @@ def test_every_service_finds_all_that_it_needs(
         ("ZOHO_CRM_WEBHOOK_SECRET", {"webhook-gateway"}),
     ],
 )
-def test_a_secret_of_zoho_is_told_only_to_who_uses_it(
+def test_a_secret_of_zoho_reaches_only_the_service_that_uses_it(
     installation: Installation, name: str, audience: set[str]
 ) -> None:
     installation.has_env_file(REAL)

@@ -1,4 +1,4 @@
-"""Our typed clients, on the real wire, beside a sandbox in the same process."""
+"""Run our typed clients on real connections, beside a sandbox in the same process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.kit.zoho_access import CountingQuota, SandboxToken
 
 @pytest.fixture
 def openapi() -> OpenApi:
-    """Zoho's files, read once; without them the test is skipped."""
+    """Zoho's files, read once. Without them the test is skipped."""
     if not FOLDER.exists():
         pytest.skip(NOT_THERE)
     return zohos_files()
@@ -49,7 +49,7 @@ def openapi() -> OpenApi:
 
 @dataclass
 class Clients:
-    """`raw` asks the sandbox as somebody else; what it sends is not compared."""
+    """`raw` asks the sandbox as somebody else. What it sends is not compared."""
 
     http: ZohoHttp
     billing: ZohoBilling

@@ -1,4 +1,4 @@
-"""What the sandbox recorded: requests of our clients, with the answers they got."""
+"""Read what the sandbox recorded: requests of our clients, with the answers they got."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Exchange:
 
 
 def ours(record: Path, *, start: int = 0) -> Iterator[Exchange]:
-    """What our clients sent, from this byte of the record on; nothing when there is no record."""
+    """Return what our clients sent, from this byte of the record on. Nothing without a record."""
     if not record.exists():
         return
     with record.open("rb") as lines:

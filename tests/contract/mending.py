@@ -1,4 +1,4 @@
-"""The ways in which a file of Zoho's is put right; patches.py says which, where and why."""
+"""Correct defects of Zoho's files. patches.py lists which, where and why."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def organization_in_a_header(documents: Documents) -> bool:
 
 
 def closed_as_a_whole(documents: Documents) -> bool:
-    """`allOf` of closed objects lets nothing through; it is their union that is meant closed."""
+    """`allOf` of closed objects lets nothing through. It is their union that is meant closed."""
     wholes = [
         one for document in documents.values() for one in _objects(document) if "allOf" in one
     ]
@@ -181,7 +181,7 @@ def closed_as_a_whole(documents: Documents) -> bool:
 
 
 def unselected_files(documents: Documents) -> bool:
-    """What lies in files that are not here may be anything."""
+    """Accept anything for what lies in files that are not here."""
     strangers = [
         one
         for document in documents.values()

@@ -1,4 +1,4 @@
-"""Zoho's own OpenAPI files: which operation a request is, its parameters, and its schemas."""
+"""Read Zoho's own OpenAPI files: the operation of a request, its parameters, its schemas."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Documented:
 
 
 class OpenApi:
-    """A product's files, read and patched when first asked; an operation, when first matched."""
+    """A product's files, read and patched when first asked. An operation, when first matched."""
 
     def __init__(self) -> None:
         self._documents: dict[str, dict[str, dict[str, Any]]] = {}
@@ -71,7 +71,7 @@ class OpenApi:
         self._operations: dict[tuple[str, str, str], Documented] = {}
 
     def operation(self, product: str, method: str, path: str) -> Documented | None:
-        """The operation with the fewest parts in braces that this path is; None: not in the files.
+        """The operation with the fewest parts in braces that this path is. None: not in the files.
 
         `path` is relative to the product's prefix (`/customers/1`).
         """
@@ -145,14 +145,14 @@ class OpenApi:
         )
 
     def _body(self, product: str, uri: str) -> str | None:
-        """Where the schema of a JSON body is, for a request or an answer."""
+        """Locate the schema of a JSON body, for a request or an answer."""
         uri, owner = self._resolve(product, uri)
         if "schema" not in owner.get("content", {}).get("application/json", {}):
             return None
         return f"{uri}/content/{_pointer('application/json')}/schema"
 
     def _resolve(self, product: str, uri: str) -> tuple[str, dict[str, Any]]:
-        """What is at the place, and the place itself, when references have been followed."""
+        """Follow references. Returns what is at the place, and the place itself."""
         resolver = self._registry[product].resolver()
         while True:
             found = resolver.lookup(uri)

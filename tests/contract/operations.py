@@ -1,4 +1,4 @@
-"""What each operation of our clients is called in Zoho's files."""
+"""Map each operation of our clients to its name in Zoho's files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The known defects of Zoho's OpenAPI files: the only place that forgives.
+"""List the known defects of Zoho's OpenAPI files: the only place that forgives.
 
-Each patch carries the words of the reference (../shared/zoho) that mark its defect; a test finds
+Each patch carries the words of the reference (../shared/zoho) that mark its defect. A test finds
 them there. One that changes nothing fails when it is applied. `UNMARKED`: defects that the
-reference does not name; the comment says how we know.
+reference does not name. The comment says how we know.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ PATCHES: Final = (
             {"type": "object"},
         ),
     ),
-    # Of all lists of Books this one is typed as one object; its name is a plural.
+    # Of all lists of Books this one is typed as one object. Its name is a plural.
     Patch(
         "books",
         UNMARKED,

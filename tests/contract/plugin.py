@@ -1,4 +1,4 @@
-"""Every run of the tests is recorded at the sandboxes and compared with Zoho's files at its end.
+"""Record every run of the tests at the sandboxes, and compare it with Zoho's files at its end.
 
 Loaded by tests/conftest.py. The comparison is the last test of the run, whatever was selected, so
 that a request that Zoho would refuse fails the run in which it was sent. Measurements (`-m bench`)

@@ -1,4 +1,4 @@
-"""All exchanges of a run against Zoho's files: what was seen, what differs, what was never seen."""
+"""Compare all exchanges of a run with Zoho's files: seen, different, never seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each typed method of our clients sends what Zoho's own files say, and the sandbox answers so."""
+"""Test that each typed method sends what Zoho's files say, and that the sandbox answers so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kit.zoho_access import request_of
 
 @pytest.fixture(scope="module")
 def seen() -> Counter[Operation]:
-    """What the tests of this module have sent."""
+    """Keep what the tests of this module have sent."""
     return Counter()
 
 

@@ -1,4 +1,4 @@
-"""A request that Zoho would refuse does not go unseen, and every forgiveness has its reason."""
+"""Test that no request which Zoho would refuse goes unseen, and that exceptions have reasons."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def clients(tmp_path: Path) -> AsyncIterator[Clients]:
 
 
 async def sent(clients: Clients, openapi: OpenApi, product: Any, call: str, **more: Any) -> Report:
-    """What the report says of one made-up call, `"POST /customers"`."""
+    """Return the report about one made-up call, `"POST /customers"`."""
     method, path = call.split(" ", 1)
     operation = Operation(product, "made_up", method)  # type: ignore[arg-type]
     with suppress(IntegrationError):
@@ -181,7 +181,7 @@ def test_a_run_with_a_wrong_request_fails(tmp_path: Path) -> None:
     assert "client: billing GET /custommers: not in Zoho's files" in run.stdout
 
 
-def test_a_sandbox_records_nothing_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sandbox_records_nothing_unless_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE)
     assert SandboxSettings().record is None
 

@@ -1,4 +1,4 @@
-"""Compare one exchange with Zoho's files. What is found names fields and rules, never values."""
+"""Compare one exchange with Zoho's files. Findings name fields and rules, never values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jsonschema.protocols import Validator
 from tests.contract.exchanges import Exchange
 from tests.contract.openapi import Documented
 
-# The messages of these hold names of fields; those of others hold values, which are not told.
+# The messages of these hold names of fields. Those of others hold values, which are not shown.
 _NAMED_BY_SCHEMA: Final = ("required", "additionalProperties", "unevaluatedProperties")
 
 
 def request_problems(exchange: Exchange, documented: Documented) -> list[str]:
-    """What a client of ours sent that Zoho's file does not allow, or left out."""
+    """Report what a client sent that Zoho's file does not allow, or left out."""
     return [
         *_parameter_problems(exchange, documented),
         *_header_problems(exchange),
@@ -25,7 +25,7 @@ def request_problems(exchange: Exchange, documented: Documented) -> list[str]:
 
 
 def answer_problems(exchange: Exchange, documented: Documented) -> list[str]:
-    """What the sandbox answered to a success that Zoho's file does not have; refusals are not
+    """Report what the sandbox answered to a success beyond Zoho's file. Refusals are not
     looked at, because the finance files have none and Desk's are not complete."""
     answer = exchange.answer
     if answer is None or not 200 <= exchange.status < 300:
@@ -81,7 +81,7 @@ def _body_problems(exchange: Exchange, documented: Documented) -> list[str]:
 
 
 def _readings(value: str) -> Iterator[Any]:
-    """What the text of a parameter may mean: its type is only known to the schema."""
+    """Return the values that a parameter's text may mean: only the schema knows its type."""
     yield value
     yield {"true": True, "false": False}.get(value)
     try:

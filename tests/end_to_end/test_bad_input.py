@@ -1,4 +1,4 @@
-"""What bad input gets: a clear answer; it is kept, and the next message is handled."""
+"""Test that bad input gets a clear answer and is kept, and that the next message is handled."""
 
 from __future__ import annotations
 

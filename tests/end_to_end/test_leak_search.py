@@ -1,4 +1,4 @@
-"""The search that everything else relies on must itself be able to find."""
+"""Test that the search which everything else relies on is able to find."""
 
 import base64
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every service exposes what the design names, in a form that Prometheus' own checker accepts."""
+"""Test that every service exposes its metrics in a form that Prometheus' own checker accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The story is told to a person and to a pipe; neither loses a word."""
+"""Test that a terminal and a pipe both get the whole story."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However often, and in whatever order, commands arrive: Zoho ends where their sender meant."""
+"""Test that Zoho ends as the sender meant, in whatever order and however often commands come."""
 
 from __future__ import annotations
 

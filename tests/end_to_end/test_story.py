@@ -1,4 +1,4 @@
-"""The whole story, and what it leaves behind on the disk."""
+"""Test the whole story, and what it leaves behind on the disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLANTED = [
 
 @pytest.fixture(scope="module")
 def told(stack: Stack) -> str:
-    """The story, told once for all tests of this module; its text as a pipe would get it.
+    """Play the story once for all tests of this module. Returns its text as a pipe gets it.
 
     Somebody subscribes and never comes: what is published stays in a queue, on the broker's disk.
     """
@@ -75,7 +75,7 @@ def test_the_story_comes_true_and_reads_well(told: str) -> None:
 async def test_nothing_is_left_on_its_way(told: str, stack: Stack) -> None:
     async with asyncio.timeout(60):
         for service in SENDERS:
-            while total(stack, service, "outbox_pending"):  # noqa: ASYNC110 - tells nobody
+            while total(stack, service, "outbox_pending"):  # noqa: ASYNC110 - nothing to wait for
                 await asyncio.sleep(0.2)
 
 

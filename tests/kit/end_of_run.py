@@ -1,4 +1,4 @@
-"""Tests of a whole run: put behind all others, whatever was selected, they judge what was left."""
+"""Run tests of a whole run behind all others, whatever was selected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 class Found(Exception):
-    """What a test of a whole run has found: a line per problem."""
+    """The findings of a test of a whole run: a line per problem."""
 
 
 class EndOfRun(pytest.Item):

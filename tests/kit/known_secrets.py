@@ -1,4 +1,4 @@
-"""What must lie nowhere, read from where it may: the sandbox's state and the stack's settings."""
+"""Read from the sandbox's state and the stack's settings what must lie nowhere else."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def people(state: Json) -> Iterator[Needle]:
 
 
 def transcript() -> Iterator[Needle]:
-    """What the story's user and the AI support said to each other."""
+    """Return the words of the story's user and the AI support."""
     for turn in TRANSCRIPT:
         yield Needle("transcript", turn["text"])
 

@@ -34,7 +34,7 @@ class Needle:
 
 @dataclass(frozen=True)
 class Finding:
-    """Where a needle lay. The value is not repeated: findings get printed."""
+    """The place of a needle. The value is not repeated, because findings get printed."""
 
     kind: str
     encoding: str
@@ -51,7 +51,7 @@ def search(
 
     `integers=False` leaves the 8-byte ones out: in text there are none, and thousands take long.
 
-    Raises ValueError on a needle too short to tell from chance, FileNotFoundError on a folder that
+    Raises ValueError on a needle too short to rule out chance, FileNotFoundError on a folder that
     is not there: a search of nothing finds nothing, which proves nothing.
     """
     wanted = set(needles)
@@ -91,7 +91,7 @@ def texts(value: str) -> Iterator[tuple[str, bytes]]:
     yield "hex", raw.hex().encode()
     yield "HEX", raw.hex().upper().encode()
     for shift in range(3):
-        # What stands before the value shifts its base64; the characters that also encode
+        # What stands before the value shifts its base64. The characters that also encode
         # neighbours are cut off at both ends.
         encoded = base64.b64encode(b"\0" * shift + raw)
         start = (shift * 8 + 5) // 6
@@ -113,7 +113,7 @@ def _search_texts(paths: Sequence[Path], needles: Iterable[Needle]) -> Iterator[
 
 
 def _grep(paths: Sequence[Path], forms: Iterable[bytes]) -> Iterator[tuple[Path, bytes]]:
-    """Matches of fixed strings; grep reads gigabytes with thousands of patterns in one pass."""
+    """Matches of fixed strings. Grep reads gigabytes with thousands of patterns in one pass."""
     with tempfile.NamedTemporaryFile() as patterns:
         patterns.write(b"\n".join(forms))
         patterns.flush()
@@ -185,7 +185,7 @@ def windows(path: Path) -> Iterator[bytes]:
     """A file in parts that overlap by 7 bytes, so that every 8 lie together in one of them.
 
     Read, not mapped: the servers are at work on these files, and a page that one of them cuts off
-    while it is looked at through a mapping ends the process with SIGBUS; and before Python 3.11.4
+    while it is looked at through a mapping ends the process with SIGBUS, and before Python 3.11.4
     `mmap.find` reads beyond the end of a mapping (CPython gh-105235).
     """
     try:

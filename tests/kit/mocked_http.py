@@ -1,4 +1,4 @@
-"""aioresponses with the aiohttp that is installed: 3.14 wants to know what wrote the request."""
+"""Make aioresponses work with aiohttp 3.14, which wants to know what wrote the request."""
 
 from typing import Any, Self
 from unittest.mock import Mock
@@ -13,7 +13,7 @@ class _Answer(ClientResponse):
 
 
 class MockedHttp(aioresponses):
-    """`with MockedHttp() as web: web.get(url, payload=…)`, as aioresponses; use this one."""
+    """`with MockedHttp() as web: web.get(url, payload=…)`, as aioresponses. Use this one."""
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("response_class", _Answer)

@@ -1,4 +1,4 @@
-"""People for the tests; a name that a search can find holds nothing of the user_id."""
+"""Name people for tests. A name that a search can find holds nothing of the user_id."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A process that calls the sandbox through the ledger, as a worker's handlers do.
+"""Call the sandbox through the ledger, in a process of its own, as a worker's handlers do.
 
-`python -m tests.kit.quota_callers <json of Calling>`; prints what it saw as JSON at its end.
+`python -m tests.kit.quota_callers <json of Calling>`. Prints what it saw as JSON at its end.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Seen:
 
 
 class OneToken:
-    """What `Tokens` promises, with a token that was minted before."""
+    """Stand in for `Tokens`, with a token that was minted before."""
 
     def __init__(self, token: str) -> None:
         self._token = Token(token, 9e9, "")

@@ -1,4 +1,4 @@
-"""Many worker processes and one sandbox that counts: who calls how often, and what it saw."""
+"""Start many worker processes beside one sandbox that counts their calls."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class Crowd:
         return process
 
     async def seen(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
-        """What the process saw, once it has ended."""
+        """Return what the process saw, once it has ended."""
         out, _ = await process.communicate()
         if process.returncode:
             raise RuntimeError(f"a caller ended with {process.returncode}: {out[-2000:].decode()}")
         return dict(json.loads(out.splitlines()[-1]))
 
     async def arrivals(self) -> list[datetime]:
-        """When each call that counts came to Zoho."""
+        """Return the time of each call that counts, at Zoho."""
         requests = await self.sandbox.requests(product="billing")
         return [datetime.fromisoformat(r["time"]) for r in requests if r["status"] != 429]
 

@@ -1,4 +1,4 @@
-"""What the services say of themselves on `/metrics`."""
+"""Read the metrics that the services expose on `/metrics`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Settlements:
         before = self._before.get((service, routing_key, settlement), 0.0)
         labels = {"routing_key": routing_key, "settlement": settlement}
         async with asyncio.timeout(60):
-            while (  # noqa: ASYNC110 - another process tells nobody
+            while (  # noqa: ASYNC110 - another process gives no signal
                 total(self._stack, service, "messages_settled_total", **labels) < before + count
             ):
                 await asyncio.sleep(0.05)

@@ -39,7 +39,7 @@ class Management(NamedTuple):
     password: str
 
     def call(self, method: str, path: str, body: object = None) -> object:
-        """Ask `/api/<path>`; the answer's JSON, or None when there is none. Raises HTTPError."""
+        """Ask `/api/<path>`. The answer's JSON, or None when there is none. Raises HTTPError."""
         token = b64encode(f"{self.user}:{self.password}".encode()).decode()
         request = Request(  # noqa: S310  (loopback, our own server)
             f"{self.url}/api/{path}",
@@ -60,7 +60,7 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Where PostgreSQL and RabbitMQ are, for the whole session."""
+    """Return the addresses of PostgreSQL and RabbitMQ, for the whole session."""
     found = _named_servers() or _running_servers()
     if found is not None:
         yield found
@@ -77,7 +77,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def postgres_url(servers: Servers) -> str:
-    """A superuser's URL of the server; tests use `database_url`."""
+    """A superuser's URL of the server. Tests use `database_url`."""
     return servers.postgres_url
 
 
@@ -99,14 +99,14 @@ def template(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A database of the test's own, migrated, without a row in it; gone after the test."""
+    """A database of the test's own, migrated, without a row in it. Gone after the test."""
     async with new_database(postgres_url, f'TEMPLATE "{template}"') as url:
         yield url
 
 
 @pytest.fixture
 async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
-    """A database of the test's own, without a table in it; gone after the test."""
+    """A database of the test's own, without a table in it. Gone after the test."""
     async with new_database(postgres_url) as url:
         yield url
 
@@ -130,7 +130,7 @@ def amqp_url(servers: Servers) -> Iterator[str]:
 
 @asynccontextmanager
 async def new_database(postgres_url: str, options: str = "") -> AsyncIterator[str]:
-    """A database of that server, gone at the end; its URL."""
+    """A database of that server, gone at the end. Its URL."""
     name = f"test_{uuid.uuid4().hex}"
     await _execute(postgres_url, f'CREATE DATABASE "{name}" {options}')
     yield _at(postgres_url, name)

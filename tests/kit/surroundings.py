@@ -1,4 +1,4 @@
-"""A worker in the test's own process, between the real broker and database and a sandbox.
+"""Run a worker in the test's own process, on the real broker and database and a sandbox.
 
 async with Surroundings(database_url, amqp_url) as around:
     async with around.running(app.main, Settings(**around.environment)) as stage: …
@@ -94,7 +94,7 @@ class Surroundings:
     async def running(
         self, main: Callable[[S, asyncio.Event], Awaitable[None]], settings: S, *, queue: str
     ) -> AsyncIterator[SystemDriver]:
-        """Run the worker until the block is left; it has drained then. Waits for `queue`."""
+        """Run the worker until the block is left. It has drained then. Waits for `queue`."""
         stop = asyncio.Event()
         task = asyncio.ensure_future(main(settings, stop))
         try:

@@ -1,4 +1,4 @@
-"""A running worker as an operator sees it: its metrics, its queues, and what it is sent."""
+"""Watch a running worker as an operator would: its metrics, its queues, what it is sent."""
 
 from __future__ import annotations
 

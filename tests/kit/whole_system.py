@@ -1,4 +1,4 @@
-"""One whole system, five services and the sandbox as separate processes, for two folders of tests.
+"""Start one whole system, five services and the sandbox as processes, for two folders of tests.
 
 Started when a test first asks for it, stopped when pytest ends.
 """
@@ -37,7 +37,7 @@ _STACK = pytest.StashKey[Stack]()
 
 
 def whole_system(config: pytest.Config) -> Stack:
-    """The running stack of this pytest run; the data of the run before is gone."""
+    """The running stack of this pytest run. The data of the run before is gone."""
     if _STACK not in config.stash:
         stack = Stack(_folder_of_ours(config), settings=SHORT_WAITS, replicas=REPLICAS)
         stack.discard()
@@ -66,7 +66,7 @@ def _folder_of_ours(config: pytest.Config) -> Path:
 
 @asynccontextmanager
 async def stage_of(stack: Stack) -> AsyncIterator[SystemDriver]:
-    """A stage whose Zoho refuses nothing for being asked often; faults are cleared at the end."""
+    """A stage whose Zoho refuses nothing for being asked often. Faults are cleared at the end."""
     async with SystemDriver(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
         for product in PRODUCTS:
             await stage.sandbox.set_limits(

@@ -1,4 +1,4 @@
-"""A `ZohoHttp` for tests: real connections, a token at hand, a quota that counts."""
+"""Build a `ZohoHttp` for tests: real connections, a token at hand, a quota that counts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ CANCEL = Operation("billing", "cancel_subscription", "POST", repeatable=True)
 
 
 class HeldTokens:
-    """What `Tokens` promises, without a token-service: a new token at each report."""
+    """Stand in for `Tokens` without a token-service: a new token at each report."""
 
     def __init__(self) -> None:
         self.reported: list[str] = []
@@ -99,7 +99,7 @@ class Access:
 
 @asynccontextmanager
 async def zoho_access(url: str = "") -> AsyncIterator[Access]:
-    """`url`: a server that stands for all products; else Zoho's own hosts, answered by a mock."""
+    """`url`: a server that stands for all products. Without it, a mock answers for Zoho's hosts."""
     overrides = dict.fromkeys(("billing", "books", "crm", "desk"), url) if url else {}
     tokens, quota, breakers = HeldTokens(), CountingQuota(), Breakers()
     calls: list[Called] = []

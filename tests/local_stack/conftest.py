@@ -1,4 +1,4 @@
-"""Small stacks of dummy services; the real servers have tests of their own."""
+"""Build small stacks of dummy services. The real servers have tests of their own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Installing what is missing, without starting or changing the machine's own services."""
+"""Test installing what is missing without starting or changing the machine's own services."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def run_script(tmp_path: Path, log: Path, last: str) -> int:
-    """The installation with an `apt-get` that only tells what it was asked."""
+    """Install with an `apt-get` that only records its arguments."""
     policy, updated = tmp_path / "policy-rc.d", tmp_path / "updated"
     apt = tmp_path / "bin" / "apt-get"
     apt.parent.mkdir()

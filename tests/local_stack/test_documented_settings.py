@@ -1,4 +1,4 @@
-"""`.env.example` names every variable that is read, and no other; its defaults are the real."""
+"""Test that `.env.example` names every variable that is read, no other, and real defaults."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def models(above: type[Environment] = Environment) -> Iterator[type[Environment]
 
 @pytest.fixture(scope="module")
 def fields() -> dict[str, list[FieldInfo]]:
-    """What all services and the operator read, by variable."""
+    """Return what all services and the operator read, by variable."""
     for file in sorted(ROOT.glob("services/*/settings.py")):
         import_module(f"services.{file.parent.name}.settings")
     found: dict[str, list[FieldInfo]] = {}
@@ -48,7 +48,7 @@ def test_what_is_commented_out_shows_the_default(
 ) -> None:
     shown = {line["name"]: line["value"] for line in lines if line["off"] and line["value"]}
     real = {name: {text(field.default) for field in fields[name]} for name in shown}
-    # Without a figure of one's own it is the plan's; what is shown then is the lowest of them.
+    # Without a figure of one's own it is the plan's. What is shown then is the lowest of them.
     by_plan = {name for name in shown if name.startswith("ZOHO_") and real[name] == {"None"}}
     assert {name: {shown[name]} for name in shown if name not in by_plan} == {
         name: real[name] for name in shown if name not in by_plan

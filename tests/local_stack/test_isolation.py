@@ -1,4 +1,4 @@
-"""A stack for the sandbox knows nothing of a real Zoho, whatever lies around on the machine."""
+"""Test that a stack for the sandbox knows nothing of a real Zoho, whatever the machine holds."""
 
 import json
 import os

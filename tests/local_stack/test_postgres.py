@@ -1,4 +1,4 @@
-"""The private PostgreSQL: its data outlives a stop and a crash, its passwords are asked for."""
+"""Test the private PostgreSQL: its data survives a stop and a crash, and it asks for passwords."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""What the supervisor promises of the processes it keeps."""
+"""Test what the supervisor promises about the processes that it keeps."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_services_outlive_a_killed_supervisor_only_until_the_next_start(stack_of
     supervisor, orphan = read_pid(stack.folder / "supervisor.pid"), stack.pid("dummy")
     assert supervisor is not None
     os.kill(supervisor, 9)
-    while _lives(supervisor):  # it is told to die, and dies when it is its turn
+    while _lives(supervisor):  # it gets the signal, and dies when it is scheduled
         time.sleep(0.01)
 
     stack_of().start()

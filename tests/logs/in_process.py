@@ -1,8 +1,8 @@
-"""Lines that product code writes in the tests' own process.
+"""Collect the lines that product code logs in the tests' own process.
 
 They are rendered by the product's own configuration, at its lowest level, whatever a test is about.
-A test that configures logging by itself is heard too: every logger that structlog is told to make
-also writes here.
+A test that configures logging by itself is read too: every logger that structlog makes also writes
+here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class InProcess:
         self._configure()
 
     def between_tests(self) -> None:
-        """What a test configured and left behind ends with it."""
+        """End with each test what it configured and left behind."""
         if structlog.get_config()["logger_factory"] is not self._configured:
             self._configure()
 

@@ -1,4 +1,4 @@
-"""Tests that each leave one value in one place; test_whole_run.py runs them in a pytest apart."""
+"""Leave one value in one place, test by test. test_whole_run.py runs them in a pytest apart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ NAME = PERSON["full_name"]
 EMAIL = "planted.person@example.org"
 TOKEN = "1000.b0b5c0ffeeb0b5c0ffee.0123456789abcdef"
 ID = "4600000000099999973"
-RECORDED = "recorded.person@example.net"  # no look of it is left: only its record tells it
+RECORDED = (
+    "recorded.person@example.net"  # it has no telltale form left: only its record identifies it
+)
 SAY = (sys.executable, "-c", "import sys; print(sys.argv[1]); print(sys.argv[1], file=sys.stderr)")
 SERVICE = "import runpy; print({!r}, flush=True); runpy.run_path({!r}, run_name='__main__')"
 
@@ -142,7 +144,7 @@ def _started(folder: Path, says: str) -> Stack:
 
 
 def test_blind(request: pytest.FixtureRequest) -> None:
-    """What a broken reader would do: it hears nothing of this process, nor of a stack."""
+    """Act as a broken reader, which sees nothing of this process, nor of a stack."""
     run = request.config.stash[plugin._run]
     run._in_process.stop()
     run._programs.started.add(Path("silent"))

@@ -1,4 +1,4 @@
-"""Every log line of a run of the tests is read at its end, and must hold nothing of anybody.
+"""Read every log line of a run at its end: it must hold nothing of anybody.
 
 Loaded by tests/conftest.py. The reading is the last test of the run, whatever was selected.
 Measurements (`-m bench`) are not read. Each run proves that its reader sees: the last test plants

@@ -1,4 +1,4 @@
-"""What programs of ours write that the tests start.
+"""List the output of our programs that the tests start.
 
 What a test reads from a pipe passes through here on its way. What it throws away is kept instead.
 What a program inherits from pytest ends in pytest's own capture (plugin.py reads that). What runs
@@ -46,7 +46,7 @@ class Programs:
     """Keeps what programs say in `folder`, a file for each stream, until `stop`.
 
     `newest` is the last program's name there, `tests` says by name which `test` was running when a
-    program started; `started` are the stacks, and `secrets` theirs.
+    program started. `started` are the stacks, and `secrets` theirs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -155,7 +155,7 @@ def _copy(source: int, target: int, kept: Path) -> None:
                 file.write(part)
                 _write_all(target, part)
     except BrokenPipeError:
-        pass  # nobody reads any more; the program learns it as it would without us
+        pass  # nobody reads any more. The program learns it as it would without us
     finally:
         os.close(source)
         os.close(target)

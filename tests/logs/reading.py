@@ -1,6 +1,6 @@
-"""Every line of every log below a folder, and what in them must not be there.
+"""Read every line of every log below a folder, and find what must not be in it.
 
-What is found is told by kind, file, line, event and field. The value itself is told to nobody.
+A finding names kind, file, line, event and field. It never holds the value itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_TOLD = "(not told: it lies in there)"
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was found. `event` and `field` are empty in a line that is not ours."""
+    """The place of a finding. `event` and `field` are empty in a line that is not ours."""
 
     kind: str
     form: str
@@ -86,7 +86,7 @@ class _Reader:
         return Reading(lines, places)
 
     def _read(self, path: Path) -> int:
-        """Look at each line by itself; returns how many there are."""
+        """Look at each line by itself. Returns how many there are."""
         lines = _lines(path)
         for number, line in enumerate(lines, 1):
             for match in self._matches(line):
@@ -127,15 +127,14 @@ class _Reader:
             self._found[kind, form, file, number] = place
 
     def _described(self, line: str) -> tuple[str, str]:
-        """The event of a line of ours and the fields in which something lies, if they may be
-        told."""
+        """The event of a line of ours and the fields that hold something, if they may be shown."""
         try:
             logged = json.loads(line)
         except ValueError:
             return "", ""
         if not isinstance(logged, dict):
             return "", ""
-        # The event has a place of its own, of which more is said when it is not told.
+        # The event has a column of its own, which shows more when it is withheld.
         values = {key: value for key, value in logged.items() if key != "event"}
         where = [
             _NOT_TOLD if self._holds(key) else key

@@ -1,4 +1,4 @@
-"""The log lines of one run of pytest: kept while it runs, read at its end."""
+"""Keep the log lines of one run of pytest while it runs, and read them at its end."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Run:
                     file.write(text)
 
     def problems(self) -> list[str]:
-        """What the last test fails for, in words that can be printed."""
+        """Describe why the last test fails, in words that can be printed."""
         for stack in self._programs.started - {TEST_STACK}:
             Stack(stack).stop()
         planted = self._plant()
@@ -121,7 +121,7 @@ class Run:
         return [*reading.told(), *blind, *silent]
 
     def _plant(self) -> dict[str, Planted]:
-        """A value of every kind in every source; a recogniser of each, and the kinds to be found.
+        """A value of every kind in every source. A recogniser of each, and the kinds to be found.
 
         In a line of this process only what redaction cannot know: the rest it takes out.
         """
@@ -148,7 +148,7 @@ class Run:
         }
 
     def _gather(self) -> list[str]:
-        """Bring the stacks' log files to the others; what is said of those that have no line."""
+        """Bring the stacks' log files to the others. What is said of those that have no line."""
         (self._kept / STACKS).mkdir()
         spoke: set[Path] = set()
         for number, (held, content) in enumerate(self._programs.held()):

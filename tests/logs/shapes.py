@@ -1,6 +1,6 @@
-"""What nobody has to be told to be found: by its look alone it must not be in a log line.
+"""Recognize by its look alone what must not be in a log line.
 
-Exceptions, each with its reason; there is no other:
+Exceptions, each with its reason. There is no other:
 
 - A W3C trace id or span id may be a long run of digits by chance: what lies in a field named
   `traceparent` or `trace_id` is not taken for an id. The product's own redaction has the same rule.
@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 
 class Match(NamedTuple):
-    """What was found, and between which characters of the text."""
+    """A finding, and its first and last characters in the text."""
 
     kind: str
     start: int
@@ -45,7 +45,7 @@ _KINDS: Final = {
     "email": "email",
     "id": "Zoho id",
 }
-# A line without any of these has none of the shapes; most lines.
+# A line without any of these has none of the shapes. Most lines.
 _HINTS: Final = re.compile(r"@|\d{15}|1000\.|eyJ|-----|[Bb]earer\s|[Bb]asic\s|oauthtoken")
 _NODE: Final = "zoho_relay@localhost"
 _NO_IDS: Final = re.compile(

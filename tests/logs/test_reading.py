@@ -1,4 +1,4 @@
-"""What is found in a log line, and what is not; what is told of it, and what never is."""
+"""Test what is found in a log line, what is not, and what a finding reveals."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_known_value_is_found_in_other_forms(tmp_path: Path, form: str, turned
     assert [(one.kind, one.form) for one in reading.places] == [(n.kind, form) for n in needles]
 
 
-def test_letters_that_json_escapes_hide_nothing(tmp_path: Path) -> None:
+def test_characters_that_json_escapes_hide_nothing(tmp_path: Path) -> None:
     needle = Needle("text", "José fragt nach Öl")
 
     assert reading_of(tmp_path, json.dumps({"x": needle.value}), needles=[needle]).places
@@ -100,7 +100,7 @@ def test_what_is_nobodys_is_not_found(tmp_path: Path, line: str) -> None:
     assert reading.lines == 1
 
 
-def test_a_value_is_told_to_nobody(tmp_path: Path) -> None:
+def test_a_finding_never_holds_the_value(tmp_path: Path) -> None:
     found = [value for _, value in LOOKS] + [needle.value for needle in KNOWN]
     lines = [
         line

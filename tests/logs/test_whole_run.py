@@ -1,4 +1,4 @@
-"""A run of pytest fails for one line with something of anybody in it, wherever the line comes from.
+"""Test that a run fails for one line with something of anybody in it, wherever it comes from.
 
 The runs are made of the tests in planting.py, each of which leaves one value in one place.
 """
@@ -26,7 +26,7 @@ PROCESS, PROGRAM, CAPTURED, STACK = (
     "in captured/",
     "in stacks/",
 )
-# By test: what is told, in pieces.
+# By test: what the report holds, in pieces.
 TOLD = {
     "field": ("name as text", PROCESS, "event planted in a field, field note"),
     "event": ("name as text", PROCESS, "event (not told"),
@@ -92,7 +92,7 @@ def test_what_a_stack_logs_is_found(planted: Ended, test: str) -> None:
     assert planted.tells(*OF_STACKS[test])
 
 
-def test_a_run_with_findings_fails_and_tells_no_value(planted: Ended) -> None:
+def test_a_run_with_findings_fails_and_shows_no_value(planted: Ended) -> None:
     assert planted.code == 1
     assert planted.tells(f"1 failed, {len(TOLD) + len(OF_STACKS)} passed")
     assert not [value for value in VALUES if value in planted.text]

@@ -1,16 +1,16 @@
-"""The values of this run that must be in no log line, from where they pass.
+"""Collect the values of this run that must be in no log line, from where they pass.
 
 - What the sandboxes recorded (tests.contract.plugin): requests of our clients and the answers to
-  them, with ids, emails, names, phone numbers and texts. Tokens are not recorded; their shape is
+  them, with ids, emails, names, phone numbers and texts. Tokens are not recorded. Their shape is
   enough.
 - Every `SecretStr` that was made in this process: settings, passwords, client secrets.
 - The secrets and settings of every stack that was started, and what a sandbox has by default,
-  its organizations included: they are the only ids told by their value and not by their length.
+  its organizations included: they are the only ids known by their value and not by their length.
 - Names that the tests' own sources give to people: `full_name="…"`, `"last_name": "…"`.
 
-Rules on what is telling: an id has 15 digits or more; an email, phone number or secret at least
+Rules on what counts: an id has 15 digits or more. An email, phone number or secret at least
 `SHORTEST` characters, a secret also more than one lower-case word (a test's `"secret"` is a word
-of our events too); a text at least two words and 12 characters; a name at least three characters
+of our events too). A text at least two words and 12 characters. A name at least three characters
 and an upper-case letter. Names are matched between word borders, everything else anywhere.
 """
 
@@ -44,13 +44,13 @@ _EMAIL: Final = re.compile(r"[^\s@<>\"'(),:;]{1,64}@[^\s@<>\"'(),:;]{1,255}\.[a-
 _GIVEN: Final = re.compile(
     rf"[\"']?\b({'|'.join(sorted(_NAMES))})[\"']?\s*[:=]\s*[\"']([^\"'{{}}\n]+)[\"']", re.IGNORECASE
 )
-_TELLING: Final = 80  # characters of a text; a transcript has ten thousands
+_TELLING: Final = 80  # characters of a text. A transcript has ten thousands
 _PASSWORD: Final = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 _PLAIN_WORD: Final = re.compile(r"[a-z]+")
 
 
 def recorded(lines: Iterable[bytes]) -> Iterator[Needle]:
-    """What is personal, or Zoho's, in exchanges as the sandbox records them."""
+    """Return what is personal, or Zoho's, in exchanges as the sandbox records them."""
     for line in lines:
         exchange = json.loads(line)
         for part in ("path", "query", "body", "answer"):
@@ -89,7 +89,7 @@ def _of_text(key: str, text: str) -> Iterator[Needle]:
 
 
 def name(text: str) -> Iterator[Needle]:
-    """A person's name, if it can be told from other words."""
+    """Return a person's name, if it can be distinguished from other words."""
     text = text.strip()
     if len(text) >= 3 and text != text.lower():
         yield Needle("name", text)
@@ -130,7 +130,7 @@ def of_stack(folder: Path) -> Iterator[Needle]:
 
 
 def of_the_sandbox() -> Iterator[Needle]:
-    """What a sandbox has by default; made before anybody listens."""
+    """Return the default data of a sandbox, which is made before anything is recorded."""
     settings = SandboxSettings()
     for text in (settings.client_secret, settings.refresh_token):
         yield from secret(text.get_secret_value())

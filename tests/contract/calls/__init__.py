@@ -1,4 +1,4 @@
-"""One call of every typed method of our clients: `CALLS`, filled by a module per client."""
+"""List one call of every typed method of our clients: `CALLS`, filled by a module per client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of each method of `ZohoBilling`."""
+"""Call each method of `ZohoBilling`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of each method of `ZohoBooks`."""
+"""Call each method of `ZohoBooks`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of each method of `ZohoCrm`."""
+"""Call each method of `ZohoCrm`."""
 
 from __future__ import annotations
 

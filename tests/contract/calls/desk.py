@@ -1,4 +1,4 @@
-"""A call of each method of `ZohoDesk`."""
+"""Call each method of `ZohoDesk`."""
 
 from __future__ import annotations
 

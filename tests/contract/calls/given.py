@@ -1,4 +1,4 @@
-"""What has to be there before a call can be made, and how a call is listed."""
+"""Prepare what must exist before a call can be made, and list calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of each method of `ZohoSetup`."""
+"""Call each method of `ZohoSetup`."""
 
 from __future__ import annotations
 
