@@ -83,6 +83,7 @@ PATCHES: Final = (
         ),
     ),
     Patch("billing", "used by at least 4 repos, not in the OAS", query("GET /customers", "email")),
+    Patch("billing", "`email_contains` in 3", query("GET /customers", "email_contains")),
     Patch(
         "billing",
         "**`&reference_contains=`**",

@@ -42,16 +42,16 @@ class CreateCustomer(Effect[ZohoBilling]):
 
     async def find(self) -> EffectResult | None:
         customer = await self.zoho.customer_of_user(self.user.user_id, email=self.email)
-        customer = customer or await self._adoptable()
+        customer = customer or await self._adoptable(thorough=True)
         return _result(customer) if customer else None
 
-    async def _adoptable(self) -> Customer | None:
+    async def _adoptable(self, *, thorough: bool = False) -> Customer | None:
         """Return a customer with the user's email that is not another user's.
 
         Its name is the user's too. Another name is enough only where it is the single customer of
         that email, and where our custom field would show that it is being made for another user.
         """
-        listed = await self.zoho.customers_with_email(self.email)
+        listed = await self.zoho.customers_with_email(self.email, thorough=thorough)
         names = {name.casefold() for name in display_names(self.user.fields, self.user.user_id)}
         for candidate in listed:
             if candidate.display_name.casefold() in names and (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Customer
 from shared.zoho.products.billing.settings import BillingFields
 from shared.zoho.products.finance.client import FinanceClient
-from shared.zoho.products.finance.pages import all_rows
+from shared.zoho.products.finance.pages import pages
 
 CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", search_lag_s=10)
 _GET_CUSTOMER: Final = Operation("billing", "get_customer", "GET", repeatable=True)
@@ -19,6 +20,11 @@ _MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repea
 
 
 class BillingCustomers(FinanceClient[BillingFields]):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Shared by the copies of this client for other priorities.
+        self._ignored_filters: set[str] = set()
+
     async def create_customer(
         self,
         *,
@@ -54,16 +60,40 @@ class BillingCustomers(FinanceClient[BillingFields]):
         reply = await self._call(_GET_CUSTOMER, f"/customers/{customer_id}")
         return Customer.model_validate(reply.body["customer"])
 
-    async def customers_with_email(self, email: str) -> list[Customer]:
+    async def customers_with_email(self, email: str, *, thorough: bool = False) -> list[Customer]:
         """Those whose email is this one, whatever its case. New ones may be missing for seconds.
 
-        The `email` filter is used by public code and is not in Zoho's reference. A filter that
-        Zoho does not know is ignored and everybody comes back, so each row is compared.
+        The filters are used by public code and are not in Zoho's reference. A filter that Zoho
+        does not know is ignored, and everybody comes back. That shows in the first page, and
+        another filter is used from then on. Without any, one page is read, or all when `thorough`.
         """
+        for name in ("email", "email_contains"):
+            if name in self._ignored_filters:
+                continue
+            customers = await self._unless_ignored(name, email)
+            if customers is not None:
+                return [customer for customer in customers if _same(customer.email, email)]
+            self._ignored_filters.add(name)
+        customers = []
+        async for page in self._customer_pages({}):
+            customers += [customer for customer in page if _same(customer.email, email)]
+            if not thorough:
+                break
+        return customers
+
+    async def _unless_ignored(self, name: str, email: str) -> list[Customer] | None:
+        """The customers that the filter lets through; None when Zoho ignores the filter."""
+        customers: list[Customer] = []
+        async for page in self._customer_pages({name: email}):
+            if not all(_contains(customer.email, email) for customer in page):
+                return None
+            customers += page
+        return customers
+
+    async def _customer_pages(self, params: dict[str, str]) -> AsyncIterator[list[Customer]]:
         fetch = self._page(_LIST_CUSTOMERS, "/customers")
-        rows = await all_rows(fetch, {"email": email}, "customers")
-        customers = [Customer.model_validate(row) for row in rows]
-        return [one for one in customers if _same(one.email, email)]
+        async for rows in pages(fetch, params, "customers"):
+            yield [Customer.model_validate(row) for row in rows]
 
     async def customer_of_user(self, user_id: str, *, email: str) -> Customer | None:
         """The customer that carries `user_id` in our custom field. None without such a field.
@@ -72,7 +102,7 @@ class BillingCustomers(FinanceClient[BillingFields]):
         """
         if not self._user_field:
             return None
-        for listed in await self.customers_with_email(email):
+        for listed in await self.customers_with_email(email, thorough=True):
             customer = await self.customer(listed.customer_id)
             if self.user_of(customer) == user_id:
                 return customer
@@ -125,6 +155,10 @@ class BillingCustomers(FinanceClient[BillingFields]):
     @property
     def _user_field(self) -> str | None:
         return self._settings.zoho_billing_user_field
+
+
+def _contains(one: str | None, part: str) -> bool:
+    return one is not None and part.strip().casefold() in one.casefold()
 
 
 def _same(one: str | None, other: str) -> bool:
