@@ -143,7 +143,7 @@ async def test_answers_of_billing_and_books(database_url: str, amqp_url: str) ->
             await worker.stage.publish("user.signed_up.v1", body)
 
         async def ask_for_report(_name: str) -> None:
-            await worker.stage.publish("report.receivables_requested.v1", {})
+            await worker.stage.request("report.receivables_requested.v1", {})
 
         customers = Path(
             worker,
