@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import orjson
-
 from shared.contracts.commands import InteractionRecorded
+from shared.contracts.fingerprint import fingerprint
 from shared.zoho.effects.effects import Effect, EffectResult
 from shared.zoho.products.crm.client import ZohoCrm
 
@@ -22,11 +20,6 @@ class CreateNote(Effect[ZohoCrm]):
     zoho: ZohoCrm
     message: InteractionRecorded
     contact_id: str
-
-    @property
-    def fingerprint(self) -> str:
-        content = orjson.dumps([self.message.title, self.message.content])
-        return hashlib.sha256(content).hexdigest()
 
     @property
     def _reference(self) -> str:
@@ -47,4 +40,4 @@ class CreateNote(Effect[ZohoCrm]):
         return None
 
     def _result(self, note_id: str | None) -> EffectResult:
-        return {"note_id": note_id, "fingerprint": self.fingerprint}
+        return {"note_id": note_id, "fingerprint": fingerprint(self.message)}

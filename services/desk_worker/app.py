@@ -132,7 +132,6 @@ def poller(
         polls=Polls(parts.pool),
         watcher=slow.watcher,
         adoption=slow.adoption,
-        effects=parts.effects,
         committer=committer,
         desk=slow.desk,
         gate=parts.breakers.gate(slow.desk.org, "desk", priority=slow.desk.priority),

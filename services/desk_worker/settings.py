@@ -12,8 +12,8 @@ class Settings(WorkerSettings, DeskAccess, DeskOrganization):
     model_config = for_service("desk-worker")
 
     metrics_port: Port = 9104
-    # One search costs 3 credits of the day: every two minutes is 2,160 of a free portal's 5,000.
-    desk_poll_every_s: Seconds = 120.0
+    # Two searches cost 6 credits of the day: every four minutes is 2,160 of a free portal's 5,000.
+    desk_poll_every_s: Seconds = 240.0
     # Desk's search index lags by minutes. A change that is read twice is announced once.
     desk_poll_overlap_s: Seconds = 900.0
     # The requester of a ticket when Desk refuses the user's own address. `.invalid` never has a

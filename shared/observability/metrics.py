@@ -136,6 +136,9 @@ class Metrics:
         self.contacts_refused = self._gauge(
             "contacts_refused", "Contacts that CRM refuses as they should be.", "org"
         )
+        self.tickets_unreadable = self._counter(
+            "tickets_unreadable_total", "Tickets that polling found and Desk did not show.", "org"
+        )
         self.effects_reconciled = self._counter(
             "effects_reconciled_total",
             "Writes without an answer, by what the look found.",

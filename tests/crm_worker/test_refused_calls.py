@@ -32,7 +32,7 @@ async def sign_up_as_one_batch(
             message_id=f"m{number}",
         )
     await until(database, "SELECT count(*) FROM crm.contacts", 11)
-    await crm.sandbox.happen(
+    await crm.sandbox.post(
         "faults",
         product="crm",
         operation="upsert_records",
@@ -40,9 +40,7 @@ async def sign_up_as_one_batch(
         body_contains=CULPRIT,
         **refusal,
     )
-    await crm.sandbox.happen(
-        "faults", product="crm", operation="POST /Contacts/upsert", kind="none"
-    )
+    await crm.sandbox.post("faults", product="crm", operation="POST /Contacts/upsert", kind="none")
 
 
 async def emails(crm: SystemDriver) -> set[str]:

@@ -37,7 +37,7 @@ def settings(around: Surroundings, **more: object) -> Settings:
         "settle_factor": 0.01,
         **more,
     }
-    return Settings(**around.environment, **chosen)
+    return Settings(**{**around.environment, **chosen})
 
 
 @pytest.fixture
@@ -74,6 +74,9 @@ class Desk:
 
     async def tickets(self) -> list[Json]:
         return await self.stage.sandbox.records("desk", "tickets")
+
+    async def threads(self) -> list[Json]:
+        return await self.stage.sandbox.records("desk", "threads")
 
     async def comments(self) -> list[Json]:
         return await self.stage.sandbox.records("desk", "comments")

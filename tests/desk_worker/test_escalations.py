@@ -107,8 +107,80 @@ async def test_what_desk_refuses_is_said_in_the_description_instead(
 
     assert text in ticket["description"]
     assert ticket["priority"] == "Medium"
+    replaced = ticket["email"] == "unknown.requester@desk.invalid"
+    assert replaced is ("email" in change)  # only what was refused
     notice = await desk.stage.event("notification.requested.v1", template="ticket_created")
     assert notice["email"] == change.get("email", "ada@example.com")
+
+
+async def test_a_custom_field_that_desk_refuses_costs_the_field_alone(desk: Desk) -> None:
+    errors = [{"fieldName": "/cf/cf_app_escalation_id", "errorType": "invalid", "errorMessage": ""}]
+    await desk.stage.sandbox.post(
+        "faults",
+        product="desk",
+        operation="create_ticket",
+        kind="answer",
+        status=422,
+        body={"errorCode": "INVALID_DATA", "message": "", "errors": errors},
+        times=1,
+    )
+
+    await desk.stage.publish("support.escalated.v1", escalation(priority="High"))
+    await desk.stage.event("ticket.created.v1", escalation_id="e1")
+
+    [ticket] = await desk.tickets()
+    assert (ticket["email"], ticket["priority"]) == ("ada@example.com", "High")
+    assert ticket["cf"]["cf_app_escalation_id"] is None
+    assert ticket["description"].endswith("ref e1")
+
+
+async def test_a_field_that_a_ticket_needs_is_not_left_out(desk: Desk) -> None:
+    errors = [{"fieldName": "/priority"}, {"fieldName": "/subject"}]
+    await desk.stage.sandbox.post(
+        "faults",
+        product="desk",
+        operation="create_ticket",
+        kind="answer",
+        status=422,
+        body={"errorCode": "INVALID_DATA", "message": "", "errors": errors},
+    )
+
+    await desk.stage.publish("support.escalated.v1", escalation())
+
+    await desk.stage.event("command.failed.v1", code="zoho_rejected")
+    assert await desk.tickets() == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"user_id": "u2"}, {"description": "Another problem."}, {"transcript": "user: Hello"}],
+)
+async def test_the_same_escalation_id_with_other_content_is_refused(
+    desk: Desk, other: dict[str, str]
+) -> None:
+    await desk.escalate()
+    same = {"occurred_at": "2026-11-01T10:00:00Z"}  # published again: the same escalation
+
+    await desk.stage.publish("support.escalated.v1", escalation(**same), message_id="again")
+    await desk.stage.publish("support.escalated.v1", escalation(**other), message_id="other")
+
+    failed = await desk.stage.event("command.failed.v1", code="id_taken")
+    await desk.settle()
+    assert failed["message_id"] == "other"
+    assert len([b for k, b in desk.stage.events if k == "command.failed.v1"]) == 1
+    assert len([t for t in await desk.tickets() if t["cf"]["cf_app_escalation_id"] == "e1"]) == 1
+
+
+async def test_the_same_message_id_with_another_text_is_refused(desk: Desk) -> None:
+    await desk.escalate()
+    message = {"escalation_id": "e1", "message_id": "m7", "author": "Ada", "is_public": False}
+    await desk.stage.publish("support.message_added.v1", {**message, "content": "One."})
+    await desk.stage.zoho("desk", "comments", "comment", lambda c: c)
+
+    await desk.stage.publish("support.message_added.v1", {**message, "content": "Two."})
+
+    await desk.stage.event("command.failed.v1", code="id_taken")
+    assert len(await desk.comments()) == 1
 
 
 @pytest.mark.parametrize("is_public", [True, False])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import aiohttp
+import pytest
+
 from deploy.driving.system_driver import SystemDriver
+from deploy.local.ports import free_port
 from services.desk_worker import app
-from services.zoho_sandbox.driver import SandboxDriver
-from tests.desk_worker.conftest import QUEUE, Desk, settings
+from services.zoho_sandbox.driver import Json, SandboxDriver
+from tests.desk_worker.conftest import QUEUE, Desk, escalation, settings
 from tests.kit.surroundings import Surroundings
 
 NEUTRAL = "Your request has been resolved."
@@ -134,9 +138,7 @@ async def test_a_merged_and_a_trashed_ticket_are_announced_as_deleted(desk: Desk
 
 
 async def test_a_ticket_that_a_known_user_opened_gets_an_id_of_ours(desk: Desk) -> None:
-    known = await desk.escalate()
-    mail = {**known, "id": "204600000000777777", "cf": {"cf_app_escalation_id": None}}
-    mail |= {"subject": "By mail", "description": "Hello", "email": "Ada@example.com"}
+    mail = by_mail(await desk.escalate())
     await desk.stage.sandbox.load({"desk": {"tickets": [mail]}})
 
     await desk.post_webhook(mail, "Ticket_Add")
@@ -161,6 +163,12 @@ async def test_a_ticket_of_a_stranger_is_nobodys_news(desk: Desk) -> None:
     assert not [body for _, body in desk.stage.events if body.get("origin") == "zoho"]
 
 
+def by_mail(known: Json) -> Json:
+    """Return a ticket that the customer of this one has opened by mail."""
+    mail = {**known, "id": "204600000000777777", "cf": {"cf_app_escalation_id": None}}
+    return mail | {"subject": "By mail", "description": "Hello", "email": "Ada@example.com"}
+
+
 def _an_hour_later(ticket: dict[str, object]) -> dict[str, object]:
     """Closed long enough after the first closing to be another one."""
     later = "2099-01-01T00:00:00.000Z"
@@ -183,17 +191,99 @@ async def test_a_public_comment_of_staff_is_announced_and_a_private_one_never(de
     assert "difficult" not in repr(desk.stage.events)
 
 
-async def test_a_reply_of_an_agent_is_announced_and_one_of_the_customer_is_not(desk: Desk) -> None:
+@pytest.mark.parametrize("moves", [True, False])
+async def test_replies_of_agents_and_customers_are_announced_once_and_agents_ones_notified(
+    desk: Desk, *, moves: bool
+) -> None:
+    await desk.stage.sandbox.set_behaviour(replies_move_modified_time=moves)
     ticket = await desk.escalate()
     for direction in ("in", "out"):
         await desk.staff(ticket, "reply", direction=direction, content="Hello")
 
-    for thread in await desk.stage.sandbox.records("desk", "threads"):
+    for thread in [*await desk.threads(), *await desk.threads()]:
         await desk.post_webhook(thread, "Ticket_Thread_Add")
     await desk.stage.event("ticket.changed.v1", change="reply")
+    await desk.stage.event("ticket.changed.v1", change="customer_reply")
     await desk.settle()
 
-    assert [event["change"] for event in desk.events("ticket.changed.v1")] == ["reply"]
+    changes = sorted(event["change"] for event in desk.events("ticket.changed.v1"))
+    assert changes == ["customer_reply", "reply"]
+    notices = [n["template"] for n in desk.events("notification.requested.v1")]
+    assert notices.count("ticket_updated") == 1
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_customers_reply_without_a_webhook_is_found_by_polling(
+    around: Surroundings, *, moves: bool
+) -> None:
+    often = settings(around, desk_poll_every_s=0.3)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        await stage.sandbox.set_behaviour(replies_move_modified_time=moves)
+        ticket = await desk.escalate()
+        await desk.staff(ticket, "reply", direction="in", content="Still broken.")
+
+        await stage.event("ticket.changed.v1", change="customer_reply")
+        for thread in await desk.threads():
+            await desk.post_webhook(thread, "Ticket_Thread_Add")
+        await desk.settle()
+
+        assert [e["change"] for e in desk.events("ticket.changed.v1")] == ["customer_reply"]
+
+
+@pytest.mark.parametrize("status", [403, 422])
+async def test_a_ticket_that_cannot_be_read_does_not_stop_the_polling_of_the_others(
+    around: Surroundings, status: int
+) -> None:
+    async with around.running(app.main, settings(around), queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        hidden, seen = await desk.escalate(), await desk.escalate(escalation_id="e2")
+        for ticket in (hidden, seen):
+            await desk.staff(ticket, "close")
+        refused = {"errorCode": "FORBIDDEN" if status == 403 else "INVALID_DATA", "message": ""}
+        operation = f"GET /tickets/{hidden['id']}"
+        await stage.sandbox.post(
+            "faults",
+            product="desk",
+            operation=operation,
+            kind="answer",
+            status=status,
+            body=refused,
+        )
+
+    port = free_port()
+    often = settings(around, desk_poll_every_s=0.3, metrics_port=port)
+    async with (
+        SystemDriver(around.environment["amqp_url"], around.sandbox_url, patience_s=20.0) as stage,
+        around.running(app.main, often, queue=QUEUE),
+        aiohttp.ClientSession() as client,
+    ):
+        desk = Desk(stage, around.environment["database_url"])
+        await stage.event("ticket.resolved.v1", escalation_id="e2")
+        async with client.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert 'tickets_unreadable_total{org="default"}' in await answer.text()
+        assert desk.events("ticket.resolved.v1", "e1") == []
+
+        await stage.sandbox.post("faults", product="desk", operation=operation, kind="none")
+        await stage.event("ticket.resolved.v1", escalation_id="e1")
+
+
+async def test_a_ticket_that_polling_finds_while_one_is_being_made_is_not_lost(
+    around: Surroundings,
+) -> None:
+    often = settings(around, desk_poll_every_s=0.3, effect_write_s=60.0, effect_timeout_s=60.0)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        known = await desk.escalate()
+        await stage.sandbox.fault("desk", "reset_after", operation="create_ticket", times=1)
+        await stage.publish("support.escalated.v1", escalation(escalation_id="e2"))
+        await stage.sandbox.wait_for_request("desk", "create_ticket", count=2)
+        await stage.sandbox.load({"desk": {"tickets": [by_mail(known)]}})
+
+        created = await stage.event("ticket.created.v1", origin="zoho")
+
+        assert created["user_id"] == "u1"
+        assert len(desk.events("ticket.created.v1", "e2")) == 0  # nobody may look for it yet
 
 
 async def test_closings_between_two_polls_are_taken_from_the_history(around: Surroundings) -> None:

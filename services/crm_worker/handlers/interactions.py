@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.crm_worker.create_note import CreateNote
 from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.commands import InteractionRecorded
+from shared.contracts.fingerprint import fingerprint
 from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, PermanentError, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
@@ -36,7 +37,7 @@ async def note_interaction(
         # Staff deleted or merged it. The flusher finds it again, or makes it anew.
         await contacts.forget_zoho_id(work.org, message.user_id, contact_id)
         raise _no_contact() from None
-    if result.get("fingerprint") != note.fingerprint:
+    if result.get("fingerprint") != fingerprint(message):
         raise PermanentError("this interaction was recorded with other content", code="id_taken")
 
 

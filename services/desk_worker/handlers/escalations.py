@@ -27,7 +27,10 @@ async def open_ticket(
     tickets: Tickets,
     watcher: TicketWatcher,
 ) -> None:
-    if await escalations.find(work.org, message.escalation_id):
+    known = await escalations.find(work.org, message.escalation_id)
+    if known is not None:
+        if not escalations.is_same_request(known, message):
+            raise PermanentError("this id names another escalation", code="id_taken")
         return
     ticket, texts = await tickets.open(work.org, message)
     escalation = Escalation(
@@ -38,6 +41,7 @@ async def open_ticket(
         email=message.email,
         subject=message.subject,
         zoho_id=ticket.id,
+        request_mac=escalations.request_mac(message),
         state=watcher.state(ticket),
     )
     for number, part in enumerate(texts.more, start=1):

@@ -7,7 +7,8 @@ from typing import Any
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
 from services.desk_worker.watching.adoption import Adoption, email_in
-from services.desk_worker.watching.staff_messages import StaffMessages
+from services.desk_worker.watching.changes import customer_replied
+from services.desk_worker.watching.staff_messages import StaffMessages, parse_time
 from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import DeskWebhook, TicketHint
@@ -43,6 +44,10 @@ async def notice_ticket(
             raise Postponed("a ticket is being made", retry_after_s=UNTIL_KNOWN_S)
         if not await adoption.adopt(work, ticket_id, email_in(_resource(message))):
             metrics.webhooks_received.labels("desk", "unmatched", work.org).inc()
+    elif _is_by_customer(message):
+        replied_at = parse_time(_resource(message).get("createdTime"))
+        if replied_at is None or customer_replied(escalation.state, replied_at):
+            await watcher.check(work, escalation)
     elif message.event in _MESSAGE_EVENTS:
         await staff_messages.announce(work, escalation, message.event, _resource(message))
     else:
@@ -59,6 +64,10 @@ async def _check(
     missed = _is_closed(hint.before) and escalation.state.status_type != "closed"
     if unannounced or missed or _is_newer(message, hint.ticket.modified_time, escalation):
         await watcher.check(work, escalation, hinted_closing=closing, look_back=missed)
+
+
+def _is_by_customer(message: WebhookReceived) -> bool:
+    return message.event == "ticket_thread_add" and _resource(message).get("direction") == "in"
 
 
 def _resource(message: WebhookReceived) -> dict[str, Any]:

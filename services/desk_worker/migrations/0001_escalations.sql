@@ -15,8 +15,10 @@ CREATE TABLE desk.escalations (
     priority text,
     department bytea,                           -- a MAC of its id, to notice a move
     modified_at timestamptz,                    -- Desk's time of that state
+    customer_replied_at timestamptz,            -- Desk's time of the customer's last reply
     gone boolean NOT NULL DEFAULT false,        -- merged away, or in the trash
 
+    request_mac bytea,                          -- of the command that opened it: the same id means the same
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (org, escalation_id)
 );

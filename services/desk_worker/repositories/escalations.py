@@ -10,6 +10,8 @@ from typing import Literal
 import asyncpg
 
 from services.desk_worker.watching.changes import TicketChange, TicketState
+from shared.contracts.commands import SupportEscalated
+from shared.contracts.fingerprint import fingerprint
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import DayKey, UserKey, Vault
@@ -19,17 +21,18 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _COLUMNS = """
     org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed, version,
-    status, kind, priority, department, modified_at, gone, created_at
+    status, kind, priority, department, modified_at, customer_replied_at, gone, request_mac,
+    created_at
 """
 
 _ADD = """
     INSERT INTO desk.escalations
         (org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed,
-         status, kind, priority, department, modified_at, gone)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         request_mac, status, kind, priority, department, modified_at, customer_replied_at, gone)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 
-_ADVANCE = "SELECT desk.advance($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+_ADVANCE = "SELECT desk.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 # No ON CONFLICT: a transition that is there was announced, and must not be announced again.
 _TRANSITION = """
@@ -39,7 +42,10 @@ _TRANSITION = """
 
 @dataclass(frozen=True)
 class Escalation:
-    """A ticket that we watch. `zoho_id` never leaves. `email` is our user's own."""
+    """A ticket that we watch. `zoho_id` never leaves. `email` is our user's own.
+
+    `request_mac`: of the command that opened it. None when staff or the user opened it.
+    """
 
     org: str
     escalation_id: str
@@ -49,6 +55,7 @@ class Escalation:
     subject: str | None
     zoho_id: str
     state: TicketState
+    request_mac: bytes | None = None
     version: int = 0
     watched_since: datetime | None = None
 
@@ -152,6 +159,7 @@ class Escalations:
             await seal(owner, "email", row_id, escalation.email),
             subject and await seal(owner, "subject", row_id, subject),
             await seal(owner, "zoho_id", row_id, escalation.zoho_id),
+            escalation.request_mac,
             *_columns(escalation.state),
         )
         self._rows.add(work, org, "ticket", escalation.zoho_id, row_id)
@@ -169,6 +177,15 @@ class Escalations:
         """Record that a change is announced. The commit fails when it was announced before."""
         key = (escalation.org, escalation.escalation_id, change.kind, change.at)
         work.record(_TRANSITION, *key)
+
+    def request_mac(self, message: SupportEscalated) -> bytes:
+        """Return what distinguishes this escalation from another one under the same id."""
+        return self._index.mac("escalation", fingerprint(message).encode())
+
+    def is_same_request(self, escalation: Escalation, message: SupportEscalated) -> bool:
+        """Whether this very command opened the escalation's ticket."""
+        macs = self._index.macs("escalation", fingerprint(message).encode())
+        return escalation.request_mac in macs
 
     def id_of(self, org: str, zoho_id: str) -> str:
         """Return our id for a ticket that the application did not name, equal in every replica."""
@@ -189,6 +206,7 @@ class Escalations:
             subject=await self._sealed.open(org, "subject", row_id, row["subject_sealed"]),
             zoho_id=await self._sealed.open(org, "zoho_id", row_id, row["zoho_id_sealed"]),
             version=row["version"],
+            request_mac=row["request_mac"],
             watched_since=row["created_at"],
             state=TicketState(
                 status=row["status"],
@@ -196,6 +214,7 @@ class Escalations:
                 priority=row["priority"],
                 department=row["department"],
                 modified_at=row["modified_at"],
+                customer_replied_at=row["customer_replied_at"],
                 gone=row["gone"],
             ),
         )
@@ -213,5 +232,6 @@ def _columns(state: TicketState) -> tuple[object, ...]:
         state.priority,
         state.department,
         state.modified_at,
+        state.customer_replied_at,
         state.gone,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from services.desk_worker.tickets.texts import ends_with_ref, with_ref
@@ -25,10 +26,19 @@ class CreateComment(Effect[ZohoDesk]):
             content=with_ref(self.text, self.reference),
             is_public=self.is_public,
         )
-        return {"comment_id": comment.id}
+        return self._result(comment.id)
 
     async def find(self) -> EffectResult | None:
         for comment in await self.zoho.comments_of(self.ticket_id):
             if ends_with_ref(comment.content, self.reference):
-                return {"comment_id": comment.id}
+                return self._result(comment.id)
         return None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a digest by which the same reference with another text shows."""
+        content = with_ref(self.text, self.reference) + f" {self.is_public}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def _result(self, comment_id: str) -> EffectResult:
+        return {"comment_id": comment_id, "fingerprint": self.fingerprint}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from typing import Literal
+
 from services.desk_worker.repositories.escalations import Escalation, Escalations, owner_of
 from services.desk_worker.tickets.addresses import desk_accepts
 from services.desk_worker.tickets.create_comment import CreateComment
@@ -13,10 +16,14 @@ from services.desk_worker.tickets.texts import (
     ticket_texts,
 )
 from shared.contracts.commands import SupportEscalated
-from shared.errors import ZohoRejected
+from shared.contracts.fingerprint import fingerprint
+from shared.errors import PermanentError, ZohoRejected
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.desk.client import CREATE_COMMENT, CREATE_TICKET, ZohoDesk
 from shared.zoho.products.desk.models import Ticket
+
+# What a ticket can do without, or with a substitute. `field` is the custom field with our id.
+Replaceable = Literal["email", "priority", "field"]
 
 
 class Tickets:
@@ -43,18 +50,19 @@ class Tickets:
     async def open(self, org: str, message: SupportEscalated) -> tuple[Ticket, TicketTexts]:
         """Create the escalation's ticket, and return it with its texts.
 
-        An escalation must not be lost over the shape of an address or the name of a priority:
-        what Desk refuses is written into the description instead.
+        An escalation must not be lost over the shape of an address or the name of a priority: what
+        Desk refuses, and only that, is left out or replaced, and written into the description.
         """
-        plain, safe = self._texts(message, remark=""), self._texts(message, _remark(message))
-        if not desk_accepts(message.email):
-            return await self._create(org, message, safe, as_given=False), safe
-        try:
-            return await self._create(org, message, plain, as_given=True), plain
-        except ZohoRejected as error:
-            if error.status != 422:
-                raise
-            return await self._create(org, message, safe, as_given=False), safe
+        refused: set[Replaceable] = set() if desk_accepts(message.email) else {"email"}
+        while True:
+            texts = self._texts(message, refused)
+            try:
+                return await self._create(org, message, texts, refused), texts
+            except ZohoRejected as error:
+                named = self._named(error, refused)
+                if not named:
+                    raise
+                refused |= named
 
     async def comment(
         self, escalation: Escalation, ref: str, text: str, *, is_public: bool
@@ -68,12 +76,14 @@ class Tickets:
             is_public=is_public,
         )
         business_id = f"{escalation.escalation_id} {ref}"
-        await self._effects.perform(CREATE_COMMENT, business_id, escalation.owner, effect)
+        result = await self._effects.perform(CREATE_COMMENT, business_id, escalation.owner, effect)
+        if result.get("fingerprint") != effect.fingerprint:
+            raise PermanentError("this message was added with other content", code="id_taken")
 
     def is_of(self, ticket: Ticket, escalation_id: str) -> bool:
         """Whether this ticket is the one that the escalation made."""
-        if self._field:
-            return ticket.custom_field(self._field) == escalation_id
+        if self._field and ticket.custom_field(self._field) == escalation_id:
+            return True
         return ends_with_ref(ticket.description, escalation_id)
 
     def is_ours(self, ticket: Ticket) -> bool:
@@ -83,28 +93,65 @@ class Tickets:
         return ends_with_any_ref(ticket.description)
 
     async def _create(
-        self, org: str, message: SupportEscalated, texts: TicketTexts, *, as_given: bool
+        self, org: str, message: SupportEscalated, texts: TicketTexts, refused: Set[Replaceable]
     ) -> Ticket:
         effect = CreateTicket(
             zoho=self._desk,
             effects=self._effects,
             org=org,
             message=message,
-            email=message.email if as_given else self._fallback_email,
-            priority=message.priority if as_given else None,
+            email=self._fallback_email if "email" in refused else message.email,
+            priority=None if "priority" in refused else message.priority,
+            with_field="field" not in refused,
             description=texts.description,
             is_of=self.is_of,
         )
         owner = owner_of(org, message.user_id)
         result = await self._effects.perform(CREATE_TICKET, message.escalation_id, owner, effect)
+        if result.get("fingerprint") != fingerprint(message):
+            raise PermanentError("this escalation was opened with other content", code="id_taken")
         return Ticket.model_validate(result)
 
-    def _texts(self, message: SupportEscalated, remark: str) -> TicketTexts:
+    def _named(self, error: ZohoRejected, refused: Set[Replaceable]) -> set[Replaceable]:
+        """Return what Desk refuses now and did not before, as far as we can do without it.
+
+        Where Desk names no field, the likely ones are tried first. Empty: the ticket is refused.
+        """
+        if error.status != 422:
+            return set()
+        if not error.fields:
+            likely: set[Replaceable] = {"email", "priority"}
+            last: set[Replaceable] = {"field"}
+            return (likely - refused) or (last - refused)
+        named = {self._replaceable(field) for field in error.fields}
+        return set() if None in named else {name for name in named if name} - refused
+
+    def _replaceable(self, field: str) -> Replaceable | None:
+        match field.split("/"):
+            case ["priority"]:
+                return "priority"
+            case ["email"] | ["contact"] | ["contact", "email"]:
+                return "email"
+            case ["cf"] | ["cf", _]:
+                return "field"
+            case [name] if name == self._field:
+                return "field"
+            case _:
+                return None
+
+    def _texts(self, message: SupportEscalated, refused: Set[Replaceable]) -> TicketTexts:
+        with_field = self._field is not None and "field" not in refused
         return ticket_texts(
-            message, remark=remark, ref=None if self._field else message.escalation_id
+            message,
+            remark=_remark(message, refused),
+            ref=None if with_field else message.escalation_id,
         )
 
 
-def _remark(message: SupportEscalated) -> str:
-    priority = f"\nPriority asked for: {message.priority}" if message.priority else ""
-    return f"Requester: {message.email}{priority}"
+def _remark(message: SupportEscalated, refused: Set[Replaceable]) -> str:
+    lines = []
+    if "email" in refused:
+        lines.append(f"Requester: {message.email}")
+    if "priority" in refused and message.priority:
+        lines.append(f"Priority asked for: {message.priority}")
+    return "\n".join(lines)

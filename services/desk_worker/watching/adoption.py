@@ -6,6 +6,7 @@ They get an opaque id of ours, which is announced in `ticket.created.v1` with th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
@@ -73,4 +74,4 @@ def _as_opened(state: TicketState) -> TicketState:
     """Return the state as opened. Of a ticket first seen closed, its closing is announced then."""
     if state.status_type != "closed":
         return state
-    return TicketState("Open", "open", state.priority, state.department, state.modified_at)
+    return replace(state, status="Open", status_type="open")

@@ -9,7 +9,15 @@ from typing import Literal
 
 StatusType = Literal["open", "onhold", "closed"]
 ChangeKind = Literal[
-    "closed", "reopened", "status", "priority", "moved", "deleted", "comment", "reply"
+    "closed",
+    "reopened",
+    "status",
+    "priority",
+    "moved",
+    "deleted",
+    "comment",
+    "reply",
+    "customer_reply",
 ]
 
 # `closedTime` and the history date the same closing differently, by the time that Desk took for
@@ -19,13 +27,14 @@ SAME_CLOSING = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class TicketState:
-    """A ticket as it was read. `department` is a MAC. `modified_at` is None where Desk hides it."""
+    """A ticket as it was read. `department` is a MAC. Times are None where Desk hides them."""
 
     status: str
     status_type: StatusType
     priority: str | None = None
     department: bytes | None = None
     modified_at: datetime | None = None
+    customer_replied_at: datetime | None = None
     gone: bool = False
 
 
@@ -68,7 +77,18 @@ def changes_between(
         changes.append(TicketChange("priority", at))
     if before.department and after.department and before.department != after.department:
         changes.append(TicketChange("moved", at))
+    if customer_replied(before, after.customer_replied_at):
+        changes.append(TicketChange("customer_reply", after.customer_replied_at or at))
     return changes
+
+
+def customer_replied(known: TicketState, replied_at: datetime | None) -> bool:
+    """Whether this reply of the customer is newer than what is known.
+
+    The description is the ticket's first reply, and as old as the ticket.
+    """
+    since = known.customer_replied_at or known.modified_at
+    return replied_at is not None and since is not None and replied_at > since
 
 
 def unannounced_closings(

@@ -16,14 +16,13 @@ import structlog
 from services.desk_worker.repositories.escalations import Escalation, Escalations
 from services.desk_worker.repositories.polls import Polls, PollWindow
 from services.desk_worker.watching.adoption import Adoption, email_of
-from services.desk_worker.watching.changes import TicketChange
+from services.desk_worker.watching.changes import TicketChange, customer_replied
 from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.background import repeat
-from shared.errors import IntegrationError, Postponed
+from shared.errors import IntegrationError, Postponed, ZohoRejected
 from shared.messaging.handling.gate import Gate
 from shared.messaging.outbox.committer import Committer
 from shared.observability.metrics import Metrics
-from shared.zoho.effects.effects import Effects
 from shared.zoho.products.desk.client import ZohoDesk
 from shared.zoho.products.desk.models import Ticket
 
@@ -38,7 +37,7 @@ REACHABLE = 5_000
 class PollPacing:
     """Seconds. `lease_s` is longer than reading one window may take."""
 
-    every_s: float = 120.0
+    every_s: float = 240.0
     overlap_s: float = 900.0
     lease_s: float = 300.0
 
@@ -56,7 +55,6 @@ class Poller:
         polls: Polls,
         watcher: TicketWatcher,
         adoption: Adoption,
-        effects: Effects,
         committer: Committer,
         desk: ZohoDesk,
         gate: Gate,
@@ -67,7 +65,6 @@ class Poller:
         self._polls = polls
         self._watcher = watcher
         self._adoption = adoption
-        self._effects = effects
         self._committer = committer
         self._desk = desk
         self._gate = gate
@@ -110,31 +107,54 @@ class Poller:
 
     async def _read(self, window: PollWindow) -> tuple[datetime, int]:
         """Return up to when everything was read, and how many gaps there were."""
-        rows = [row async for row in self._desk.tickets_modified(window.first, window.last)]
-        known = await self._escalations.find_by_tickets(self._desk.org, [row.id for row in rows])
+        modified = [row async for row in self._desk.tickets_modified(window.first, window.last)]
+        replied = [
+            row async for row in self._desk.tickets_with_customer_replies(window.first, window.last)
+        ]
+        rows = {row.id: row for row in (*replied, *modified)}
+        known = await self._escalations.find_by_tickets(self._desk.org, list(rows))
         gaps = 0
-        for row in rows:
-            escalation = known.get(row.id)
-            if escalation is None:
-                await self._adopt(row)
-            elif _is_newer(row, escalation):
-                gaps += len(await self._check(escalation))
-        newest = rows[-1].modified_time if len(rows) >= REACHABLE else None
-        return newest or window.last, gaps
+        for row in rows.values():
+            try:
+                gaps += await self._handle(row, known.get(row.id))
+            except ZohoRejected as error:
+                self._report_unreadable(known.get(row.id), error)
+        reached = [
+            modified[-1].modified_time if len(modified) >= REACHABLE else None,
+            replied[-1].customer_response_time if len(replied) >= REACHABLE else None,
+        ]
+        return min([window.last, *(time for time in reached if time is not None)]), gaps
+
+    async def _handle(self, row: Ticket, escalation: Escalation | None) -> int:
+        """Handle one row of a search. Returns how many changes no webhook had reported."""
+        if escalation is None:
+            await self._adopt(row)
+        elif _is_newer(row, escalation):
+            return len(await self._check(escalation))
+        return 0
+
+    def _report_unreadable(self, escalation: Escalation | None, error: ZohoRejected) -> None:
+        """Count a ticket that Desk does not show. The others are read all the same."""
+        self._metrics.tickets_unreadable.labels(org=self._desk.org).inc()
+        log.warning(
+            "a ticket cannot be read",
+            escalation_id=escalation and escalation.escalation_id,
+            code=error.code,
+            reason=error.reason,
+        )
 
     async def _check(self, escalation: Escalation) -> list[TicketChange]:
         async with self._committer.begin(escalation.org) as work:
             return await self._watcher.check(work, escalation, look_back=True)
 
     async def _adopt(self, row: Ticket) -> None:
-        """Adopt a ticket that is not known. While one is being made, it may be that one."""
-        email = email_of(row)
-        if email is None or await self._effects.any_open(self._desk.org, "desk"):
-            return
+        """Adopt a ticket that is not known. One that is being made by us carries our id."""
         async with self._committer.begin(self._desk.org) as work:
-            await self._adoption.adopt(work, row.id, email)
+            await self._adoption.adopt(work, row.id, email_of(row))
 
 
 def _is_newer(row: Ticket, escalation: Escalation) -> bool:
     last = escalation.state.modified_at
-    return row.modified_time is None or last is None or row.modified_time > last
+    if row.modified_time is None or last is None or row.modified_time > last:
+        return True
+    return customer_replied(escalation.state, row.customer_response_time)

@@ -50,7 +50,7 @@ class StaffMessages:
         self, work: UnitOfWork, escalation: Escalation, resource: Mapping[str, Any]
     ) -> None:
         """Announce that there is a reply, without its text: Desk has mailed it to the user."""
-        at = _parse_time(resource.get("createdTime"))
+        at = parse_time(resource.get("createdTime"))
         if at is not None:
             await self._announce_once(work, escalation, TicketChange("reply", at), None)
 
@@ -63,7 +63,8 @@ class StaffMessages:
         announce_message(work, escalation, change, content)
 
 
-def _parse_time(text: object) -> datetime | None:
+def parse_time(text: object) -> datetime | None:
+    """Return the time with its offset. None when it is no time, or has none."""
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:

@@ -110,6 +110,7 @@ class TicketWatcher:
             priority=ticket.priority,
             department=self._escalations.department(ticket.department_id),
             modified_at=ticket.modified_time,
+            customer_replied_at=ticket.customer_response_time,
             gone=bool(ticket.is_trashed or ticket.is_spam),
         )
 

@@ -29,11 +29,21 @@ class TicketCreated(_TicketEvent):
 
 
 class TicketChanged(_TicketEvent):
-    """Staff changed the ticket. `status` is the department's own word. `ticket.changed.v1`."""
+    """The ticket changed. `status` is the department's own word. `ticket.changed.v1`."""
 
     routing_key: ClassVar[str] = "ticket.changed.v1"
 
-    change: Literal["status", "priority", "comment", "reply", "reopened", "moved", "deleted"]
+    # `comment` and `reply` are of staff, `customer_reply` is of the user.
+    change: Literal[
+        "status",
+        "priority",
+        "comment",
+        "reply",
+        "customer_reply",
+        "reopened",
+        "moved",
+        "deleted",
+    ]
     status_type: Literal["open", "on_hold", "closed"] | None = None
 
 

@@ -27,6 +27,7 @@ PUBLIC = {
     "sync_lag_seconds": {"service"},
     "effects_reconciled_total": {"operation", "found"},
     "gaps_found_total": {"product"},
+    "tickets_unreadable_total": set(),
     "log_lines_lost_total": set(),
 }
 OF_A_PROCESS = {

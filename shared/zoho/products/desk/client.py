@@ -46,16 +46,17 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         last_name: str,
         subject: str,
         description: str,
-        escalation_id: str,
+        escalation_id: str | None,
         priority: str | None = None,
     ) -> Ticket:
         """Open a ticket. Desk finds its contact by the email given inline, or makes one.
 
-        `description` is HTML and at most 65,535 characters: escape before. Desk makes another
+        `description` is HTML and at most 65,535 characters: escape before. Our field is left out
+        without an `escalation_id`. Desk makes another
         ticket, and mails the customer, each time it is asked: only inside an effect.
 
         Raises:
-            ZohoRejected: 422 for an email of a shape that Desk refuses.
+            ZohoRejected: 422. Its `fields` are those refused (`priority`, `contact/email`).
         """
         settings = self._settings
         body: dict[str, Any] = {
@@ -68,7 +69,7 @@ class ZohoDesk(ProductClient[DeskOrganization]):
             "priority": priority or settings.zoho_desk_priority,
             "status": settings.zoho_desk_status,
         }
-        if settings.zoho_desk_escalation_field:
+        if settings.zoho_desk_escalation_field and escalation_id is not None:
             body["cf"] = {settings.zoho_desk_escalation_field: escalation_id}
         reply = await self._call(CREATE_TICKET, "/tickets", json=body)
         return Ticket.model_validate(reply.body)
@@ -84,6 +85,17 @@ class ZohoDesk(ProductClient[DeskOrganization]):
         Only 5,000 rows of a range can be reached: split it when that many came.
         """
         return self._search("modifiedTimeRange", first, last, sort_by="modifiedTime")
+
+    def tickets_with_customer_replies(
+        self, first: datetime, last: datetime
+    ) -> AsyncIterator[Ticket]:
+        """Tickets whose customer replied last in the range, oldest reply first.
+
+        Nothing public says that a reply moves `modifiedTime`. Bounds as `tickets_modified`.
+        """
+        return self._search(
+            "customerResponseTimeRange", first, last, sort_by="customerResponseTime"
+        )
 
     def tickets_created(self, first: datetime, last: datetime) -> AsyncIterator[Ticket]:
         """Tickets made in the range: where a create without an answer is looked for."""

@@ -36,6 +36,7 @@ class Ticket(ZohoModel):
     department_id: MaybeId = Field(default=None, validation_alias="departmentId")
     created_time: ZohoTime = Field(default=None, validation_alias="createdTime")
     modified_time: ZohoTime = Field(default=None, validation_alias="modifiedTime")
+    customer_response_time: ZohoTime = Field(default=None, validation_alias="customerResponseTime")
     closed_time: ZohoTime = Field(default=None, validation_alias="closedTime")
     is_trashed: bool | None = Field(default=None, validation_alias="isTrashed")
     is_spam: bool | None = Field(default=None, validation_alias="isSpam")
