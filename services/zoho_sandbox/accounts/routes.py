@@ -11,7 +11,7 @@ from email import message_from_bytes
 
 from aiohttp import web
 
-from services.zoho_sandbox.server.routes import Call, Routes, json_answer
+from services.zoho_sandbox.server.routes import ApiCall, Routes, json_answer
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -24,7 +24,7 @@ class AccountsDialect:
     def error(self, status: int) -> web.Response:
         return json_answer({"error": "general_error"}, status=status)
 
-    def minute_limit(self, call: Call) -> web.Response:
+    def minute_limit(self, call: ApiCall) -> web.Response:
         return json_answer(
             {
                 "error_description": "You have made too many requests continuously. "
@@ -37,34 +37,34 @@ class AccountsDialect:
 
     day_limit = concurrency = minute_limit
 
-    def invalid_token(self, call: Call) -> web.Response:
+    def invalid_token(self, call: ApiCall) -> web.Response:
         return json_answer({"error": "invalid_code"})
 
-    def scope_mismatch(self, call: Call) -> web.Response:
+    def scope_mismatch(self, call: ApiCall) -> web.Response:
         return json_answer({"error": "invalid_scope"})
 
-    def wrong_organization(self, call: Call) -> web.Response:
+    def wrong_organization(self, call: ApiCall) -> web.Response:
         return json_answer({"error": "missing_org_info"})
 
-    def user_disabled(self, call: Call) -> web.Response:
+    def user_disabled(self, call: ApiCall) -> web.Response:
         # Zoho still issues tokens for a disabled user. The products refuse them.
         return json_answer({"error": "general_error"})
 
-    def ok_with_error(self, call: Call) -> web.Response:
+    def ok_with_error(self, call: ApiCall) -> web.Response:
         return json_answer({"error": "general_error"})
 
-    def pattern_not_matched(self, call: Call) -> web.Response:
+    def pattern_not_matched(self, call: ApiCall) -> web.Response:
         return self.error(400)
 
-    def unknown_url(self, call: Call) -> web.Response:
+    def unknown_url(self, call: ApiCall) -> web.Response:
         return json_answer({"error": "invalid_request"}, status=404)
 
     wrong_method = bad_json = unknown_url
 
-    def check_organization(self, call: Call) -> web.Response | None:
+    def check_organization(self, call: ApiCall) -> web.Response | None:
         return None
 
-    def decorate(self, call: Call, response: web.StreamResponse) -> None:
+    def decorate(self, call: ApiCall, response: web.StreamResponse) -> None:
         return None
 
 
@@ -99,7 +99,7 @@ def _seed(world: World) -> None:
     )
 
 
-async def _token(call: Call) -> web.Response:
+async def _token(call: ApiCall) -> web.Response:
     sent = await _parameters(call)
     client = call.world.table("accounts", "clients").get(sent.get("client_id", ""))
     if client is None:
@@ -115,14 +115,14 @@ async def _token(call: Call) -> web.Response:
             return _refused("unsupported_grant_type")
 
 
-def _refresh(call: Call, sent: dict[str, str]) -> web.Response:
+def _refresh(call: ApiCall, sent: dict[str, str]) -> web.Response:
     known = call.world.table("accounts", "refresh_tokens").get(sent.get("refresh_token", ""))
     if known is None or known["status"] != "active" or known["client_id"] != sent["client_id"]:
         return _refused("invalid_code")  # the same name as for a dead grant code
     return json_answer(_new_token(call, known))
 
 
-def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
+def _exchange(call: ApiCall, sent: dict[str, str]) -> web.Response:
     """Exchange a grant code, which is valid once, for three minutes."""
     codes = call.world.table("accounts", "codes")
     code = codes.get(sent.get("code", ""))
@@ -143,7 +143,7 @@ def _exchange(call: Call, sent: dict[str, str]) -> web.Response:
     return json_answer({**granted, "refresh_token": refresh["refresh_token"]})
 
 
-def _new_token(call: Call, refresh: Record) -> dict[str, object]:
+def _new_token(call: ApiCall, refresh: Record) -> dict[str, object]:
     """Issue an access token. The oldest beyond the tenth is invalidated silently."""
     world = call.world
     limit = world.limits["accounts"].limit
@@ -179,7 +179,7 @@ def _new_token(call: Call, refresh: Record) -> dict[str, object]:
     }
 
 
-async def _revoke(call: Call) -> web.Response:
+async def _revoke(call: ApiCall) -> web.Response:
     """Revoke a token. A refresh token's access tokens are revoked with it."""
     value = (await _parameters(call)).get("token", "")
     tokens = call.world.table("accounts", "tokens")
@@ -198,12 +198,12 @@ async def _revoke(call: Call) -> web.Response:
     return json_answer({"status": "success"})
 
 
-async def _server_info(call: Call) -> web.Response:
+async def _server_info(call: ApiCall) -> web.Response:
     origin = str(call.request.url.origin())
     return json_answer({"result": "success", "locations": {"us": f"{origin}/accounts"}})
 
 
-async def _parameters(call: Call) -> dict[str, str]:
+async def _parameters(call: ApiCall) -> dict[str, str]:
     """Return the parameters of the query and of the form, urlencoded or multipart.
 
     Zoho's own Node SDK and its curl samples send multipart.
@@ -217,7 +217,7 @@ async def _parameters(call: Call) -> dict[str, str]:
     }
 
 
-def _multipart(call: Call) -> dict[str, str]:
+def _multipart(call: ApiCall) -> dict[str, str]:
     """Parse a multipart body, which the request's log has read before."""
     content_type = call.request.headers["Content-Type"].encode()
     message = message_from_bytes(b"Content-Type: " + content_type + b"\r\n\r\n" + call.body)

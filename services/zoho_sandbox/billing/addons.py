@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.finance.dialect import invalid, money, not_found, ok, page
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -87,7 +87,7 @@ def _chosen(world: World, item: dict[str, Any], kinds: tuple[str, ...]) -> Recor
     }
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     """List add-ons, by `AddonStatus.ACTIVE`, `INACTIVE`, `ONETIME` or `RECURRING`."""
     wanted = call.query("filter_by").removeprefix("AddonStatus.").lower()
     rows = call.world.table("billing", "addons").searched()
@@ -98,7 +98,7 @@ async def _list(call: Call) -> web.Response:
     return page(call, "addons", rows, filter_name="AddonStatus.All")
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     addon = call.world.table("billing", "addons").get(call.path("addon_code"))
     if addon is None:
         raise not_found("Addon")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.zoho_sandbox.finance.dialect import Rejected, invalid, not_found, ok, page
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -91,7 +91,7 @@ def _coupon(world: World, code: str, name: str, *, value: float, **more: object)
     }
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     sent = call.json()
     code, table = str(sent.get("coupon_code") or ""), call.world.table("billing", "coupons")
     if not code or not sent.get("name"):
@@ -106,7 +106,7 @@ async def _create(call: Call) -> web.Response:
     return ok("The coupon has been created", status=201, coupon=coupon)
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     """List coupons, by `CouponStatus.ACTIVE` and the like."""
     wanted = call.query("filter_by").removeprefix("CouponStatus.").lower()
     rows = call.world.table("billing", "coupons").searched()
@@ -116,7 +116,7 @@ async def _list(call: Call) -> web.Response:
     return page(call, "coupons", listed, filter_name="CouponStatus.All")
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     coupon = call.world.table("billing", "coupons").get(call.path("coupon_code"))
     if coupon is None:
         raise not_found("Coupon")

@@ -11,7 +11,7 @@ from services.zoho_sandbox.billing.customers import customer
 from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, invalid, money, not_found, ok, shown
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -45,7 +45,7 @@ def new_credit_note(world: World, owner: Record, amount: float, **details: objec
     )
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     sent = call.json()
     owner = customer(call.world, sent.get("customer_id"))
     items = sent.get("creditnote_items") or []
@@ -59,11 +59,11 @@ async def _create(call: Call) -> web.Response:
     return ok("Credit Note created successfully.", status=201, credit_note=_full(note))
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     return ok(credit_note=_full(_known(call)))
 
 
-async def _void(call: Call) -> web.Response:
+async def _void(call: ApiCall) -> web.Response:
     note = _known(call)
     note.update(_status="void", balance_amount=0)
     call.world.table("billing", "creditnotes").save(note)
@@ -71,7 +71,7 @@ async def _void(call: Call) -> web.Response:
     return ok("The credit note has been marked as void.")
 
 
-async def _delete(call: Call) -> web.Response:
+async def _delete(call: ApiCall) -> web.Response:
     """Delete a note of which nothing was refunded. Books loses its copy too."""
     note = _known(call)
     if note["refund_amount"]:
@@ -82,7 +82,7 @@ async def _delete(call: Call) -> web.Response:
     return ok("The credit note has been deleted.")
 
 
-def _known(call: Call) -> Record:
+def _known(call: ApiCall) -> Record:
     note = call.world.table("billing", "creditnotes").get(call.path("creditnote_id"))
     if note is None:
         raise not_found("Credit note")

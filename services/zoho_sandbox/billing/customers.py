@@ -23,7 +23,7 @@ from services.zoho_sandbox.finance.dialect import (
     shown,
 )
 from services.zoho_sandbox.finance.webhooks import announce_record
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -179,7 +179,7 @@ def _check(sent: Record) -> None:
             )
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     sent = call.json()
     if not sent.get("email"):
         raise Rejected(400, 4, "Invalid value passed for email")
@@ -188,11 +188,11 @@ async def _create(call: Call) -> web.Response:
     return ok("The customer has been created", status=201, customer=shown(record))
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     return ok(customer=shown(customer(call.world, call.path("customer_id"))))
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     """List customers. Unknown filters are ignored silently, and the whole list is answered."""
     rows = in_order(call, call.world.table("billing", "customers").searched())
     if email := call.query("email"):
@@ -220,7 +220,7 @@ def _filtered(rows: list[Record], filter_by: str) -> list[Record]:
     return rows
 
 
-async def _update(call: Call) -> web.Response:
+async def _update(call: ApiCall) -> web.Response:
     record, sent = customer(call.world, call.path("customer_id")), call.json()
     _check(sent)
     record.update({name: sent[name] for name in _TAKEN if name in sent})
@@ -233,7 +233,7 @@ async def _update(call: Call) -> web.Response:
     return ok("The customer details have been updated.", customer=shown(_saved(call, record)))
 
 
-async def _delete(call: Call) -> web.Response:
+async def _delete(call: ApiCall) -> web.Response:
     record = customer(call.world, call.path("customer_id"))
     has_transactions = any(
         row["customer_id"] == record["customer_id"]
@@ -245,22 +245,22 @@ async def _delete(call: Call) -> web.Response:
     return ok("The customer has been deleted.")
 
 
-async def _activate(call: Call) -> web.Response:
+async def _activate(call: ApiCall) -> web.Response:
     return _mark(call, "active")
 
 
-async def _deactivate(call: Call) -> web.Response:
+async def _deactivate(call: ApiCall) -> web.Response:
     return _mark(call, "inactive")
 
 
-def _mark(call: Call, status: str) -> web.Response:
+def _mark(call: ApiCall, status: str) -> web.Response:
     record = customer(call.world, call.path("customer_id"))
     record["status"] = status
     _saved(call, record)
     return ok(f"The customer has been marked as {status}.")
 
 
-def _saved(call: Call, record: Record) -> Record:
+def _saved(call: ApiCall, record: Record) -> Record:
     record["updated_time"] = call.world.clock.finance_time()
     call.world.table("billing", "customers").save(record)
     integration.mirror_customer(call.world, record)
@@ -268,23 +268,23 @@ def _saved(call: Call, record: Record) -> Record:
     return record
 
 
-async def _cards(call: Call) -> web.Response:
+async def _cards(call: ApiCall) -> web.Response:
     record = customer(call.world, call.path("customer_id"))
     return ok(cards=cards_of(call.world, record["customer_id"]))
 
 
-async def _card(call: Call) -> web.Response:
+async def _card(call: ApiCall) -> web.Response:
     return ok(card=_known_card(call))
 
 
-async def _delete_card(call: Call) -> web.Response:
+async def _delete_card(call: ApiCall) -> web.Response:
     card = _known_card(call)
     call.world.table("billing", "cards").remove(card["card_id"])
     _announce_card(call.world, "card_deleted", card)
     return ok("The card has been deleted.")
 
 
-def _known_card(call: Call) -> Record:
+def _known_card(call: ApiCall) -> Record:
     card = call.world.table("billing", "cards").get(call.path("card_id"))
     if card is None or card["customer_id"] != call.path("customer_id"):
         raise not_found("Card")

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from services.zoho_sandbox.finance.dialect import in_order, not_found, ok, page
 from services.zoho_sandbox.finance.webhooks import announce_record, post, uses_workflow
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -53,13 +53,13 @@ def announce(world: World, event_type: str, data: dict[str, Any]) -> Record:
     return event
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     rows = in_order(call, call.world.table("billing", "events"))
     shown = [{name: row[name] for name in ("event_id", "event_type", "event_time")} for row in rows]
     return page(call, "events", shown, filter_name="Events.All")
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     event = call.world.table("billing", "events").get(call.path("event_id"))
     if event is None:
         raise not_found("Event")

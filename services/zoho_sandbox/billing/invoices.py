@@ -17,7 +17,7 @@ from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, in_order, not_found, ok, page, shown
 from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
 from services.zoho_sandbox.finance.invoice_status import UNPAID, current_status, has_status
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -152,7 +152,7 @@ def _item(world: World, item: dict[str, Any]) -> Record:
     }
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     rows = in_order(call, call.world.table("billing", "invoices").searched())
     if wanted := call.query("customer_id"):
         rows = [row for row in rows if row["customer_id"] == wanted]
@@ -168,7 +168,7 @@ async def _list(call: Call) -> web.Response:
     return page(call, "invoices", listed, filter_name="Status.All")
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if call.query("accept") == "pdf" or "application/pdf" in call.request.headers.get("Accept", ""):
         body = invoice_pdf(record["number"], record["customer_name"], record["total"],
@@ -181,7 +181,7 @@ def _shown(world: World, record: Record) -> Record:
     return {**shown(record), "status": current_status(world, record)}
 
 
-async def _void(call: Call) -> web.Response:
+async def _void(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] != "void":
         credit_back(call.world, record)
@@ -191,7 +191,7 @@ async def _void(call: Call) -> web.Response:
     return ok("Invoice status has been changed to Void.")
 
 
-async def _write_off(call: Call) -> web.Response:
+async def _write_off(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] not in UNPAID:
         raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
@@ -200,7 +200,7 @@ async def _write_off(call: Call) -> web.Response:
     return ok("Invoice has been written off..")
 
 
-async def _cancel_write_off(call: Call) -> web.Response:
+async def _cancel_write_off(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if not record["write_off_amount"]:
         raise Rejected(400, 1006, "This invoice has not been written off.")
@@ -209,7 +209,7 @@ async def _cancel_write_off(call: Call) -> web.Response:
     return ok("The write off done for this invoice has been cancelled.")
 
 
-async def _open(call: Call) -> web.Response:
+async def _open(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] not in ("void", "draft", "pending"):
         raise Rejected(400, 1006, "This invoice is open already.")
@@ -218,12 +218,12 @@ async def _open(call: Call) -> web.Response:
     return ok("Status of the invoice has been changed to open.")
 
 
-async def _email(call: Call) -> web.Response:
+async def _email(call: ApiCall) -> web.Response:
     invoice(call.world, call.path("invoice_id"))
     return ok("Your invoice has been sent.")
 
 
-async def _collect(call: Call) -> web.Response:
+async def _collect(call: ApiCall) -> web.Response:
     """Charge a card. The answer holds `invoice`, not the `payment` that Zoho's page promises."""
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] not in UNPAID or record["balance"] <= 0:

@@ -14,7 +14,7 @@ from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.billing.invoices import invoice, save_invoice
 from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, in_order, money, not_found, ok, page
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -44,7 +44,7 @@ def payment_of(world: World, payment_id: object) -> Record:
     return payment
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     sent = call.json()
     owner = customer(call.world, sent.get("customer_id"))
     amount = money(sent.get("amount"))
@@ -70,11 +70,11 @@ async def _create(call: Call) -> web.Response:
     return ok("The payment has been created.", status=201, payment=payment)
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     return ok(payment=payment_of(call.world, call.path("payment_id")))
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     """List payments, by `customer_id` alone. Not in Zoho's OpenAPI file, but its agents use it."""
     rows = in_order(call, call.world.table("billing", "payments").searched())
     if wanted := call.query("customer_id"):
@@ -82,7 +82,7 @@ async def _list(call: Call) -> web.Response:
     return page(call, "payments", rows, filter_name="PaymentType.All")
 
 
-async def _transactions(call: Call) -> web.Response:
+async def _transactions(call: ApiCall) -> web.Response:
     """List a customer's invoices, payments, credits and refunds, newest first."""
     kinds = (
         ("invoice", "invoices", "invoice_id", "invoice_date", "total"),

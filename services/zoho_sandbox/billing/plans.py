@@ -8,7 +8,7 @@ from datetime import date
 from aiohttp import web
 
 from services.zoho_sandbox.finance.dialect import invalid, not_found, ok, page
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -77,7 +77,7 @@ def term_end(start: date, interval: int, unit: str) -> date:
     return date(year, month0 + 1, day)
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     wanted = call.query("filter_by").removeprefix("PlanStatus.").lower()
     rows = call.world.table("billing", "plans").searched()
     if wanted in ("active", "inactive"):
@@ -85,7 +85,7 @@ async def _list(call: Call) -> web.Response:
     return page(call, "plans", rows, filter_name="PlanStatus.All")
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     record = call.world.table("billing", "plans").get(call.path("plan_code"))
     if record is None:
         raise not_found("Plan")

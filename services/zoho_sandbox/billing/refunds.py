@@ -12,7 +12,7 @@ from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.billing.payments import payment_of
 from services.zoho_sandbox.finance import integration
 from services.zoho_sandbox.finance.dialect import Rejected, money, not_found, ok, shown
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -34,7 +34,7 @@ def add_routes(routes: Routes) -> None:
     )
 
 
-async def _refund(call: Call) -> web.Response:
+async def _refund(call: ApiCall) -> web.Response:
     """Create a credit note and refund it to the card."""
     payment, sent = payment_of(call.world, call.path("payment_id")), call.json()
     amount = money(sent.get("amount"))
@@ -87,7 +87,7 @@ def _new_refund(world: World, payment: Record, amount: float, description: str) 
     return shown(refund)
 
 
-async def _retrieve_refund(call: Call) -> web.Response:
+async def _retrieve_refund(call: ApiCall) -> web.Response:
     refund = call.world.table("billing", "refunds").get(call.path("refund_id"))
     if refund is None:
         raise not_found("Refund")

@@ -29,7 +29,7 @@ from services.zoho_sandbox.finance.dialect import (
     page,
     shown,
 )
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -100,7 +100,7 @@ def subscription(world: World, subscription_id: object) -> Record:
     return record
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     world, sent = call.world, call.json()
     wanted = sent.get("plan") or {}
     chosen = plan(world, wanted.get("plan_code"))
@@ -125,12 +125,12 @@ async def _create(call: Call) -> web.Response:
     )
 
 
-async def _retrieve(call: Call) -> web.Response:
+async def _retrieve(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     return ok(subscription=lifecycle.with_customer(call.world, record))
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     rows = in_order(call, call.world.table("billing", "subscriptions").searched())
     if wanted := call.query("customer_id"):
         rows = [row for row in rows if row["customer_id"] == wanted]
@@ -156,7 +156,7 @@ def _listed(world: World, row: Record) -> Record:
     }
 
 
-async def _update(call: Call) -> web.Response:
+async def _update(call: ApiCall) -> web.Response:
     """Change a subscription. The plan's code is required even for other changes."""
     world, sent = call.world, call.json()
     record = subscription(world, call.path("subscription_id"))
@@ -206,12 +206,12 @@ def _change_now(world: World, record: Record, change: Record) -> None:
     lifecycle.announce_subscription(world, event, record)
 
 
-async def _delete(call: Call) -> web.Response:
+async def _delete(call: ApiCall) -> web.Response:
     lifecycle.delete(call.world, subscription(call.world, call.path("subscription_id")))
     return ok("The subscription has been deleted.")
 
 
-async def _buy_addons(call: Call) -> web.Response:
+async def _buy_addons(call: ApiCall) -> web.Response:
     """Sell one-time add-ons at once. The answer holds their invoice."""
     record, sent = subscription(call.world, call.path("subscription_id")), call.json()
     addons = chosen_addons(call.world, sent.get("addons"), kinds=("one_time",))
@@ -221,21 +221,21 @@ async def _buy_addons(call: Call) -> web.Response:
     return ok("One-time addon has been purchased successfully.", invoice=shown(bill))
 
 
-async def _add_coupon(call: Call) -> web.Response:
+async def _add_coupon(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     record["coupon"] = redeem(call.world, call.path("coupon_code"), record["amount"])
     lifecycle.save_subscription(call.world, record)
     return ok("The coupon has been added to the subscription.")
 
 
-async def _remove_coupon(call: Call) -> web.Response:
+async def _remove_coupon(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     record["coupon"] = {}
     lifecycle.save_subscription(call.world, record)
     return ok("The coupon has been removed from the subscription.")
 
 
-async def _cancel(call: Call) -> web.Response:
+async def _cancel(call: ApiCall) -> web.Response:
     """Cancel. `cancel_at_end` is a query parameter, and a body is not read."""
     record = subscription(call.world, call.path("subscription_id"))
     if record["status"] in lifecycle.ENDED:
@@ -250,7 +250,7 @@ async def _cancel(call: Call) -> web.Response:
     )
 
 
-async def _reactivate(call: Call) -> web.Response:
+async def _reactivate(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     if record["status"] != "non_renewing":
         raise Rejected(400, 3009, "Only a non-renewing subscription can be reactivated.")
@@ -261,7 +261,7 @@ async def _reactivate(call: Call) -> web.Response:
     )
 
 
-async def _charge(call: Call) -> web.Response:
+async def _charge(call: ApiCall) -> web.Response:
     record, sent = subscription(call.world, call.path("subscription_id")), call.json()
     amount = money(sent.get("amount"))
     if amount == 0 or record["status"] in lifecycle.ENDED:
@@ -270,7 +270,7 @@ async def _charge(call: Call) -> web.Response:
     return ok("One time charge has been added successfully.", invoice=shown(bill))
 
 
-async def _reference(call: Call) -> web.Response:
+async def _reference(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     record["reference_id"] = str(call.json().get("reference_id", ""))
     lifecycle.save_subscription(call.world, record)
@@ -280,7 +280,7 @@ async def _reference(call: Call) -> web.Response:
     )
 
 
-async def _auto_collect(call: Call) -> web.Response:
+async def _auto_collect(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     record["auto_collect"] = bool(call.json().get("auto_collect"))
     lifecycle.save_subscription(call.world, record)
@@ -290,7 +290,7 @@ async def _auto_collect(call: Call) -> web.Response:
     )
 
 
-async def _scheduled_changes(call: Call) -> web.Response:
+async def _scheduled_changes(call: ApiCall) -> web.Response:
     record = subscription(call.world, call.path("subscription_id"))
     change = record.get("_scheduled")
     if not change:

@@ -20,7 +20,7 @@ from services.zoho_sandbox.finance.dialect import (
     shown,
 )
 from services.zoho_sandbox.finance.webhooks import announce_record
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 
 _TAKEN = [
@@ -66,7 +66,7 @@ def add_routes(routes: Routes) -> None:
     routes.add("POST", f"{path}/inactive", "mark_contact_inactive", _deactivate, scope=create)
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     exact = ("email", "phone", "contact_name", "company_name", "contact_type")
     rows = listed(call, call.world.table("books", "contacts"), exact, dated=False)
     if text := call.query("search_text").lower():
@@ -75,16 +75,16 @@ async def _list(call: Call) -> web.Response:
     return page(call, "contacts", brief, filter_name="Status.All")
 
 
-async def _get(call: Call) -> web.Response:
+async def _get(call: ApiCall) -> web.Response:
     return ok(contact=shown(_known(call)))
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     record = _new(call, call.json())
     return ok("The contact has been added.", status=201, contact=shown(_saved(call, record)))
 
 
-async def _upsert(call: Call) -> web.Response:
+async def _upsert(call: ApiCall) -> web.Response:
     record = by_unique_field(call, call.world.table("books", "contacts"))
     sent = call.json()
     if record is not None:
@@ -94,35 +94,35 @@ async def _upsert(call: Call) -> web.Response:
     return ok("The contact has been added.", status=201, contact=shown(_saved(call, record)))
 
 
-async def _update(call: Call) -> web.Response:
+async def _update(call: ApiCall) -> web.Response:
     record = _known(call)
     _apply(call, record, call.json())
     return ok("Contact information has been saved.", contact=shown(_saved(call, record)))
 
 
-async def _activate(call: Call) -> web.Response:
+async def _activate(call: ApiCall) -> web.Response:
     return _mark(call, "active")
 
 
-async def _deactivate(call: Call) -> web.Response:
+async def _deactivate(call: ApiCall) -> web.Response:
     return _mark(call, "inactive")
 
 
-def _mark(call: Call, status: str) -> web.Response:
+def _mark(call: ApiCall, status: str) -> web.Response:
     record = _known(call)
     record["status"] = status
     _saved(call, record)
     return ok(f"The contact has been marked as {status}.")
 
 
-def _known(call: Call) -> Record:
+def _known(call: ApiCall) -> Record:
     record = call.world.table("books", "contacts").get(call.path("contact_id"))
     if record is None:
         raise not_found("Contact")
     return record
 
 
-def _new(call: Call, sent: dict[str, Any]) -> Record:
+def _new(call: ApiCall, sent: dict[str, Any]) -> Record:
     if not sent.get("contact_name"):
         raise invalid("contact_name")
     record: Record = {
@@ -140,7 +140,7 @@ def _new(call: Call, sent: dict[str, Any]) -> Record:
     return record
 
 
-def _apply(call: Call, record: Record, sent: dict[str, Any]) -> None:
+def _apply(call: ApiCall, record: Record, sent: dict[str, Any]) -> None:
     name = sent.get("contact_name")
     for other in call.world.table("books", "contacts"):
         if other["contact_name"] == name and other["contact_id"] != record["contact_id"]:
@@ -153,7 +153,7 @@ def _apply(call: Call, record: Record, sent: dict[str, Any]) -> None:
             record[field] = persons[0].get(field, record[field])
 
 
-def _saved(call: Call, record: Record) -> Record:
+def _saved(call: ApiCall, record: Record) -> Record:
     record["last_modified_time"] = call.world.clock.finance_time()
     call.world.table("books", "contacts").save(record)
     announce_record(call.world, "books", "contact", record)

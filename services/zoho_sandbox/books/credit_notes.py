@@ -10,7 +10,7 @@ from aiohttp import web
 from services.zoho_sandbox.books.lists import listed
 from services.zoho_sandbox.finance.dialect import Rejected, invalid, money, not_found, ok, page
 from services.zoho_sandbox.finance.webhooks import announce_record
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 
 
@@ -26,17 +26,17 @@ def add_routes(routes: Routes) -> None:
     routes.add("POST", f"{path}/status/void", "mark_credit_note_void", _void, scope=create)
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     exact = ("creditnote_number", "reference_number", "customer_id", "customer_name", "status")
     rows = listed(call, call.world.table("books", "creditnotes"), exact)
     return page(call, "creditnotes", rows, filter_name="Status.All")
 
 
-async def _get(call: Call) -> web.Response:
+async def _get(call: ApiCall) -> web.Response:
     return ok(creditnote=_known(call))
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     world, sent = call.world, call.json()
     contact = world.table("books", "contacts").get(str(sent.get("customer_id")))
     if contact is None:
@@ -68,20 +68,20 @@ async def _create(call: Call) -> web.Response:
     return ok("The credit note has been created.", status=201, creditnote=record)
 
 
-async def _void(call: Call) -> web.Response:
+async def _void(call: ApiCall) -> web.Response:
     note = _known(call)
     note.update(status="void", balance=0)
     _save(call, note)
     return ok("The credit note has been marked as void.")
 
 
-def _save(call: Call, note: Record) -> None:
+def _save(call: ApiCall, note: Record) -> None:
     note["last_modified_time"] = call.world.clock.finance_time()
     call.world.table("books", "creditnotes").save(note)
     announce_record(call.world, "books", "creditnote", note)
 
 
-async def _refund(call: Call) -> web.Response:
+async def _refund(call: ApiCall) -> web.Response:
     """Refund a part of the note's balance, on the date of the body."""
     note, sent = _known(call), call.json()
     amount = money(sent.get("amount"))
@@ -109,13 +109,13 @@ async def _refund(call: Call) -> web.Response:
     )
 
 
-async def _all_refunds(call: Call) -> web.Response:
+async def _all_refunds(call: ApiCall) -> web.Response:
     """List all refunds. There is no date filter, so the whole list is answered."""
     rows = call.world.table("books", "creditnote_refunds").searched()[::-1]
     return page(call, "creditnote_refunds", rows, filter_name="Refunds.All")
 
 
-async def _refunds(call: Call) -> web.Response:
+async def _refunds(call: ApiCall) -> web.Response:
     note = _known(call)
     rows = [
         row
@@ -125,7 +125,7 @@ async def _refunds(call: Call) -> web.Response:
     return page(call, "creditnote_refunds", rows, filter_name="Refunds.All")
 
 
-def _known(call: Call) -> Record:
+def _known(call: ApiCall) -> Record:
     note = call.world.table("books", "creditnotes").get(call.path("creditnote_id"))
     if note is None:
         raise not_found("Credit note")

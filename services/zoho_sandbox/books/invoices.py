@@ -26,7 +26,7 @@ from services.zoho_sandbox.finance.integration import reflect_invoice
 from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
 from services.zoho_sandbox.finance.invoice_status import UNPAID, current_status, has_status
 from services.zoho_sandbox.finance.webhooks import announce_record
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -83,7 +83,7 @@ def invoice(world: World, invoice_id: object) -> Record:
     return record
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     """List invoices. `response_option` is ignored."""
     exact = ("invoice_number", "reference_number", "customer_id", "customer_name", "email",
              "due_date")  # fmt: skip
@@ -102,7 +102,7 @@ async def _list(call: Call) -> web.Response:
     return page(call, "invoices", brief, filter_name="Status.All")
 
 
-async def _get(call: Call) -> web.Response:
+async def _get(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     accept = call.query("accept") or call.request.headers.get("Accept", "")
     if accept in ("pdf", "application/pdf"):
@@ -112,12 +112,12 @@ async def _get(call: Call) -> web.Response:
     return ok(invoice=_shown(call.world, record))
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     record = _new(call, call.json())
     return ok("The invoice has been created.", status=201, invoice=shown(_saved(call, record)))
 
 
-async def _upsert(call: Call) -> web.Response:
+async def _upsert(call: ApiCall) -> web.Response:
     """Update by the unique field of the headers, or insert what the body holds.
 
     No source says that an insert stores the field of the headers, so only the body's does.
@@ -131,13 +131,13 @@ async def _upsert(call: Call) -> web.Response:
     return ok("The invoice has been created.", status=201, invoice=shown(_saved(call, record)))
 
 
-async def _update(call: Call) -> web.Response:
+async def _update(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     _apply(call.world, record, call.json())
     return ok("Invoice information has been updated.", invoice=shown(_saved(call, record)))
 
 
-def _new(call: Call, sent: dict[str, Any]) -> Record:
+def _new(call: ApiCall, sent: dict[str, Any]) -> Record:
     world = call.world
     contact = world.table("books", "contacts").get(str(sent.get("customer_id")))
     if contact is None:
@@ -210,7 +210,7 @@ def _line(world: World, sent: dict[str, Any]) -> Record:
     }
 
 
-def _saved(call: Call, record: Record) -> Record:
+def _saved(call: ApiCall, record: Record) -> Record:
     record["last_modified_time"] = call.world.clock.finance_time()
     call.world.table("books", "invoices").save(record)
     announce_record(call.world, "books", "invoice", _shown(call.world, record))
@@ -221,7 +221,7 @@ def _shown(world: World, record: Record) -> Record:
     return {**shown(record), "status": current_status(world, record)}
 
 
-async def _sent(call: Call) -> web.Response:
+async def _sent(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] == "draft":
         record["status"] = "sent"
@@ -229,7 +229,7 @@ async def _sent(call: Call) -> web.Response:
     return ok("Invoice status has been changed to Sent.")
 
 
-async def _void(call: Call) -> web.Response:
+async def _void(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] != "void":
         record.update(status="void", balance=0)
@@ -237,7 +237,7 @@ async def _void(call: Call) -> web.Response:
     return ok("Invoice status has been changed to Void.")
 
 
-async def _draft(call: Call) -> web.Response:
+async def _draft(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] != "void":
         raise Rejected(400, 1006, "Only void invoices can be made drafts.")
@@ -246,7 +246,7 @@ async def _draft(call: Call) -> web.Response:
     return ok("Status of invoice changed from void to draft.")
 
 
-async def _write_off(call: Call) -> web.Response:
+async def _write_off(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if record["status"] not in UNPAID:
         raise Rejected(400, 1006, "Only unpaid invoices can be written off.")
@@ -255,7 +255,7 @@ async def _write_off(call: Call) -> web.Response:
     return ok("Invoice has been written off")
 
 
-async def _cancel_write_off(call: Call) -> web.Response:
+async def _cancel_write_off(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     if not record["write_off_amount"]:
         raise Rejected(400, 1006, "This invoice has not been written off.")
@@ -264,7 +264,7 @@ async def _cancel_write_off(call: Call) -> web.Response:
     return ok("The write off done for this invoice has been cancelled.")
 
 
-async def _payments(call: Call) -> web.Response:
+async def _payments(call: ApiCall) -> web.Response:
     record = invoice(call.world, call.path("invoice_id"))
     rows = [
         {**{name: payment[name] for name in ("payment_id", "payment_number", "payment_mode",

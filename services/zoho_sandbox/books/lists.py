@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.zoho_sandbox.finance.dialect import Rejected, custom_value, in_order, not_found
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 from services.zoho_sandbox.server.tables import Record, Table
 
 
-def listed(call: Call, table: Table, exact: Sequence[str], *, dated: bool = True) -> list[Record]:
+def listed(
+    call: ApiCall, table: Table, exact: Sequence[str], *, dated: bool = True
+) -> list[Record]:
     """Return the rows that pass the filters named in `exact` and by date, in the order asked for.
 
     `date_start` and `date_end` are inclusive. `date_before` and `date_after` are not.
@@ -37,7 +39,7 @@ def listed(call: Call, table: Table, exact: Sequence[str], *, dated: bool = True
     ]
 
 
-def by_unique_field(call: Call, table: Table) -> Record | None:
+def by_unique_field(call: ApiCall, table: Table) -> Record | None:
     """Return the record whose custom field has the value that the PUT's headers name, or None.
 
     Raises: Rejected: a header is missing, or there is no such record and `X-Upsert` is not true.

@@ -23,7 +23,7 @@ from services.zoho_sandbox.finance.dialect import (
 )
 from services.zoho_sandbox.finance.integration import reflect_invoice
 from services.zoho_sandbox.finance.webhooks import announce_record
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 
 # Rows of real organizations have neither `currency_code` nor `amount_refunded`.
@@ -61,7 +61,7 @@ def add_routes(routes: Routes) -> None:
     routes.add("POST", f"{path}/refunds", "create_customer_payment_refund", _refund, scope=create)
 
 
-async def _list(call: Call) -> web.Response:
+async def _list(call: ApiCall) -> web.Response:
     exact = ("customer_id", "customer_name", "reference_number", "payment_mode", "amount")
     rows = listed(call, call.world.table("books", "customerpayments"), exact)
     return page(
@@ -83,15 +83,15 @@ def _list_row(payment: Record) -> Record:
     }
 
 
-async def _get(call: Call) -> web.Response:
+async def _get(call: ApiCall) -> web.Response:
     return ok(payment=shown(_known(call)))
 
 
-async def _create(call: Call) -> web.Response:
+async def _create(call: ApiCall) -> web.Response:
     return _created(call, call.json())
 
 
-async def _upsert(call: Call) -> web.Response:
+async def _upsert(call: ApiCall) -> web.Response:
     payment = by_unique_field(call, call.world.table("books", "customerpayments"))
     sent = call.json()
     if payment is not None:
@@ -101,13 +101,13 @@ async def _upsert(call: Call) -> web.Response:
     return _created(call, sent)
 
 
-def _save(call: Call, payment: Record) -> None:
+def _save(call: ApiCall, payment: Record) -> None:
     payment["last_modified_time"] = call.world.clock.finance_time()
     call.world.table("books", "customerpayments").save(payment)
     announce_record(call.world, "books", "payment", payment)
 
 
-def _created(call: Call, sent: dict[str, Any]) -> web.Response:
+def _created(call: ApiCall, sent: dict[str, Any]) -> web.Response:
     world = call.world
     contact = world.table("books", "contacts").get(str(sent.get("customer_id")))
     if contact is None:
@@ -148,7 +148,7 @@ def _created(call: Call, sent: dict[str, Any]) -> web.Response:
     return ok("The payment has been created.", status=201, payment=shown(record))
 
 
-def _apply(call: Call, part: dict[str, Any]) -> Record:
+def _apply(call: ApiCall, part: dict[str, Any]) -> Record:
     bill, amount = invoice(call.world, part.get("invoice_id")), money(part.get("amount_applied"))
     if amount > bill["balance"]:
         raise Rejected(400, 1010, "The amount applied is more than the invoice's balance.")
@@ -167,14 +167,14 @@ def _apply(call: Call, part: dict[str, Any]) -> Record:
     }
 
 
-def _known(call: Call) -> Record:
+def _known(call: ApiCall) -> Record:
     payment = call.world.table("books", "customerpayments").get(call.path("payment_id"))
     if payment is None:
         raise not_found("Payment")
     return payment
 
 
-async def _refunds(call: Call) -> web.Response:
+async def _refunds(call: ApiCall) -> web.Response:
     payment = _known(call)
     rows = [
         row
@@ -184,7 +184,7 @@ async def _refunds(call: Call) -> web.Response:
     return page(call, "payment_refunds", rows, filter_name="Refunds.All")
 
 
-async def _refund(call: Call) -> web.Response:
+async def _refund(call: ApiCall) -> web.Response:
     """Refund a part of the payment that was not applied to an invoice, on the date of the body."""
     payment, sent = _known(call), call.json()
     amount = money(sent.get("amount"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.zoho_sandbox.finance.dialect import ok
-from services.zoho_sandbox.server.routes import Call, Routes
+from services.zoho_sandbox.server.routes import ApiCall, Routes
 from services.zoho_sandbox.server.tables import Record
 
 _NOT_COUNTED = ("draft", "void")
@@ -25,7 +25,7 @@ def add_routes(routes: Routes) -> None:
     )
 
 
-async def _profit_and_loss(call: Call) -> web.Response:
+async def _profit_and_loss(call: ApiCall) -> web.Response:
     first, last = _range(call)
     sales = _sum(call, "invoices", first, last) - _sum(call, "creditnotes", first, last)
     income = _account("Operating Income", sales, [_account("Sales", sales, [])])
@@ -33,14 +33,14 @@ async def _profit_and_loss(call: Call) -> web.Response:
     return ok(profit_and_loss=[income, profit])
 
 
-def _range(call: Call) -> tuple[str, str]:
+def _range(call: ApiCall) -> tuple[str, str]:
     if call.query("filter_by").endswith(".CustomDate"):
         return call.query("from_date"), call.query("to_date")
     today = call.world.clock.today()
     return today.replace(day=1).isoformat(), today.isoformat()
 
 
-def _sum(call: Call, table: str, first: str, last: str) -> float:
+def _sum(call: ApiCall, table: str, first: str, last: str) -> float:
     return sum(
         float(row["total"]) * float(row.get("exchange_rate", 1))
         for row in call.world.table("books", table)

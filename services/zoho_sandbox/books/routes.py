@@ -10,7 +10,7 @@ from services.zoho_sandbox.books import invoices as books_invoices
 from services.zoho_sandbox.books import payments as books_payments
 from services.zoho_sandbox.books import reports as books_reports
 from services.zoho_sandbox.finance.dialect import FinanceDialect, FinanceRoutes, not_found, ok, page
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -90,18 +90,18 @@ def _known(world: World) -> Record:
     }
 
 
-async def _organizations(call: Call) -> web.Response:
+async def _organizations(call: ApiCall) -> web.Response:
     return ok(organizations=[_known(call.world)])
 
 
-async def _organization(call: Call) -> web.Response:
+async def _organization(call: ApiCall) -> web.Response:
     known = _known(call.world)
     if call.path("organization_id") != known["organization_id"]:
         raise not_found("Organization")
     return ok(organization=known)
 
 
-async def _currencies(call: Call) -> web.Response:
+async def _currencies(call: ApiCall) -> web.Response:
     """List the base currency and those of the contacts, which an organization has to define."""
     rows = call.world.table("books", "currencies").searched()
     codes = {row["currency_code"] for row in call.world.table("books", "contacts").searched()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.zoho_sandbox.server.routes import Call, json_answer
+from services.zoho_sandbox.server.routes import ApiCall, json_answer
 from services.zoho_sandbox.server.world import World
 
 # A row of an answer: `{code, details, message, status}`.
@@ -70,48 +70,48 @@ class CrmDialect:
         code, message = _STATUS_CODES.get(status, ("INTERNAL_ERROR", "Internal Server Error"))
         return failure(status, code, message)
 
-    def day_limit(self, call: Call) -> web.Response:
+    def day_limit(self, call: ApiCall) -> web.Response:
         return self.error(429)
 
     minute_limit = concurrency = day_limit
 
-    def invalid_token(self, call: Call) -> web.Response:
+    def invalid_token(self, call: ApiCall) -> web.Response:
         return self.error(401)
 
-    def scope_mismatch(self, call: Call) -> web.Response:
+    def scope_mismatch(self, call: ApiCall) -> web.Response:
         message = "invalid oauth scope to access this URL"
         return failure(401, "OAUTH_SCOPE_MISMATCH", message)
 
-    def wrong_organization(self, call: Call) -> web.Response:
+    def wrong_organization(self, call: ApiCall) -> web.Response:
         return self.error(403)
 
-    def user_disabled(self, call: Call) -> web.Response:
+    def user_disabled(self, call: ApiCall) -> web.Response:
         return failure(401, "AUTHENTICATION_FAILURE", "Authentication failed")
 
-    def pattern_not_matched(self, call: Call) -> web.Response:
+    def pattern_not_matched(self, call: ApiCall) -> web.Response:
         """Refuse the whole call because of one value, without rows."""
         details = {"api_name": "Email", "json_path": "$.data[0].Email"}
         return failure(
             400, "PATTERN_NOT_MATCHED", "the value does not match the pattern", **details
         )
 
-    def ok_with_error(self, call: Call) -> web.Response:
+    def ok_with_error(self, call: ApiCall) -> web.Response:
         row = {"code": "INTERNAL_ERROR", "details": {}, "message": "error", "status": "error"}
         return answer({"data": [row]})
 
-    def unknown_url(self, call: Call) -> web.Response:
+    def unknown_url(self, call: ApiCall) -> web.Response:
         return self.error(404)
 
-    def wrong_method(self, call: Call) -> web.Response:
+    def wrong_method(self, call: ApiCall) -> web.Response:
         return self.error(405)
 
-    def bad_json(self, call: Call) -> web.Response:
+    def bad_json(self, call: ApiCall) -> web.Response:
         return failure(400, "INVALID_DATA", "body is not in the expected format")
 
-    def check_organization(self, call: Call) -> web.Response | None:
+    def check_organization(self, call: ApiCall) -> web.Response | None:
         return None  # the token determines it
 
-    def decorate(self, call: Call, response: web.StreamResponse) -> None:
+    def decorate(self, call: ApiCall, response: web.StreamResponse) -> None:
         meter = self._world.limits["crm"]
         remaining, limit = meter.day_remaining(), meter.limit.day
         if remaining is not None and limit is not None and remaining <= limit / 2:

@@ -15,7 +15,7 @@ from services.zoho_sandbox.crm.criteria import parse_criteria
 from services.zoho_sandbox.crm.dialect import CrmError, answer, failure, row_answer
 from services.zoho_sandbox.crm.fields import invalid_id
 from services.zoho_sandbox.crm.organization import CrmOrg
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 from services.zoho_sandbox.server.tables import Record
 
 MAX_ROWS, MAX_PER_PAGE, MAX_FIELDS, MAX_REACH = 100, 200, 50, 2000
@@ -28,14 +28,14 @@ class RecordEndpoints:
     def __init__(self, crm: CrmOrg) -> None:
         self._crm = crm
 
-    async def insert(self, call: Call) -> web.StreamResponse:
+    async def insert(self, call: ApiCall) -> web.StreamResponse:
         rows = self._crm.contacts.insert(sent_rows(call))
         return row_answer(rows, version=version_of(call), done=201)
 
-    async def update(self, call: Call) -> web.StreamResponse:
+    async def update(self, call: ApiCall) -> web.StreamResponse:
         return row_answer(self._crm.contacts.update(sent_rows(call)), version=version_of(call))
 
-    async def update_one(self, call: Call) -> web.StreamResponse:
+    async def update_one(self, call: ApiCall) -> web.StreamResponse:
         contact = self._crm.contacts.get(call.path("id"))
         unless_after = call.request.headers.get("If-Unmodified-Since")
         if contact and unless_after and _time(contact["Modified_Time"]) > _time(unless_after):
@@ -43,11 +43,11 @@ class RecordEndpoints:
         row = {**sent_rows(call)[0], "id": call.path("id")}
         return row_answer(self._crm.contacts.update([row]), version=version_of(call))
 
-    async def upsert(self, call: Call) -> web.StreamResponse:
+    async def upsert(self, call: ApiCall) -> web.StreamResponse:
         rows = self._crm.contacts.upsert(sent_rows(call), self._check_fields(call))
         return row_answer(rows, version=version_of(call))
 
-    async def delete(self, call: Call) -> web.StreamResponse:
+    async def delete(self, call: ApiCall) -> web.StreamResponse:
         ids = [call.path("id")] if "id" in call.request.match_info else _csv(call.query("ids"))
         if not ids or len(ids) > MAX_ROWS:
             raise CrmError(400, "REQUIRED_PARAM_MISSING", "ids: 1 to 100", param_name="ids")
@@ -57,7 +57,7 @@ class RecordEndpoints:
         ]
         return row_answer(rows, version=version_of(call))
 
-    async def get(self, call: Call) -> web.StreamResponse:
+    async def get(self, call: ApiCall) -> web.StreamResponse:
         """Answer 204 for a deleted or merged contact, and 400 for an id that never existed."""
         zoho_id = call.path("id")
         contact = self._crm.contacts.get(zoho_id)
@@ -68,7 +68,7 @@ class RecordEndpoints:
             return web.Response(status=304)
         return answer({"data": [contact]})
 
-    async def list_records(self, call: Call) -> web.StreamResponse:
+    async def list_records(self, call: ApiCall) -> web.StreamResponse:
         """List records, newest id first unless sorted. From v3 on `fields` is mandatory."""
         if version_of(call) >= 3 and not call.query("fields"):
             raise CrmError(
@@ -89,7 +89,7 @@ class RecordEndpoints:
         )
         return self._page(call, rows)
 
-    async def search(self, call: Call) -> web.StreamResponse:
+    async def search(self, call: ApiCall) -> web.StreamResponse:
         """Search by one of criteria, email, phone, word. The index lags. `equals` is *contains*."""
         names = [name for name in ("criteria", "email", "phone", "word") if call.query(name)]
         if len(names) != 1:
@@ -103,7 +103,7 @@ class RecordEndpoints:
             call, [row for row in self._crm.contacts.table.searched() if matches(row)]
         )
 
-    async def coql(self, call: Call) -> web.StreamResponse:
+    async def coql(self, call: ApiCall) -> web.StreamResponse:
         """Run a COQL query on the records themselves, without lag."""
         try:
             query = parse_query(str(call.json().get("select_query", "")))
@@ -121,13 +121,13 @@ class RecordEndpoints:
         more = len(rows) > query.offset + query.limit
         return answer({"data": data, "info": {"count": len(data), "more_records": more}})
 
-    async def deleted(self, call: Call) -> web.StreamResponse:
+    async def deleted(self, call: ApiCall) -> web.StreamResponse:
         """List the recycle bin, newest first. `type` is all, recycle or permanent."""
         kind = call.query("type", "all")
         rows = [row for row in self._crm.contacts.deleted if kind in ("all", row["type"])]
         return self._page(call, rows[::-1])
 
-    def _check_fields(self, call: Call) -> list[str]:
+    def _check_fields(self, call: ApiCall) -> list[str]:
         unique = [field.api_name for field in self._crm.fields.values() if field.unique]
         names = call.json().get("duplicate_check_fields")
         if names is None:
@@ -143,7 +143,7 @@ class RecordEndpoints:
             )
         return list(names)
 
-    def _page(self, call: Call, rows: Sequence[Record]) -> web.Response:
+    def _page(self, call: ApiCall, rows: Sequence[Record]) -> web.Response:
         fields = _csv(call.query("fields"))
         if len(fields) > MAX_FIELDS:
             raise CrmError(400, "LIMIT_EXCEEDED", "at most 50 fields", limit=MAX_FIELDS)
@@ -169,12 +169,12 @@ class RecordEndpoints:
         return answer({"data": [_columns(row, fields) for row in some], "info": info})
 
 
-def version_of(call: Call) -> float:
+def version_of(call: ApiCall) -> float:
     """Return the version of the path: 8.0 for `v8`, 2.1 for `v2.1`."""
     return float(call.path("version").removeprefix("v") or 0)
 
 
-def sent_rows(call: Call) -> list[Record]:
+def sent_rows(call: ApiCall) -> list[Record]:
     """Return `data` of the body, 1 to 100 objects. Raises: CrmError: it is something else."""
     rows = call.json().get("data")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
@@ -190,7 +190,7 @@ def sent_rows(call: Call) -> list[Record]:
     return rows
 
 
-def _modified_since(call: Call, record: Record) -> bool:
+def _modified_since(call: ApiCall, record: Record) -> bool:
     """Return whether the record is newer than `If-Modified-Since`. Always true without it."""
     since = call.request.headers.get("If-Modified-Since")
     return since is None or _time(record["Modified_Time"]) > _time(since)

@@ -23,7 +23,7 @@ from services.zoho_sandbox.crm.setting_endpoints import (
 from services.zoho_sandbox.crm.settings import CrmFieldNames
 from services.zoho_sandbox.crm.tag_endpoints import TagEndpoints, tag_credits
 from services.zoho_sandbox.server.admin import AdminRoutes, NoSuchRecord
-from services.zoho_sandbox.server.routes import Call, EndpointHandler, Routes
+from services.zoho_sandbox.server.routes import ApiCall, EndpointHandler, Routes
 from services.zoho_sandbox.server.world import World
 
 _CONTACTS = "ZohoCRM.modules.contacts"
@@ -216,7 +216,7 @@ class CrmStaff:
 
 
 def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
-    async def answered(call: Call) -> web.StreamResponse:
+    async def answered(call: ApiCall) -> web.StreamResponse:
         try:
             return await handler(call)
         except CrmError as error:
@@ -225,22 +225,22 @@ def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
     return answered
 
 
-def _row_count(call: Call) -> int:
+def _row_count(call: ApiCall) -> int:
     data = call.json().get("data")
     return len(data) if isinstance(data, list) else 1
 
 
-def _row_credits(call: Call) -> int:
+def _row_credits(call: ApiCall) -> int:
     """Return the call's cost: 1 credit for 10 rows."""
     return max(1, -(-_row_count(call) // 10))
 
 
-def _is_batch(call: Call) -> bool:
+def _is_batch(call: ApiCall) -> bool:
     """Return whether the call has more than 10 rows, and so the smaller concurrency limit."""
     return _row_count(call) > 10
 
 
-def _coql_credits(call: Call) -> int:
+def _coql_credits(call: ApiCall) -> int:
     try:
         return parse_query(str(call.json().get("select_query", ""))).credits
     except QueryError:
@@ -248,7 +248,7 @@ def _coql_credits(call: Call) -> int:
 
 
 def _guarded_credits(weight: Any) -> Any:
-    def safe(call: Call) -> int:
+    def safe(call: ApiCall) -> int:
         try:
             return int(weight(call))
         except CrmError:

@@ -10,7 +10,7 @@ from services.zoho_sandbox.crm.dialect import CrmError, answer, row_answer
 from services.zoho_sandbox.crm.fields import FieldRule
 from services.zoho_sandbox.crm.organization import CONTACTS_MODULE_ID, USERS, CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import sent_rows, version_of
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 from services.zoho_sandbox.server.tables import Record
 
 
@@ -20,7 +20,7 @@ class CrmSettingEndpoints:
     def __init__(self, crm: CrmOrg) -> None:
         self._crm = crm
 
-    async def org(self, call: Call) -> web.StreamResponse:
+    async def org(self, call: ApiCall) -> web.StreamResponse:
         settings = self._crm.world.settings
         org = {
             "id": "487600000000020011",
@@ -39,14 +39,14 @@ class CrmSettingEndpoints:
         }
         return answer({"org": [org]})
 
-    async def users(self, call: Call) -> web.StreamResponse:
+    async def users(self, call: ApiCall) -> web.StreamResponse:
         users = list(USERS.values())
         if call.query("type") == "CurrentUser":
             users = users[:1]
         info = {"per_page": 200, "count": len(users), "page": 1, "more_records": False}
         return answer({"users": users, "info": info})
 
-    async def fields(self, call: Call) -> web.StreamResponse:
+    async def fields(self, call: ApiCall) -> web.StreamResponse:
         _check_module(call.query("module"))
         lowered = self._crm.world.behaviour.maximum_lengths
         fields = [
@@ -55,17 +55,17 @@ class CrmSettingEndpoints:
         ]
         return answer({"fields": fields})
 
-    async def modules(self, call: Call) -> web.StreamResponse:
+    async def modules(self, call: ApiCall) -> web.StreamResponse:
         """List the modules, which Zoho's own SDKs read before their first record."""
         return answer({"modules": [_module(*module) for module in _MODULES]})
 
-    async def module(self, call: Call) -> web.StreamResponse:
+    async def module(self, call: ApiCall) -> web.StreamResponse:
         known = {module[0]: module for module in _MODULES}
         if call.path("module") not in known:
             raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")
         return answer({"modules": [_module(*known[call.path("module")])]})
 
-    async def related_lists(self, call: Call) -> web.StreamResponse:
+    async def related_lists(self, call: ApiCall) -> web.StreamResponse:
         """List the related lists of Contacts, which Zoho's own SDKs read before notes."""
         _check_module(call.query("module"))
         return answer({"related_lists": [_related_list(*related) for related in _RELATED_LISTS]})
@@ -77,25 +77,25 @@ class NoteEndpoints:
     def __init__(self, crm: CrmOrg) -> None:
         self._notes = crm.notes
 
-    async def insert(self, call: Call) -> web.StreamResponse:
+    async def insert(self, call: ApiCall) -> web.StreamResponse:
         parent = call.path("id") if "id" in call.request.match_info else None
         return row_answer(
             self._notes.insert(sent_rows(call), parent), version=version_of(call), done=201
         )
 
-    async def update(self, call: Call) -> web.StreamResponse:
+    async def update(self, call: ApiCall) -> web.StreamResponse:
         rows = sent_rows(call)
         if "note_id" in call.request.match_info:
             rows = [{**rows[0], "id": call.path("note_id")}]
         return row_answer(self._notes.update(rows), version=version_of(call))
 
-    async def delete(self, call: Call) -> web.StreamResponse:
+    async def delete(self, call: ApiCall) -> web.StreamResponse:
         ids = [part for part in call.query("ids").split(",") if part]
         if "note_id" in call.request.match_info:
             ids = [call.path("note_id")]
         return row_answer([self._notes.delete(note) for note in ids], version=version_of(call))
 
-    async def list_notes(self, call: Call) -> web.StreamResponse:
+    async def list_notes(self, call: ApiCall) -> web.StreamResponse:
         """List the notes of one contact, or all. `fields` is mandatory from v3 on."""
         if version_of(call) >= 3 and not call.query("fields"):
             message = "One of the expected parameter is missing"
@@ -111,7 +111,7 @@ class NoteEndpoints:
         info = {"per_page": per_page, "count": len(notes), "page": page, "more_records": more}
         return answer({"data": notes, "info": info})
 
-    async def get(self, call: Call) -> web.StreamResponse:
+    async def get(self, call: ApiCall) -> web.StreamResponse:
         note = self._notes.get(call.path("note_id"))
         return answer({"data": [note]}) if note else web.Response(status=204)
 
@@ -122,13 +122,13 @@ class WatchEndpoints:
     def __init__(self, crm: CrmOrg) -> None:
         self._channels = crm.channels
 
-    async def enable(self, call: Call) -> web.StreamResponse:
+    async def enable(self, call: ApiCall) -> web.StreamResponse:
         return self._set(call, changing=False, done=201)
 
-    async def change(self, call: Call) -> web.StreamResponse:
+    async def change(self, call: ApiCall) -> web.StreamResponse:
         return self._set(call, changing=True, done=200)
 
-    async def list_channels(self, call: Call) -> web.StreamResponse:
+    async def list_channels(self, call: ApiCall) -> web.StreamResponse:
         wanted = call.query("channel_id")
         alive = [row for row in self._channels.alive() if wanted in ("", row["channel_id"])]
         if not alive:
@@ -136,7 +136,7 @@ class WatchEndpoints:
         info = {"per_page": 200, "count": len(alive), "page": 1, "more_records": False}
         return answer({"watch": alive, "info": info})
 
-    async def disable(self, call: Call) -> web.StreamResponse:
+    async def disable(self, call: ApiCall) -> web.StreamResponse:
         ids = [part for part in call.query("channel_ids").split(",") if part]
         if not ids:
             message = "One of the expected parameter is missing"
@@ -144,7 +144,7 @@ class WatchEndpoints:
         rows = [self._channels.disable(channel_id) for channel_id in ids]
         return row_answer(rows, version=version_of(call), key="watch")
 
-    def _set(self, call: Call, *, changing: bool, done: int) -> web.Response:
+    def _set(self, call: ApiCall, *, changing: bool, done: int) -> web.Response:
         channels: Any = call.json().get("watch")
         if not isinstance(channels, list) or not channels:
             raise CrmError(400, "MANDATORY_NOT_FOUND", "required field not found", api_name="watch")

@@ -12,7 +12,7 @@ from services.zoho_sandbox.crm.organization import CrmOrg
 from services.zoho_sandbox.crm.record_endpoints import version_of
 from services.zoho_sandbox.crm.records import API_USER
 from services.zoho_sandbox.crm.tag_rules import name_error
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 from services.zoho_sandbox.server.tables import Record
 
 MAX_IDS = 500
@@ -24,25 +24,25 @@ class TagEndpoints:
     def __init__(self, crm: CrmOrg) -> None:
         self._crm = crm
 
-    async def add(self, call: Call) -> web.StreamResponse:
+    async def add(self, call: ApiCall) -> web.StreamResponse:
         tags, over_write = _sent_tags(call), _over_write(call)
         return self._for_each(call, lambda record: self._add(record, tags, over_write=over_write))
 
-    async def remove(self, call: Call) -> web.StreamResponse:
+    async def remove(self, call: ApiCall) -> web.StreamResponse:
         tags = _sent_tags(call)
         return self._for_each(call, lambda record: self._remove(record, tags))
 
-    async def list_tags(self, call: Call) -> web.StreamResponse:
+    async def list_tags(self, call: ApiCall) -> web.StreamResponse:
         _check_module(call)
         tags = [{**tag, "modified_time": None} for tag in self._crm.tags.table]
         return answer({"tags": tags, "info": {"count": len(tags), "allowed_count": 100}})
 
-    async def create(self, call: Call) -> web.StreamResponse:
+    async def create(self, call: ApiCall) -> web.StreamResponse:
         _check_module(call)
         rows = [self._create(tag, index) for index, tag in enumerate(call.json().get("tags") or [])]
         return row_answer(rows, version=version_of(call), done=201, key="tags")
 
-    def _for_each(self, call: Call, act: Any) -> web.Response:
+    def _for_each(self, call: ApiCall, act: Any) -> web.Response:
         """Apply `act` to every record named. The answer has counts beside the rows, as strings."""
         rows: list[ResultRow] = []
         for index, zoho_id in enumerate(_record_ids(call)):
@@ -78,12 +78,12 @@ class TagEndpoints:
         return {"code": "SUCCESS", "details": details, "message": message, "status": "success"}
 
 
-def tag_credits(call: Call) -> int:
+def tag_credits(call: ApiCall) -> int:
     """Return the call's cost: 1 credit for 50 records."""
     return max(1, -(-len(_record_ids(call)) // 50))
 
 
-def _sent_tags(call: Call) -> list[Record]:
+def _sent_tags(call: ApiCall) -> list[Record]:
     if version_of(call) < 3:
         names = [name.strip() for name in call.query("tag_names").split(",") if name.strip()]
         if not names:
@@ -110,13 +110,13 @@ def _sent_tags(call: Call) -> list[Record]:
     return tags
 
 
-def _over_write(call: Call) -> bool:
+def _over_write(call: ApiCall) -> bool:
     if version_of(call) < 3:
         return call.query("over_write") == "true"
     return bool(call.json().get("over_write"))
 
 
-def _record_ids(call: Call) -> list[str]:
+def _record_ids(call: ApiCall) -> list[str]:
     if "id" in call.request.match_info:
         return [call.path("id")]
     if version_of(call) < 3:
@@ -130,7 +130,7 @@ def _record_ids(call: Call) -> list[str]:
     return [str(zoho_id) for zoho_id in ids]
 
 
-def _tagged(call: Call, zoho_id: str, tags: list[Record]) -> ResultRow:
+def _tagged(call: ApiCall, zoho_id: str, tags: list[Record]) -> ResultRow:
     shown: list[Any] = [tag["name"] for tag in tags] if version_of(call) < 3 else tags
     return {
         "code": "SUCCESS",
@@ -140,6 +140,6 @@ def _tagged(call: Call, zoho_id: str, tags: list[Record]) -> ResultRow:
     }
 
 
-def _check_module(call: Call) -> None:
+def _check_module(call: ApiCall) -> None:
     if call.query("module") != "Contacts":
         raise CrmError(400, "INVALID_MODULE", "the module name given seems to be invalid")

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.desk.errors import DeskError
-from services.zoho_sandbox.server.routes import Call, EndpointHandler, json_answer
+from services.zoho_sandbox.server.routes import ApiCall, EndpointHandler, json_answer
 from services.zoho_sandbox.server.world import World
 
 _STATUS_CODES = {
@@ -41,7 +41,7 @@ def data(rows: list[Any], **more: Any) -> web.Response:
 def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
     """Wrap a handler, so that a DeskError is answered in the envelope."""
 
-    async def answered(call: Call) -> web.StreamResponse:
+    async def answered(call: ApiCall) -> web.StreamResponse:
         try:
             return await handler(call)
         except DeskError as error:
@@ -60,56 +60,56 @@ class DeskDialect:
         code, message = _STATUS_CODES.get(status, ("INTERNAL_SERVER_ERROR", "Internal error."))
         return answer({"errorCode": code, "message": message}, status)
 
-    def concurrency(self, call: Call) -> web.Response:
+    def concurrency(self, call: ApiCall) -> web.Response:
         return self.error(429)
 
     minute_limit = concurrency
 
-    def day_limit(self, call: Call) -> web.Response:
+    def day_limit(self, call: ApiCall) -> web.Response:
         body = {"errorCode": "THRESHOLD_EXCEEDED", "message": "You have exceeded the API credits."}
         response = answer(body, 429)
         response.headers["Retry-After"] = str(int(self._world.limits["desk"].day_resets_in_s()) + 1)
         response.headers["X-Rate-Limit-Remaining-v3"] = "0"
         return response
 
-    def invalid_token(self, call: Call) -> web.Response:
+    def invalid_token(self, call: ApiCall) -> web.Response:
         return self.error(401)
 
-    def scope_mismatch(self, call: Call) -> web.Response:
+    def scope_mismatch(self, call: ApiCall) -> web.Response:
         message = "The OAuth token does not have the scope for this operation."
         return answer({"errorCode": "SCOPE_MISMATCH", "message": message}, 403)
 
-    def wrong_organization(self, call: Call) -> web.Response:
+    def wrong_organization(self, call: ApiCall) -> web.Response:
         message = "The OAuth token does not belong to this organization."
         return answer({"errorCode": "OAUTH_ORG_MISMATCH", "message": message}, 403)
 
-    def user_disabled(self, call: Call) -> web.Response:
+    def user_disabled(self, call: ApiCall) -> web.Response:
         message = "You are not authorized to perform this operation."
         return answer({"errorCode": "UNAUTHORIZED", "message": message}, 401)
 
-    def ok_with_error(self, call: Call) -> web.Response:
+    def ok_with_error(self, call: ApiCall) -> web.Response:
         message = "An internal server error occurred."
         return answer({"errorCode": "INTERNAL_SERVER_ERROR", "message": message})
 
-    def pattern_not_matched(self, call: Call) -> web.Response:
+    def pattern_not_matched(self, call: ApiCall) -> web.Response:
         return self.error(400)
 
-    def unknown_url(self, call: Call) -> web.Response:
+    def unknown_url(self, call: ApiCall) -> web.Response:
         return self.error(404)
 
-    def wrong_method(self, call: Call) -> web.Response:
+    def wrong_method(self, call: ApiCall) -> web.Response:
         return self.error(405)
 
-    def bad_json(self, call: Call) -> web.Response:
+    def bad_json(self, call: ApiCall) -> web.Response:
         return answer({"errorCode": "BAD_REQUEST", "message": "The JSON is not valid."}, 400)
 
-    def check_organization(self, call: Call) -> web.Response | None:
+    def check_organization(self, call: ApiCall) -> web.Response | None:
         """Check `orgId`, which is needed as a header or a query parameter."""
         org_id = call.request.headers.get("orgId") or call.query("orgId")
         known = org_id == self._world.settings.desk_org_id
         return None if known else self.wrong_organization(call)
 
-    def decorate(self, call: Call, response: web.StreamResponse) -> None:
+    def decorate(self, call: ApiCall, response: web.StreamResponse) -> None:
         meter = self._world.limits["desk"]
         remaining = meter.day_remaining()
         if remaining is not None:

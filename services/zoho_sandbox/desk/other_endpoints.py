@@ -17,7 +17,7 @@ from services.zoho_sandbox.desk.search import (
     check_parameters,
     search_contacts,
 )
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 
 _WEBHOOK: dict[str, TextRule] = {
     "url": TextRule(100),
@@ -36,16 +36,16 @@ class DeskContactEndpoints:
     def __init__(self, desk: DeskOrg) -> None:
         self._contacts = desk.contacts
 
-    async def create(self, call: Call) -> web.StreamResponse:
+    async def create(self, call: ApiCall) -> web.StreamResponse:
         return answer(self._contacts.create(call.json()))
 
-    async def get(self, call: Call) -> web.StreamResponse:
+    async def get(self, call: ApiCall) -> web.StreamResponse:
         return answer(self._contacts.get(call.path("id")))
 
-    async def update(self, call: Call) -> web.StreamResponse:
+    async def update(self, call: ApiCall) -> web.StreamResponse:
         return answer(self._contacts.update(call.path("id"), call.json()))
 
-    async def list_contacts(self, call: Call) -> web.StreamResponse:
+    async def list_contacts(self, call: ApiCall) -> web.StreamResponse:
         check_parameters(
             call.request.query, {"include", "viewId", "limit", "from", "sortBy", "orgId"}
         )
@@ -53,14 +53,14 @@ class DeskContactEndpoints:
         rows = [row for row in self._contacts.table.searched() if not row["isTrashed"]]
         return data(rows[start - 1 : start - 1 + limit])
 
-    async def search(self, call: Call) -> web.StreamResponse:
+    async def search(self, call: ApiCall) -> web.StreamResponse:
         """Search from row 0. Answers 204 without a match. Real Desk's index lags by minutes."""
         check_parameters(call.request.query, CONTACT_PARAMETERS)
         query = {k: v for k, v in call.request.query.items() if k not in ("orgId", "include")}
         rows, count = search_contacts(self._contacts.table.searched(), query)
         return data(rows, count=count)
 
-    async def trash(self, call: Call) -> web.StreamResponse:
+    async def trash(self, call: ApiCall) -> web.StreamResponse:
         body = check(call.json(), {"contactIds": IDS}, required=("contactIds",))
         self._contacts.trash([str(contact_id) for contact_id in body["contactIds"]])
         return web.Response(status=204)
@@ -73,11 +73,11 @@ class ConversationEndpoints:
         self._tickets = desk.tickets
         self._conversations = desk.conversations
 
-    async def comment(self, call: Call) -> web.StreamResponse:
+    async def comment(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
         return answer(as_answered(self._conversations.comment(ticket, call.json(), actor=AGENT)))
 
-    async def comments(self, call: Call) -> web.StreamResponse:
+    async def comments(self, call: ApiCall) -> web.StreamResponse:
         """List from row 1, at most 100, oldest first unless `sortBy=-commentedTime`."""
         check_parameters(call.request.query, {"include", "from", "limit", "sortBy", "orgId"})
         start, limit = bounded(call.request.query, first=1, limit=10, most=100)
@@ -86,19 +86,19 @@ class ConversationEndpoints:
             rows.reverse()
         return data(rows[start - 1 : start - 1 + limit])
 
-    async def get_comment(self, call: Call) -> web.StreamResponse:
+    async def get_comment(self, call: ApiCall) -> web.StreamResponse:
         return answer(self._conversations.get_comment(call.path("id"), call.path("comment_id")))
 
-    async def update_comment(self, call: Call) -> web.StreamResponse:
+    async def update_comment(self, call: ApiCall) -> web.StreamResponse:
         ticket_id, comment_id = call.path("id"), call.path("comment_id")
         return answer(self._conversations.change_comment(ticket_id, comment_id, call.json()))
 
-    async def delete_comment(self, call: Call) -> web.StreamResponse:
+    async def delete_comment(self, call: ApiCall) -> web.StreamResponse:
         row = self._conversations.get_comment(call.path("id"), call.path("comment_id"))
         self._conversations.comments.remove(row["id"])
         return web.Response(status=200)
 
-    async def threads(self, call: Call) -> web.StreamResponse:
+    async def threads(self, call: ApiCall) -> web.StreamResponse:
         """List summaries from row 1, at most 200, newest first."""
         check_parameters(call.request.query, {"from", "limit", "sortBy", "orgId"})
         start, limit = bounded(call.request.query, first=1, limit=10, most=200)
@@ -112,7 +112,7 @@ class DeskSettingEndpoints:
     def __init__(self, desk: DeskOrg) -> None:
         self._desk = desk
 
-    async def organizations(self, call: Call) -> web.StreamResponse:
+    async def organizations(self, call: ApiCall) -> web.StreamResponse:
         row = {
             "id": self._desk.world.settings.desk_org_id,
             "companyName": "Sandbox",
@@ -122,22 +122,22 @@ class DeskSettingEndpoints:
         }
         return data([row])
 
-    async def departments(self, call: Call) -> web.StreamResponse:
+    async def departments(self, call: ApiCall) -> web.StreamResponse:
         return data(list(self._desk.departments))
 
-    async def department(self, call: Call) -> web.StreamResponse:
+    async def department(self, call: ApiCall) -> web.StreamResponse:
         row = self._desk.departments.get(call.path("id"))
         if row is None:
             raise not_found()
         return answer(row)
 
-    async def agents(self, call: Call) -> web.StreamResponse:
+    async def agents(self, call: ApiCall) -> web.StreamResponse:
         return data(list(self._desk.agents))
 
-    async def my_info(self, call: Call) -> web.StreamResponse:
+    async def my_info(self, call: ApiCall) -> web.StreamResponse:
         return answer(AGENT)
 
-    async def fields(self, call: Call) -> web.StreamResponse:
+    async def fields(self, call: ApiCall) -> web.StreamResponse:
         if call.query("module") not in ("tickets", "contacts"):
             raise unprocessable("The value passed for the 'module' query parameter is invalid.")
         names = self._desk.custom_fields if call.query("module") == "tickets" else ()
@@ -156,7 +156,7 @@ class DeskSettingEndpoints:
         status = {"id": "204600000000080001", "apiName": "status", "displayLabel": "Status"}
         return answer({"data": [{**status, "type": "Picklist", "isCustomField": False}, *rows]})
 
-    async def create_webhook(self, call: Call) -> web.StreamResponse:
+    async def create_webhook(self, call: ApiCall) -> web.StreamResponse:
         """Create a webhook. It is refused when the URL does not answer the handshake."""
         body = check(call.json(), _WEBHOOK, required=("url", "subscriptions"))
         if not await self._desk.webhooks.answers(body["url"]):
@@ -166,16 +166,16 @@ class DeskSettingEndpoints:
         row = {"isEnabled": True, "name": None, "createdTime": now, "modifiedTime": now}
         return answer(self._desk.hooks.add({**row, **body, **more}))
 
-    async def list_webhooks(self, call: Call) -> web.StreamResponse:
+    async def list_webhooks(self, call: ApiCall) -> web.StreamResponse:
         return data(self._desk.webhooks.listed())
 
-    async def get_webhook(self, call: Call) -> web.StreamResponse:
+    async def get_webhook(self, call: ApiCall) -> web.StreamResponse:
         row = self._desk.hooks.get(call.path("id"))
         if row is None:
             raise not_found()
         return answer(row)
 
-    async def update_webhook(self, call: Call) -> web.StreamResponse:
+    async def update_webhook(self, call: ApiCall) -> web.StreamResponse:
         row = self._desk.hooks.get(call.path("id"))
         if row is None:
             raise not_found()
@@ -187,7 +187,7 @@ class DeskSettingEndpoints:
         row.update(body, modifiedTime=self._desk.world.clock.desk_time())
         return answer(self._desk.hooks.save(row))
 
-    async def delete_webhook(self, call: Call) -> web.StreamResponse:
+    async def delete_webhook(self, call: ApiCall) -> web.StreamResponse:
         if self._desk.hooks.get(call.path("id")) is None:
             raise not_found()
         self._desk.hooks.remove(call.path("id"))

@@ -18,7 +18,7 @@ from services.zoho_sandbox.desk.settings import DeskFieldNames
 from services.zoho_sandbox.desk.staff import DeskStaff
 from services.zoho_sandbox.desk.ticket_endpoints import TicketEndpoints
 from services.zoho_sandbox.server.admin import AdminRoutes
-from services.zoho_sandbox.server.routes import Call, EndpointHandler, Routes
+from services.zoho_sandbox.server.routes import ApiCall, EndpointHandler, Routes
 from services.zoho_sandbox.server.world import World
 
 _TICKETS, _CONTACTS = "Desk.tickets", "Desk.contacts"
@@ -63,7 +63,7 @@ class _DeskRoutes:
     ) -> None:
         """Add an endpoint. A `paged` call costs 3 credits, and more for a later page."""
 
-        def cost(call: Call) -> int:
+        def cost(call: ApiCall) -> int:
             call.notes["weight"] = _list_weight(call) if paged else weight
             return int(call.notes["weight"])
 
@@ -160,7 +160,7 @@ def _setting_routes(routes: _DeskRoutes, endpoints: DeskSettingEndpoints) -> Non
     )
 
 
-def _list_weight(call: Call) -> int:
+def _list_weight(call: ApiCall) -> int:
     """Return the cost of a list: 3 credits up to row 2,000, then 5."""
     start = call.query("from", "0")
     return 3 if not start.isdigit() or int(start) <= 2000 else 5

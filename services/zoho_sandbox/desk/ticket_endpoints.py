@@ -16,7 +16,7 @@ from services.zoho_sandbox.desk.search import (
     check_parameters,
     search_tickets,
 )
-from services.zoho_sandbox.server.routes import Call
+from services.zoho_sandbox.server.routes import ApiCall
 from services.zoho_sandbox.server.tables import Record
 
 _LIST_PARAMETERS = {
@@ -52,21 +52,21 @@ class TicketEndpoints:
         self._desk = desk
         self._tickets = desk.tickets
 
-    async def create(self, call: Call) -> web.StreamResponse:
+    async def create(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.create(call.json(), actor=AGENT)
         self._desk.conversations.open(ticket, author=self._desk.customer_of(ticket))
         return answer(ticket)
 
-    async def get(self, call: Call) -> web.StreamResponse:
+    async def get(self, call: ApiCall) -> web.StreamResponse:
         check_parameters(call.request.query, {"include", "orgId"})
         ticket = self._with_included(call, self._tickets.get(call.path("id")))
         tags = len(self._desk.tags_of(ticket["id"]))
         return answer({**_ONLY_OF_ONE, **ticket, "tagCount": str(tags)})
 
-    async def update(self, call: Call) -> web.StreamResponse:
+    async def update(self, call: ApiCall) -> web.StreamResponse:
         return answer(self._tickets.update(call.path("id"), call.json(), actor=AGENT))
 
-    async def list_tickets(self, call: Call) -> web.StreamResponse:
+    async def list_tickets(self, call: ApiCall) -> web.StreamResponse:
         """List from row 1. Rows have no description, custom fields or modified time."""
         check_parameters(call.request.query, _LIST_PARAMETERS)
         start, limit = bounded(call.request.query, first=1, limit=10, most=100)
@@ -85,41 +85,41 @@ class TicketEndpoints:
         page = [self._with_included(call, row) for row in rows[start - 1 : start - 1 + limit]]
         return data([_without(row, _NOT_IN_LISTS) for row in page])
 
-    async def search(self, call: Call) -> web.StreamResponse:
+    async def search(self, call: ApiCall) -> web.StreamResponse:
         """Search from row 0. Answers 204 when nothing matches. The index lags."""
         check_parameters(call.request.query, TICKET_PARAMETERS)
         query = {k: v for k, v in call.request.query.items() if k not in ("orgId", "include")}
         rows, count = search_tickets(self._tickets.table.searched(), query, self._desk.tags_of)
         return data([self._with_contact(row) for row in rows], count=count)
 
-    async def of_contact(self, call: Call) -> web.StreamResponse:
+    async def of_contact(self, call: ApiCall) -> web.StreamResponse:
         contact = self._desk.contacts.get(call.path("id"))
         start, limit = bounded(call.request.query, first=1, limit=10, most=99)
         rows = [row for row in self._tickets.table.searched() if row["contactId"] == contact["id"]]
         return data(rows[start - 1 : start - 1 + limit])
 
-    async def close_many(self, call: Call) -> web.StreamResponse:
+    async def close_many(self, call: ApiCall) -> web.StreamResponse:
         """Close tickets. The answer is a 200 without a body."""
         body = check(call.json(), {"ids": IDS}, required=("ids",))
         for ticket in [self._tickets.get(str(ticket_id)) for ticket_id in body["ids"]]:
             self._tickets.close(ticket["id"], actor=AGENT)
         return web.Response(status=200)
 
-    async def move(self, call: Call) -> web.StreamResponse:
+    async def move(self, call: ApiCall) -> web.StreamResponse:
         department_id = str(call.json().get("departmentId", ""))
         self._tickets.move(call.path("id"), department_id, actor=AGENT)
         return web.Response(status=200)
 
-    async def merge(self, call: Call) -> web.StreamResponse:
+    async def merge(self, call: ApiCall) -> web.StreamResponse:
         ids = [str(ticket_id) for ticket_id in call.json().get("ids") or []]
         return answer(self._tickets.merge(call.path("id"), ids, actor=AGENT))
 
-    async def trash(self, call: Call) -> web.StreamResponse:
+    async def trash(self, call: ApiCall) -> web.StreamResponse:
         body = check(call.json(), {"ticketIds": IDS}, required=("ticketIds",))
         self._tickets.trash([str(ticket_id) for ticket_id in body["ticketIds"]], actor=AGENT)
         return web.Response(status=204)
 
-    async def history(self, call: Call) -> web.StreamResponse:
+    async def history(self, call: ApiCall) -> web.StreamResponse:
         """List from row 1, at most 50, newest first."""
         check_parameters(
             call.request.query, {"from", "limit", "fieldName", "eventFilter", "agentId", "orgId"}
@@ -129,11 +129,11 @@ class TicketEndpoints:
         lines = self._desk.history.of(ticket["id"], call.query("fieldName"))
         return data(lines[start - 1 : start - 1 + limit])
 
-    async def resolution(self, call: Call) -> web.StreamResponse:
+    async def resolution(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
         return answer(_resolution(ticket)) if ticket["resolution"] else web.Response(status=204)
 
-    async def set_resolution(self, call: Call) -> web.StreamResponse:
+    async def set_resolution(self, call: ApiCall) -> web.StreamResponse:
         body = call.json()
         if not isinstance(body.get("content"), str) or len(body["content"]) > 65535:
             raise invalid_data(("content", "invalid"))
@@ -141,17 +141,17 @@ class TicketEndpoints:
         self._tickets.change(ticket, {"resolution": body["content"]}, actor=AGENT)
         return answer(_resolution(ticket))
 
-    async def clear_resolution(self, call: Call) -> web.StreamResponse:
+    async def clear_resolution(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
         self._tickets.change(ticket, {"resolution": None}, actor=AGENT)
         return web.Response(status=204)
 
-    async def tags(self, call: Call) -> web.StreamResponse:
+    async def tags(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
         tags = [tag for tag in self._desk.tags if ticket["id"] in tag["ticketIds"]]
         return answer({"tags": [_without(tag, ("ticketIds",)) for tag in tags]})
 
-    async def associate_tag(self, call: Call) -> web.StreamResponse:
+    async def associate_tag(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
         for name in _tag_names(call.json()):
             tag = self._tag(name)
@@ -159,7 +159,7 @@ class TicketEndpoints:
             self._desk.tags.save(tag)
         return await self.tags(call)
 
-    async def dissociate_tag(self, call: Call) -> web.StreamResponse:
+    async def dissociate_tag(self, call: ApiCall) -> web.StreamResponse:
         ticket = self._tickets.get(call.path("id"))
         for name in _tag_names(call.json()):
             tag = self._tag(name)
@@ -180,7 +180,7 @@ class TicketEndpoints:
         keys = ("id", "firstName", "lastName", "email", "phone", "mobile", "type", "isSpam")
         return {**ticket, "contact": {key: contact.get(key) for key in keys} | {"account": None}}
 
-    def _with_included(self, call: Call, ticket: Record) -> Record:
+    def _with_included(self, call: ApiCall, ticket: Record) -> Record:
         wanted = {part.strip() for part in call.query("include").split(",") if part}
         if wanted - _INCLUDES:
             raise unprocessable("The value passed for the 'include' query parameter is invalid.")

@@ -11,7 +11,13 @@ from typing import Any
 from aiohttp import web
 
 from services.zoho_sandbox.server.access import status_of
-from services.zoho_sandbox.server.routes import Call, EndpointHandler, NotJson, Routes, json_answer
+from services.zoho_sandbox.server.routes import (
+    ApiCall,
+    EndpointHandler,
+    NotJson,
+    Routes,
+    json_answer,
+)
 from services.zoho_sandbox.server.tables import Record
 from services.zoho_sandbox.server.world import World
 
@@ -55,7 +61,7 @@ def ok(message: str = "success", *, status: int = 200, **resources: Any) -> web.
 def with_error_envelope(handler: EndpointHandler) -> EndpointHandler:
     """Wrap a handler, so that what it rejects is answered in the envelope."""
 
-    async def answered(call: Call) -> web.StreamResponse:
+    async def answered(call: ApiCall) -> web.StreamResponse:
         try:
             return await handler(call)
         except Rejected as refusal:
@@ -87,7 +93,7 @@ def invalid(what: str) -> Rejected:
     return Rejected(400, 2, f"Invalid value passed for {what}")
 
 
-def page(call: Call, name: str, rows: Sequence[Record], *, filter_name: str) -> web.Response:
+def page(call: ApiCall, name: str, rows: Sequence[Record], *, filter_name: str) -> web.Response:
     """Return the page of `rows` that was asked for, with its `page_context`."""
     per_page = min(_positive(call.query("per_page"), MAX_PER_PAGE), MAX_PER_PAGE)
     number = _positive(call.query("page"), 1)
@@ -105,7 +111,7 @@ def page(call: Call, name: str, rows: Sequence[Record], *, filter_name: str) -> 
     return ok(**shown, page_context=context)
 
 
-def in_order(call: Call, rows: Iterable[Record]) -> list[Record]:
+def in_order(call: ApiCall, rows: Iterable[Record]) -> list[Record]:
     """Sort by `sort_column`, descending unless `sort_order=A`. Unknown columns are ignored."""
     ordered = list(rows)
     column = call.query("sort_column", "created_time")
@@ -130,10 +136,10 @@ class FinanceDialect:
         code, message = _STATUS_CODES.get(status, (1000, "Internal Error"))
         return answer(status, code, message)
 
-    def minute_limit(self, call: Call) -> web.Response:
+    def minute_limit(self, call: ApiCall) -> web.Response:
         return self.error(429)
 
-    def day_limit(self, call: Call) -> web.Response:
+    def day_limit(self, call: ApiCall) -> web.Response:
         meter = self._world.limits[self._product]
         limit = meter.limit.day if meter.limit.day is not None else 1000
         refusal = answer(
@@ -147,7 +153,7 @@ class FinanceDialect:
         refusal.headers["X-Rate-Limit-Reset"] = str(int(meter.day_resets_in_s()) + 1)
         return refusal
 
-    def concurrency(self, call: Call) -> web.Response:
+    def concurrency(self, call: ApiCall) -> web.Response:
         return answer(
             429,
             1070,
@@ -155,7 +161,7 @@ class FinanceDialect:
             "Kindly try again after some time.",
         )
 
-    def invalid_token(self, call: Call) -> web.Response:
+    def invalid_token(self, call: ApiCall) -> web.Response:
         """Refuse an expired token with code 57, as for a missing scope, and an unknown one with 14.
 
         Only a second 401, after a refresh, shows a client which of the two it is.
@@ -164,31 +170,31 @@ class FinanceDialect:
             return self.error(401)
         return answer(401, 14, "Invalid value passed for authtoken.")
 
-    def scope_mismatch(self, call: Call) -> web.Response:
+    def scope_mismatch(self, call: ApiCall) -> web.Response:
         return self.error(401)
 
-    def wrong_organization(self, call: Call) -> web.Response:
+    def wrong_organization(self, call: ApiCall) -> web.Response:
         return self.error(401)
 
-    def user_disabled(self, call: Call) -> web.Response:
+    def user_disabled(self, call: ApiCall) -> web.Response:
         return answer(200, 6018, "Your account is disabled. Please contact your administrator.")
 
-    def ok_with_error(self, call: Call) -> web.Response:
+    def ok_with_error(self, call: ApiCall) -> web.Response:
         return answer(200, 1000, "Internal Error")
 
-    def pattern_not_matched(self, call: Call) -> web.Response:
+    def pattern_not_matched(self, call: ApiCall) -> web.Response:
         return self.error(400)
 
-    def unknown_url(self, call: Call) -> web.Response:
+    def unknown_url(self, call: ApiCall) -> web.Response:
         return answer(404, 5, "Invalid URL Passed")
 
-    def wrong_method(self, call: Call) -> web.Response:
+    def wrong_method(self, call: ApiCall) -> web.Response:
         return self.error(405)
 
-    def bad_json(self, call: Call) -> web.Response:
+    def bad_json(self, call: ApiCall) -> web.Response:
         return answer(400, 1038, "JSON is not well formed")
 
-    def check_organization(self, call: Call) -> web.Response | None:
+    def check_organization(self, call: ApiCall) -> web.Response | None:
         header = call.request.headers.get("X-com-zoho-subscriptions-organizationid")
         named = call.query("organization_id") or (header if self._product == "billing" else "")
         if not named:
@@ -198,7 +204,7 @@ class FinanceDialect:
             return answer(400, 2, "Invalid value passed for organization_id")
         return None if named == self._organization_id else self.wrong_organization(call)
 
-    def decorate(self, call: Call, response: web.StreamResponse) -> None:
+    def decorate(self, call: ApiCall, response: web.StreamResponse) -> None:
         meter = self._world.limits[self._product]
         remaining = meter.day_remaining()
         if remaining is None:

@@ -8,13 +8,13 @@ import struct
 
 from aiohttp import web
 
-from services.zoho_sandbox.server.calls import Call, Dialect
+from services.zoho_sandbox.server.calls import ApiCall, Dialect
 from services.zoho_sandbox.server.faults import Fault
 
 _DEFAULT_SLOW_S = 2.0
 
 
-def refuse(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
+def refuse(call: ApiCall, fault: Fault, dialect: Dialect) -> web.Response:
     """Return the answer to a request that is refused before its token and limits are checked."""
     match fault.kind:
         case "reset_before":
@@ -37,7 +37,7 @@ def refuse(call: Call, fault: Fault, dialect: Dialect) -> web.Response:
             return answer
 
 
-async def inject_before(call: Call, fault: Fault) -> web.Response | None:
+async def inject_before(call: ApiCall, fault: Fault) -> web.Response | None:
     """Delay the request before its handler. Return an answer only when the handler must not run."""
     if fault.kind == "slow":
         await asyncio.sleep(_DEFAULT_SLOW_S if fault.delay_s is None else fault.delay_s)
@@ -47,7 +47,7 @@ async def inject_before(call: Call, fault: Fault) -> web.Response | None:
 
 
 async def inject_after(
-    call: Call, fault: Fault, response: web.StreamResponse
+    call: ApiCall, fault: Fault, response: web.StreamResponse
 ) -> web.StreamResponse:
     """Lose, delay or replace the answer of a handler that has run."""
     if fault.kind in ("timeout_after", "hold_after"):
@@ -57,7 +57,7 @@ async def inject_after(
     return html_page() if fault.kind == "html_after" else response
 
 
-async def _hold(call: Call, fault: Fault, moment: str) -> None:
+async def _hold(call: ApiCall, fault: Fault, moment: str) -> None:
     """Hold the request until the faults are cleared or `delay_s` is over."""
     call.entry.held = moment
     call.world.requests.notify()
@@ -79,7 +79,7 @@ def html_page(status: int = 200) -> web.Response:
     return web.Response(status=status, text=page, content_type="text/html")
 
 
-def _cut(call: Call) -> web.Response:
+def _cut(call: ApiCall) -> web.Response:
     """Reset the connection, so that the client gets no answer at all."""
     call.entry.status = 0
     transport = call.request.transport

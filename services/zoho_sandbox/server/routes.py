@@ -18,7 +18,7 @@ from aiohttp import web
 
 from services.zoho_sandbox.server.access import live_token, scope_granted
 from services.zoho_sandbox.server.calls import (
-    Call,
+    ApiCall,
     Dialect,
     EndpointHandler,
     NotJson,
@@ -31,12 +31,12 @@ from services.zoho_sandbox.server.recording import record_exchange
 from services.zoho_sandbox.server.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.server.world import World
 
-__all__ = ["Call", "Dialect", "Endpoint", "EndpointHandler", "NotJson", "Routes", "json_answer"]
+__all__ = ["ApiCall", "Dialect", "Endpoint", "EndpointHandler", "NotJson", "Routes", "json_answer"]
 
 _HIDDEN_HEADERS = ("authorization",)
 
-Weight = int | Callable[[Call], int]
-Heavy = bool | Callable[[Call], bool]
+Weight = int | Callable[[ApiCall], int]
+Heavy = bool | Callable[[ApiCall], bool]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Routes:
     def close(self) -> None:
         """Answer every other path under the prefix as the product does. Call this last."""
 
-        async def no_such_endpoint(call: Call) -> web.StreamResponse:
+        async def no_such_endpoint(call: ApiCall) -> web.StreamResponse:
             relative = self._relative(call.request)
             if any(pattern.fullmatch(relative) for _, pattern in self._patterns):
                 return self._dialect.wrong_method(call)
@@ -115,7 +115,7 @@ class Routes:
 
         return guarded
 
-    async def _receive(self, request: web.Request, operation: str) -> Call:
+    async def _receive(self, request: web.Request, operation: str) -> ApiCall:
         body = await request.read()
         entry = LoggedRequest(
             id=self._world.requests.next_id(),
@@ -132,9 +132,9 @@ class Routes:
             body=_readable(body),
         )
         self._world.requests.add(entry)
-        return Call(self._world, request, operation, body, entry)
+        return ApiCall(self._world, request, operation, body, entry)
 
-    async def _answer(self, call: Call, route: Endpoint) -> web.StreamResponse:
+    async def _answer(self, call: ApiCall, route: Endpoint) -> web.StreamResponse:
         if fault := self._fault(call, before_checks=True):
             return refuse(call, fault, self._dialect)
         if refused := self._check(call, route):
@@ -152,7 +152,7 @@ class Routes:
         except NotJson:
             return self._dialect.bad_json(call)
 
-    async def _act(self, call: Call, route: Endpoint) -> web.StreamResponse:
+    async def _act(self, call: ApiCall, route: Endpoint) -> web.StreamResponse:
         fault = self._fault(call, before_checks=False)
         if fault and not fault.after and (cut := await inject_before(call, fault)):
             return cut
@@ -163,7 +163,7 @@ class Routes:
             return await inject_after(call, fault, response)
         return response
 
-    def _fault(self, call: Call, *, before_checks: bool) -> Fault | None:
+    def _fault(self, call: ApiCall, *, before_checks: bool) -> Fault | None:
         fault = self._world.faults.take(
             self._product,
             call.operation,
@@ -176,7 +176,7 @@ class Routes:
             call.entry.fault = fault.kind
         return fault
 
-    def _check(self, call: Call, route: Endpoint) -> web.Response | None:
+    def _check(self, call: ApiCall, route: Endpoint) -> web.Response | None:
         if route.token:
             call.token = live_token(self._world, call.request.headers.get("Authorization", ""))
             if call.token is None:
@@ -188,7 +188,7 @@ class Routes:
             return self._dialect.check_organization(call)
         return None
 
-    def _refused(self, call: Call, refusal: Refusal) -> web.Response:
+    def _refused(self, call: ApiCall, refusal: Refusal) -> web.Response:
         match refusal:
             case Refusal.MINUTE:
                 return self._dialect.minute_limit(call)
