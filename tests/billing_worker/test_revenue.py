@@ -146,3 +146,109 @@ async def test_a_report_without_reply_to_reads_nothing(upstream: Upstream) -> No
     failed = await upstream.event("command.failed.v1")
     assert failed["code"] == "reply_to_missing"
     assert len(await upstream.sandbox.requests(product="books")) == since
+
+
+def invoice(number: int, total: float, day: date, **more: Any) -> dict[str, Any]:
+    return {
+        "invoice_id": f"51800000000001{number:05}",
+        "invoice_number": f"X-{number}",
+        "customer_id": "1",
+        "status": "sent",
+        "date": str(day),
+        "due_date": str(day),
+        "currency_code": "USD",
+        "total": total,
+        "balance": total,
+        "write_off_amount": 0,
+        "created_time": f"{day}T00:00:00-0800",
+        **more,
+    }
+
+
+def credit_note(number: int, total: float, day: date, **more: Any) -> dict[str, Any]:
+    return {
+        "creditnote_id": f"51800000000002{number:05}",
+        "creditnote_number": f"CN-{number}",
+        "status": "open",
+        "date": str(day),
+        "total": total,
+        "currency_code": "USD",
+        "created_time": f"{day}T00:00:00-0800",
+        **more,
+    }
+
+
+def credit_note_refund(number: int, amount: float, day: date) -> dict[str, Any]:
+    return {
+        "creditnote_refund_id": f"51800000000003{number:05}",
+        "creditnote_id": f"51800000000002{number:05}",
+        "date": str(day),
+        "amount_bcy": amount,
+        "amount_fcy": amount,
+    }
+
+
+SMALL_ORGANIZATION = {
+    "contacts": [contact("1", "USD")],
+    "invoices": [
+        invoice(1, 100.10, FIRST, status="paid", balance=0),
+        invoice(2, 50.25, LAST, balance=20.25),
+        invoice(3, 30, FIRST, status="paid", balance=0, write_off_amount=12.5),
+        invoice(4, 999, FIRST, status="void", balance=0),
+        invoice(5, 999, FIRST, status="draft"),
+        invoice(6, 999, FIRST - timedelta(days=1)),
+        invoice(7, 999, LAST + timedelta(days=1)),
+        invoice(8, 40, FIRST, currency_code="EUR"),
+    ],
+    "creditnotes": [
+        credit_note(1, 15.05, FIRST, status="closed"),
+        credit_note(2, 999, FIRST, status="void"),
+        credit_note(3, 999, LAST + timedelta(days=1)),
+        credit_note(4, 5, BEFORE, status="closed"),
+    ],
+    "creditnote_refunds": [
+        credit_note_refund(1, 10.05, LAST),
+        credit_note_refund(4, 5, FIRST),
+        credit_note_refund(3, 7, LAST + timedelta(days=2)),
+    ],
+    "customerpayments": [
+        payment(1, "1", 100.10, FIRST),
+        payment(2, "1", 30, LAST, amount_refunded=1.25),
+        payment(3, "1", 999, LAST + timedelta(days=1)),
+    ],
+    "payment_refunds": [refund(2, 1.25, LAST)],
+}
+
+
+async def test_the_figures_of_a_small_organization_are_those_worked_out_by_hand(
+    upstream: Upstream,
+) -> None:
+    await upstream.sandbox.load({"books": SMALL_ORGANIZATION})
+
+    accrual = await upstream.request(
+        ReportRevenueRequested(start_date=FIRST, end_date=LAST, basis="accrual", group_by="day")
+    )
+    summary = await upstream.request(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
+
+    # 100.10 + 50.25 + 30.00 invoiced, less 12.50 written off, less 15.05 credited.
+    rows = {row["currency"]: row for row in accrual["result"]["revenue"]}
+    assert {currency: row["total"] for currency, row in rows.items()} == {
+        "EUR": "40.00",
+        "USD": "152.80",
+    }
+    assert rows["USD"]["periods"] == [
+        {"period": str(FIRST), "amount": "102.55"},
+        {"period": str(LAST), "amount": "50.25"},
+    ]
+    # 130.10 paid, less 10.05 and 5.00 of credit notes and 1.25 of a payment refunded.
+    assert (await cash(upstream))["USD"] == "113.80"
+    sums = {row["currency"]: row for row in summary["result"]["summary"]}["USD"]
+    assert sums == {
+        "currency": "USD",
+        "invoiced": "180.35",
+        "collected": "130.10",
+        "credited": "15.05",
+        "refunded": "16.30",
+        "written_off": "12.50",
+        "outstanding": "20.25",
+    }
