@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ import aiohttp
 import asyncpg
 import pytest_asyncio
 from aiohttp import web
+from pypdf import PdfReader
 
 from deploy.driving.system_driver import SystemDriver
 from services.billing_worker.app import main
@@ -77,8 +80,9 @@ class Upstream(SystemDriver):
         ]
 
     async def assert_no_zoho_id_left(self) -> None:
-        """Check that no event or reply so far has an id of Zoho's."""
+        """Check that no event, reply or PDF so far has an id or a link of Zoho's."""
         sent = json.dumps([self.events, self._replies])
+        sent += "".join(_texts_of_pdfs(self._replies.values()))
         state = await self.sandbox.state()
         for product in ("billing", "books"):
             for rows in state[product].values():
@@ -88,6 +92,17 @@ class Upstream(SystemDriver):
                             assert str(value) not in sent, f"an id of Zoho's left: {name}"
         assert "zoho." not in sent.lower()
         assert "zohosecurepay" not in sent.lower()
+
+
+def _texts_of_pdfs(replies: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What the PDFs among the replies say and link to."""
+    for reply in replies:
+        content = (reply.get("result") or {}).get("content")
+        if content is None:
+            continue
+        for page in PdfReader(io.BytesIO(base64.b64decode(content))).pages:
+            yield page.extract_text()
+            yield from (str(link.get_object()) for link in page.get("/Annots") or ())
 
 
 @shared
