@@ -65,7 +65,7 @@ class Upstream(SystemDriver):
         ):
             assert response.status == 200
 
-    async def request(self, command: Command) -> dict[str, Any]:
+    async def answer_to(self, command: Command) -> dict[str, Any]:
         body = command.model_dump(mode="json", exclude_unset=True)
         return await self.ask(command.routing_key, body)
 

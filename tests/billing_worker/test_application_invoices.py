@@ -42,10 +42,17 @@ async def test_an_invoice_is_issued_and_owed(upstream: Upstream) -> None:
     issued = await an_issued_invoice(upstream)
 
     (in_books,) = await upstream.records("books", "invoices")
-    listed = await upstream.request(InvoiceListRequested(user_id="u1", status="unpaid"))
+    listed = await upstream.answer_to(InvoiceListRequested(user_id="u1", status="unpaid"))
     assert issued["status"] == in_books["status"] == "sent"
     assert in_books["line_items"][0]["name"] == "Work"
     assert [row["invoice_id"] for row in listed["result"]["invoices"]] == ["i1"]
+
+
+async def test_a_call_without_a_body_claims_no_content_type(upstream: Upstream) -> None:
+    await an_issued_invoice(upstream)
+
+    calls = await upstream.sandbox.requests(product="books", operation="mark_invoice_sent")
+    assert "content-type" not in {name.lower() for name in calls[-1]["headers"]}
 
 
 async def test_a_crash_before_it_was_marked_as_sent_leaves_no_draft_and_no_second_one(
@@ -143,7 +150,7 @@ async def test_users_who_share_an_email_have_their_own_invoices(upstream: Upstre
     }
     assert owners == {"u1-invoice": "Ada Fairweather", "u2-invoice": "Grace Sundown"}
     for user_id in ("u1", "u2"):
-        listed = await upstream.request(InvoiceListRequested(user_id=user_id))
+        listed = await upstream.answer_to(InvoiceListRequested(user_id=user_id))
         ids = [row["invoice_id"] for row in listed["result"]["invoices"]]
         assert ids == [f"{user_id}-invoice"]
 

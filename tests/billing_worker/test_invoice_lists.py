@@ -68,7 +68,7 @@ async def test_a_status_means_what_people_mean(
         }
     )
 
-    answer = await upstream.request(InvoiceListRequested(user_id="u1", status=status))
+    answer = await upstream.answer_to(InvoiceListRequested(user_id="u1", status=status))
 
     assert {row["number"] for row in answer["result"]["invoices"]} == numbers
 
@@ -80,7 +80,7 @@ async def test_an_invoice_listed_before_its_announcement_is_announced_under_the_
     await a_subscription(upstream)
     await upstream.zoho("books", "invoices", "mirrored", lambda _: True)
 
-    answer = await upstream.request(InvoiceListRequested(user_id="u1"))
+    answer = await upstream.answer_to(InvoiceListRequested(user_id="u1"))
     await upstream.sandbox.clear_faults()
 
     (listed,) = answer["result"]["invoices"]

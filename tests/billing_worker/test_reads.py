@@ -33,7 +33,7 @@ async def test_an_invoice_is_returned(upstream: Upstream) -> None:
     invoice_id = await an_invoice(upstream)
     (in_books,) = await upstream.records("books", "invoices")
 
-    answer = await upstream.request(InvoiceRequested(invoice_id=invoice_id, format="json"))
+    answer = await upstream.answer_to(InvoiceRequested(invoice_id=invoice_id, format="json"))
 
     shown = answer["result"]
     assert answer["ok"] is True
@@ -49,7 +49,7 @@ async def test_an_invoice_is_returned(upstream: Upstream) -> None:
 async def test_a_pdf_comes_without_zohos_links(upstream: Upstream) -> None:
     invoice_id = await an_invoice(upstream)
 
-    answer = await upstream.request(InvoiceRequested(invoice_id=invoice_id, format="pdf"))
+    answer = await upstream.answer_to(InvoiceRequested(invoice_id=invoice_id, format="pdf"))
 
     pdf = base64.b64decode(answer["result"]["content"])
     text = PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
@@ -59,7 +59,7 @@ async def test_a_pdf_comes_without_zohos_links(upstream: Upstream) -> None:
 
 
 async def test_an_invoice_that_was_never_announced_is_unknown(upstream: Upstream) -> None:
-    answer = await upstream.request(InvoiceRequested(invoice_id="inv_none", format="json"))
+    answer = await upstream.answer_to(InvoiceRequested(invoice_id="inv_none", format="json"))
 
     assert (answer["ok"], answer["code"]) == (False, "unknown_invoice")
 
@@ -67,7 +67,7 @@ async def test_an_invoice_that_was_never_announced_is_unknown(upstream: Upstream
 async def test_the_invoices_of_a_user_are_listed(upstream: Upstream) -> None:
     invoice_id = await an_invoice(upstream)
 
-    answer = await upstream.request(InvoiceListRequested(user_id="u1"))
+    answer = await upstream.answer_to(InvoiceListRequested(user_id="u1"))
 
     (listed,) = answer["result"]["invoices"]
     assert listed["invoice_id"] == invoice_id
@@ -93,14 +93,14 @@ async def test_reports_sum_what_books_lists(upstream: Upstream) -> None:
         }
     )
 
-    accrual = await upstream.request(
+    accrual = await upstream.answer_to(
         ReportRevenueRequested(start_date=FIRST, end_date=LAST, basis="accrual", group_by="day")
     )
-    cash = await upstream.request(
+    cash = await upstream.answer_to(
         ReportRevenueRequested(start_date=FIRST, end_date=LAST, basis="cash")
     )
-    summary = await upstream.request(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
-    owed = await upstream.request(ReportReceivablesRequested(as_of=LAST + timedelta(days=45)))
+    summary = await upstream.answer_to(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
+    owed = await upstream.answer_to(ReportReceivablesRequested(as_of=LAST + timedelta(days=45)))
 
     by_currency = {row["currency"]: row for row in accrual["result"]["revenue"]}
     assert by_currency["USD"]["total"] == "106.30"
@@ -134,7 +134,7 @@ async def test_cash_revenue_counts_payments(upstream: Upstream) -> None:
         }
     )
 
-    cash = await upstream.request(
+    cash = await upstream.answer_to(
         ReportRevenueRequested(start_date=FIRST, end_date=LAST, basis="cash", group_by="month")
     )
 

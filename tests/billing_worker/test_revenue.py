@@ -56,7 +56,7 @@ def refund(number: int, amount: float, day: date) -> dict[str, Any]:
 
 
 async def cash(upstream: Upstream) -> dict[str, str]:
-    answer = await upstream.request(
+    answer = await upstream.answer_to(
         ReportRevenueRequested(start_date=FIRST, end_date=LAST, basis="cash")
     )
     assert answer["ok"], answer
@@ -84,7 +84,7 @@ async def test_a_refund_counts_by_its_own_date_though_its_payment_is_older(
     )
 
     assert await cash(upstream) == {"USD": "-30.00"}
-    answer = await upstream.request(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
+    answer = await upstream.answer_to(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
     (row,) = answer["result"]["summary"]
     assert (row["collected"], row["refunded"]) == ("10.00", "40.00")
 
@@ -133,7 +133,7 @@ async def test_payments_count_in_the_currency_of_their_customer(
 
 
 async def test_balances_of_a_day_in_the_past_are_refused(upstream: Upstream) -> None:
-    answer = await upstream.request(ReportReceivablesRequested(as_of=date(2026, 1, 1)))
+    answer = await upstream.answer_to(ReportReceivablesRequested(as_of=date(2026, 1, 1)))
 
     assert (answer["ok"], answer["code"]) == (False, "invalid_message")
 
@@ -225,10 +225,10 @@ async def test_the_figures_of_a_small_organization_are_those_worked_out_by_hand(
 ) -> None:
     await upstream.sandbox.load({"books": SMALL_ORGANIZATION})
 
-    accrual = await upstream.request(
+    accrual = await upstream.answer_to(
         ReportRevenueRequested(start_date=FIRST, end_date=LAST, basis="accrual", group_by="day")
     )
-    summary = await upstream.request(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
+    summary = await upstream.answer_to(ReportSummaryRequested(start_date=FIRST, end_date=LAST))
 
     # 100.10 + 50.25 + 30.00 invoiced, less 12.50 written off, less 15.05 credited.
     rows = {row["currency"]: row for row in accrual["result"]["revenue"]}
