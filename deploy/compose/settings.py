@@ -44,13 +44,15 @@ def write_settings(root: Path) -> str:
         OtherZoho: nothing is written.
         ForeignZoho: a URL for the sandbox is not the sandbox's. Nothing is written.
     """
-    given = _given(root)
-    zoho = _REAL if given else _SANDBOX
+    env_file_settings = _env_file_settings(root)
+    zoho = _REAL if env_file_settings else _SANDBOX
     _stay_with(zoho, root / "kept" / "zoho")
     made = credentials.load_or_make(root / "kept" / "secrets.json")
     for_sandbox = _generated(made) | environment.zoho_settings(_SANDBOX_URL)
-    settings = (_without_zoho(_generated(made)) | given if given else for_sandbox) | _stack(made)
-    if not given:
+    settings = (
+        _without_zoho(_generated(made)) | env_file_settings if env_file_settings else for_sandbox
+    ) | _stack(made)
+    if not env_file_settings:
         environment.refuse_foreign_zoho(settings, _SANDBOX_URL)
     places = root / "settings"
     for service in SERVICES:
@@ -75,26 +77,26 @@ def addresses(root: Path) -> str:
     """Return what a client on this machine needs, by the names that `make up` uses in stack.env."""
     made = credentials.load_or_make(root / "kept" / "secrets.json")
     user = f"relay:{made['amqp_password']}@127.0.0.1"
-    found = {
+    values = {
         "AMQP_URL": f"amqp://{user}:5672/",
         "RABBITMQ_API_URL": f"http://{user}:15672",
         "GATEWAY_URL": "http://127.0.0.1:8080",
         "SANDBOX_URL": "http://127.0.0.1:8090",
     }
-    return "".join(f"{name}={value}\n" for name, value in found.items())
+    return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def _given(root: Path) -> dict[str, str]:
+def _env_file_settings(root: Path) -> dict[str, str]:
     """Return what .env sets. Nothing when it names no client of Zoho's, or is not to be read."""
     demo = root / "kept" / "demo"
     if demo.exists():
         demo.unlink()  # for this start only
         return {}
     env_file = root / "checkout" / ".env"
-    given = environment.read_env_file(env_file) if env_file.is_file() else {}
-    if "ZOHO_CLIENT_ID" not in given:
+    values = environment.read_env_file(env_file) if env_file.is_file() else {}
+    if "ZOHO_CLIENT_ID" not in values:
         return {}
-    return {name: value for name, value in given.items() if not name.endswith(_OWN)}
+    return {name: value for name, value in values.items() if not name.endswith(_OWN)}
 
 
 def _stay_with(zoho: str, kept: Path) -> None:

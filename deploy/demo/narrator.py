@@ -17,7 +17,7 @@ WIDTH_WHEN_PIPED = 120
 
 
 class Narrator:
-    """Tells chapters and what happened in them. Keeps count of what did not come true."""
+    """Narrates chapters and what happened in them."""
 
     def __init__(self, console: Console | None = None) -> None:
         person = sys.stdout.isatty()
@@ -41,21 +41,21 @@ class Narrator:
             yield
         self._console.print(f"   [green]came true[/green] in {time.monotonic() - started:.1f} s")
 
-    def published(self, routing_key: str, told: str) -> None:
-        self._line("published", "cyan", routing_key, told)
+    def published(self, routing_key: str, detail: str) -> None:
+        self._line("published", "cyan", routing_key, detail)
 
-    def zoho_holds(self, what: str, told: str) -> None:
-        self._line("Zoho holds", "magenta", what, told)
+    def zoho_holds(self, what: str, detail: str) -> None:
+        self._line("Zoho holds", "magenta", what, detail)
 
-    def zoho_did(self, what: str, told: str) -> None:
-        self._line("Zoho did", "magenta", what, told)
+    def zoho_did(self, what: str, detail: str) -> None:
+        self._line("Zoho did", "magenta", what, detail)
 
-    def came_back(self, routing_key: str, told: str) -> None:
-        self._line("came back", "yellow", routing_key, told)
+    def came_back(self, routing_key: str, detail: str) -> None:
+        self._line("came back", "yellow", routing_key, detail)
 
-    def _line(self, label: str, colour: str, what: str, told: str) -> None:
+    def _line(self, label: str, colour: str, what: str, detail: str) -> None:
         # In one print: what ends without a line break, a spinner wipes out.
-        line = Text("   ").append(f"{label:<10}", colour).append(f"  {what:<32}  {told}")
+        line = Text("   ").append(f"{label:<10}", colour).append(f"  {what:<32}  {detail}")
         self._console.print(line, soft_wrap=True)
 
     def quote(self, text: str) -> None:
@@ -94,7 +94,7 @@ class Narrator:
 
 
 def _is_list_of_things(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
 
 
 def _in_words(thing: Mapping[str, Any]) -> str:

@@ -15,18 +15,18 @@ class Steps:
 
     def __init__(self, stage: SystemDriver, narrator: Narrator) -> None:
         self._stage = stage
-        self._tell = narrator
+        self._narrator = narrator
 
-    async def _publish(self, routing_key: str, body: Json, told: str) -> None:
+    async def _publish(self, routing_key: str, body: Json, detail: str) -> None:
         await self._stage.publish(routing_key, body)
-        self._tell.published(routing_key, told)
+        self._narrator.published(routing_key, detail)
 
     async def _ask(self, routing_key: str, body: Json) -> Json:
-        self._tell.published(routing_key, ", ".join(f"{k} {v}" for k, v in body.items()))
+        self._narrator.published(routing_key, ", ".join(f"{k} {v}" for k, v in body.items()))
         answer = await self._stage.ask(routing_key, body)
         if not answer.get("ok"):
             raise WaitTimeout(f"{routing_key} was answered with {answer.get('code')}")
-        self._tell.came_back("a reply", "ok")
+        self._narrator.came_back("a reply", "ok")
         return dict(answer["result"])
 
     async def _subscribe(
@@ -40,20 +40,20 @@ class Steps:
         )
 
     async def _subscription(self, subscription_id: str, status: str) -> Json:
-        held = await self._stage.zoho(
+        subscription = await self._stage.zoho(
             "billing",
             "subscriptions",
             f"{status} subscription {subscription_id}",
             lambda s: s.get("reference_id") == subscription_id and s["status"] == status,
         )
-        self._tell.zoho_holds("Billing subscription", f"{subscription_id}: {status}")
-        return held
+        self._narrator.zoho_holds("Billing subscription", f"{subscription_id}: {status}")
+        return subscription
 
     async def _changed(self, subscription_id: str, status: str, tier: str) -> None:
         await self._stage.event(
             "subscription.changed.v1", subscription_id=subscription_id, status=status, tier=tier
         )
-        self._tell.came_back("subscription.changed.v1", f"{subscription_id}: {status}, {tier}")
+        self._narrator.came_back("subscription.changed.v1", f"{subscription_id}: {status}, {tier}")
 
     async def _contact_with_tags(self, person: Person, tags: set[str]) -> None:
         await self._stage.zoho(
@@ -62,7 +62,7 @@ class Steps:
             f"contact {person.user_id} with tags {', '.join(sorted(tags))}",
             lambda c: mail_of("Email", person)(c) and tags_of(c) == tags,
         )
-        self._tell.zoho_holds("CRM contact", f"{person.name}: {', '.join(sorted(tags))}")
+        self._narrator.zoho_holds("CRM contact", f"{person.name}: {', '.join(sorted(tags))}")
 
 
 def mail_of(field: str, person: Person) -> Callable[[Json], bool]:

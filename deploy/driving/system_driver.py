@@ -25,7 +25,7 @@ PATIENCE_S = 60.0
 
 @dataclass
 class SystemDriver:
-    """An open stage. `events` holds every event that came out so far, oldest first."""
+    """Drive a running system. `events` holds every event that came out so far, oldest first."""
 
     amqp_url: str
     sandbox_url: str
@@ -34,16 +34,16 @@ class SystemDriver:
     published: list[tuple[str, Json]] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._replies: dict[str, Json] = {}
         self.sandbox = await SandboxDriver(self.sandbox_url).__aenter__()
         self._connection = await aio_pika.connect(self.amqp_url)
         self.channel: AbstractChannel = await self._connection.channel(on_return_raises=True)
         self._commands: AbstractExchange = await self.channel.get_exchange("zoho.commands")
         self._reply_queue = await self._listen(await self._own_queue(), self._on_reply)
-        heard = await self._own_queue()
-        await heard.bind("zoho.events", "#")
-        await self._listen(heard, self._on_event)
+        events = await self._own_queue()
+        await events.bind("zoho.events", "#")
+        await self._listen(events, self._on_event)
         return self
 
     async def __aexit__(
@@ -59,22 +59,22 @@ class SystemDriver:
         return await self.channel.declare_queue(exclusive=True)
 
     async def _listen(
-        self, queue: AbstractQueue, heed: Callable[[AbstractIncomingMessage], Any]
+        self, queue: AbstractQueue, handle: Callable[[AbstractIncomingMessage], Any]
     ) -> AbstractQueue:
-        await queue.consume(heed, no_ack=True)
+        await queue.consume(handle, no_ack=True)
         return queue
 
     async def _on_event(self, message: AbstractIncomingMessage) -> None:
-        async with self._news:
+        async with self._changed:
             self.events.append((message.routing_key or "", json.loads(message.body)))
-            self._news.notify_all()
+            self._changed.notify_all()
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
-        async with self._news:
+        async with self._changed:
             self._replies[message.correlation_id or ""] = json.loads(message.body)
-            self._news.notify_all()
+            self._changed.notify_all()
 
-    # -- the application -------------------------------------------------------------------------
+    # -- as the application ------------------------------------------------------------------------
 
     async def publish(self, routing_key: str, body: Json, *, message_id: str | None = None) -> None:
         """Publish one command, persistent and confirmed, as an application should."""
@@ -119,32 +119,32 @@ class SystemDriver:
         """All messages that lie in a queue. They stay there."""
         async with await self._connection.channel() as channel:  # its end puts back what was taken
             queue = await channel.get_queue(queue_name, ensure=False)
-            found = []
+            messages = []
             while message := await queue.get(fail=False, timeout=30):
-                found.append(message)
-        return found
+                messages.append(message)
+        return messages
 
     async def event(self, routing_key: str, **fields: Any) -> Json:
         """The first event under this key whose fields have these values, now or soon."""
 
-        def found() -> Json | None:
+        def first_match() -> Json | None:
             for key, body in self.events:
                 if key == routing_key and all(body.get(f) == v for f, v in fields.items()):
                     return body
             return None
 
         wanted = ", ".join(f"{f}={v}" for f, v in fields.items())
-        await self._until(lambda: found() is not None, f"{routing_key} with {wanted}")
-        return found() or {}
+        await self._until(lambda: first_match() is not None, f"{routing_key} with {wanted}")
+        return first_match() or {}
 
-    async def _until(self, came_true: Callable[[], bool], what: str) -> None:
+    async def _until(self, is_true: Callable[[], bool], what: str) -> None:
         try:
-            async with asyncio.timeout(self.patience_s), self._news:
-                await self._news.wait_for(came_true)
+            async with asyncio.timeout(self.patience_s), self._changed:
+                await self._changed.wait_for(is_true)
         except TimeoutError:
             raise WaitTimeout(f"{what} did not come within {self.patience_s:.0f} s") from None
 
-    # -- Zoho -----------------------------------------------------------------------------------
+    # -- at Zoho -----------------------------------------------------------------------------------
 
     async def zoho(self, product: str, kind: str, what: str, like: Callable[[Json], Any]) -> Json:
         """The first object of this kind at Zoho that is like this, now or soon."""

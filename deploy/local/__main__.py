@@ -20,18 +20,18 @@ FOLDER = ROOT / ".run"
 
 
 def main(arguments: list[str]) -> int:
-    given = _parser().parse_args(arguments)
+    arguments_given = _parser().parse_args(arguments)
     try:
-        match given.do:
+        match arguments_given.do:
             case "up":
-                _up(given.replicas)
+                _up(arguments_given.replicas)
             case "down":
                 Stack(FOLDER).stop()
                 print("Stopped. The data stays in .run/.")
             case "stop":
-                _running().stop_process(given.server)
+                _running().stop_process(arguments_given.server)
             case "start":
-                _running().start_process(given.server)
+                _running().start_process(arguments_given.server)
     except (StackFailed, BadReplicas, environment.ForeignZoho, NotInstalled) as error:
         print(f"zoho-relay: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import time
 
-from deploy.demo.__main__ import tell
+from deploy.demo.__main__ import play
 from deploy.demo.narrator import Narrator
 from deploy.local.environment import ForeignZoho
 from deploy.local.postgres import NotInstalled
@@ -25,7 +25,7 @@ def main() -> int:
         with stack:
             print(f"… ready after {time.monotonic() - began:.0f} s.\n", flush=True)
             came_true = asyncio.run(
-                tell(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"], Narrator())
+                play(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"], Narrator())
             )
     except (StackFailed, ForeignZoho, NotInstalled) as error:
         print(f"zoho-relay: {error}", file=sys.stderr)

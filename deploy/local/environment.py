@@ -48,8 +48,8 @@ class ForeignZoho(Exception):
 
 def base() -> dict[str, str]:
     kept = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
-    found = {name: os.environ[name] for name in kept if name in os.environ}
-    return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "HTTP_HOST": "127.0.0.1", **found}
+    values = {name: os.environ[name] for name in kept if name in os.environ}
+    return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "HTTP_HOST": "127.0.0.1", **values}
 
 
 def zoho_settings(sandbox_url: str) -> dict[str, str]:

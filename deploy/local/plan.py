@@ -123,11 +123,11 @@ def _add_settings(
     if wish.sandbox:
         plan.env["SANDBOX_URL"] = sandbox_url = f"http://127.0.0.1:{ports.of('zoho-sandbox')}"
         generated |= environment.zoho_settings(sandbox_url)
-    given: Mapping[str, str] = {}
+    env_file_settings: Mapping[str, str] = {}
     if wish.env_file is not None:
-        given = environment.read_env_file(wish.env_file)
+        env_file_settings = environment.read_env_file(wish.env_file)
         generated = {name: text for name, text in generated.items() if not name.startswith("ZOHO_")}
-    chosen = {**generated, **given, **wish.settings}
+    chosen = {**generated, **env_file_settings, **wish.settings}
     token_urls = _urls(wish, ports, "token-service", "http", "")
     plan.settings = {
         **{name: value for name, value in chosen.items() if not name.endswith(_OWN)},

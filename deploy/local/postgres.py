@@ -33,11 +33,11 @@ def binaries(major: int | None = None) -> Path:
 
     Raises NotInstalled when there is none that is new enough.
     """
-    found = {version: folder for folder in _candidates() if (version := _version(folder))}
-    fitting = [version for version in found if version >= OLDEST and major in (None, version)]
+    installed = {version: folder for folder in _candidates() if (version := _version(folder))}
+    fitting = [version for version in installed if version >= OLDEST and major in (None, version)]
     if not fitting:
         raise NotInstalled(f"PostgreSQL {major or f'{OLDEST} or newer'} (initdb, postgres)")
-    return found[max(fitting)]
+    return installed[max(fitting)]
 
 
 def prepare(
@@ -177,6 +177,6 @@ def _version(folder: Path) -> int | None:
     if not ((folder / "initdb").exists() and (folder / "postgres").exists()):
         return None
     argv = [str(folder / "postgres"), "--version"]
-    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout  # noqa: S603
-    match = re.search(r"\b(\d+)[.\w]*", said)
+    output = subprocess.run(argv, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    match = re.search(r"\b(\d+)[.\w]*", output)
     return int(match[1]) if match else None

@@ -154,8 +154,8 @@ class Supervisor:
             if spec is None:
                 return
             child = self._children[name] = Child(spec, self._folder)
-        held = (self._folder / "stopped" / name).exists()
-        wanted = child.spec == spec and not held
+        held_down = (self._folder / "stopped" / name).exists()
+        wanted = child.spec == spec and not held_down
         if wanted and not child.is_running and not self._may_start(child.spec):
             return
         child.tick(wanted=wanted)
