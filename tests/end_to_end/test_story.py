@@ -34,14 +34,14 @@ PLANTED = [
 
 
 @pytest.fixture(scope="module")
-def told(stack: Stack) -> str:
+def story_text(stack: Stack) -> str:
     """Play the story once for all tests of this module. Returns its text as a pipe gets it.
 
     Somebody subscribes and never comes: what is published stays in a queue, on the broker's disk.
     """
     text = io.StringIO()
 
-    async def tell() -> None:
+    async def play() -> None:
         await _sql(stack, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         narrator = Narrator(Console(file=text, width=120))
         async with SystemDriver(stack.env["AMQP_URL"], stack.env["SANDBOX_URL"]) as stage:
@@ -53,26 +53,26 @@ def told(stack: Stack) -> str:
             await stage.event("command.failed.v1", code="unknown_command")
             await Story(stage, narrator).play()
 
-    asyncio.run(tell())
+    asyncio.run(play())
     return text.getvalue()
 
 
-def test_the_story_comes_true_and_reads_well(told: str) -> None:
-    assert "did not come true" not in told
-    assert told.count("   came true in") == 9
-    assert "The whole story came true" in told
-    assert "\x1b" not in told
+def test_the_story_comes_true_and_reads_well(story_text: str) -> None:
+    assert "did not come true" not in story_text
+    assert story_text.count("   came true in") == 9
+    assert "The whole story came true" in story_text
+    assert "\x1b" not in story_text
     for line in (
         "Ada Fairweather: Active, App User, Trial",
         "Ben Okonkwo: Active, App User, Paid Tier",
-        "Ben Okonkwo: Active, App User, Churned",
+        "Ben Okonkwo: App User, Churned",
         "user: It is not. I want a person.",
         "“The second entry was a reservation; it is gone.”",
     ):
-        assert line in told
+        assert line in story_text
 
 
-async def test_nothing_is_left_on_its_way(told: str, stack: Stack) -> None:
+async def test_nothing_is_left_on_its_way(story_text: str, stack: Stack) -> None:
     async with asyncio.timeout(60):
         for service in SENDERS:
             while total(stack, service, "outbox_pending"):  # noqa: ASYNC110 - nothing to wait for
@@ -80,7 +80,7 @@ async def test_nothing_is_left_on_its_way(told: str, stack: Stack) -> None:
 
 
 async def test_nothing_that_must_not_lie_on_a_disk_lies_there(
-    told: str, stack: Stack, stage: SystemDriver
+    story_text: str, stack: Stack, stage: SystemDriver
 ) -> None:
     assert len(await stage.peek(SPECTATOR)) > 30, "no messages in the queues"
     state = await stage.sandbox.state()
@@ -98,7 +98,7 @@ async def test_nothing_that_must_not_lie_on_a_disk_lies_there(
 
 
 async def test_the_search_finds_what_is_planted(
-    told: str, stack: Stack, stage: SystemDriver
+    story_text: str, stack: Stack, stage: SystemDriver
 ) -> None:
     forms = [form for needle in PLANTED for form in _forms(needle.value)]
     await _plant_in_postgres(stack, forms)
