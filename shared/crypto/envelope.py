@@ -15,7 +15,7 @@ __all__ = ["DataKey", "DataKeys", "DayKey", "KeyOwner", "UserKey", "Vault"]
 
 @dataclass(frozen=True)
 class UserKey:
-    """Name the user whose key seals a value."""
+    """Name the user whose data key seals a value. It holds no key."""
 
     org: str
     user_id: str
@@ -23,7 +23,7 @@ class UserKey:
 
 @dataclass(frozen=True)
 class DayKey:
-    """Name the organization's key of today, for what has no user yet."""
+    """Name the organization whose data key of today seals what has no user yet."""
 
     org: str
 

@@ -63,7 +63,7 @@ async def worker(
         # Long enough for calls in flight on a slow machine, and shorter than a minute's limit.
         limits = {product: PROFILES[product].quota.limits() for product in PRODUCTS}
         # And what one call learns, the next one knows.
-        quota = Quota(pool, limits, patience_s=30.0, note_within_s=60.0)
+        quota = Quota(pool, limits, longest_wait_s=30.0, note_within_s=60.0)
         http = ZohoHttp(
             transport, tokens, quota, {"default": endpoints}, Breakers(), observers=[calls.append]
         )

@@ -1,6 +1,6 @@
 """Bring CRM to the wanted state: lease contacts that it is behind on, and send them in batches.
 
-However many changes a contact had since the last time, it costs one row.
+A contact is sent once, however many changes it had since the last time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ from shared.zoho.call.known_answers import NOT_JSON
 
 log = structlog.get_logger(__name__)
 
-# Up to 10 rows cost one credit and stay clear of CRM's limit on concurrent larger batches.
+# A call of up to 10 contacts costs one credit. Larger ones are heavy calls for CRM, of which fewer
+# may be in flight.
 # https://www.zoho.com/crm/developer/docs/api/v8/api-limits.html
-LIVE_BATCH: Final = 10
+BATCH_SIZE: Final = 10
 
-# CRM's front door answers a page of HTML to callers who call too often, and to content that it does
-# not like. A contact that meets it so often in calls of its own is refused for its content.
+# CRM's edge servers answer with a page of HTML when we call too often, and when they object to
+# content. A contact that gets it so often in calls of its own is given up for its content.
 _MOST_REFUSED_CALLS: Final = 3
-# The call is wrong, and no contact in it: refusing them would lose them all (crm 1.3).
+# These codes blame the call and none of its contacts. Giving the contacts up would lose them all
+# (docs/zoho/crm.md, 1.3).
 _WRONG_CALL: Final = frozenset(
     {"INVALID_MODULE", "INVALID_URL_PATTERN", "INVALID_REQUEST_METHOD", "REQUIRED_PARAM_MISSING"}
 )
@@ -46,7 +48,7 @@ _WRONG_CALL: Final = frozenset(
 
 @dataclass(frozen=True)
 class FlushPacing:
-    """Seconds. Changes of one contact within `every_s` become one row."""
+    """Times in seconds. Changes of one contact within `every_s` are sent together."""
 
     every_s: float = 1.0
     lease_s: float = 90.0
@@ -77,11 +79,12 @@ class Flusher:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until stopped. A batch under way is finished first."""
-        # Whatever fails, the contacts stay behind and are leased again.
+        # After any failure CRM is still behind on the contacts, so they are leased again.
         await repeat("flush contacts", self._flush_if_open, every_s=self._pace.every_s, stop=stop)
 
     async def _flush_if_open(self) -> bool:
-        # The gate is not awaited: a stop must not wait for Zoho's day.
+        # The gate is not awaited: it may stay closed until Zoho's next day, and a stop must not
+        # wait for that.
         return self._gate.is_open() and await self.flush_once() > 0
 
     async def flush_once(self) -> int:
@@ -90,7 +93,7 @@ class Flusher:
         Returns how many contacts were leased, 0 when there is nothing more to do right now.
         """
         lease = LeaseInHand(time.monotonic() + self._pace.lease_s)
-        leased = await self._contacts.lease(self._org, limit=LIVE_BATCH, lease_s=self._pace.lease_s)
+        leased = await self._contacts.lease(self._org, limit=BATCH_SIZE, lease_s=self._pace.lease_s)
         together = [contact for contact in leased if not contact.refused_calls]
         alone = [[contact] for contact in leased if contact.refused_calls]
         more = len(leased)
@@ -126,13 +129,11 @@ class Flusher:
 
     async def _put_off(self, batch: Sequence[WantedContact], error: IntegrationError) -> None:
         log.warning("contacts not sent", code=error.code, contacts=len(batch))
-        by_front_door = isinstance(error, RateLimited) and error.zoho_code == NOT_JSON
-        if by_front_door and len(batch) == 1 and batch[0].refused_calls >= _MOST_REFUSED_CALLS:
+        by_edge = isinstance(error, RateLimited) and error.zoho_code == NOT_JSON
+        if by_edge and len(batch) == 1 and batch[0].refused_calls >= _MOST_REFUSED_CALLS:
             await self._refusals.by_crm(batch[0], NOT_JSON)
             return
-        await self._contacts.give_back(
-            batch, after_s=_wait_s(error, batch), call_refused=by_front_door
-        )
+        await self._contacts.give_back(batch, after_s=_wait_s(error, batch), call_refused=by_edge)
 
 
 def _wait_s(error: IntegrationError, batch: Sequence[WantedContact]) -> float:

@@ -64,7 +64,10 @@ class TicketWatcher:
         hinted_closing: datetime | None = None,
         look_back: bool = False,
     ) -> list[TicketChange]:
-        """Record the ticket as read, and announce what differs. None: it was merged away."""
+        """Record the ticket as read, and announce what differs.
+
+        `ticket` is None when it was merged into another one.
+        """
         after = self.state(ticket, escalation.state)
         announced = await self._escalations.announced_closings(escalation)
         closings = (
@@ -91,7 +94,7 @@ class TicketWatcher:
         return changes
 
     async def read(self, zoho_id: str) -> Ticket | None:
-        """Return the ticket. None when it was merged away. One in the trash can still be read."""
+        """Return the ticket, also when it is in Desk's trash. None when it was merged away."""
         try:
             return await self._desk.ticket(zoho_id)
         except ZohoRejected as error:
@@ -100,7 +103,7 @@ class TicketWatcher:
             return None
 
     def state(self, ticket: Ticket | None, before: TicketState | None = None) -> TicketState:
-        """Return the state to keep of a ticket as read. Of one that is gone, its last state."""
+        """Return the state to store of a ticket as read. One that is gone keeps its last state."""
         if ticket is None:
             last = before or TicketState("Closed", "closed")
             return replace(last, modified_at=None, gone=True)
@@ -115,7 +118,10 @@ class TicketWatcher:
         )
 
     async def _closings_in_history(self, escalation: Escalation) -> list[datetime]:
-        """Return the closings in the history, of an adopted ticket only those since we watch it."""
+        """Return the closings in the history.
+
+        Of an adopted ticket, return only those since we have watched it.
+        """
         statuses = await self._escalations.closed_statuses(escalation.org)
         since = escalation.watched_since if escalation.origin == "zoho" else None
         closings = []

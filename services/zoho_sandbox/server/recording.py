@@ -14,7 +14,7 @@ from services.zoho_sandbox.server.request_log import LoggedRequest
 _UNRECORDED = "accounts"  # its answers hold tokens
 
 
-def record_exchange(file: Path, entry: LoggedRequest, response: web.StreamResponse) -> None:
+def record_call(file: Path, entry: LoggedRequest, response: web.StreamResponse) -> None:
     """Append the request as received and the answer as sent.
 
     `answer` is null when the client got none. Its `json` is absent when the body is not JSON.

@@ -27,7 +27,7 @@ from services.zoho_sandbox.server.calls import (
 from services.zoho_sandbox.server.fault_injection import inject_after, inject_before, refuse
 from services.zoho_sandbox.server.faults import Fault
 from services.zoho_sandbox.server.limits import Refusal
-from services.zoho_sandbox.server.recording import record_exchange
+from services.zoho_sandbox.server.recording import record_call
 from services.zoho_sandbox.server.request_log import LoggedRequest, hashed
 from services.zoho_sandbox.server.world import World
 
@@ -41,7 +41,12 @@ Heavy = bool | Callable[[ApiCall], bool]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint. All of `scope` is needed, and a call costs `weight` of the day's quota."""
+    """An endpoint of Zoho's.
+
+    A token needs all of `scope`. A call costs `weight` of the day's quota. A `heavy` call counts
+    against the smaller limit of calls in flight too. `token` and `organization`: whether they are
+    checked.
+    """
 
     operation: str
     handler: EndpointHandler
@@ -62,7 +67,7 @@ class Routes:
         self._world = world
         self._product = product
         self._prefix = prefix
-        self._depth = prefix.strip("/").count("/") + 1
+        self._prefix_segments = prefix.strip("/").count("/") + 1
         self._dialect = dialect
         self._patterns: list[tuple[str, re.Pattern[str]]] = []
 
@@ -81,12 +86,12 @@ class Routes:
     ) -> None:
         """Add an endpoint. `path` has no prefix. Add fixed paths before variable ones."""
         scopes = (scope,) if isinstance(scope, str) else tuple(scope)
-        route = Endpoint(operation, handler, scopes, weight, heavy, token, organization)
+        endpoint = Endpoint(operation, handler, scopes, weight, heavy, token, organization)
         self._patterns.append((method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path))))
-        self._app.router.add_route(method, self._prefix + path, self._guard(route))
+        self._app.router.add_route(method, self._prefix + path, self._guard(endpoint))
 
     def close(self) -> None:
-        """Answer every other path under the prefix as the product does. Call this last."""
+        """Refuse every other path under the prefix, as the product does. Call this last."""
 
         async def no_such_endpoint(call: ApiCall) -> web.StreamResponse:
             relative = self._relative(call.request)
@@ -94,23 +99,23 @@ class Routes:
                 return self._dialect.wrong_method(call)
             return self._dialect.unknown_url(call)
 
-        route = Endpoint("unknown", no_such_endpoint, organization=False, token=False)
-        self._app.router.add_route("*", self._prefix + "/{tail:.*}", self._guard(route))
+        endpoint = Endpoint("unknown", no_such_endpoint, organization=False, token=False)
+        self._app.router.add_route("*", self._prefix + "/{tail:.*}", self._guard(endpoint))
 
-    def _guard(self, route: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _guard(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            call = await self._receive(request, route.operation)
+            call = await self._receive(request, endpoint.operation)
             started = self._world.clock.monotonic()
             try:
-                response = await self._answer(call, route)
+                response = await self._answer(call, endpoint)
             except Exception as error:
-                call.entry.error = _place_of(error)
+                call.entry.error = _raised_in(error)
                 response = self._dialect.error(500)
             call.entry.status = response.status if call.entry.status is None else call.entry.status
             call.entry.duration_ms = round((self._world.clock.monotonic() - started) * 1000, 1)
             self._world.requests.answered(call.entry)
             if (file := self._world.settings.record) is not None:
-                record_exchange(file, call.entry, response)
+                record_call(file, call.entry, response)
             return response
 
         return guarded
@@ -134,29 +139,29 @@ class Routes:
         self._world.requests.add(entry)
         return ApiCall(self._world, request, operation, body, entry)
 
-    async def _answer(self, call: ApiCall, route: Endpoint) -> web.StreamResponse:
+    async def _answer(self, call: ApiCall, endpoint: Endpoint) -> web.StreamResponse:
         if fault := self._fault(call, before_checks=True):
             return refuse(call, fault, self._dialect)
-        if refused := self._check(call, route):
+        if refused := self._check(call, endpoint):
             return refused
         meter = self._world.limits[self._product]
         try:
-            heavy = route.heavy(call) if callable(route.heavy) else route.heavy
-            weight = route.weight(call) if callable(route.weight) else route.weight
+            heavy = endpoint.heavy(call) if callable(endpoint.heavy) else endpoint.heavy
+            weight = endpoint.weight(call) if callable(endpoint.weight) else endpoint.weight
             if refusal := meter.admit(weight, heavy=heavy):
                 return self._refused(call, refusal)
             try:
-                return await self._act(call, route)
+                return await self._act(call, endpoint)
             finally:
                 meter.leave(heavy=heavy)
         except NotJson:
             return self._dialect.bad_json(call)
 
-    async def _act(self, call: ApiCall, route: Endpoint) -> web.StreamResponse:
+    async def _act(self, call: ApiCall, endpoint: Endpoint) -> web.StreamResponse:
         fault = self._fault(call, before_checks=False)
         if fault and not fault.after and (cut := await inject_before(call, fault)):
             return cut
-        response = await route.handler(call)
+        response = await endpoint.handler(call)
         call.entry.done = True
         self._dialect.decorate(call, response)
         if fault and fault.after:
@@ -176,15 +181,15 @@ class Routes:
             call.entry.fault = fault.kind
         return fault
 
-    def _check(self, call: ApiCall, route: Endpoint) -> web.Response | None:
-        if route.token:
+    def _check(self, call: ApiCall, endpoint: Endpoint) -> web.Response | None:
+        if endpoint.token:
             call.token = live_token(self._world, call.request.headers.get("Authorization", ""))
             if call.token is None:
                 return self._dialect.invalid_token(call)
             granted = str(call.token.get("scope", "")).split(",")
-            if not all(scope_granted(granted, needed) for needed in route.scope):
+            if not all(scope_granted(granted, needed) for needed in endpoint.scope):
                 return self._dialect.scope_mismatch(call)
-        if route.organization:
+        if endpoint.organization:
             return self._dialect.check_organization(call)
         return None
 
@@ -198,10 +203,10 @@ class Routes:
                 return self._dialect.concurrency(call)
 
     def _relative(self, request: web.Request) -> str:
-        return "/" + "/".join(request.path.strip("/").split("/")[self._depth :])
+        return "/" + "/".join(request.path.strip("/").split("/")[self._prefix_segments :])
 
 
-def _place_of(error: Exception) -> str:
+def _raised_in(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
 

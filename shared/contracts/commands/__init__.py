@@ -1,4 +1,11 @@
-"""List every command that an application may publish on `zoho.commands`."""
+"""List every command that an application may publish on `zoho.commands`.
+
+A new command needs:
+
+- its contract, in one of the modules here, and its line in `COMMANDS`;
+- its handler (`services/<worker>/handlers`), and its route in that worker's `app.py`;
+- its schema in `docs/`, which `python -m shared.contracts.asyncapi` writes.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""Writes that Zoho would do twice when asked twice, done once (design §5).
+"""Do once what Zoho would do twice when asked twice: make a customer, charge a card.
 
-Zoho Billing has no idempotency keys, so the journal is how a customer is made, or charged, once:
+Zoho Billing has no idempotency keys, so a journal takes their place:
 
-    token and quota in hand → the intent is committed, with the last moment at which the request
-    may be written → act → the result is committed, sealed
+    take a token and a permit → commit the intent, with the last moment at which the request may be
+    written → act → commit the result, sealed
 
-An answer lost, or a process killed, leaves the intent. Nobody looks before that moment + the
-request's timeout + the operation's search lag. Then `find` looks for what
-may have been made, and only when it is surely absent does one replica act again: the intent's
-number is compared and set, so a second one loses. Money acts again only on positive evidence.
+A lost answer or a killed process leaves the intent. Nobody looks at Zoho until that last moment,
+the request's timeout and the operation's search lag have passed: earlier, what was made might not
+show yet. Then `find` looks for it. Only when it is absent may one replica act again. Acting again
+needs the intent's number, which changes each time, so that a second replica fails. For an effect
+that moves money, "not found" is not enough: the first try must be proven to have failed.
+Why so: docs/decisions/0070-the-effects-journal.md.
 """
 
 from __future__ import annotations
@@ -37,16 +39,16 @@ from shared.zoho.products.client import ProductClient
 
 __all__ = ["Absence", "Effect", "EffectKey", "EffectResult", "Effects"]
 
-# What these say is surely not done: nothing was written, or Zoho answered with a refusal.
+# After these errors the effect is surely not done: nothing was written, or Zoho refused.
 _SURELY_NOT_DONE: Final = (Postponed, Unavailable, Misconfigured, PermanentError)
 
 EffectResult = dict[str, Any]
 
 
 class Absence(Enum):
-    """The answer of `find` that shows that the first try did not happen (a declined charge).
+    """The answer of `find` that proves that the first try failed (the bank declined a charge).
 
-    Plain `None` says "not found", which is enough to create again, and not enough to charge again.
+    Plain `None` means "not found". That is enough to create again, but not to charge again.
     """
 
     PROVEN = "proven"
@@ -58,8 +60,8 @@ ClientT = TypeVar("ClientT", bound=ProductClient[Any])
 class Effect(ABC, Generic[ClientT]):
     """One write that Zoho would do twice when asked twice: how it is made, and how it is found.
 
-    Results hold what must be remembered (JSON types). Ids of Zoho's are fine: the journal seals
-    them. `zoho` is the client that asks, with its organization and its priority.
+    Results hold what must be remembered (JSON types). They may hold ids of Zoho's, because the
+    journal seals results. `zoho` is the client whose organization and priority the calls have.
     """
 
     zoho: ClientT
@@ -67,7 +69,8 @@ class Effect(ABC, Generic[ClientT]):
     async def prepare(self) -> EffectResult | None:
         """Get ready to act, before any quota is taken.
 
-        What is returned exists already, made by others: it is remembered, and nothing is made.
+        Returns None when `act` is to make it. A result means that it exists already, made by
+        others: the result is remembered, and `act` is not called.
         """
         return None
 
@@ -81,7 +84,7 @@ class Effect(ABC, Generic[ClientT]):
 
 
 class Effects:
-    """The journalled kind of write. One per process. Safe for any number of replicas.
+    """Performs effects by the journal. One per process. Safe for any number of replicas.
 
     `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
     time Zoho may work on it after that, not less than any operation's request timeout.
@@ -115,7 +118,7 @@ class Effects:
         owner: UserKey | DayKey,
         effect: Effect[ClientT],
     ) -> EffectResult:
-        """Do it once and return what is remembered of it. The second time only remember.
+        """Make it once and return its result. Later calls return the stored result.
 
         `business_id` is the application's id of what is made. The result is sealed under
         `owner`'s key.
@@ -123,9 +126,10 @@ class Effects:
         Raises:
             OutcomeUnknown: it may have been done. Come back after `search_lag_s` and look.
             PermanentError(code="id_taken"): it was, or may have been, done for another user.
-            PermanentError(code="outcome_unknown"): money that may have moved, of which `find` could
-                show nothing, or was refused. It is never done again.
-            and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError say
+            PermanentError(code="outcome_unknown"): money may have moved, and `find` was refused, or
+                neither found the payment nor proved that the first try failed. It is never done
+                again.
+            and what `act` raises: Postponed, Unavailable, Misconfigured and PermanentError mean
             that it was surely not done, and close the intent.
         """
         key = EffectKey(owner.org, operation.name, business_id)
@@ -134,15 +138,16 @@ class Effects:
         while True:
             entry = await self._journal.entry(key)
             if entry is not None and entry.is_anothers(user_id):
-                # Remembering it would give this user what is the other's.
+                # The stored result would give this user what belongs to the other.
                 raise PermanentError("this id is already another user's", code="id_taken")
-            remembered = await self._settled(operation, key, entry, owner, effect)
-            if remembered is not None:
-                return remembered
+            known = await self._known_result(operation, key, entry, owner, effect)
+            if known is not None:
+                return known
             existing = await effect.prepare()
             call = operation.call(key.org, effect.zoho.priority, timeout_s=self._timeout_s)
             async with self._http.permit(call) as permit:
-                # Read before the commit, so that ours runs out before PostgreSQL's does.
+                # Set before the commit, so that this process's time to write ends before the
+                # intent's time in PostgreSQL does.
                 permit.write_within(self._write_s)
                 number = await self._journal.intend(
                     key,
@@ -157,37 +162,37 @@ class Effects:
                     if result is None:
                         result = await self._act(key, number, effect, permit, look_s)
                     return await self._remember(key, number, result, owner)
-            # Another replica intends the same: see what it has come to.
+            # Another replica has committed an intent first: start over and read its entry.
 
     async def knows(self, key: EffectKey) -> bool:
-        """Whether it was ever begun. What Zoho reports of it is then our own doing."""
+        """Whether it was ever begun. If so, what Zoho reports of it was made by us."""
         return await self._journal.entry(key) is not None
 
     async def may_be_done(self, key: EffectKey) -> bool:
-        """Whether it was done or may have been, not when every try of it was surely refused."""
+        """Whether it was done or may have been. False when every try was surely refused."""
         entry = await self._journal.entry(key)
         return entry is not None and entry.state is not EffectState.CLEAR
 
     async def begun_at(self, key: EffectKey) -> datetime | None:
-        """Return when it was first intended: nothing that it made is older. None when never."""
+        """Return when it was first intended, or None. Nothing that it made is older than that."""
         return await self._journal.begun_at(key)
 
     async def intended_at(self, key: EffectKey) -> datetime | None:
-        """Return when the last act was intended. What Zoho shows from before proves nothing.
+        """Return when the last try was intended, by PostgreSQL's clock. None without a try.
 
-        None when there was none. By PostgreSQL's clock.
+        Records of Zoho's that are older prove nothing about this try.
         """
         return await self._journal.intended_at(key)
 
     async def any_open(self, org: str, product: str | None = None) -> bool:
         """Whether something of this organization may have been made that we do not know of yet.
 
-        What nobody has looked for within an hour of when it was allowed was given up, and does not
-        count: others would wait for it without end.
+        An intent that nobody has looked for within an hour of when that was allowed does not count.
+        Its message was given up, and those who wait for it would wait without end.
         """
         return await self._journal.any_open(org, product)
 
-    async def _settled(
+    async def _known_result(
         self,
         operation: Operation,
         key: EffectKey,
@@ -195,7 +200,7 @@ class Effects:
         owner: UserKey | DayKey,
         effect: Effect[ClientT],
     ) -> EffectResult | None:
-        """Return what is already known to have been made. None when it is right to act."""
+        """Return the result that is stored or found. None when it is right to act."""
         if entry is None or entry.state is EffectState.CLEAR:
             return None
         if entry.state is EffectState.UNKNOWN:
@@ -226,7 +231,7 @@ class Effects:
         except PermanentError:
             if not operation.moves_money:
                 raise
-            return None  # that we may not look says nothing of what happened
+            return None  # a refused look proves nothing about the first try
 
     async def _act(
         self,
@@ -252,12 +257,12 @@ class Effects:
         sealed = await self._vault.seal_bytes(owner, orjson.dumps(result), key.context)
         if await self._journal.done(key, number, sealed):
             return result
-        # We were so late that another has looked: what it found is what everybody remembers.
+        # This process was so late that another one has looked. The result found there counts.
         entry = await self._journal.entry(key)
         if entry is not None and entry.state is EffectState.DONE:
             return await self._open(key, entry)
         raise OutcomeUnknown(
-            f"{key.operation} was settled by another", search_lag_s=self._timeout_s
+            f"{key.operation} was taken over by another", search_lag_s=self._timeout_s
         )
 
     async def _open(self, key: EffectKey, entry: JournalEntry) -> EffectResult:

@@ -1,4 +1,4 @@
-"""The quota ledger: who may call Zoho now, in PostgreSQL, shared by all replicas of all workers."""
+"""Take and give back permits to call Zoho, from the quota ledger that all replicas share."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Permit:
-    """A place in the quota for one request that is not written yet.
+    """The right to write one request.
 
     `write_until` (`time.monotonic()`): past it the request is refused with `Unavailable`
-    (code `too_late`) before a byte is written. Whoever holds the permit may bring it nearer.
-    `deadline`: past it the ledger takes the call for dead, so the request must be over by then.
-    `trial`: a breaker's pause is over, and this call shows whether its cause is.
+    (code `too_late`) before a byte is written. Whoever holds the permit may make it earlier.
+    `deadline`: past it the ledger assumes that the call is dead, so the request must be over by
+    then. `trial`: this is the first call after a breaker's pause. It shows whether the cause of the
+    pause is gone. `spent`: the permit was used or given back.
     """
 
     id: int
@@ -55,7 +56,7 @@ class Permit:
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision of the ledger, for metrics. `waited_s` since the caller asked."""
+    """One decision of the ledger, for metrics. `waited_s` counts from the caller's request."""
 
     call: Call
     granted: bool
@@ -68,8 +69,9 @@ class Quota:
     """Takes and gives back permits. One per process. Any number of processes.
 
     `limits` by product. `observe` sees every decision that ended a wait. `called`: organizations
-    and products that permits were asked for. `note_within_s`: how long a release waits for the
-    ledger, which must not hold up an answer of Zoho's. Noting goes on behind it.
+    and products that permits were asked for. `longest_wait_s`: how long `take` waits for a permit.
+    `note_within_s`: how long a release waits for the ledger, which must not hold up an answer of
+    Zoho's. The ledger's update then goes on in the background.
     """
 
     def __init__(
@@ -78,25 +80,29 @@ class Quota:
         limits: Mapping[str, QuotaLimits],
         *,
         observe: Callable[[Decision], None] = lambda _: None,
-        patience_s: float = waits.IN_PLACE_S,
+        longest_wait_s: float = waits.IN_PLACE_S,
         note_within_s: float = 2.0,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._limits = limits
         self._observe = observe
-        self._patience_s = patience_s
+        self._longest_wait_s = longest_wait_s
         self._note_within_s = note_within_s
         self._clock = clock
         self.called: set[tuple[str, str]] = set()
-        self._noted_behind: set[asyncio.Task[Any]] = set()
-        # One waiter of a priority asks for all in this process: the others would only ask in vain.
+        self._in_background: set[asyncio.Task[Any]] = set()
+        # In this process one caller of each priority asks the ledger at a time. While it is refused
+        # the others would be refused too.
         self._turns: defaultdict[tuple[str, str, Priority], asyncio.Lock] = defaultdict(
             asyncio.Lock
         )
 
     async def warm_up(self, connections: int) -> None:
-        """Let the first decisions be as fast as later ones. Raises Unavailable as `take` does."""
+        """Prepare connections, so that the first decisions are as fast as later ones.
+
+        Raises Unavailable as `take` does.
+        """
         product, limits = next(iter(self._limits.items()))
         with unavailable_when_down():
             await ledger.warm_up(self._pool, connections, product, limits)
@@ -106,17 +112,17 @@ class Quota:
 
         The request must be written within `write_within_s`, and be over `call.timeout_s` later.
         Raises:
-            RateLimited: the limit named is used up for longer than we wait in place.
-            Unavailable: the database is away.
+            RateLimited: the limit that it names is used up for longer than `longest_wait_s`.
+            Unavailable: the database cannot be reached.
         """
         began = time.monotonic()
         self.called.add((call.org, call.product))
         turn = self._turns[call.org, call.product, call.priority]
         try:
-            async with asyncio.timeout(max(self._patience_s, 1.0)):
+            async with asyncio.timeout(max(self._longest_wait_s, 1.0)):
                 await turn.acquire()
         except TimeoutError:
-            raise self._refused(call, "concurrency", self._patience_s) from None
+            raise self._refused(call, "concurrency", self._longest_wait_s) from None
         try:
             return await self._take(call, write_within_s, began)
         finally:
@@ -125,12 +131,12 @@ class Quota:
     async def _take(self, call: Call, write_within_s: float, began: float) -> Permit:
         deadline_s = write_within_s + call.timeout_s
         while True:
-            # Before asking, so that ours runs out before PostgreSQL's does.
+            # Read before asking, so that the permit's deadline here is before the ledger's.
             asked = time.monotonic()
             row = await self._decide(call, deadline_s)
             waited_s = time.monotonic() - began
             granted = row["permit"] is not None
-            if granted or waited_s + row["wait_s"] > self._patience_s:
+            if granted or waited_s + row["wait_s"] > self._longest_wait_s:
                 self._observe(
                     Decision(call, granted, waited_s, row["calls_left"], row["credits_left"])
                 )
@@ -147,20 +153,23 @@ class Quota:
             )
 
     async def release(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
-        """The request was written: it counts for one window from now, answered or not.
+        """Count a request that was written, answered or not, for one window from now.
 
-        Returns the feedback, corrected by what the ledger knows of earlier refusals. Never
-        raises: an answer of Zoho's is worth more than our count of it.
+        Returns the feedback, corrected by what the ledger knows of earlier refusals. Never raises,
+        because an answer of Zoho's is worth more than our count of it.
         """
         permit.spent = True
-        return await self._behind(self._note_answer(permit, feedback), otherwise=feedback)
+        return await self._note_soon(self._note_answer(permit, feedback), otherwise=feedback)
 
     async def give_back(self, permit: Permit) -> None:
-        """Nothing was written: it never counted. Never raises. The deadline frees it otherwise."""
+        """Return a permit whose request was not written, so that it does not count.
+
+        Never raises. If the ledger cannot be reached, the permit ends at its deadline.
+        """
         if permit.spent:
             return
         permit.spent = True
-        await self._behind(self._note_nothing_written(permit), otherwise=None)
+        await self._note_soon(self._note_nothing_written(permit), otherwise=None)
 
     async def _note_answer(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
         call = permit.call
@@ -180,15 +189,15 @@ class Quota:
         with self._noting():
             await ledger.note_nothing_written(self._pool, permit.id)
 
-    async def _behind(self, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
-        """Return the result if it comes soon. Otherwise the note goes on behind the answer.
+    async def _note_soon(self, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
+        """Return the note's result if it comes within `note_within_s`, else `otherwise`.
 
-        A task of its own: what is late because this process stood still is noted all the same, and
-        so is what a caller that is cancelled leaves behind.
+        The note is a task of its own, which goes on in the background. So it is made even when this
+        process was suspended for a while, or when the caller is cancelled.
         """
         task = asyncio.create_task(noting, name="note quota")
-        self._noted_behind.add(task)
-        task.add_done_callback(self._noted_behind.discard)
+        self._in_background.add(task)
+        task.add_done_callback(self._in_background.discard)
         await asyncio.wait({task}, timeout=self._note_within_s)
         return task.result() if task.done() else otherwise
 

@@ -30,7 +30,7 @@ def quota_of(pool: asyncpg.Pool, limits: QuotaLimits, **options: object) -> Quot
 
     What a release notes is in the ledger when it returns, however slow the machine is.
     """
-    defaults: dict[str, object] = {"patience_s": 0.0, "note_within_s": 60.0}
+    defaults: dict[str, object] = {"longest_wait_s": 0.0, "note_within_s": 60.0}
     return Quota(pool, {"billing": limits}, **{**defaults, **options})  # type: ignore[arg-type]
 
 

@@ -43,7 +43,7 @@ async def test_what_warms_the_ledger_up_counts_for_nothing(ledger_pool: asyncpg.
 async def test_replicas_share_one_count(ledger_pool: asyncpg.Pool) -> None:
     limits = replace(OPEN, calls=10)
     # Patient enough for a turn of its own, and not for the minute that is used up.
-    replicas = [quota_of(ledger_pool, limits, patience_s=PATIENT_S) for _ in range(4)]
+    replicas = [quota_of(ledger_pool, limits, longest_wait_s=PATIENT_S) for _ in range(4)]
 
     asked = [take(replica) for replica in replicas for _ in range(5)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)

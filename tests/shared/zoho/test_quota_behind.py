@@ -12,7 +12,7 @@ from tests.shared.zoho.permits_taken import OPEN, PATIENT_S, quota_of, take
 
 def impatient_quota(pool: asyncpg.Pool) -> Quota:
     """One whose process stands still just when the ledger answers."""
-    return quota_of(pool, replace(OPEN, in_flight=1), patience_s=PATIENT_S, note_within_s=0.0)
+    return quota_of(pool, replace(OPEN, in_flight=1), longest_wait_s=PATIENT_S, note_within_s=0.0)
 
 
 @pytest.mark.parametrize("written", [True, False])

@@ -27,7 +27,7 @@ class Ledger:
         self.limits = limits
         self.clock = clock
         self.quota = Quota(
-            pool, {"billing": limits}, patience_s=0.0, note_within_s=60.0, clock=clock
+            pool, {"billing": limits}, longest_wait_s=0.0, note_within_s=60.0, clock=clock
         )
         self.reservations = Reservations(pool, {"billing": limits}, clock=clock)
 
