@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -253,8 +254,19 @@ class Lines:
                 self._confident,
                 self._clock(),
             )
+        reserved: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        for row in rows:
+            if row["kind"] == "reserved" and row["reserved_for"]:
+                for arrived, product, reservation in zip(
+                    row["reserved_for"], row["products"], row["reservations"], strict=True
+                ):
+                    reserved[arrived][product] = reservation
         lease = Lease(
-            [leased_message(row) for row in rows if row["kind"] == "message"],
+            [
+                leased_message(row, reserved.get(row["arrived"]))
+                for row in rows
+                if row["kind"] == "message"
+            ],
             [
                 RefusedProduct(
                     row["org"], row["product"], row["message_priority"], row["retry_in_s"]
@@ -330,7 +342,9 @@ class Lines:
                 return [PutBackResult(result) for (result,) in rows]
 
 
-def leased_message(row: asyncpg.Record) -> LeasedMessage:
+def leased_message(
+    row: asyncpg.Record, reservations: Mapping[str, int] | None = None
+) -> LeasedMessage:
     """A message as `lease_messages` or `count_waits` returns it."""
     return LeasedMessage(
         org=row["org"],
@@ -358,5 +372,5 @@ def leased_message(row: asyncpg.Record) -> LeasedMessage:
         records=tuple(row["records"] or ()),
         code=row["code"],
         reason=row["reason"],
-        reservations=dict(zip(row["products"], row["reservations"], strict=True)),
+        reservations=reservations or {},
     )

@@ -55,8 +55,7 @@ class WaitEnds:
                    m.line LIKE 'user:%' AND EXISTS (
                        SELECT FROM relay.tombstones t
                        WHERE t.org = m.org AND t.user_id = substring(m.line FROM 6)) AS erased,
-                   m.counted_s AS waited_s, m.place = 0 AS first, '{{}}'::text[] AS products,
-                   '{{}}'::bigint[] AS reservations
+                   m.counted_s AS waited_s, m.place = 0 AS first
             FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) c,
                  LATERAL (SELECT (c.message).*) m
             """  # noqa: S608

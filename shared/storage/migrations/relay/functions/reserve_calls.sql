@@ -64,6 +64,31 @@ BEGIN
             floor(day.day_limit * part.share), floor(day.day_limit * part.unpaced)) END;
     END LOOP;
 
+    SELECT sum(c.calls) INTO booked FROM unnest(p_calls) AS c (calls);
+    IF NOT coalesce(greatest(told.day_until, told.minute_until, told.concurrency_until) > at, false)
+       AND NOT EXISTS (
+           SELECT FROM unnest(window_cap, day_cap, day_free) WITH ORDINALITY
+               AS c (window_cap, day_cap, day_free, n)
+           WHERE (c.n - 1)::smallint = ANY (p_priority)
+             AND (counting + booked > c.window_cap OR spent + booked > c.day_cap
+                  OR spent + booked > c.day_free)) THEN
+        -- There is enough for all of them, which is the common case.
+        RETURN QUERY
+        WITH made AS MATERIALIZED (
+            SELECT nextval('relay.reservations_id_seq') AS id, g.priority, g.calls, g.n
+            FROM unnest(p_priority, p_calls) WITH ORDINALITY AS g (priority, calls, n)
+        ), stored AS (
+            INSERT INTO relay.reservations (id, org, product, lane, calls, slot, expires_at)
+            OVERRIDING SYSTEM VALUE
+            SELECT m.id, p_org, p_product, p_limits -> 'lanes' ->> m.priority, m.calls, slot,
+                   at + make_interval(secs => p_deadline_s)
+            FROM made m
+        )
+        SELECT m.n::integer, m.id, NULL::text, NULL::timestamptz FROM made m;
+        PERFORM relay.book_credits(p_org, p_product, slot, booked);
+        RETURN;
+    END IF;
+
     FOR i IN 1 .. cardinality(p_calls) LOOP
         item := i;
         reservation := NULL;
@@ -122,9 +147,6 @@ BEGIN
                slot, at + make_interval(secs => p_deadline_s)
         FROM unnest(ids, items) AS g (id, item);
         SELECT sum(p_calls[g.item]) INTO booked FROM unnest(items) AS g (item);
-        INSERT INTO relay.quota_spent AS s (org, product, slot, credits)
-        VALUES (p_org, p_product, slot, booked)
-        ON CONFLICT ON CONSTRAINT quota_spent_pkey DO UPDATE
-        SET credits = s.credits + excluded.credits;
+        PERFORM relay.book_credits(p_org, p_product, slot, booked);
     END IF;
 END $$;

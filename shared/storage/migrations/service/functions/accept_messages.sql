@@ -18,12 +18,12 @@ CREATE OR REPLACE FUNCTION {schema}.accept_messages(
     p_headers text[], p_body bytea[],
     p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (item integer, outcome text, arrived bigint) LANGUAGE plpgsql
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
-    v_new boolean[];
     v_outcome text[];
     v_arrived bigint[];
     v_line text[];
@@ -33,55 +33,36 @@ DECLARE
     v_locked_org text[];
     v_locked_line text[];
 BEGIN
-    WITH given AS MATERIALIZED (
-        SELECT * FROM unnest(p_org, p_routing_key, p_message_id, p_macs) WITH ORDINALITY
-            AS g (org, routing_key, message_id, macs, n)
-    ), firsts AS MATERIALIZED (
-        SELECT DISTINCT ON (org, routing_key, message_id) *
-        FROM given ORDER BY org, routing_key, message_id, n
-    ), made AS (
-        INSERT INTO {schema}.accepted_ids AS a (org, routing_key, message_id, body_mac, accepted_at)
-        SELECT org, routing_key, message_id, substring(macs FOR 32), at
-        FROM firsts ORDER BY org, routing_key, message_id
-        ON CONFLICT DO NOTHING
-        RETURNING a.org, a.routing_key, a.message_id
-    ), items AS (
-        SELECT f.n FROM firsts f
-        JOIN made m ON m.org = f.org AND m.routing_key = f.routing_key
-                   AND m.message_id = f.message_id
-    )
-    SELECT array_agg(i.n IS NOT NULL ORDER BY g.n) INTO v_new
-    FROM given g LEFT JOIN items i ON i.n = g.n;
+    SELECT array_agg(nextval('{schema}.arrivals')) INTO v_arrived
+    FROM generate_series(1, cardinality(p_org));
+    INSERT INTO {schema}.accepted_ids
+        (org, routing_key, message_id, body_mac, accepted_at, arrived)
+    SELECT DISTINCT ON (g.org, g.routing_key, g.message_id)
+           g.org, g.routing_key, g.message_id, substring(g.macs FOR 32), at, g.arrived
+    FROM unnest(p_org, p_routing_key, p_message_id, p_macs, v_arrived)
+         AS g (org, routing_key, message_id, macs, arrived)
+    ORDER BY g.org, g.routing_key, g.message_id, g.arrived
+    ON CONFLICT DO NOTHING;
 
-    -- In a later statement, because the snapshot of the first may be older than the other's commit.
+    -- In a later statement, because the snapshot of the first may be older than another's commit. A
+    -- row with the number of this message is this call's.
     SELECT array_agg(
-               CASE WHEN g.new AND g.given_up THEN 'given_up'
-                    WHEN g.new THEN 'new'
+               CASE WHEN a.arrived = g.arrived THEN CASE WHEN g.given_up THEN 'given_up' ELSE 'new' END
                     WHEN position(a.body_mac IN g.macs) > 0 THEN 'repeated'
                     ELSE 'reused' END ORDER BY g.n),
            array_agg(
-               CASE WHEN NOT g.new OR g.given_up THEN NULL
+               CASE WHEN a.arrived IS DISTINCT FROM g.arrived OR g.given_up THEN NULL
                     WHEN g.user_id IS NOT NULL THEN 'user:' || g.user_id
-                    WHEN NOT g.n = ANY (p_named_item) THEN g.own
+                    WHEN g.n = ANY (p_named_item) THEN NULL
+                    ELSE coalesce(
+                        g.fallback, concat_ws(':', 'message', g.routing_key, g.message_id))
                END ORDER BY g.n)
     INTO v_outcome, v_line
-    FROM (SELECT u.*, coalesce(u.fallback, concat_ws(':', 'message', u.routing_key, u.message_id))
-                     AS own
-          FROM unnest(p_org, p_routing_key, p_message_id, p_macs, p_given_up, p_user_id, p_fallback,
-                      v_new) WITH ORDINALITY
-               AS u (org, routing_key, message_id, macs, given_up, user_id, fallback, new, n)
-          ORDER BY u.n) g
+    FROM unnest(p_org, p_routing_key, p_message_id, p_macs, p_given_up, p_user_id, p_fallback,
+                v_arrived) WITH ORDINALITY
+         AS g (org, routing_key, message_id, macs, given_up, user_id, fallback, arrived, n)
     LEFT JOIN {schema}.accepted_ids a
-      ON NOT g.new AND a.org = g.org AND a.routing_key = g.routing_key
-     AND a.message_id = g.message_id;
-
-    -- One by one: a join may bring the rows in another order than the group's.
-    FOR v_item IN 1 .. coalesce(cardinality(v_outcome), 0) LOOP
-        v_arrived[v_item] := CASE
-            WHEN v_outcome[v_item] IN ('new', 'given_up')
-                 OR v_outcome[v_item] = 'reused' AND p_given_up[v_item]
-            THEN nextval('{schema}.arrivals') END;
-    END LOOP;
+      ON a.org = g.org AND a.routing_key = g.routing_key AND a.message_id = g.message_id;
 
     -- Users who asked to be forgotten; once for the lines of users, once for those found by a name.
     v_outcome := {schema}.refuse_erased(p_org, v_line, p_first, v_outcome);
@@ -219,6 +200,6 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    SELECT r.n::integer, r.outcome, r.arrived
+    SELECT r.n::integer, r.outcome, CASE WHEN r.outcome <> 'repeated' THEN r.arrived END
     FROM unnest(v_outcome, v_arrived) WITH ORDINALITY AS r (outcome, arrived, n) ORDER BY r.n;
 END $$;

@@ -4,8 +4,9 @@
 -- each priority, most urgent first. p_call_*: the calls to reserve for a message of a route.
 -- p_limits: by product, its limits as `relay.reserve_calls` takes them.
 --
--- Returns rows of three kinds: `message`; `refused`, with organization, product, priority and the
--- seconds to wait; `alone`, a message is due that must be leased alone, and the process is not idle.
+-- Returns rows of four kinds: `message`; `reserved`, for which messages, of which products, under
+-- which ids; `refused`, with organization, product, priority and the seconds to wait; `alone`, a
+-- message is due that must be leased alone, and the process is not idle.
 --
 -- A line in which a lease lapsed is due like any other: taking it over is leasing it. The ledger is
 -- asked last, one decision for each product, products sorted. A refusal changes no line.
@@ -26,7 +27,8 @@ CREATE OR REPLACE FUNCTION {schema}.lease_messages(
     message_id text, attempt integer, alone boolean, erased boolean, correlation_id text,
     reply_to text, traceparent text, sent_at timestamptz, headers jsonb, body bytea,
     accepted_at timestamptz, waited_s float8, body_mac bytea, code text, reason text,
-    first boolean, records text[], products text[], reservations bigint[]
+    first boolean, records text[],
+    reserved_for bigint[], products text[], reservations bigint[]
 ) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
@@ -34,7 +36,8 @@ AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
     v_org text[] := '{}';
-    v_line text[] := '{}';
+    v_row tid[] := '{}';                -- of the lines: locked, so they stay where they are
+    v_lapsed boolean := false;
     v_head bigint[] := '{}';
     v_priority smallint[] := '{}';
     v_route text[] := '{}';
@@ -67,34 +70,37 @@ BEGIN
         -- More candidates than are wanted: other leasers look at the same ones. What changed after
         -- this statement began fails its conditions when it is locked, and is passed over.
         WITH near AS MATERIALIZED (
-            SELECT n.org, n.line, n.head_place, t.route
+            SELECT n.at_row, n.head_place, t.route
             FROM unnest(p_try_org, p_try_route, p_try_priority) AS t (org, route, priority)
             CROSS JOIN LATERAL (
-                SELECT l.org, l.line, l.head_place FROM {schema}.lines l
+                SELECT l.ctid AS at_row, l.head_place FROM {schema}.lines l
                 WHERE l.state = 'due' AND l.org = t.org AND l.head_route = t.route
                   AND l.priority = t.priority AND l.moving_to IS NULL
                   AND (l.leased_until IS NULL OR l.leased_until <= at)
-                ORDER BY l.head_place LIMIT v_want * 3 + 16
+                ORDER BY l.head_place LIMIT v_want * 2 + 16
             ) n
             WHERE t.priority = p_slot_priority[i]
-            ORDER BY n.head_place LIMIT v_want * 3 + 16
+            ORDER BY n.head_place LIMIT v_want * 2 + 16
         )
-        SELECT array_agg(p.org) AS orgs, array_agg(p.line) AS lines, array_agg(p.head) AS heads,
+        SELECT array_agg(p.org) AS orgs, array_agg(p.at_row) AS rows, array_agg(p.head) AS heads,
                array_agg(p.route) AS routes, array_agg(p.lapses >= 2) AS alone,
+               bool_or(p.is_lapsed) AS lapsed,
                array_agg(p.head_place <> 0 AND p.line LIKE 'user:%' AND EXISTS (
                    SELECT FROM relay.tombstones t
                    WHERE t.org = p.org AND t.user_id = substring(p.line FROM 6))) AS erased
         INTO v_picked
-        FROM (SELECT l.org, l.line, l.head, l.head_place, l.head_route AS route,
+        FROM (SELECT l.ctid AS at_row, l.org, l.line, l.head, l.head_place, l.head_route AS route,
+                     l.leased_arrived IS NOT NULL AS is_lapsed,
                      l.lapses + coalesce(l.leased_arrived = l.head, false)::integer AS lapses
-              FROM near n JOIN {schema}.lines l ON l.org = n.org AND l.line = n.line
+              FROM near n JOIN {schema}.lines l ON l.ctid = n.at_row
               WHERE l.state = 'due' AND l.head_route = n.route AND l.priority = p_slot_priority[i]
                 AND l.head_place = n.head_place AND l.moving_to IS NULL
                 AND (l.leased_until IS NULL OR l.leased_until <= at)
               ORDER BY n.head_place LIMIT v_want FOR UPDATE OF l SKIP LOCKED) p;
         CONTINUE WHEN v_picked.heads IS NULL;
         v_org := v_org || v_picked.orgs;
-        v_line := v_line || v_picked.lines;
+        v_row := v_row || v_picked.rows;
+        v_lapsed := v_lapsed OR v_picked.lapsed;
         v_head := v_head || v_picked.heads;
         v_route := v_route || v_picked.routes;
         v_alone := v_alone || v_picked.alone;
@@ -109,22 +115,22 @@ BEGIN
                 NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
                 NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz, NULL::jsonb,
                 NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, NULL, NULL, NULL::boolean,
-                NULL::text[], NULL::text[], NULL::bigint[];
+                NULL::text[], NULL::bigint[], NULL::text[], NULL::bigint[];
         END IF;
         -- Idle: that one and nothing else. Else: all but such.
-        SELECT array_agg(k.org ORDER BY k.n), array_agg(k.line ORDER BY k.n),
+        SELECT array_agg(k.org ORDER BY k.n), array_agg(k.at_row ORDER BY k.n),
                array_agg(k.head ORDER BY k.n), array_agg(k.priority ORDER BY k.n),
                array_agg(k.route ORDER BY k.n), array_agg(k.alone ORDER BY k.n),
                array_agg(k.erased ORDER BY k.n)
-        INTO v_org, v_line, v_head, v_priority, v_route, v_alone, v_erased
-        FROM unnest(v_org, v_line, v_head, v_priority, v_route, v_alone, v_erased) WITH ORDINALITY
-             AS k (org, line, head, priority, route, alone, erased, n)
+        INTO v_org, v_row, v_head, v_priority, v_route, v_alone, v_erased
+        FROM unnest(v_org, v_row, v_head, v_priority, v_route, v_alone, v_erased) WITH ORDINALITY
+             AS k (org, at_row, head, priority, route, alone, erased, n)
         WHERE CASE WHEN p_idle THEN k.n = v_first ELSE NOT k.alone END;
     END IF;
 
     IF p_confident THEN
         BEGIN
-            PERFORM {schema}.take_lines(v_org, v_line, v_alone, p_lease_s, p_answering_s, at);
+            PERFORM {schema}.take_lines(v_row, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
             SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
                    array_agg(a.reservation) AS reservations,
                    array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
@@ -154,24 +160,24 @@ BEGIN
                 NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
                 NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz, NULL::jsonb,
                 NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, NULL, NULL, NULL::boolean,
-                NULL::text[], NULL::text[], NULL::bigint[]
+                NULL::text[], NULL::bigint[], NULL::text[], NULL::bigint[]
             FROM unnest(v_answers.items, v_answers.products, v_answers.retries)
                  AS a (item, product, retry_in_s)
             WHERE a.retry_in_s IS NOT NULL;
 
-            SELECT array_agg(k.org ORDER BY k.n) AS orgs, array_agg(k.line ORDER BY k.n) AS lines,
+            SELECT array_agg(k.at_row ORDER BY k.n) AS rows,
                    array_agg(k.alone ORDER BY k.n) AS alone, array_agg(k.n::integer ORDER BY k.n) AS items
             INTO v_picked
-            FROM unnest(v_org, v_line, v_alone) WITH ORDINALITY AS k (org, line, alone, n)
+            FROM unnest(v_row, v_alone) WITH ORDINALITY AS k (at_row, alone, n)
             WHERE NOT EXISTS (
                 SELECT FROM unnest(v_answers.items, v_answers.reservations) AS a (item, reservation)
                 WHERE a.item = k.n AND a.reservation IS NULL);
             PERFORM {schema}.take_lines(
-                v_picked.orgs, v_picked.lines, v_picked.alone, p_lease_s, p_answering_s, at);
+                v_picked.rows, v_picked.alone, v_lapsed, p_lease_s, p_answering_s, at);
             SELECT array_agg(CASE WHEN k.n = ANY (v_picked.items) THEN k.head END ORDER BY k.n)
             INTO v_head FROM unnest(v_head) WITH ORDINALITY AS k (head, n);
         ELSE
-            PERFORM {schema}.take_lines(v_org, v_line, v_alone, p_lease_s, p_answering_s, at);
+            PERFORM {schema}.take_lines(v_row, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
         END IF;
     END IF;
 
@@ -183,14 +189,20 @@ BEGIN
            CASE WHEN m.wait IS NULL THEN 0
                 ELSE m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) END,
            m.body_mac, NULL::text, NULL::text, m.place = 0, m.records,
-           ARRAY(SELECT a.product
-                 FROM unnest(v_answers.items, v_answers.products) AS a (item, product)
-                 WHERE a.item = k.n),
-           ARRAY(SELECT a.id
-                 FROM unnest(v_answers.items, v_answers.reservations) AS a (item, id)
-                 WHERE a.item = k.n)
+           NULL::bigint[], NULL::text[], NULL::bigint[]
     FROM unnest(v_head, v_priority, v_alone, v_erased) WITH ORDINALITY
          AS k (head, priority, alone, erased, n)
     JOIN {schema}.open_messages m ON m.arrived = k.head
     ORDER BY k.n;
+    IF v_answers.items IS NOT NULL THEN
+        RETURN QUERY
+        SELECT 'reserved'::text, NULL, NULL, NULL::smallint, NULL::float8,
+            NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
+            NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz, NULL::jsonb,
+            NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, NULL, NULL, NULL::boolean,
+            NULL::text[], array_agg(v_head[a.item]), array_agg(a.product), array_agg(a.reservation)
+        FROM unnest(v_answers.items, v_answers.products, v_answers.reservations)
+             AS a (item, product, reservation)
+        WHERE a.reservation IS NOT NULL;
+    END IF;
 END $$;
