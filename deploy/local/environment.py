@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 
 from shared.environment import ENV_FILE_ENCODING, check_env_file
 
-# Prefixes of the sandbox (design §13) by the setting that holds them.
+# Prefixes of the sandbox by the setting that holds them.
 SANDBOX_PATHS = {
     "ZOHO_ACCOUNTS_URL": "/accounts",
     "ZOHO_BILLING_URL": "/billing/v1",

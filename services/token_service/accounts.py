@@ -94,7 +94,7 @@ class Accounts:
 
         Only a body with `access_token` is success, because errors come with status 200 too.
         Raises: NoToken.
-        Source: finance reference §1.2, §1.3.
+        Source: docs/zoho/finance.md §1.2, §1.3.
         """
         body = await self._request(
             "refresh_token", "refresh_token_dead", refresh_token=refresh_token.get_secret_value()
@@ -105,7 +105,7 @@ class Accounts:
         """Request a refresh token, and the first access token that comes with it.
 
         A code works once, for minutes. Raises: NoToken, `grant_code_dead` when it has expired.
-        Source: finance reference §1.2, §1.5.
+        Source: docs/zoho/finance.md §1.2, §1.5.
         """
         body = await self._request(
             "authorization_code", "grant_code_dead", code=code.get_secret_value()

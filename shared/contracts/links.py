@@ -9,7 +9,7 @@ from shared.errors import PermanentError
 
 # zoho.*, zohoapis.*, zohosecurepay.*, zohobilling.*, zohopublic.*, zohocloud.ca and all others that
 # begin so. An email address at zoho.com is a mailbox and no page. It stays, hence no "@".
-# Source: the list of fields that hold such links, in the reference of Billing and Books §2.7.
+# Source: the list of fields that hold such links, in docs/zoho/finance.md §2.7.
 _HOST = r"(?:[a-z0-9-]+\.)*zoho[a-z]*\.[a-z]{2,}"
 _LINK = re.compile(
     rf"(?:https?:)?//(?:[^\s/?#@]*@)?{_HOST}\S*|(?<![@\w.-]){_HOST}(?::\d+)?(?:/\S*)?",

@@ -13,8 +13,8 @@ from shared.contracts.fields import Id, Instant
 
 Product = Literal["billing", "books", "crm", "desk"]
 
-# Our names, which are the specification's too, for what Zoho calls otherwise.
-# Source: event names of Zoho Billing's webhooks, in the reference of Billing and Books §3.1.
+# Our names for what Zoho calls otherwise.
+# Source: event names of Zoho Billing's webhooks, docs/zoho/finance.md §3.1.
 _OUR_NAMES = {"payment_thankyou": "payment_succeeded", "payment_declined": "payment_failed"}
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 

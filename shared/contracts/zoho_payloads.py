@@ -1,8 +1,8 @@
 """Read what Zoho's webhooks carry, tolerantly: unknown fields are ignored, odd ones are absent.
 
 A webhook is a hint. What is read here names the thing to look at, and how new the hint is.
-Sources: Billing's event object (reference of Billing and Books §3.3), CRM's channel callbacks and
-Desk's webhook events (reference of CRM and Desk §1.7, §2.6).
+Sources: Billing's event object (docs/zoho/finance.md §3.3), CRM's channel callbacks and
+Desk's webhook events (docs/zoho, crm.md §1.7 and desk.md §2.6).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class CustomerHint(ZohoPayload):
 
 
 class BillingWebhook(ZohoPayload):
-    """An event of Billing or Books, also in the specification's shape or as a bare module record.
+    """An event of Billing or Books, a flat object of type and data, or a bare module record.
 
     What is not in `data` may lie at the top: workflow webhooks have no `event_type` and no `data`.
     The events API has it as a JSON string in `payload`.

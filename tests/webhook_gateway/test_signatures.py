@@ -1,4 +1,4 @@
-"""Zoho's rule for Billing and Books. Vectors: reference of Billing and Books §3.4."""
+"""Zoho's rule for Billing and Books. Rule: docs/zoho/finance.md §3.4."""
 
 import hashlib
 import hmac

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shared.contracts.tier import Tier
 
 # Zoho's words: trial live future unpaid dunning non_renewing cancelled cancelled_from_dunning
-# expired trial_expired creation_failed paused. Source: oas/billing/subscriptions.yml. `paused`
+# expired trial_expired creation_failed paused. Source: Zoho's billing/subscriptions.yml. `paused`
 # comes from the event list of Billing's webhooks.
 _PAYING = frozenset({"live", "future", "unpaid", "dunning", "non_renewing", "paused"})
 _ENDED = frozenset({"expired", "trial_expired"})

@@ -9,8 +9,8 @@ from typing import Final
 
 import asyncpg
 
-# finance reference §1.4: after 10 requests in 10 minutes the client is blocked. With 10 live tokens
-# a new one silently invalidates the oldest.
+# docs/zoho/finance.md §1.4: after 10 requests in 10 minutes the client is blocked.
+# With 10 live tokens a new one silently invalidates the oldest.
 _MINTS: Final = 10
 _WINDOW_S: Final = 600.0
 _LIVE: Final = 10

@@ -11,7 +11,7 @@ from shared.contracts.fields import Currency, Day, Id, Reason, RequestedAmount
 from shared.contracts.money import decimals_of, has_excess_decimals
 
 # Zoho's payment modes, without `autotransaction`, which is a charge and never recorded by hand.
-# Source: oas/billing/payments.yml
+# Source: Zoho's OpenAPI file billing/payments.yml
 PaymentMode = Literal["check", "cash", "creditcard", "banktransfer", "bankremittance", "others"]
 
 

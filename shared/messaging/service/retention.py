@@ -1,4 +1,4 @@
-"""How long inbox and outbox keep what is settled (design §7)."""
+"""Define how long inbox and outbox keep what is settled."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Map data centres to Zoho's hosts, and build the URL, headers and parameters of a call.
 
-Sources: finance reference §1.1 and §2.1. CRM and Desk reference §1.1 and §2.1. Rows differ in more
+Sources: docs/zoho/finance.md §1.1 and §2.1, crm.md §1.1, desk.md §2.1. Rows differ in more
 than their ending (Canada), so nothing is derived from anything.
 """
 

@@ -1,7 +1,7 @@
 """Define what Zoho's answers can mean, and find the known answer that one matches.
 
 Products differ in data, never in code paths: each one's `known_answers.py` holds one row per answer
-that we know of, with the section of the reference it comes from.
+that we know of, with the section of docs/zoho that it comes from.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def log_call(called: Called) -> None:
 
 
 class ZohoMetrics:
-    """Keeps design §12's metrics about Zoho. Its methods are observers of the parts."""
+    """Keeps the metrics about Zoho. Its methods are observers of the parts."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

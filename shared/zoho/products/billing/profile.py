@@ -1,6 +1,6 @@
 """Describe Zoho Billing to code that treats all products alike.
 
-Sources: finance reference §1.1, §1.7, §2.1 to §2.3. Scopes: the `security` of each operation in
+Sources: docs/zoho/finance.md §1.1, §1.7, §2.1 to §2.3. Scopes: the `security` of each operation in
 Zoho's OpenAPI files. Cancel, collect, void and the like are POSTs: CREATE.
 """
 

@@ -36,7 +36,7 @@ class BillingSetup(SetupReader):
         """Return the states of the webhooks of Billing's newest event: success, scheduled, failure.
 
         None without an event. Empty when nobody was notified of it.
-        Source: finance reference §3.3.
+        Source: docs/zoho/finance.md §3.3.
         """
         listed = await self._get(_LIST_EVENTS, "/events", per_page=1)
         for row in (listed.get("events") or [])[:1]:

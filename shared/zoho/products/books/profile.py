@@ -1,6 +1,6 @@
 """Describe Zoho Books to code that treats all products alike.
 
-Sources: finance reference §1.1, §1.7, §2.1 to §2.3 and §4.2. Scopes: the `security` of each
+Sources: docs/zoho/finance.md §1.1, §1.7, §2.1 to §2.3 and §4.2. Scopes: the `security` of each
 operation in Zoho's OpenAPI files.
 """
 

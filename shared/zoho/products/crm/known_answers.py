@@ -1,6 +1,6 @@
 """CRM: a flat error `{code, message, status}`, or one result per row sent, in order, under `data`.
 
-Sources: CRM and Desk reference, §1.3 and §1.5.
+Sources: docs/zoho/crm.md §1.3 and §1.5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Describe Zoho CRM to code that treats all products alike.
 
-Sources: CRM and Desk reference §1.1, §1.3 and §1.5. Scopes: the `security` of each operation in
+Sources: docs/zoho/crm.md §1.1, §1.3 and §1.5. Scopes: the `security` of each operation in
 Zoho's OpenAPI files.
 """
 

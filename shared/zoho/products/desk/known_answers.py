@@ -1,6 +1,6 @@
 """Desk: `{"errorCode": …, "message": …, "errors": […]}`.
 
-Sources: CRM and Desk reference, §2.4 and §2.5.
+Sources: docs/zoho/desk.md §2.4 and §2.5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Describe Zoho Desk to code that treats all products alike.
 
-Sources: CRM and Desk reference §2.1, §2.2, §2.4 to §2.6.
+Sources: docs/zoho/desk.md §2.1, §2.2, §2.4 to §2.6.
 """
 
 from __future__ import annotations

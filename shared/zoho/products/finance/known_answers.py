@@ -1,7 +1,7 @@
 """Billing and Books: `{"code": 0, "message": …}`. Another code is an error, whatever the status.
 
 Codes are used again by each module (1000, 1002), so the status is looked at first where it decides.
-Sources: finance reference, by section.
+Sources: docs/zoho/finance.md, by section.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from shared.zoho.call.known_answers import NOT_JSON
 from shared.zoho.call.responses import Envelope
 from shared.zoho.quota.limits import PlanQuota
 
-# Source: finance reference §4.2 (Books). Billing publishes no table. It is the same platform, so
+# Source: docs/zoho/finance.md §4.2 (Books). Billing publishes no table. It is the same platform, so
 # the same is expected. Unverified.
 PLANS: Final[Mapping[str, PlanQuota]] = {
     "free": PlanQuota(5, 1_000),
