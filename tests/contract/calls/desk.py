@@ -28,6 +28,14 @@ async def _(zoho: Clients) -> None:
     assert [one async for one in zoho.desk.tickets_modified(*_around_now())]
 
 
+@CALLS("tickets_with_customer_replies")
+async def _(zoho: Clients) -> None:
+    ticket = await a_ticket(zoho)
+    await zoho.sandbox.ticket(ticket.id, "reply", direction="in")
+    replies = zoho.desk.tickets_with_customer_replies(*_around_now())
+    assert [answered.id async for answered in replies] == [ticket.id]
+
+
 @CALLS("tickets_created")
 async def _(zoho: Clients) -> None:
     await a_ticket(zoho)
