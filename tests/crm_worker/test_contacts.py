@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncpg
+import pytest
+
 from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
 from tests.crm_worker.conftest import settings
-from tests.crm_worker.contacts import ADA, contact, subscription_changed, tags
+from tests.crm_worker.contacts import ADA, contact, subscription_changed, tags, until
 from tests.kit.surroundings import Surroundings
 
 
@@ -20,13 +23,33 @@ async def test_a_sign_up_becomes_a_tagged_contact(crm: SystemDriver) -> None:
     assert tags(held) == {"App User", "Active", "Free Tier"} == set(event["tags"])
 
 
-async def test_a_phone_that_zoho_would_refuse_does_not_cost_the_contact(crm: SystemDriver) -> None:
+async def test_a_phone_that_is_no_number_is_left_out_with_a_note(crm: SystemDriver) -> None:
     await crm.publish("user.signed_up.v1", {**ADA, "phone": "call  me // maybe"})
 
     event = await crm.event("contact.synced.v1", user_id="u1")
 
     assert event["left_out"] == ["phone"]
     assert (await contact(crm, App_User_Id="u1"))["Phone"] is None
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("925-921-9201 #123", "925-921-9201 x123"),
+        ("\u202a+49 30 1234567\u202c", "+49 30 1234567"),
+        ("tel:+1-925-921-9201", "+1-925-921-9201"),
+        ("٠٣٠ ١٢٣٤", "030 1234"),
+    ],
+)
+async def test_a_phone_as_people_write_it_is_normalized(
+    crm: SystemDriver, written: str, kept: str
+) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": written})
+
+    event = await crm.event("contact.synced.v1", user_id="u1")
+
+    assert event["left_out"] == []
+    assert (await contact(crm, App_User_Id="u1"))["Phone"] == kept
 
 
 async def test_a_person_without_a_name_gets_the_part_before_the_at(crm: SystemDriver) -> None:
@@ -137,3 +160,18 @@ async def test_an_interaction_becomes_one_note(crm: SystemDriver) -> None:
     note = await crm.zoho("crm", "notes", "note", lambda n: n["Note_Title"] == "Call")
     assert note["Note_Content"] == "Said hello\n\nref i1"
     assert len(await crm.sandbox.records("crm", "notes")) == 1
+
+
+async def test_a_change_that_comes_while_its_contact_is_being_sent_is_sent_too(
+    crm: SystemDriver, database: asyncpg.Connection
+) -> None:
+    await crm.sandbox.fault("crm", "hold", operation="upsert_records", times=1)
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.sandbox.wait_until_held("crm", "upsert_records")
+    await crm.publish("user.updated.v1", {"user_id": "u1", "last_name": "Byron"})
+    await until(database, "SELECT wanted_version::int FROM crm.contacts", 2)
+
+    await crm.sandbox.clear_faults()
+
+    await contact(crm, "contact with the updated name", Last_Name="Byron")
+    assert len(await crm.sandbox.records("crm", "contacts")) == 1

@@ -64,6 +64,18 @@ async def test_the_place_of_the_former_tier_is_enough_for_the_next_one(crm: Syst
     assert tags(await contact(crm, App_User_Id="u1")) == PAID | {tag["name"] for tag in STAFFS[:7]}
 
 
+async def test_the_next_tier_is_added_before_the_former_one_is_removed(crm: SystemDriver) -> None:
+    await crm.publish("user.signed_up.v1", ADA)
+    await crm.event("contact.synced.v1", user_id="u1")
+    before = (await crm.sandbox.requests(product="crm"))[-1]["id"]
+
+    await subscription_changed(crm, "u1", "Paid Tier", 1)
+
+    await crm.event("contact.synced.v1", user_id="u1", tier="Paid Tier")
+    calls = await crm.sandbox.requests(product="crm", since=before)
+    assert [call["operation"] for call in calls][-2:] == ["add_tags", "remove_tags"]
+
+
 async def test_what_does_not_fit_beside_the_tags_of_staff_is_tried_again(
     crm: SystemDriver, database: asyncpg.Connection
 ) -> None:
