@@ -12,7 +12,6 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
-from pydantic import SecretStr
 
 from services.webhook_gateway.endpoint import LARGEST_BODY_BYTES, WebhookEndpoint
 from services.webhook_gateway.ingest import WebhookIngest
@@ -20,12 +19,9 @@ from services.webhook_gateway.load_monitor import LoadMonitor, PacedOutbox
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
 from services.webhook_gateway.requests.webhook_request import WebhookSource
 from services.webhook_gateway.settings import Settings
-from services.webhook_gateway.signatures.crm import CrmSecrets
-from services.webhook_gateway.signatures.desk import DeskSignatures
-from services.webhook_gateway.signatures.desk_keys import DeskKeys
-from services.webhook_gateway.sources.crm import CrmSource
-from services.webhook_gateway.sources.desk import DeskSource
-from services.webhook_gateway.sources.finance import FinanceSource
+from services.webhook_gateway.sources.crm.source import CrmSource
+from services.webhook_gateway.sources.desk.source import DeskSource
+from services.webhook_gateway.sources.finance.source import FinanceSource
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
@@ -113,33 +109,18 @@ def application(endpoints: Sequence[WebhookEndpoint]) -> web.Application:
         path = f"/webhooks/{endpoint.product}"
         # PUT can be chosen for the workflow webhooks of the finance products.
         app.add_routes([web.post(path, endpoint.receive), web.put(path, endpoint.receive)])
-        if endpoint.product == "desk":
+        if endpoint.answers_get:
             app.add_routes([web.get(path, endpoint.greet)])
     return app
 
 
 def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[WebhookSource]:
-    signatures = DeskSignatures(
-        DeskKeys(session, settings.desk_keys_url),
-        org_id=settings.zoho_desk_org_id or "",
-        webhook_ids=settings.zoho_desk_webhook_id if settings.zoho_desk_org_id else (),
-    )
-    finance_secrets = _secrets(settings.zoho_webhook_secret)
     return [
-        FinanceSource("billing", finance_secrets),
-        FinanceSource("books", finance_secrets),
-        CrmSource(
-            CrmSecrets(
-                channel_tokens=_secrets(settings.zoho_crm_channel_token),
-                workflow_secrets=_secrets(settings.zoho_crm_webhook_secret),
-            )
-        ),
-        DeskSource(signatures),
+        FinanceSource.of("billing", settings),
+        FinanceSource.of("books", settings),
+        CrmSource.of(settings),
+        DeskSource.of(settings, session),
     ]
-
-
-def _secrets(secrets: Sequence[SecretStr]) -> list[bytes]:
-    return [secret.get_secret_value().encode() for secret in secrets]
 
 
 @asynccontextmanager

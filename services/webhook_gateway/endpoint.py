@@ -51,6 +51,7 @@ class WebhookEndpoint:
         orgs: Collection[str],
     ) -> None:
         self.product = source.product
+        self.answers_get = source.answers_get
         self._source = source
         self._ingest = ingest
         self._reporter = OutcomeReporter(source.product, metrics)
@@ -83,7 +84,7 @@ class WebhookEndpoint:
         return response
 
     async def greet(self, request: web.Request) -> web.Response:
-        """Answer the GET by which Desk tries a URL before it accepts it."""
+        """Answer the GET by which some products try a URL before they accept it."""
         return _ok()
 
     async def _accept(self, org: str, query: str, request: web.Request) -> list[EventOutcome]:

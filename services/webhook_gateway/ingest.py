@@ -50,7 +50,7 @@ class WebhookIngest:
     """Stores what waits in one statement. When that fails, one by one.
 
     Args:
-        stored_within_s: how long a group may take. Desk gives up after 5 s. Our 503 comes first.
+        stored_within_s: how long a group may take. Zoho gives up after 5 s. Our 503 comes first.
             A webhook that was stored all the same is recognized when Zoho repeats it.
     """
 

@@ -31,9 +31,9 @@ from services.webhook_gateway.requests.webhook_request import WebhookSource
 from services.webhook_gateway.signatures.crm import CrmSecrets
 from services.webhook_gateway.signatures.desk import DeskSignatures
 from services.webhook_gateway.signatures.desk_keys import DeskKeys
-from services.webhook_gateway.sources.crm import CrmSource
-from services.webhook_gateway.sources.desk import DeskSource
-from services.webhook_gateway.sources.finance import FinanceSource
+from services.webhook_gateway.sources.crm.source import CrmSource
+from services.webhook_gateway.sources.desk.source import DeskSource
+from services.webhook_gateway.sources.finance.source import FinanceSource
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault

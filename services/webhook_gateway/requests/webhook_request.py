@@ -48,6 +48,7 @@ class WebhookSource(Protocol):
     """Reads and authenticates a product's webhooks."""
 
     product: Product
+    answers_get: bool  # Zoho tries the URL with a GET before it accepts it
 
     async def read(self, request: WebhookRequest) -> list[WebhookEvent]:
         """Return the events of a request. Empty when it holds none (a handshake).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Self
 
 import orjson
 
@@ -10,14 +10,29 @@ from services.webhook_gateway.requests.bodies import form_of, object_of
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures.crm import WORKFLOW_HEADER, CrmSecrets
-from services.webhook_gateway.sources.event_names import CRM_OPERATIONS, WORKFLOW
+from services.webhook_gateway.sources.crm.settings import CrmWebhookSettings
+from services.webhook_gateway.sources.secrets import bytes_of
 from shared.contracts.webhooks import Product, event_name
+
+# Channels name the operation only. The module is the one that the channel watches.
+_OPERATIONS: Final = frozenset({"insert", "update", "delete"})
+_WORKFLOW: Final = "workflow"
 
 
 class CrmSource:
     """Reads both kinds. Their bodies name records and prove nothing."""
 
     product: Product = "crm"
+    answers_get = False
+
+    @classmethod
+    def of(cls, settings: CrmWebhookSettings) -> Self:
+        return cls(
+            CrmSecrets(
+                channel_tokens=bytes_of(settings.zoho_crm_channel_token),
+                workflow_secrets=bytes_of(settings.zoho_crm_webhook_secret),
+            )
+        )
 
     def __init__(self, secrets: CrmSecrets) -> None:
         self._secrets = secrets
@@ -38,7 +53,7 @@ def _payload(request: WebhookRequest) -> dict[str, Any]:
 
 
 def _workflow(payload: dict[str, Any], body: bytes) -> WebhookEvent:
-    return WebhookEvent(event=WORKFLOW, known=True, raw=body, payload=payload)
+    return WebhookEvent(event=_WORKFLOW, known=True, raw=body, payload=payload)
 
 
 def _notification(payload: dict[str, Any]) -> WebhookEvent:
@@ -47,7 +62,7 @@ def _notification(payload: dict[str, Any]) -> WebhookEvent:
     operation = str(payload.get("operation") or "")
     return WebhookEvent(
         event=event_name(f"{payload.get('module') or ''}_{operation}"),
-        known=operation in CRM_OPERATIONS,
+        known=operation in _OPERATIONS,
         raw=orjson.dumps(shown),
         payload=shown,
         event_time=moment(payload.get("server_time")),

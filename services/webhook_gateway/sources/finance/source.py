@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from services.webhook_gateway.requests.bodies import form_of, object_of, parse_pairs
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures import finance as signatures
-from services.webhook_gateway.sources.event_names import FINANCE, RECORDS
+from services.webhook_gateway.sources.finance.event_names import FINANCE, RECORDS
+from services.webhook_gateway.sources.finance.settings import FinanceWebhookSettings
+from services.webhook_gateway.sources.secrets import bytes_of
 from shared.contracts.webhooks import Product, event_name
 
 
@@ -19,6 +21,12 @@ class FinanceSource:
     An event webhook names its event and its id. A workflow webhook is a bare record
     (`{"organization_id": …, "invoice": {…}}`), called `invoice_changed` here.
     """
+
+    answers_get = False
+
+    @classmethod
+    def of(cls, product: Product, settings: FinanceWebhookSettings) -> Self:
+        return cls(product, bytes_of(settings.zoho_webhook_secret))
 
     def __init__(self, product: Product, secrets: Sequence[bytes]) -> None:
         self.product = product

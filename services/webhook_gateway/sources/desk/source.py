@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
+import aiohttp
 import orjson
 
 from services.webhook_gateway.requests.bodies import parse_json
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures.desk import HEADER, DeskSignatures
-from services.webhook_gateway.sources.event_names import DESK
+from services.webhook_gateway.signatures.desk_keys import DeskKeys
+from services.webhook_gateway.sources.desk.event_names import DESK
+from services.webhook_gateway.sources.desk.settings import DeskWebhookSettings
 from shared.contracts.webhooks import Product, event_name
 
 
@@ -23,6 +26,17 @@ class DeskSource:
     """
 
     product: Product = "desk"
+    answers_get = True
+
+    @classmethod
+    def of(cls, settings: DeskWebhookSettings, session: aiohttp.ClientSession) -> Self:
+        return cls(
+            DeskSignatures(
+                DeskKeys(session, settings.desk_keys_url),
+                org_id=settings.zoho_desk_org_id or "",
+                webhook_ids=settings.zoho_desk_webhook_id if settings.zoho_desk_org_id else (),
+            )
+        )
 
     def __init__(self, signatures: DeskSignatures) -> None:
         self._signatures = signatures
