@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from services.operator.access.zoho import QuotaSeen
 from services.operator.console.advice import advice_for
@@ -177,12 +177,10 @@ def _name(product: str) -> str:
     return {"crm": "CRM"}.get(product, product.capitalize())
 
 
-_PLAN: Final = {
-    "billing": "ZOHO_BILLING_PLAN",
-    "books": "ZOHO_BOOKS_PLAN",
-    "crm": "ZOHO_CRM_EDITION and ZOHO_CRM_USERS",
-    "desk": "ZOHO_DESK_EDITION and ZOHO_DESK_AGENTS",
-}
+def _plan_variables(product: str) -> str:
+    quota = PROFILES[product].quota
+    names = (quota.plan_setting, quota.users_setting)
+    return " and ".join(name.upper() for name in names if name)
 
 
 def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
@@ -211,5 +209,5 @@ def show_quotas(findings: Findings, seen: QuotaSeen) -> None:
                 "quotas",
                 name,
                 "neither Zoho nor a configured plan shows how much is left",
-                f"Set {_PLAN[product]}.",
+                f"Set {_plan_variables(product)}.",
             )

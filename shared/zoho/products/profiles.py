@@ -1,15 +1,6 @@
 """List the products that the relay speaks to. Each is described in one package.
 
-A new product needs, with `<p>` for its name:
-
-- `shared/zoho/products/<p>/profile.py`: addresses, envelope, limits, scopes, probe. And its line
-  below.
-- `shared/zoho/products/<p>/known_answers.py`: what its error codes mean.
-- `shared/zoho/products/<p>/settings.py`: its variables, and their lines in `.env.example`.
-- `shared/zoho/products/<p>/client.py` and `models.py`: its operations.
-
-That is enough to call it. A worker for it, its webhooks, its part of the sandbox and of the doctor
-are further files: `docs/decisions/0050-product-profiles.md` lists them.
+`docs/decisions/0073-product-profiles.md` lists the files that a new product needs.
 """
 
 from __future__ import annotations
