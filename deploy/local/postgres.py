@@ -61,6 +61,8 @@ def prepare(
         "max_connections": max_connections,
         "shared_buffers": "64MB",
         "fsync": "on" if durable else "off",
+        # Open messages come and go: the room they leave is used again before their tables grow.
+        "autovacuum_naptime": "10s",
         # A DETAIL line quotes the values of the row. No personal datum belongs in a log.
         "log_error_verbosity": "terse",
         "log_min_error_statement": "panic",
