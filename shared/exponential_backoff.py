@@ -23,6 +23,11 @@ def jittered_s(seconds: float) -> float:
     return seconds / 2 + backoff.full_jitter(seconds / 2)
 
 
+def lengthened_s(seconds: float) -> float:
+    """Return the wait lengthened by up to a half: it is the least, and replicas come one by one."""
+    return seconds + backoff.full_jitter(seconds / 2)
+
+
 def _doubling(first_s: float, longest_s: float) -> Iterator[float]:
     waits = backoff.expo(base=2, factor=first_s, max_value=longest_s)
     next(waits)  # the package's own decorators start its generators with `send(None)`

@@ -5,7 +5,6 @@ Products differ in tables (hosts, headers, envelopes, codes), not in code paths.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import backoff
 
 from shared import lease_in_hand
 from shared.errors import IntegrationError
+from shared.exponential_backoff import lengthened_s
 from shared.zoho import waits
 from shared.zoho.call.attempts import AttemptRecorder, CallObserver, TryAgain
 from shared.zoho.call.breakers import Breakers
@@ -87,7 +87,7 @@ class ZohoHttp:
             TryAgain,
             max_tries=waits.ATTEMPTS_IN_PLACE,
             value=lambda error: error.wait_s,
-            jitter=lambda wait_s: wait_s * random.uniform(1.0, 1.5),  # noqa: S311
+            jitter=lengthened_s,
             logger=None,
         )
         try:

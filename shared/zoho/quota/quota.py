@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from shared.errors import RateLimited
+from shared.exponential_backoff import jittered_s
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import is_down, unavailable_when_down
 from shared.zoho import waits
@@ -29,6 +29,8 @@ __all__ = ["Decision", "Permit", "Quota", "QuotaFeedback"]
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_LATER_S = 0.01
 
 
 @dataclass
@@ -144,7 +146,7 @@ class Quota:
                     raise self._refused(call, row["used_up"], row["wait_s"])
                 return Permit(row["permit"], call, asked + write_within_s, asked + deadline_s)
             # A little late and uneven, so that replicas do not ask in step.
-            await asyncio.sleep(row["wait_s"] + random.uniform(0.001, 0.01))  # noqa: S311
+            await asyncio.sleep(row["wait_s"] + jittered_s(_LATER_S))
 
     async def _decide(self, call: Call, deadline_s: float) -> Any:
         with unavailable_when_down():
