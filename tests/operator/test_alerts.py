@@ -38,7 +38,7 @@ tests:
           - exp_labels:
               {{severity: page, org: default, product: accounts, cause: refresh_token_dead}}
             exp_annotations:
-              summary: "accounts is closed until somebody mends it: refresh_token_dead"
+              summary: "accounts cannot be used until somebody fixes it: refresh_token_dead"
 """
 
 
