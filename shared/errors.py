@@ -3,12 +3,12 @@
 IntegrationError
 ├─ Postponed           our turn has not come                  → wait, spend no attempt
 │  ├─ RateLimited      we, or Zoho, counted too many calls
-│  ├─ InLine           an earlier command of the same subject is not settled yet
-│  └─ NotYetKnown      it names a user or subscription that we do not know → wait off the line
-├─ Unavailable         no answer from Zoho, PostgreSQL or a key ring → delayed retry
+│  ├─ LookAgain        a fact that nobody records              → wait off the line, look again
+│  └─ NotYetKnown      a fact that another message records     → wait off the line until it does
+├─ Unavailable         no answer from Zoho, PostgreSQL or a key ring → retry later
 ├─ Misconfigured       credentials, scope, organization, licence → pause, alert, spend no attempt
 ├─ CannotStart         a person has to change something first → exit code 2
-├─ PermanentError      it fails the same way every time       → dead-letter
+├─ PermanentError      it fails the same way every time       → give up
 │  ├─ InvalidMessage   the body does not match its contract
 │  └─ ZohoRejected     Zoho understood the request and said no
 └─ OutcomeUnknown      it may have been done already          → look before acting again
@@ -60,23 +60,31 @@ class RateLimited(Postponed):
         self.zoho_code = zoho_code
 
 
-class InLine(Postponed):
-    """An earlier command of the same subject is neither done nor given up."""
+class LookAgain(Postponed):
+    """It waits for a fact that nobody records, such as a contact that Books mirrors.
 
-    code = "in_line"
+    The message leaves its line and looks again after `retry_after_s`, later each time. Its wait has
+    an end, after which it is given up under `code`.
+    """
+
+    code = "look_again"
 
 
 class NotYetKnown(Postponed):
-    """It names something that we do not know (`unknown_user`, `unknown_subscription`).
+    """It needs a fact that is not recorded yet: `kind` (`user`, `contact`, `invoice`, …) and `key`.
 
-    The message leaves its place in the line while it waits, so that what it waits for is not
-    behind it. After `UNKNOWN_USER_WAIT` it is given up under `code`.
+    The message leaves its line and is woken by the transaction that records the fact. Its wait has
+    an end, after which it is given up under `code`.
     """
 
     code = "unknown_user"
 
-    def __init__(self, reason: str, *, code: str = "unknown_user", retry_after_s: float = 5.0):
-        super().__init__(reason, retry_after_s=retry_after_s, code=code)
+    def __init__(
+        self, reason: str, *, kind: str = "user", key: str, code: str = "unknown_user"
+    ) -> None:
+        super().__init__(reason, retry_after_s=0.0, code=code)
+        self.kind = kind
+        self.key = key
 
 
 class Unavailable(IntegrationError):
@@ -114,7 +122,7 @@ class CannotStart(IntegrationError):
 
 
 class PermanentError(IntegrationError):
-    """It fails the same way every time: dead-letter it, and notify the sender."""
+    """It fails the same way every time: give it up, and notify the sender."""
 
     code = "permanent_error"
 

@@ -93,13 +93,18 @@ class ConsumerSettings(Environment):
     """The consuming of messages. `drain_timeout_s` is longer than a request may take, so that a
     deploy never cuts a write short."""
 
-    prefetch: Annotated[int, Field(ge=1, le=1000)] = 32
-    lease_s: Seconds = 30.0
+    # Messages that a process works on at once.
+    slots: Annotated[int, Field(ge=1, le=1000)] = 32
+    # The messages of a killed process wait for so long until another replica takes them over.
+    lease_s: Seconds = 5.0
     max_attempts: Count = 12
     drain_timeout_s: Seconds = 30.0
-    # RabbitMQ counts in 32 bits of milliseconds: 49 days are the most.
-    dead_letter_days: Annotated[int, Field(ge=1, le=49)] = 30
+    dead_letter_days: Annotated[int, Field(ge=1, le=3650)] = 30
     unknown_user_wait: Annotated[float, Field(ge=0)] = 900.0  # seconds
+    # Beyond these, intake stops taking. What waits for a fact or a person is bounded by ten times
+    # as much.
+    intake_open_messages: Count = 200_000
+    intake_open_bytes: Count = 4 * 1024**3
 
 
 class HttpServer(Environment):

@@ -1,7 +1,7 @@
 """Build the parts of a worker that lie between its settings and its handlers.
 
     async with worker_parts("billing-worker", "billing", settings, …) as parts:
-        async with parts.messaging([QueueConfig("commands", routes), …]) as messaging: …
+        async with parts.messaging(Routes(commands={…}, …)) as messaging: …
 
 Parts are entered in the order in which they need each other, and left in the opposite one.
 """
@@ -17,12 +17,13 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
+from shared.call_budget import ZohoCallBudget
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.errors import Unavailable
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.handling.routes import QueueConfig
+from shared.messaging.handling.routes import Routes
 from shared.messaging.service.messaging import Messaging
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
@@ -87,14 +88,15 @@ class WorkerParts:
 
     @asynccontextmanager
     async def messaging(
-        self, queues: Sequence[QueueConfig], *, lag_sources: Sequence[LagSource] = ()
+        self, routes: Routes, *, lag_sources: Sequence[LagSource] = ()
     ) -> AsyncIterator[Messaging]:
-        """Consume the queues, and be ready while the broker is there.
+        """Work on the messages of these routes, and be ready while work goes on.
 
         `sync_lag_seconds` is the age of the oldest change that has not reached its destination:
         the oldest of the commands that are not settled, and of the `lag_sources`.
         """
         settings = self.settings
+        budget = ZohoCallBudget(self.org, _products(routes), self.breakers)
         messaging = Messaging(
             service=self.service,
             schema=self.schema,
@@ -103,8 +105,9 @@ class WorkerParts:
             vault=self.vault,
             digest=self.blind_index,
             metrics=self.metrics,
-            lanes=queues,
+            routes=routes,
             policy=MessagingPolicy.of(settings),
+            budget=budget,
         )
 
         async def broker() -> None:
@@ -116,11 +119,23 @@ class WorkerParts:
             ages = [await age_s(self.org) for age_s in sources]
             self.metrics.sync_lag.labels(service=self.service, org=self.org).set(max(ages))
 
+        async def paused() -> None:
+            closed = {(each.org, each.product) for each in budget.closed()}
+            for product in _products(routes):
+                gauge = self.metrics.product_paused.labels(self.org, self.service, product)
+                gauge.set((self.org, product) in closed)
+
         self.health.before_scrape("lag", lag)
+        self.health.before_scrape("paused products", paused)
         async with messaging:
             self.health.add("broker", broker)
             self.health.started()
             yield messaging
+
+
+def _products(routes: Routes) -> frozenset[str]:
+    """The products that the handlers call."""
+    return frozenset(product for _, route in routes.items() for product in route.calls)
 
 
 @asynccontextmanager

@@ -82,11 +82,11 @@ class SystemDriver:
 
     async def ask(self, routing_key: str, body: Json) -> Json:
         """Publish a command that is answered, and wait for the reply."""
-        message_id = await self.request(routing_key, body)
+        message_id = await self.ask_without_waiting(routing_key, body)
         await self._until(lambda: message_id in self._replies, f"a reply to {routing_key}")
         return self._replies[message_id]
 
-    async def request(self, routing_key: str, body: Json) -> str:
+    async def ask_without_waiting(self, routing_key: str, body: Json) -> str:
         """Publish a command that is answered, and return its id without waiting for the reply."""
         message_id = str(uuid.uuid4())
         await self._publish(routing_key, body, message_id, self._reply_queue.name)

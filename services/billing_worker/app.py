@@ -1,4 +1,4 @@
-"""Assemble billing-worker: its parts, its queues, and the handler of each message."""
+"""Assemble billing-worker: its parts, and the route of each message."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
-from shared.messaging.handling.gate import Gate
-from shared.messaging.handling.routes import QueueConfig, Route
+from shared.messaging.handling.routes import MessagePriority, Route, Routes
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.billing.profile import BILLING
@@ -82,7 +81,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     ) as parts:
         worker = HandlerParts.of(parts, settings)
         async with parts.messaging(
-            worker.queues(), lag_sources=[worker.invoices.lag_s]
+            worker.routes(), lag_sources=[worker.invoices.lag_s]
         ) as messaging:
             finder = InvoiceFinder(
                 zoho=worker.zoho,
@@ -129,34 +128,16 @@ class HandlerParts:
             ),
         )
 
-    def queues(self) -> list[QueueConfig]:
-        """One queue for each urgency. Each pauses while the product it needs is unavailable."""
-        prefetch = self.settings.prefetch
+    def routes(self) -> Routes:
+        """All that billing-worker handles, the commands that nobody knows included."""
+        return Routes(
+            commands={**self.payment_commands(), **self.commands(), **self.reads()},
+            webhooks=self.webhooks(),
+            unrouted=True,
+        )
 
-        def gate(product: str, priority: Priority) -> Gate:
-            return self.parts.breakers.gate(self.zoho.org, product, priority=priority)
-
-        return [
-            QueueConfig("urgent", self.urgent(), prefetch, gate("billing", Priority.URGENT)),
-            QueueConfig(
-                "commands",
-                self.commands(),
-                prefetch,
-                gate("billing", Priority.COMMANDS),
-            ),
-            QueueConfig("reads", self.reads(), prefetch, gate("books", Priority.READS)),
-            QueueConfig(
-                "webhooks",
-                self.webhooks(),
-                prefetch,
-                gate("billing", Priority.COMMANDS),
-            ),
-            QueueConfig(
-                "unrouted", {}, prefetch
-            ),  # unknown commands get an answer and are never lost
-        ]
-
-    def urgent(self) -> Mapping[str, Route]:
+    def payment_commands(self) -> Mapping[str, Route]:
+        """Payments and cancellations."""
         subscriptions = self._subscriptions(Priority.URGENT)
         payments = PaymentHandlers(
             zoho=self.zoho.on(Priority.URGENT),
@@ -169,13 +150,23 @@ class HandlerParts:
             payments=self.payments,
             payment_sync=PaymentSync(self.zoho.on(Priority.URGENT), self.payments, self.invoices),
         )
+        urgent = partial(Route, priority=MessagePriority.PAYMENTS)
         return {
-            "subscription.cancel_requested.v1": Route(
-                SubscriptionCancelRequested, subscriptions.cancel
+            "subscription.cancel_requested.v1": urgent(
+                SubscriptionCancelRequested, subscriptions.cancel, calls={"billing": 2}
             ),
-            "payment.record_requested.v1": Route(PaymentRecordRequested, payments.record),
-            "payment.collect_requested.v1": Route(PaymentCollectRequested, payments.collect),
-            "payment.refund_requested.v1": Route(PaymentRefundRequested, payments.refund),
+            "payment.record_requested.v1": urgent(
+                PaymentRecordRequested, payments.record, calls={"billing": 1}, records=("payment",)
+            ),
+            "payment.collect_requested.v1": urgent(
+                PaymentCollectRequested,
+                payments.collect,
+                calls={"billing": 2},
+                records=("payment",),
+            ),
+            "payment.refund_requested.v1": urgent(
+                PaymentRefundRequested, payments.refund, calls={"billing": 2}
+            ),
         }
 
     def commands(self) -> Mapping[str, Route]:
@@ -189,21 +180,35 @@ class HandlerParts:
             invoice_sync=InvoiceSync(self.books, self.invoices),
             invoice_field=self.settings.zoho_books_invoice_field,
         )
+        signed_up = partial(sign_up, users=self.users, customers=customers)
+        updated = partial(update_user, users=self.users, zoho=self.zoho)
         return {
+            # The look for a customer to adopt, and the create: one without the other is wasted.
             "user.signed_up.v1": Route(
-                UserSignedUp, partial(sign_up, users=self.users, customers=customers)
+                UserSignedUp, signed_up, calls={"billing": 2}, records=("user",)
             ),
-            "user.updated.v1": Route(
-                UserUpdated, partial(update_user, users=self.users, zoho=self.zoho)
+            "user.updated.v1": Route(UserUpdated, updated, calls={"billing": 1}),
+            "subscription.requested.v1": Route(
+                SubscriptionRequested,
+                handlers.subscribe,
+                calls={"billing": 1},
+                records=("user", "subscription"),
             ),
-            "subscription.requested.v1": Route(SubscriptionRequested, handlers.subscribe),
-            "subscription.change_requested.v1": Route(SubscriptionChangeRequested, handlers.change),
+            "subscription.change_requested.v1": Route(
+                SubscriptionChangeRequested, handlers.change, calls={"billing": 2}
+            ),
             "subscription.reactivate_requested.v1": Route(
-                SubscriptionReactivateRequested, handlers.reactivate
+                SubscriptionReactivateRequested, handlers.reactivate, calls={"billing": 2}
             ),
-            "invoice.create_requested.v1": Route(InvoiceCreateRequested, invoices.create),
-            "invoice.void_requested.v1": Route(InvoiceVoidRequested, invoices.void),
-            "invoice.write_off_requested.v1": Route(InvoiceWriteOffRequested, invoices.write_off),
+            "invoice.create_requested.v1": Route(
+                InvoiceCreateRequested, invoices.create, calls={"books": 1}, records=("invoice",)
+            ),
+            "invoice.void_requested.v1": Route(
+                InvoiceVoidRequested, invoices.void, calls={"books": 2}
+            ),
+            "invoice.write_off_requested.v1": Route(
+                InvoiceWriteOffRequested, invoices.write_off, calls={"books": 2}
+            ),
         }
 
     def reads(self) -> Mapping[str, Route]:

@@ -19,7 +19,7 @@ from services.crm_worker.settings import Settings
 from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.handling.routes import QueueConfig, Route
+from shared.messaging.handling.routes import Route, Routes
 from shared.observability.metrics import Metrics
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.effects.effects import Effects
@@ -49,7 +49,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
         parts.health.before_scrape("refused contacts", count_refused)
         async with parts.messaging(
-            lanes(parts, contacts, crm), lag_sources=[contacts.lag_s]
+            routes(parts, contacts, crm), lag_sources=[contacts.lag_s]
         ) as messaging:
             refusals = Refusals(SERVICE, contacts, emails, messaging.committer, settings)
             flusher = Flusher(
@@ -69,29 +69,23 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await flusher.run(stop)
 
 
-def lanes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm) -> list[QueueConfig]:
-    """Return the queues of crm-worker.
-
-    Commands pause while CRM is out of reach: notes need it, and what the others want could not be
-    sent. Tiers and webhooks only record, and never call.
-    """
-    prefetch = parts.settings.prefetch
-    gate = parts.breakers.gate(crm.org, "crm", priority=crm.priority)
-    return [
-        QueueConfig(
-            "commands", commands(contacts, crm, parts.effects), prefetch=prefetch, gate=gate
-        ),
-        QueueConfig("events", events(contacts), prefetch=prefetch),
-        QueueConfig("webhooks", webhooks(parts.metrics), prefetch=prefetch),
-    ]
+def routes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm) -> Routes:
+    """All that crm-worker handles. Only notes call CRM, the flusher sends the rest."""
+    return Routes(
+        commands=commands(contacts, crm, parts.effects),
+        events=events(contacts),
+        webhooks=webhooks(parts.metrics),
+    )
 
 
 def commands(contacts: Contacts, crm: ZohoCrm, effects: Effects) -> Mapping[str, Route]:
     note = partial(note_interaction, contacts=contacts, crm=crm, effects=effects)
     return {
-        "user.signed_up.v1": Route(UserSignedUp, partial(want_contact, contacts=contacts)),
+        "user.signed_up.v1": Route(
+            UserSignedUp, partial(want_contact, contacts=contacts), records=("user",)
+        ),
         "user.updated.v1": Route(UserUpdated, partial(want_changes, contacts=contacts)),
-        "interaction.recorded.v1": Route(InteractionRecorded, note),
+        "interaction.recorded.v1": Route(InteractionRecorded, note, calls={"crm": 1}),
     }
 
 

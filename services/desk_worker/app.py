@@ -30,7 +30,7 @@ from shared.contracts.commands import (
     SupportPriorityRaised,
 )
 from shared.contracts.webhooks import WebhookReceived
-from shared.messaging.handling.routes import QueueConfig, Route
+from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.outbox.committer import Committer
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.products.desk.client import ZohoDesk
@@ -62,7 +62,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         products=(DESK,),
     ) as parts:
         shared = desk_parts(parts, settings)
-        async with parts.messaging(lanes(parts, shared)) as messaging:
+        async with parts.messaging(routes(parts, shared)) as messaging:
             await poller(parts, settings, shared, messaging.committer).run(stop)
 
 
@@ -83,14 +83,9 @@ def desk_parts(
     return DeskParts(desk, escalations, tickets, watcher, Adoption(escalations, tickets, watcher))
 
 
-def lanes(parts: WorkerParts, shared: DeskParts) -> list[QueueConfig]:
-    """Return desk-worker's queues. Everything asks Desk, so all pauses while Desk is away."""
-    gate = parts.breakers.gate(shared.desk.org, "desk", priority=shared.desk.priority)
-    prefetch = parts.settings.prefetch
-    return [
-        QueueConfig("commands", commands(shared), prefetch=prefetch, gate=gate),
-        QueueConfig("webhooks", webhooks(parts, shared), prefetch=prefetch, gate=gate),
-    ]
+def routes(parts: WorkerParts, shared: DeskParts) -> Routes:
+    """All that desk-worker handles."""
+    return Routes(commands=commands(shared), webhooks=webhooks(parts, shared))
 
 
 def commands(shared: DeskParts) -> Mapping[str, Route]:
@@ -102,10 +97,12 @@ def commands(shared: DeskParts) -> Mapping[str, Route]:
     )
     closed = partial(close_ticket, escalations=escalations, watcher=watcher, desk=shared.desk)
     return {
-        "support.escalated.v1": Route(SupportEscalated, opened),
-        "support.message_added.v1": Route(SupportMessageAdded, added),
-        "support.priority_raised.v1": Route(SupportPriorityRaised, raised),
-        "support.close_requested.v1": Route(SupportCloseRequested, closed),
+        "support.escalated.v1": Route(
+            SupportEscalated, opened, calls={"desk": 2}, records=("escalation",)
+        ),
+        "support.message_added.v1": Route(SupportMessageAdded, added, calls={"desk": 1}),
+        "support.priority_raised.v1": Route(SupportPriorityRaised, raised, calls={"desk": 2}),
+        "support.close_requested.v1": Route(SupportCloseRequested, closed, calls={"desk": 2}),
     }
 
 

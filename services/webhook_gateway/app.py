@@ -27,6 +27,7 @@ from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
+from shared.messaging.handling.routes import Routes
 from shared.messaging.service.sending import Sending
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
@@ -73,7 +74,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
         Sending(
             service="webhook-gateway",
             amqp_url=settings.amqp_url,
-            topology=Topology("webhook-gateway", [], policy.retry),
+            topology=Topology("webhook-gateway", Routes()),
             outbox=outbox,
             metrics=metrics,
             policy=policy,

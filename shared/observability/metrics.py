@@ -40,12 +40,13 @@ class _LostLogLines(Collector):
 
 
 class Metrics:
-    """The collectors of one process. `metrics.messages_settled.labels(org=…, queue=…, …).inc()`."""
+    """The collectors of one process. `metrics.outbox_pending.set(3)`."""
 
     def __init__(self, service: str, version: str = "0.1.0") -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody asks for
         self.service = service
         self.registry = CollectorRegistry()
+        self._named_like_a_counter = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_LostLogLines())
         self._info = self._new(Info, "zoho_relay", "The service and its version.")
@@ -60,7 +61,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text format 0.0.4."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + generate_latest(self._named_like_a_counter)
 
     def _zoho(self) -> None:
         call = ("org", "product", "operation")
@@ -94,27 +95,54 @@ class Metrics:
     def _messages(self) -> None:
         self.messages_settled = self._counter(
             "messages_settled_total",
-            "Deliveries by what became of them.",
-            *("org", "queue", "routing_key", "settlement"),
+            "Attempts at messages by what became of them.",
+            *("org", "service", "routing_key", "settlement"),
         )
         self.message_handling = self._histogram(
             "message_handling_seconds",
-            "Time from delivery to settlement.",
+            "Time an attempt took.",
             _HANDLING_S,
-            *("org", "queue", "routing_key"),
+            *("org", "service", "routing_key"),
+        )
+        waiting = ("org", "service", "reason")
+        self.messages_waiting = self._gauge(
+            "messages_waiting", "Open messages, by what they wait for.", *waiting
+        )
+        self.messages_oldest_age = self._gauge(
+            "messages_oldest_age_seconds", "Age of the oldest open message.", *waiting
+        )
+        self.intake_behind = self._gauge(
+            "intake_behind", "Messages in a queue that are not accepted yet.", "queue"
+        )
+        self.intake_stopped = self._gauge(
+            "intake_stopped", "1 while too much is open for more to be taken.", "service"
+        )
+        self.messages_accepted = self._counter(
+            "messages_accepted_total",
+            "Messages taken from a queue, by what became of them.",
+            *("service", "result"),
+        )
+        self.headers_dropped = self._counter(
+            "headers_dropped_total", "Headers of senders beyond what is kept.", "queue"
+        )
+        self.product_paused = self._gauge(
+            "product_paused",
+            "1 while messages that need this product are not worked on.",
+            *("org", "service", "product"),
         )
         self.outbox_pending = self._gauge("outbox_pending", "Outbox rows not yet confirmed.")
         self.outbox_oldest_age = self._gauge(
             "outbox_oldest_age_seconds", "Age of the oldest outbox row not yet confirmed."
         )
-        self.retry_backlog = self._gauge(
-            "retry_backlog", "Messages waiting for a later try.", "queue"
+        # The library takes `dead_letters` for a name of the counter `dead_letters_total`.
+        self.dead_letters = Gauge(
+            "dead_letters",
+            "Dead letters that wait for somebody.",
+            ("org", "service", "code"),
+            registry=self._named_like_a_counter,
         )
-        self.dead_letters = self._counter(
-            "dead_letters_total", "Messages given up, by cause.", "queue", "code", "org"
-        )
-        self.consumer_paused = self._gauge(
-            "consumer_paused", "1 while a queue is not consumed.", "queue"
+        self.dead_letters_given_up = self._counter(
+            "dead_letters_total", "Messages given up, by cause.", "org", "service", "code"
         )
 
     def _webhooks_and_state(self) -> None:

@@ -13,7 +13,8 @@ from shared.contracts.events import Event
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.keyring import KeyRing
 from shared.messaging.handling.observers import Settled
-from shared.messaging.handling.routes import COMMANDS, QueueConfig, Route
+from shared.messaging.handling.policy import MessagingPolicy
+from shared.messaging.handling.routes import COMMANDS, Route, Routes
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
@@ -33,6 +34,7 @@ from tests.bench.workload import (
 
 class Noted(Event):
     routing_key: ClassVar[str] = "noted.v1"
+    carries_state: ClassVar[bool] = True
     user_id: str
 
     def subject(self) -> str:
@@ -56,7 +58,7 @@ async def run(servers: Servers, count: int, prefix: str) -> float:
             pools.connect(SecretStr(servers.database_url), size=8)
         )
         await prepare(pool)
-        lane = QueueConfig("commands", {ROUTING_KEY: Route(InteractionRecorded, handle)}, IN_FLIGHT)
+        routes = Routes(commands={ROUTING_KEY: Route(InteractionRecorded, handle)})
         parts = {
             "schema": "bench",
             "amqp_url": SecretStr(servers.amqp_url),
@@ -65,14 +67,15 @@ async def run(servers: Servers, count: int, prefix: str) -> float:
             "digest": BlindIndex(KeyRing.parse(KEY), "bench"),
         }
         # The queue is declared, then filled, then consumed.
-        async with Messaging(service="declare", metrics=Metrics("declare"), lanes=[lane], **parts):  # type: ignore[arg-type]
+        async with Messaging(service="declare", metrics=Metrics("declare"), routes=routes, **parts):  # type: ignore[arg-type]
             await asyncio.sleep(1)
         await fill(servers.amqp_url, COMMANDS, ROUTING_KEY, prefix, count)
         await stack.enter_async_context(
             Messaging(
                 service="declare",
                 metrics=Metrics("bench"),
-                lanes=[lane],
+                routes=routes,
+                policy=MessagingPolicy(slots=IN_FLIGHT),
                 observers=[settled],
                 **parts,  # type: ignore[arg-type]
             )

@@ -34,7 +34,7 @@ from shared.contracts.webhooks import WebhookReceived, event_name
 from shared.crypto.keyring import fresh_key
 from tests.kit.servers import Servers
 
-_QUEUES = ("urgent", "commands", "reads", "webhooks")
+_QUEUES = ("intake.commands", "intake.webhooks")
 # One worker for all tests of the package, on one event loop: its start takes longer than a test.
 shared = pytest_asyncio.fixture(scope="package", loop_scope="session")
 
@@ -262,11 +262,10 @@ async def _idle(database_url: str, stage: SystemDriver) -> None:
     while True:
         queues = [
             await stage.channel.declare_queue(f"billing-worker.{name}", passive=True)
-            for name in ("urgent", "commands", "reads")
+            for name in _QUEUES
         ]
         unsettled = await connection.fetchval(
-            "SELECT count(*) FROM billing.inbox"
-            " WHERE source = 'zoho.commands' AND state IN ('waiting', 'claimed')"
+            "SELECT count(*) FROM billing.open_messages WHERE exchange = 'zoho.commands'"
         )
         if not unsettled and not any(q.declaration_result.message_count for q in queues):
             break

@@ -25,12 +25,14 @@ _SET_UP: Final = f"""
     CREATE TABLE chaos.victims (gate text, name text, PRIMARY KEY (gate, name));
 
     CREATE FUNCTION chaos.wait() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE
+        changed jsonb := to_jsonb(CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END);
     BEGIN
         IF EXISTS (SELECT FROM chaos.victims
-                   WHERE gate = TG_ARGV[0] AND name = to_jsonb(NEW) ->> TG_ARGV[1]) THEN
+                   WHERE gate = TG_ARGV[0] AND name = changed ->> TG_ARGV[1]) THEN
             PERFORM pg_advisory_xact_lock_shared({_LOCK});
         END IF;
-        RETURN NEW;
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
     END $$;
 
     CREATE TRIGGER chaos_intent BEFORE INSERT ON relay.effects
@@ -40,9 +42,8 @@ _SET_UP: Final = f"""
         EXECUTE FUNCTION chaos.wait('result', 'business_id');
 """
 _SET_UP_INBOX: Final = """
-    CREATE TRIGGER chaos_settle BEFORE UPDATE ON {schema}.inbox
-        FOR EACH ROW WHEN (OLD.state = 'claimed' AND NEW.state = 'done')
-        EXECUTE FUNCTION chaos.wait('settle', 'message_id');
+    CREATE TRIGGER chaos_settle BEFORE DELETE ON {schema}.open_messages
+        FOR EACH ROW EXECUTE FUNCTION chaos.wait('settle', 'message_id');
 """
 _TEAR_DOWN: Final = "DROP SCHEMA chaos CASCADE"
 
@@ -102,12 +103,20 @@ class Gates:
         return [row["state"] for row in rows]
 
     async def inbox(self, schema: str, message_id: str) -> tuple[str, str | None]:
-        """State and code of a message. `absent` before it is claimed for the first time."""
+        """State and code of a message. `absent` before it is accepted."""
         row = await self._watch.fetchrow(
-            f"SELECT state, code FROM {schema}.inbox WHERE message_id = $1",  # noqa: S608
+            f"""
+            SELECT CASE WHEN o.claim IS NOT NULL THEN 'claimed'
+                        WHEN o.arrived IS NOT NULL THEN 'waiting'
+                        WHEN d.arrived IS NOT NULL THEN 'given_up' ELSE 'done' END, d.code
+            FROM {schema}.accepted_ids a
+            LEFT JOIN {schema}.open_messages o USING (org, routing_key, message_id)
+            LEFT JOIN {schema}.dead_letters d USING (org, routing_key, message_id)
+            WHERE a.message_id = $1
+            """,  # noqa: S608
             message_id,
         )
-        return (row["state"], row["code"]) if row else ("absent", None)
+        return (row[0], row[1]) if row else ("absent", None)
 
     async def _waiting(self) -> list[int]:
         rows = await self._watch.fetch(

@@ -26,7 +26,9 @@ def settings(around: Surroundings, **more: object) -> Settings:
 @pytest.fixture
 async def crm(around: Surroundings) -> AsyncIterator[SystemDriver]:
     """A running crm-worker, seen from outside."""
-    async with around.running(app.main, settings(around), queue="crm-worker.events") as stage:
+    async with around.running(
+        app.main, settings(around), queue="crm-worker.intake.events"
+    ) as stage:
         yield stage
 
 

@@ -34,6 +34,7 @@ async def subscription_changed(stage: SystemDriver, user_id: str, tier: str, ver
         "org": "default",
         "subject": f"user:{user_id}",
         "version": version,
+        "tier_version": version,
         "user_id": user_id,
         "subscription_id": "s1",
         "status": "live",

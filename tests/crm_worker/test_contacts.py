@@ -77,7 +77,7 @@ async def test_without_a_field_of_ours_a_changed_email_still_makes_no_second_con
     around: Surroundings,
 ) -> None:
     by_email = settings(around, zoho_crm_user_field=None)
-    async with around.running(app.main, by_email, queue="crm-worker.events") as crm:
+    async with around.running(app.main, by_email, queue="crm-worker.intake.events") as crm:
         await crm.publish("user.signed_up.v1", ADA)
         await crm.event("contact.synced.v1", user_id="u1")
 

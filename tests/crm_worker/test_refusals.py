@@ -76,7 +76,7 @@ async def test_a_second_user_with_the_same_email_does_not_take_the_contact(
     around: Surroundings, by_our_field: str | None
 ) -> None:
     chosen = settings(around, zoho_crm_user_field=by_our_field)
-    async with around.running(app.main, chosen, queue="crm-worker.events") as crm:
+    async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
         await crm.publish("user.signed_up.v1", ADA)
         await crm.event("contact.synced.v1", user_id="u1")
 
@@ -138,8 +138,8 @@ async def test_a_contact_that_crm_gave_to_another_user_is_given_back(crm: System
 async def test_two_replicas_do_not_both_send_one_email(around: Surroundings) -> None:
     replica = settings(around)
     async with (
-        around.running(app.main, replica, queue="crm-worker.events") as crm,
-        around.running(app.main, replica, queue="crm-worker.events"),
+        around.running(app.main, replica, queue="crm-worker.intake.events") as crm,
+        around.running(app.main, replica, queue="crm-worker.intake.events"),
     ):
         both = range(6)
         await asyncio.gather(
@@ -165,7 +165,7 @@ async def test_two_replicas_do_not_both_send_one_email(around: Surroundings) -> 
 async def test_refused_contacts_are_counted_in_the_metrics(around: Surroundings) -> None:
     port = free_port()
     chosen = settings(around, metrics_port=port)
-    async with around.running(app.main, chosen, queue="crm-worker.events") as crm:
+    async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
         await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
         await crm.event("command.failed.v1", code="contact_refused")
 

@@ -35,7 +35,7 @@ async def worker(database_url: str, amqp_url: str) -> AsyncIterator[Watched]:
             "crm-worker",
             app.main,
             Settings,
-            queue="crm-worker.events",
+            queue="crm-worker.intake.events",
             crm_flush_every_s=0.05,
             zoho_crm_user_field="App_User_Id",
         ) as crm,
@@ -112,7 +112,7 @@ async def test_a_missing_right_is_reported_and_holds_up_no_queue(worker: Watched
         lambda seen: bool(seen.value("zoho_breaker_open", product="crm", cause="permission")),
         "a breaker that is open",
     )
-    assert seen.value("consumer_paused", queue="crm-worker.commands") == 0
+    assert seen.value("product_paused", product="crm") == 0
 
 
 async def test_a_plain_refusal_is_reported_once(worker: Watched) -> None:
@@ -135,7 +135,7 @@ async def test_a_contact_written_by_its_id_goes_by_the_same_table(
             "crm-worker",
             app.main,
             Settings,
-            queue="crm-worker.events",
+            queue="crm-worker.intake.events",
             crm_flush_every_s=0.05,
             zoho_crm_user_field=None,  # so that a changed email goes by the contact's id
         ) as worker,

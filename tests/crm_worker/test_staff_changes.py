@@ -19,7 +19,7 @@ async def test_a_deleted_contact_is_made_anew_once_and_whole(
     around: Surroundings, by_our_field: str | None
 ) -> None:
     chosen = settings(around, zoho_crm_user_field=by_our_field)
-    async with around.running(app.main, chosen, queue="crm-worker.events") as crm:
+    async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
         await crm.publish("user.signed_up.v1", ADA)
         await crm.event("contact.synced.v1", user_id="u1")
         deleted = await contact(crm, Email=ADA["email"])

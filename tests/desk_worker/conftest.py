@@ -18,7 +18,7 @@ from services.desk_worker.settings import Settings
 from services.zoho_sandbox.driver import Json
 from tests.kit.surroundings import Surroundings
 
-QUEUE = "desk-worker.webhooks"
+QUEUE = "desk-worker.intake.webhooks"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def desk(around: Surroundings) -> AsyncIterator[Desk]:
         yield Desk(stage, around.environment["database_url"])
 
 
-_UNSETTLED = "SELECT count(*) FROM desk.inbox WHERE state IN ('waiting', 'claimed')"
+_UNSETTLED = "SELECT count(*) FROM desk.open_messages"
 
 
 @dataclass

@@ -25,7 +25,7 @@ async def test_a_sign_up_published_twenty_times_makes_one_customer_and_one_conta
     for n in range(10):
         await stage.publish("user.signed_up.v1", body, message_id=f"once-more-{n}")
     for worker in WORKERS:
-        await settlements.until(worker, "user.signed_up.v1", "ack", count=20)
+        await settlements.until(worker, "user.signed_up.v1", "done", count=11)
     await stage.event("contact.synced.v1", user_id="u-once")
     await _change_something(stage, "u-once")
 
@@ -45,7 +45,7 @@ async def test_a_cancellation_that_overtakes_its_request_still_cancels(
     settlements = Settlements(stack, "billing-worker")
     cancel = {"subscription_id": "s-over", "at_term_end": False}
     await stage.publish("subscription.cancel_requested.v1", cancel)
-    await settlements.until("billing-worker", "subscription.cancel_requested.v1", "postpone")
+    await settlements.until("billing-worker", "subscription.cancel_requested.v1", "wait_for_fact")
 
     await _subscribe(stage, "u-over", "s-over")
 
@@ -60,13 +60,13 @@ async def test_a_cancellation_that_overtook_undoes_nothing_that_was_asked_for_af
     await _sign_up(stage, "u-again")
     settlements = Settlements(stack, "billing-worker")
     await stage.publish("subscription.cancel_requested.v1", {"subscription_id": "s-again"})
-    await settlements.until("billing-worker", "subscription.cancel_requested.v1", "postpone")
+    await settlements.until("billing-worker", "subscription.cancel_requested.v1", "wait_for_fact")
     await _subscribe(stage, "u-again", "s-again")
     await stage.event("subscription.changed.v1", subscription_id="s-again", status="live")
 
     await stage.publish("subscription.reactivate_requested.v1", {"subscription_id": "s-again"})
-    await settlements.until("billing-worker", "subscription.reactivate_requested.v1", "ack")
-    await settlements.until("billing-worker", "subscription.cancel_requested.v1", "ack")
+    await settlements.until("billing-worker", "subscription.reactivate_requested.v1", "done")
+    await settlements.until("billing-worker", "subscription.cancel_requested.v1", "done")
 
     assert await _statuses(stage, "s-again") == ["live"]
 
@@ -78,13 +78,13 @@ async def test_an_old_update_that_waited_for_its_user_changes_nothing_newer(
     old = {"user_id": "u-old", "phone": "+49 30 111111", "full_name": "Olda Name"}
     await stage.publish("user.updated.v1", old)
     for worker in WORKERS:
-        await settlements.until(worker, "user.updated.v1", "postpone")
+        await settlements.until(worker, "user.updated.v1", "wait_for_fact")
 
     await _sign_up(stage, "u-old")
     await stage.publish("user.updated.v1", {"user_id": "u-old", "phone": "+49 30 222222"})
     await _phone_is(stage, "u-old", "+49 30 222222")
     for worker in WORKERS:
-        await settlements.until(worker, "user.updated.v1", "ack", count=2)
+        await settlements.until(worker, "user.updated.v1", "done", count=2)
     await stage.zoho(
         "billing", "customers", "customer of the new name", lambda c: "Olda" in c["display_name"]
     )
@@ -106,7 +106,7 @@ async def test_an_old_update_that_zoho_refused_for_a_while_changes_nothing_newer
         await stage.publish("user.updated.v1", {"user_id": "u-late", "phone": phone})
 
     for worker in WORKERS:
-        await settlements.until(worker, "user.updated.v1", "ack", count=2)
+        await settlements.until(worker, "user.updated.v1", "done", count=2)
     await _phone_is(stage, "u-late", "+49 30 444444")
     await _change_something(stage, "u-late")
     await _phone_is(stage, "u-late", "+49 30 444444")

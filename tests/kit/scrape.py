@@ -38,7 +38,7 @@ class Settlements:
     """Counts what became of messages since it was made.
 
     settlements = Settlements(stack)
-    await settlements.until("crm-worker", "user.updated.v1", "ack")
+    await settlements.until("crm-worker", "user.updated.v1", "done")
     """
 
     def __init__(self, stack: Stack, *services: str) -> None:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.driving.system_driver import SystemDriver
 from deploy.local.ports import free_port
 from tests.kit.surroundings import Surroundings
-
-_RETRIES = ("5s", "1m", "15m", "3h")
 
 
 class Seen(dict[tuple[str, frozenset[tuple[str, str]]], float]):
@@ -43,6 +42,7 @@ class Seen(dict[tuple[str, frozenset[tuple[str, str]]], float]):
 class Watched:
     stage: SystemDriver
     service: str
+    _database_url: str
     _port: int
     _session: aiohttp.ClientSession
 
@@ -68,40 +68,56 @@ class Watched:
         except TimeoutError:
             raise AssertionError(f"{what} did not come true") from None
 
-    async def forget_retries(self) -> None:
-        """Empty the queues of later tries: what waits there was looked at."""
-        channel = await self.stage._connection.channel()
-        for delay in _RETRIES:
-            queue = await channel.get_queue(f"{self.service}.retry.{delay}", ensure=False)
-            await queue.purge()
-        await channel.close()
+    async def forget_waiting(self) -> None:
+        """Drop the messages that wait for a later try: what becomes of them was looked at."""
+        await self._execute(
+            "DELETE FROM {schema}.lines WHERE leased_until IS NULL",
+            "DELETE FROM {schema}.open_messages WHERE claim IS NULL",
+        )
 
     async def order(self, product: str, operation: str, **fault: Any) -> None:
         await self.stage.sandbox.post("faults", product=product, operation=operation, **fault)
 
-    async def hurry(self, delay: str) -> None:
-        """Bring back now what waits in a queue of later tries, as its time would."""
-        name = f"{self.service}.retry.{delay}"
-        channel = await self.stage._connection.channel()
-        queue = await channel.get_queue(name, ensure=False)
-        while message := await queue.get(fail=False):
-            await channel.default_exchange.publish(message, message.routing_key or "")
-            await message.ack()
-        await channel.close()
+    async def hurry(self) -> None:
+        """Make due now what waits for its time."""
+        await self._execute(
+            "UPDATE {schema}.open_messages SET due_at = now() WHERE due_at > now()",
+            "UPDATE {schema}.lines SET due_at = now() WHERE state = 'later'",
+        )
 
-    async def hurry_until(self, delay: str, came_true: Callable[[Seen], bool], what: str) -> None:
-        """As `hurry`, also for what was still on its way there."""
+    async def hurry_until(self, came_true: Callable[[Seen], bool], what: str) -> None:
+        """As `hurry`, also for what only goes to wait now."""
         try:
             async with asyncio.timeout(self.stage.patience_s):
                 while not came_true(await self.look()):
-                    await self.hurry(delay)
+                    await self.hurry()
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"{what} did not come true") from None
 
-    async def dead(self, queue: str) -> int:
-        declared = await self.stage.channel.declare_queue(f"{queue}.dead", passive=True)
-        return int(declared.declaration_result.message_count or 0)
+    async def dead(self) -> int:
+        """How many messages were given up."""
+        connection = await asyncpg.connect(self._database_url)
+        try:
+            return int(
+                await connection.fetchval(
+                    f"SELECT count(*) FROM {self.schema}.dead_letters"  # noqa: S608
+                )
+            )
+        finally:
+            await connection.close()
+
+    @property
+    def schema(self) -> str:
+        return self.service.removesuffix("-worker")
+
+    async def _execute(self, *statements: str) -> None:
+        connection = await asyncpg.connect(self._database_url)
+        try:
+            for statement in statements:
+                await connection.execute(statement.format(schema=self.schema))
+        finally:
+            await connection.close()
 
 
 @asynccontextmanager
@@ -121,4 +137,4 @@ async def watched(
         around.running(main, make_settings(**environment), queue=queue) as stage,
         aiohttp.ClientSession() as session,
     ):
-        yield Watched(stage, service, port, session)
+        yield Watched(stage, service, around.environment["database_url"], port, session)

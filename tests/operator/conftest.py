@@ -27,7 +27,7 @@ from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.messaging.handling.observers import Settled
 from shared.messaging.handling.policy import MessagingPolicy, RetryPolicy
-from shared.messaging.handling.routes import QueueConfig, Route
+from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
@@ -82,17 +82,25 @@ class Desk:
             vault=self._vault,
             digest=BlindIndex(KeyRing.parse(f"i1:{KEY}"), "billing"),
             metrics=Metrics("billing-worker"),
-            lanes=[QueueConfig("commands", routes), QueueConfig("unrouted", {})],
+            routes=Routes(commands=routes, unrouted=True),
             policy=POLICY,
             observers=[self.settled.put_nowait],
         )
 
     async def send(self, routing_key: str, message_id: str, **fields: Any) -> None:
-        """Publish a command, and wait until it is settled."""
+        """Publish a command, and wait until it is settled or refused."""
         exchange = await self.channel.get_exchange("zoho.commands", ensure=False)
         body = json.dumps(fields).encode()
         await exchange.publish(aio_pika.Message(body, message_id=message_id), routing_key)
-        await self.next_settled()
+        await until(lambda: self._is_over(message_id))
+
+    async def _is_over(self, message_id: str) -> bool:
+        """Whether it was settled, or given up as it arrived."""
+        if not self.settled.empty():
+            self.settled.get_nowait()
+            return True
+        refused = "SELECT count(*) FROM billing.dead_letters WHERE message_id = $1 AND attempts = 0"
+        return bool(await self.pool.fetchval(refused, message_id))
 
     async def next_settled(self) -> Settled:
         return await asyncio.wait_for(self.settled.get(), 30)

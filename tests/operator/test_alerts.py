@@ -20,7 +20,7 @@ evaluation_interval: 1m
 tests:
   - interval: 1m
     input_series:
-      - series: dead_letters_total{{queue="q", code="outcome_unknown", org="default"}}
+      - series: dead_letters_total{{service="s", code="outcome_unknown", org="default"}}
         values: "_ _ 1 1 1"
       - series: zoho_breaker_open{{org="default", product="accounts", cause="refresh_token_dead"}}
         values: "0 1 1 1 1"
@@ -30,7 +30,7 @@ tests:
       - eval_time: 3m
         alertname: OutcomeUnknown
         exp_alerts:
-          - exp_labels: {{severity: page, queue: q, org: default}}
+          - exp_labels: {{severity: page, service: s, org: default}}
             exp_annotations: {{summary: "nobody knows whether money moved: look in Zoho"}}
       - eval_time: 3m
         alertname: ZohoMisconfigured
@@ -61,7 +61,7 @@ def test_the_first_of_a_kind_is_seen_and_everyday_limits_are_not(tmp_path: Path)
 def test_an_alert_uses_metrics_that_we_have_and_is_explained(rule: dict[str, str]) -> None:
     names = set(
         re.findall(
-            r"\b(?:zoho|token|log|outbox|retry|consumer|sync|webhooks|gaps|dead)_\w+",
+            r"\b(?:zoho|token|log|outbox|messages|intake|product|sync|webhooks|gaps|dead)_\w+",
             re.sub(r'"[^"]*"', "", rule["expr"]),
         )
     )

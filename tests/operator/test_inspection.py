@@ -3,6 +3,8 @@ import asyncio
 import pytest
 from aio_pika import Message
 
+from shared.background import ended
+from tests.operator.busy_broker import busy_broker
 from tests.operator.conftest import until
 
 EFFECT = """
@@ -15,7 +17,7 @@ NOT_YET_S, OVERDUE_S = 300, -300
 
 @pytest.fixture
 async def held(desk):
-    """A worker whose handler waits: set the event to let it go."""
+    """A worker whose handler waits until the test is over."""
     go = asyncio.Event()
 
     async def wait(message, work):
@@ -23,7 +25,7 @@ async def held(desk):
 
     async with desk.worker({"user.updated.v1": wait}) as worker:
         await until(worker.ready)
-        yield go
+        yield worker
         go.set()
 
 
@@ -51,17 +53,18 @@ async def test_the_head_of_a_line_is_shown_with_how_many_wait_behind_it(desk, he
 
     (row,) = await stuck(desk, behind=2)
 
-    assert (row["service"], row["message_id"], row["state"]) == ("billing-worker", "m1", "claimed")
+    assert (row["service"], row["message_id"], row["state"]) == ("billing-worker", "m1", "leased")
 
 
 async def test_a_lapsed_lease_is_called_one(desk, held):
     await publish(desk, "m1", "u1")
     await stuck(desk, behind=0)
-    await desk.pool.execute("UPDATE billing.inbox SET leased_until = now() - interval '1 second'")
+    await ended(held._dispatcher._task)  # which would take the message over at once
+    await desk.pool.execute("UPDATE billing.lines SET leased_until = now() - interval '1 second'")
 
     (row,) = await stuck(desk, behind=0)
 
-    assert row["state"] == "claimed, lease lapsed"
+    assert row["state"] == "leased, lease lapsed"
 
 
 async def test_what_is_not_old_enough_is_not_stuck(desk, held):
@@ -94,18 +97,28 @@ async def test_pending_outbox_rows_are_shown_by_destination(desk):
     )
 
 
-async def test_queues_are_shown_with_consumers_and_dead_letters(desk, held):
+async def test_queues_are_shown_with_consumers(desk, held):
     rows = {}
 
     async def has_its_consumer():
         # A quorum queue's count of consumers lags by seconds.
         nonlocal rows
         rows = {row["queue"]: row for row in (await desk.ask("queues", "--json")).rows}
-        return rows["billing-worker.commands"]["consumers"] == 1
+        return rows["billing-worker.intake.commands"]["consumers"] == 1
 
     await until(has_its_consumer)
-    assert rows["billing-worker.retry.1m"]["messages"] == 0
-    assert "crm-worker.commands" not in rows
+    assert rows["billing-worker.poison"]["messages"] == 0
+    assert "crm-worker.intake.commands" not in rows
+
+
+async def test_a_count_of_none_is_asked_for_once_more(desk, held, amqp_url):
+    await test_queues_are_shown_with_consumers(desk, held)
+
+    async with busy_broker(amqp_url, times=1) as url:
+        rows = (await desk.ask("queues", "--json", AMQP_URL=url)).rows
+
+    counted = {row["queue"]: row["consumers"] for row in rows}
+    assert counted["billing-worker.intake.commands"] == 1
 
 
 async def test_effects_that_wait_for_a_person_come_first(desk):

@@ -64,7 +64,7 @@ def test_a_complete_environment_is_read(environment):
     assert settings.amqp_url.get_secret_value() == "amqp://all:pw@broker/"
     assert settings.token_service_url == ("http://tokens-1:8081", "http://tokens-2:8081")
     assert settings.books_organization_id == "10"
-    assert (settings.prefetch, settings.lease_s, settings.metrics_port) == (32, 30.0, 9102)
+    assert (settings.slots, settings.lease_s, settings.metrics_port) == (32, 5.0, 9102)
 
 
 def test_a_variable_of_the_service_wins(environment):
@@ -102,8 +102,8 @@ def test_every_missing_variable_is_named_at_once(environment):
         ("ENCRYPTION_KEYS", "k1:czNjcmV0", "must be id:base64 of 32 bytes"),
         ("ENCRYPTION_KEYS", f"k1:{KEY},k1:{KEY}", "must not name a key id twice"),
         ("INDEX_KEYS", " , ", "must hold at least one key"),
-        ("PREFETCH", "s3cret", "must be a whole number"),
-        ("PREFETCH", "0", "must be at least 1"),
+        ("SLOTS", "s3cret", "must be a whole number"),
+        ("SLOTS", "0", "must be at least 1"),
         ("LEASE_S", "s3cret", "must be a number"),
         ("METRICS_PORT", "70000", "must be at most 65535"),
         ("LOG_LEVEL", "s3cret", "must be one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
@@ -135,12 +135,12 @@ def test_settings_do_not_show_their_secrets(environment):
 
 
 def test_a_dot_env_is_read_and_the_environment_wins(environment, tmp_path):
-    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nPREFETCH=7\nSOMETHING_ELSE=1\n")
-    environment(ZOHO_RELAY_ENV_FILE=None, PREFETCH="8")
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nSLOTS=7\nSOMETHING_ELSE=1\n")
+    environment(ZOHO_RELAY_ENV_FILE=None, SLOTS="8")
 
     settings = Settings.load()
 
-    assert (settings.log_level, settings.prefetch) == ("DEBUG", 8)
+    assert (settings.log_level, settings.slots) == ("DEBUG", 8)
 
 
 def test_an_empty_name_of_a_file_means_none(environment, tmp_path):
@@ -150,13 +150,13 @@ def test_an_empty_name_of_a_file_means_none(environment, tmp_path):
 
 
 def test_another_file_can_be_named(environment, tmp_path):
-    (tmp_path / ".env").write_text("PREFETCH=7\n")
+    (tmp_path / ".env").write_text("SLOTS=7\n")
     (tmp_path / "other.env").write_text("LOG_LEVEL=WARNING\n")
     environment(ZOHO_RELAY_ENV_FILE=str(tmp_path / "other.env"))
 
     settings = Settings.load()
 
-    assert (settings.log_level, settings.prefetch) == ("WARNING", 32)
+    assert (settings.log_level, settings.slots) == ("WARNING", 32)
 
 
 def test_a_named_file_must_be_there(environment, tmp_path):
@@ -166,9 +166,9 @@ def test_a_named_file_must_be_there(environment, tmp_path):
 
 
 BAD_FILES = [
-    ("PREFETCH=7\n".encode("utf-16"), 1),
-    ("PREFETCH=7\n".encode("utf-16-le"), 1),
-    ("PREFETCH=7\n# Schlüssel\n".encode("latin-1"), 2),
+    ("SLOTS=7\n".encode("utf-16"), 1),
+    ("SLOTS=7\n".encode("utf-16-le"), 1),
+    ("SLOTS=7\n# Schlüssel\n".encode("latin-1"), 2),
 ]
 
 
@@ -188,7 +188,7 @@ def test_a_line_that_cannot_be_read_is_named(environment, tmp_path):
 
 
 def test_a_mark_of_utf_8_at_the_beginning_of_the_file_is_no_part_of_a_name(environment, tmp_path):
-    (tmp_path / ".env").write_bytes("PREFETCH=7\n# Schlüssel\n".encode("utf-8-sig"))
+    (tmp_path / ".env").write_bytes("SLOTS=7\n# Schlüssel\n".encode("utf-8-sig"))
     environment(ZOHO_RELAY_ENV_FILE=None)
 
-    assert Settings.load().prefetch == 7
+    assert Settings.load().slots == 7

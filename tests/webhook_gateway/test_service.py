@@ -66,7 +66,7 @@ async def worker_queue(amqp_url: str) -> AsyncIterator[Inbox]:
         exchange = await channel.declare_exchange(
             "zoho.webhooks", aio_pika.ExchangeType.TOPIC, durable=True
         )
-        queue = await channel.declare_queue("billing-worker.webhooks", durable=True)
+        queue = await channel.declare_queue("billing-worker.intake.webhooks", durable=True)
         await queue.bind(exchange, "billing.#")
         inbox: Inbox = asyncio.Queue()
         await queue.consume(inbox.put, no_ack=True)

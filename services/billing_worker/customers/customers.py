@@ -30,7 +30,7 @@ class Customers:
             return user.customer_id
         email = user.email
         if email is None:
-            raise NotYetKnown("no sign-up of this user arrived yet")
+            raise NotYetKnown("no sign-up of this user arrived yet", key=user.user_id)
 
         result = await self._create(user, email)
         customer_id: str = result["customer_id"]

@@ -15,7 +15,7 @@ from shared.contracts.commands import (
     InvoiceVoidRequested,
     InvoiceWriteOffRequested,
 )
-from shared.errors import NotYetKnown, PermanentError
+from shared.errors import LookAgain, NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.models import Invoice
@@ -40,7 +40,7 @@ class ApplicationInvoiceHandlers:
     async def create(self, message: InvoiceCreateRequested, work: UnitOfWork) -> None:
         user = await self.users.get(work.org, message.user_id)
         if user is None:
-            raise NotYetKnown("no sign-up of this user arrived yet")
+            raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
         known = await self.invoices.get(work.org, message.invoice_id)
         if known is not None:
             lines = await self.invoices.lines(work.org, message.invoice_id)
@@ -53,7 +53,7 @@ class ApplicationInvoiceHandlers:
             )
         contact_id = await self.contacts.id_of(user, work)
         if contact_id is None:
-            raise NotYetKnown(
+            raise LookAgain(
                 "Books has no contact that is surely this user's",
                 code="no_books_contact",
                 retry_after_s=_CONTACT_RETRY_S,
@@ -122,5 +122,5 @@ class ApplicationInvoiceHandlers:
     async def _known(self, org: str, invoice_id: str) -> tuple[StoredInvoice, str]:
         stored = await self.invoices.get(org, invoice_id)
         if stored is None or stored.books_id is None:
-            raise PermanentError("no invoice has this id", code="unknown_invoice")
+            raise await self.invoices.unknown(org, invoice_id)
         return stored, stored.books_id

@@ -26,7 +26,7 @@ from shared.contracts.replies import (
     InvoiceResultLine,
     InvoiceSummary,
 )
-from shared.errors import NotYetKnown, PermanentError
+from shared.errors import NotYetKnown
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.models import BooksInvoiceLine, Invoice
@@ -47,7 +47,7 @@ class InvoiceHandlers:
     async def show(self, message: InvoiceRequested, work: UnitOfWork) -> None:
         stored = await self.invoices.get(work.org, message.invoice_id)
         if stored is None or stored.books_id is None:
-            raise PermanentError("no invoice has this id", code="unknown_invoice")
+            raise await self.invoices.unknown(work.org, message.invoice_id)
         if message.format == "pdf":
             # Imported late: it takes 7 MB of memory that a worker without PDF commands saves.
             from services.billing_worker.invoices.pdf_links import without_links
@@ -70,7 +70,7 @@ class InvoiceHandlers:
     async def list_of_user(self, message: InvoiceListRequested, work: UnitOfWork) -> None:
         user = await self.users.get(work.org, message.user_id)
         if user is None:
-            raise NotYetKnown("no sign-up of this user arrived yet")
+            raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
         contact_id = await self.contacts.id_of(user, work)
         invoices = await self.books.invoices_of(contact_id) if contact_id else []
         wanted = await self._with_status(invoices, message.status)

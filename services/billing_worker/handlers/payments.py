@@ -59,7 +59,7 @@ class PaymentHandlers:
             return
         user = await self.users.get(work.org, message.user_id)
         if user is None:
-            raise NotYetKnown("no sign-up of this user arrived yet")
+            raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
         customer_id = await self.customers.ensure(user, work)
         invoice = await self._invoice(work.org, message.invoice_id, message.currency)
         if invoice is None:
@@ -158,7 +158,7 @@ class PaymentHandlers:
         """Refund a card payment or a part of it."""
         stored = await self.payments.get(work.org, message.payment_id)
         if stored is None:
-            raise PermanentError("no payment has this id", code="unknown_payment")
+            raise await self.payments.unknown(work.org, message.payment_id)
         if has_excess_decimals(message.amount, stored.currency):
             raise InvalidMessage(
                 f"amount must have at most {decimals_of(stored.currency)} digits after the point"
@@ -235,7 +235,7 @@ class PaymentHandlers:
     async def _known_invoice(self, org: str, invoice_id: str) -> StoredInvoice:
         invoice = await self.invoices.get(org, invoice_id)
         if invoice is None:
-            raise PermanentError("no invoice has this id", code="unknown_invoice")
+            raise await self.invoices.unknown(org, invoice_id)
         return invoice
 
     async def _invoice(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from shared.contracts.commands import Command
 from shared.errors import PermanentError
-from shared.messaging.handling.routes import Route
+from shared.messaging.handling.routes import READ_EXPIRES_S, MessagePriority, Route
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 CommandT = TypeVar("CommandT", bound=Command)
@@ -16,16 +16,23 @@ CommandT = TypeVar("CommandT", bound=Command)
 def answered(
     model: type[CommandT], handle: Callable[[CommandT, UnitOfWork], Awaitable[None]]
 ) -> Route:
-    """The route of a command whose only result is its reply.
+    """The route of a command whose only result is its reply, read from Books.
 
-    Without `reply_to` it is given up with `reply_to_missing`.
+    Without `reply_to` it is given up with `reply_to_missing`. Once a reply would have expired, it
+    ends without a call.
     """
 
     async def checked(message: CommandT, work: UnitOfWork) -> None:
-        if work.delivery is None or not work.delivery.reply_to:
+        if work.received is None or not work.received.reply_to:
             raise PermanentError(
                 "this command is only answered, and names no reply_to", code="reply_to_missing"
             )
         await handle(message, work)
 
-    return Route(model, checked)
+    return Route(
+        model,
+        checked,
+        priority=MessagePriority.READS,
+        calls={"books": 1},
+        expires_s=READ_EXPIRES_S,
+    )

@@ -102,13 +102,16 @@ class SubscriptionHandlers:
         if user is not None and user.email is not None:
             return user
         if message.email is None:
-            raise NotYetKnown("no sign-up of this user arrived yet")
+            raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
         fields = user_fields_in(
             message.model_dump(include={"email", "full_name"}, exclude_none=True)
         )
-        return await self.users.store(
+        user = await self.users.store(
             work.org, message.user_id, fields, arrived=FROM_SUBSCRIPTION_REQUEST
         )
+        work.record_fact("user", message.user_id)
+        await work.commit_early()
+        return user
 
     async def _create(
         self, message: SubscriptionRequested, user: User, customer_id: str
@@ -143,7 +146,10 @@ class SubscriptionHandlers:
         stored = await self.subscriptions.get(org, subscription_id)
         if stored is None:
             raise NotYetKnown(
-                "no request of this subscription arrived yet", code="unknown_subscription"
+                "no request of this subscription arrived yet",
+                kind="subscription",
+                key=subscription_id,
+                code="unknown_subscription",
             )
         began = await self.subscriptions.database_time()
         return stored, began, await self.zoho.subscription(stored.zoho_id)

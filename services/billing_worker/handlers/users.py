@@ -21,6 +21,8 @@ async def sign_up(
 ) -> None:
     fields = user_fields_in(message.model_dump(exclude_none=True))
     user = await users.store(work.org, message.user_id, fields, arrived=FROM_SIGN_UP)
+    work.record_fact("user", message.user_id)
+    await work.commit_early()
     await customers.ensure(user, work)
 
 
@@ -29,7 +31,7 @@ async def update_user(
 ) -> None:
     user = await users.get(work.org, message.user_id)
     if user is None or user.email is None:
-        raise NotYetKnown("no sign-up of this user arrived yet")
+        raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
     changes = without_outdated(user, user_fields_in(message.changes()), arrived=work.arrived)
     if not changes:
         return

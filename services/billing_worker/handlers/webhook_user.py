@@ -9,7 +9,7 @@ from typing import Final
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import BillingWebhook
-from shared.errors import Postponed
+from shared.errors import LookAgain
 from shared.observability.metrics import Metrics
 from shared.zoho.effects.effects import Effects
 
@@ -37,11 +37,11 @@ class WebhookUser:
         return user
 
     async def wait_if_ours(self, message: WebhookReceived, reason: str) -> None:
-        """Raise Postponed while a command may be creating what the webhook is about."""
+        """Raise LookAgain while a command may be creating what the webhook is about."""
         age = datetime.now(UTC) - message.received_at
         is_new = age.total_seconds() < _MAY_BE_OURS_S
         if is_new or await self.effects.any_open(message.org, "billing"):
-            raise Postponed(reason, retry_after_s=_LOOK_AGAIN_S)
+            raise LookAgain(reason, retry_after_s=_LOOK_AGAIN_S)
 
     def count(self, message: WebhookReceived, outcome: str) -> None:
         self.metrics.webhooks_received.labels(

@@ -81,7 +81,7 @@ class WebhookHandlers:
             "invoice_changed": self.invoice_changed,
         }
         routes = {
-            f"billing.{event}.v1": Route(WebhookReceived, handle)
+            f"billing.{event}.v1": Route(WebhookReceived, handle, records=("invoice",))
             for event, handle in by_event.items()
         }
         for product in ("billing", "books"):

@@ -14,7 +14,9 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.opaque_ids import opaque_id
 from shared.crypto.sealed_columns import SealedColumns
+from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.names import Names
 from shared.zoho.products.books.models import Invoice
 
 _COLUMNS = """org, invoice_id, user_id, subscription_id, billing_sealed, books_sealed, number,
@@ -50,12 +52,6 @@ _LINES = """
     UPDATE billing.invoices SET lines_sealed = $3 WHERE org = $1 AND invoice_id = $2
 """
 
-# Gives later commands about this invoice its user's ordering key.
-_NAME = """
-    INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'invoice', $2, $3)
-    ON CONFLICT DO NOTHING
-"""
-
 LookupOutcome = Literal["void", "deleted", "draft", "absent"]
 """Why an invoice of Billing's is not looked for in Books any more."""
 
@@ -89,6 +85,7 @@ class Invoices:
         self._pool = pool
         self._index = index
         self._sealed = SealedColumns(vault, "billing.invoices")
+        self._names = Names(pool, "billing")
 
     def id_of(self, org: str, zoho_id: str) -> str:
         """Our id of Zoho's invoice `zoho_id`: always the same, and it reveals nothing of Zoho's."""
@@ -102,6 +99,16 @@ class Invoices:
             invoice_id,
         )
         return await self._stored(row) if row else None
+
+    async def unknown(self, org: str, invoice_id: str) -> NotYetKnown | PermanentError:
+        """The error of a command about an invoice that is not recorded.
+
+        It waits when another message names the invoice. Otherwise nobody ever will record it.
+        """
+        reason, code = "no invoice has this id", "unknown_invoice"
+        if await self._names.line_of(org, "invoice", invoice_id) is None:
+            return PermanentError(reason, code=code)
+        return NotYetKnown(reason, kind="invoice", key=invoice_id, code=code)
 
     async def find_by_number(self, org: str, number: str) -> StoredInvoice | None:
         row = await self._pool.fetchrow(
@@ -166,7 +173,8 @@ class Invoices:
             origin,
             announced,
         )
-        work.record(_NAME, work.org, invoice_id, f"user:{user_id}")
+        work.record_name("invoice", invoice_id, user_id)
+        work.record_fact("invoice", invoice_id)
 
     async def lines(self, org: str, invoice_id: str) -> str | None:
         """The recorded lines of the command; None when no command made it or none were recorded."""

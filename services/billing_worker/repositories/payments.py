@@ -14,7 +14,9 @@ from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.opaque_ids import opaque_id
 from shared.crypto.sealed_columns import SealedColumns
+from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.names import Names
 
 PaymentOutcome = Literal["succeeded", "failed"]
 
@@ -27,11 +29,6 @@ _ADD = """
 
 _REFUND = """
     INSERT INTO billing.refunds (org, refund_id, payment_id, amount) VALUES ($1, $2, $3, $4)
-    ON CONFLICT DO NOTHING
-"""
-
-_NAME = """
-    INSERT INTO billing.line_names (org, kind, name, subject) VALUES ($1, 'payment', $2, $3)
     ON CONFLICT DO NOTHING
 """
 
@@ -61,6 +58,7 @@ class Payments:
         self._pool = pool
         self._index = index
         self._sealed = SealedColumns(vault, "billing.payments")
+        self._names = Names(pool, "billing")
         self._by_zoho_id = BlindIndexTable(pool, index, "billing")
 
     def id_of(self, org: str, zoho_id: str) -> str:
@@ -84,6 +82,16 @@ class Payments:
         zoho_id = await self._sealed.open(org, "zoho_id", payment_id, sealed)
         return StoredPayment(zoho_id=zoho_id, **values)
 
+    async def unknown(self, org: str, payment_id: str) -> NotYetKnown | PermanentError:
+        """The error of a command about a payment that is not recorded.
+
+        It waits when another message names the payment. Otherwise nobody ever will record it.
+        """
+        reason, code = "no payment has this id", "unknown_payment"
+        if await self._names.line_of(org, "payment", payment_id) is None:
+            return PermanentError(reason, code=code)
+        return NotYetKnown(reason, kind="payment", key=payment_id, code=code)
+
     async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredPayment | None:
         payment_id = await self._by_zoho_id.find(org, "payment", zoho_id)
         return await self.get(org, payment_id) if payment_id else None
@@ -105,7 +113,8 @@ class Payments:
             payment.invoice_id,
         )
         self._by_zoho_id.add(work, payment.org, "payment", payment.zoho_id, payment.payment_id)
-        work.record(_NAME, payment.org, payment.payment_id, f"user:{payment.user_id}")
+        work.record_name("payment", payment.payment_id, payment.user_id)
+        work.record_fact("payment", payment.payment_id)
 
     async def refunded_total(self, org: str, payment_id: str) -> Decimal:
         """The sum of our own refunds of a payment."""

@@ -107,6 +107,8 @@ class Subscriptions:
             subscription.requested_plan,
         )
         self._by_zoho_id.add(work, org, "subscription", subscription.zoho_id, row)
+        work.record_name("subscription", subscription.subscription_id, subscription.user_id)
+        work.record_fact("subscription", subscription.subscription_id)
 
     def record_read(
         self, work: UnitOfWork, subscription: StoredSubscription, read_at: datetime

@@ -23,10 +23,10 @@ async def want_contact(message: UserSignedUp, work: UnitOfWork, *, contacts: Con
 
 async def want_changes(message: UserUpdated, work: UnitOfWork, *, contacts: Contacts) -> None:
     if not await contacts.is_known(work.org, message.user_id):
-        raise NotYetKnown("no sign-up of this user arrived yet")
+        raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
     fields = contact_fields(message.changes())
     await contacts.want(work, message.user_id, fields, arrived=work.arrived)
 
 
 async def want_tier(event: SubscriptionChanged, work: UnitOfWork, *, contacts: Contacts) -> None:
-    contacts.want_tier(work, event.user_id, event.tier, version=event.version or 0)
+    contacts.want_tier(work, event.user_id, event.tier, version=event.tier_version or 0)

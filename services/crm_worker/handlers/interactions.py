@@ -22,11 +22,11 @@ async def note_interaction(
     effects: Effects,
 ) -> None:
     if not await contacts.is_known(work.org, message.user_id):
-        raise NotYetKnown("no sign-up of this user arrived yet")
+        raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
     contact_id = await contacts.zoho_id(work.org, message.user_id)
     if contact_id is None:
         # Refused, or not sent yet. What would cure it may be behind this message.
-        raise _no_contact()
+        raise _no_contact(message.user_id)
     note = CreateNote(zoho=crm, message=message, contact_id=contact_id)
     owner = UserKey(work.org, message.user_id)
     try:
@@ -36,10 +36,12 @@ async def note_interaction(
             raise
         # Staff deleted or merged it. The flusher finds it again, or makes it anew.
         await contacts.forget_zoho_id(work.org, message.user_id, contact_id)
-        raise _no_contact() from None
+        raise _no_contact(message.user_id) from None
     if result.get("fingerprint") != fingerprint(message):
         raise PermanentError("this interaction was recorded with other content", code="id_taken")
 
 
-def _no_contact() -> NotYetKnown:
-    return NotYetKnown("CRM has no contact of this user yet", code="contact_missing")
+def _no_contact(user_id: str) -> NotYetKnown:
+    return NotYetKnown(
+        "CRM has no contact of this user yet", kind="contact", key=user_id, code="contact_missing"
+    )

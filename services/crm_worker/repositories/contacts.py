@@ -165,6 +165,8 @@ class Contacts:
             sealed = await self._sealed_fields.seal(owner, field, user_id, value)
             work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
         work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
+        if "email" in fields:
+            work.record_fact("user", user_id)
 
     def want_tier(self, work: UnitOfWork, user_id: str, tier: str, *, version: int) -> None:
         """Record the tier of this version. An older version changes nothing."""
@@ -244,6 +246,7 @@ class Contacts:
         sealed = await self._sealed.seal(UserKey(org, user_id), "zoho_id", user_id, zoho_id)
         key = (org, user_id, contact.lease)
         work.record(_SENT, *key, contact.version, sorted(tags), sealed, retag_after_s)
+        work.record_fact("contact", user_id)
         if zoho_id != contact.zoho_id:
             self._index.add(work, org, "zoho_contact", zoho_id, user_id)
 
@@ -368,6 +371,6 @@ def _keys(contacts: Sequence[WantedContact]) -> tuple[list[str], list[str], list
 
 
 def _changed_by(work: UnitOfWork) -> tuple[str, str | None]:
-    if work.delivery is None:
+    if work.received is None:
         raise ValueError("a contact changes by messages only")
-    return work.delivery.routing_key, work.delivery.message_id or None
+    return work.received.routing_key, work.received.message_id or None

@@ -78,9 +78,9 @@ async def raise_priority(
         raise PermanentError("the ticket is closed and takes no escalation", code="ticket_closed")
     if ticket.priority != message.priority:
         ticket = await desk.update_ticket(escalation.zoho_id, priority=message.priority)
-    if message.reason and work.delivery:
+    if message.reason and work.received:
         text = f"Priority raised to {message.priority}: {message.reason}"
-        await tickets.comment(escalation, work.delivery.message_id, text, is_public=False)
+        await tickets.comment(escalation, work.received.message_id, text, is_public=False)
     await watcher.announce_changes(work, escalation, ticket)
 
 
@@ -105,7 +105,12 @@ async def close_ticket(
 async def _known_escalation(escalations: Escalations, org: str, escalation_id: str) -> Escalation:
     escalation = await escalations.find(org, escalation_id)
     if escalation is None:
-        raise NotYetKnown("no ticket belongs to this escalation", code="unknown_escalation")
+        raise NotYetKnown(
+            "no ticket belongs to this escalation",
+            kind="escalation",
+            key=escalation_id,
+            code="unknown_escalation",
+        )
     return escalation
 
 

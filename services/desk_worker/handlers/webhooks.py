@@ -12,7 +12,7 @@ from services.desk_worker.watching.staff_messages import StaffMessages, parse_ti
 from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.contracts.webhooks import WebhookReceived
 from shared.contracts.zoho_payloads import DeskWebhook, TicketHint
-from shared.errors import Postponed
+from shared.errors import LookAgain
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
 from shared.zoho.effects.effects import Effects
@@ -41,7 +41,7 @@ async def notice_ticket(
     escalation = await escalations.find_by_ticket(work.org, ticket_id)
     if escalation is None:
         if await effects.any_open(work.org, "desk"):
-            raise Postponed("a ticket is being made", retry_after_s=UNTIL_KNOWN_S)
+            raise LookAgain("a ticket is being made", retry_after_s=UNTIL_KNOWN_S)
         if not await adoption.adopt(work, ticket_id, email_in(_resource(message))):
             metrics.webhooks_received.labels("desk", "unmatched", work.org).inc()
     elif _is_by_customer(message):

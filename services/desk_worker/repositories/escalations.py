@@ -165,6 +165,8 @@ class Escalations:
         self._rows.add(work, org, "ticket", escalation.zoho_id, row_id)
         if escalation.user_id is not None:
             self._rows.add(work, org, "email", escalation.email, escalation.user_id)
+            work.record_name("escalation", row_id, escalation.user_id)
+        work.record_fact("escalation", row_id)
 
     def advance(self, work: UnitOfWork, escalation: Escalation, state: TicketState) -> None:
         """Record the state that was read. The commit fails when another reader was first."""

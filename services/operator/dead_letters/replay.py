@@ -1,82 +1,131 @@
-"""Sending dead letters once more."""
+"""Read dead letters of all services, and put them back into their lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from uuid import uuid4
 
-from services.operator.access.broker import Broker
-from services.operator.dead_letters.dead_letter import DeadLetterMessage
-from shared.errors import Unavailable
+import asyncpg
+
+from services.operator.repositories.schemas import migrated
+from services.operator.settings import OpeningSettings
+from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.keyring import KeyRing
+from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
+from shared.storage import pool as storage
+
+_PAGE = 500
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A selection of dead letters. What is empty does not narrow it."""
+    """Which dead letters. What is empty does not narrow it."""
 
-    queues: Sequence[str]
+    service: str | None = None
     code: str | None = None
     message_ids: frozenset[str] = frozenset()
     limit: int = 10_000
 
-    def has(self, letter: DeadLetterMessage) -> bool:
-        return (self.code is None or letter.code == self.code) and (
-            not self.message_ids or letter.message_id in self.message_ids
-        )
+    def has(self, letter: DeadLetter) -> bool:
+        return not self.message_ids or letter.message_id in self.message_ids
+
+
+@dataclass(frozen=True)
+class FoundLetter:
+    service: str
+    letter: DeadLetter
 
 
 class ReplayResult(StrEnum):
-    """The result of replaying one dead letter."""
+    """What became of a dead letter."""
 
     REPLAYED = "replayed"
     WOULD_BE = "would be replayed"
     NEEDS_A_PERSON = "refused: look in Zoho whether it happened, then --i-know-what-happened"
-    NOT_TAKEN = "not taken by the broker"
+    GONE = "not there any more"
 
 
 @dataclass(frozen=True)
 class Replayed:
-    letter: DeadLetterMessage
+    found: FoundLetter
     fate: ReplayResult
 
 
-async def replay(
-    broker: Broker, selection: Selection, *, knows_what_happened: bool, dry_run: bool
-) -> list[Replayed]:
-    """Send each of the selected once more. One that the broker has taken leaves its dead queue.
+class AllDeadLetters:
+    """The dead letters of every service that has its tables in this database."""
 
-    Killed in between, a message is in both places: it is handled once all the same.
-    """
-    replay_id = str(uuid4())
-    done = []
-    for queue in selection.queues:
-        async for held in broker.dead_letters(queue, selection.limit):
-            if not selection.has(held.letter):
+    def __init__(self, by_service: dict[str, DeadLetters]) -> None:
+        self._by_service = by_service
+
+    async def select(self, selection: Selection) -> list[FoundLetter]:
+        """Those selected, by service, the oldest first."""
+        found: list[FoundLetter] = []
+        for service, letters in self._by_service.items():
+            if selection.service not in (None, service):
                 continue
-            fate = _first_look(held.letter, knows_what_happened, dry_run)
+            after = 0
+            while page := await letters.page(code=selection.code, after=after, limit=_PAGE):
+                after = page[-1].arrived
+                found += [FoundLetter(service, each) for each in page if selection.has(each)]
+                if len(found) >= selection.limit:
+                    break
+        return found[: selection.limit]
+
+    async def open(self, found: FoundLetter) -> bytes:
+        return await self._by_service[found.service].open(found.letter)
+
+    async def replay(
+        self, selection: Selection, *, knows_what_happened: bool, dry_run: bool, by: str
+    ) -> list[Replayed]:
+        """Put each of the selected at the end of its line again, its attempts forgotten."""
+        done = []
+        for found in await self.select(selection):
+            fate = _first_look(found.letter, knows_what_happened, dry_run)
             if fate is ReplayResult.REPLAYED:
-                try:
-                    await broker.send_again(held.letter, replay_id)
-                    await held.remove()
-                except Unavailable:
-                    fate = ReplayResult.NOT_TAKEN
-            done.append(Replayed(held.letter, fate))
-    return done
+                letters = self._by_service[found.service]
+                if not await letters.replay(found.letter.arrived, by=by):
+                    fate = ReplayResult.GONE
+            done.append(Replayed(found, fate))
+        return done
 
 
-def _first_look(
-    letter: DeadLetterMessage, knows_what_happened: bool, dry_run: bool
-) -> ReplayResult:
+@asynccontextmanager
+async def all_dead_letters() -> AsyncIterator[AllDeadLetters]:
+    settings = OpeningSettings.load()
+    async with storage.connect(
+        settings.database_url, size=2, application="zoho-relay", opened_within_s=5
+    ) as pool:
+        vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
+        yield AllDeadLetters(
+            {
+                service: DeadLetters(pool, schema, vault)
+                for service, schema in (await _with_inbox(pool)).items()
+            }
+        )
+
+
+async def _with_inbox(pool: asyncpg.Pool) -> dict[str, str]:
+    return {name: schema for name, schema in (await migrated(pool)).items() if schema != "gateway"}
+
+
+def _first_look(letter: DeadLetter, knows_what_happened: bool, dry_run: bool) -> ReplayResult:
     if needs_a_person(letter) and not knows_what_happened:
         return ReplayResult.NEEDS_A_PERSON
     return ReplayResult.WOULD_BE if dry_run else ReplayResult.REPLAYED
 
 
-def needs_a_person(letter: DeadLetterMessage) -> bool:
+def needs_a_person(letter: DeadLetter) -> bool:
     """Money may have moved: only who has looked in Zoho may send it again.
 
     Even then nothing is charged blindly: the effects journal refuses until `effects resolve`.
     """
     return letter.code == "outcome_unknown"
+
+
+def refused(done: Sequence[Replayed]) -> bool:
+    """Whether one of them was not replayed, or nothing was selected."""
+    return not done or any(
+        replayed.fate in (ReplayResult.NEEDS_A_PERSON, ReplayResult.GONE) for replayed in done
+    )

@@ -93,7 +93,6 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
         async with rabbitmq.connect(settings.amqp_url) as broker:
             findings.ok(area, "connection")
             states = await _settled_states(broker)
-            dead = [await broker.state(f"{name}.dead") for name in rabbitmq.work_queues()]
     except IntegrationError as error:
         findings.wrong(area, "connection", error.reason, "Is RabbitMQ up? Compare AMQP_URL.")
         return
@@ -105,20 +104,29 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
             area,
             "queues",
             f"nobody takes from {', '.join(alone)}",
-            "Is that worker up? If it is, its queue is paused: what it needs is closed, see"
-            " zoho_breaker_open and the lines below.",
+            "Is that worker up?",
         )
     else:
         findings.ok(area, "queues", f"{len(states)}, each with a consumer")
-    if given_up := sum(state.messages for state in dead if state):
+
+
+async def check_dead_letters(findings: Findings, pool: asyncpg.Pool) -> None:
+    """How many messages were given up and wait for somebody."""
+    given_up = 0
+    for schema in (await migrated(pool)).values():
+        if schema != "gateway":
+            given_up += await pool.fetchval(
+                f"SELECT count(*) FROM {schema}.dead_letters WHERE state = 'waiting'"  # noqa: S608
+            )
+    if given_up:
         findings.wrong(
-            area,
+            "PostgreSQL",
             "dead letters",
             f"{given_up} given up",
             "`zoho-relay dead-letters list` says why; docs/operations.md what to do.",
         )
     else:
-        findings.ok(area, "dead letters", "none")
+        findings.ok("PostgreSQL", "dead letters", "none")
 
 
 async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
@@ -190,6 +198,7 @@ async def _check_stored(findings: Findings, pool: asyncpg.Pool, settings: Openin
         )
     else:
         findings.ok(area, "tables", "of every service")
+    await check_dead_letters(findings, pool)
     try:
         await _check_rings(findings, pool, settings)
     except asyncpg.UndefinedTableError:

@@ -27,7 +27,7 @@ contacts = typer.Typer(no_args_is_help=True, help="Users whom CRM does not take 
 
 
 def queues(as_json: JsonOption = False) -> None:
-    """Every queue: messages waiting, consumers, dead letters."""
+    """Every queue: messages that are not accepted yet, and consumers."""
     rows = asyncio.run(_queues())
     show(rows, as_json=as_json, empty="No queue is declared: has no service been started yet?")
 
@@ -55,7 +55,7 @@ def _stuck_row(message: Stuck) -> TableRow:
         "org": message.org,
         "routing_key": message.routing_key,
         "message_id": message.message_id,
-        "state": "claimed, lease lapsed" if message.lapsed else message.state,
+        "state": "leased, lease lapsed" if message.lapsed else message.state,
         "attempts": message.attempts,
         "behind": message.behind,
         "age": duration(message.age_s),
@@ -177,17 +177,14 @@ def _looked_for_in(effect: OpenEffect) -> str:
 async def _queues() -> list[TableRow]:
     rows: list[TableRow] = []
     async with rabbitmq.connect(BrokerSettings.load().amqp_url) as broker:
-        for name in [*rabbitmq.work_queues(), *rabbitmq.retry_queues()]:
+        for name in rabbitmq.work_queues():
             state = await broker.state(name)
-            if state is None:
-                continue
-            dead = await broker.state(f"{name}.dead")
-            rows.append(
-                {
-                    "queue": name,
-                    "messages": state.messages,
-                    "consumers": state.consumers,
-                    "dead": dead.messages if dead else 0,
-                }
-            )
+            if state is not None:
+                rows.append(
+                    {
+                        "queue": name,
+                        "messages": state.messages,
+                        "consumers": state.consumers,
+                    }
+                )
     return rows

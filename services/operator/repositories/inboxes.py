@@ -42,17 +42,23 @@ class Inboxes:
 
 
 _STUCK = """
-    SELECT x.org, x.routing_key, x.message_id, x.state,
-           x.state = 'claimed' AND x.leased_until <= clock_timestamp() AS lapsed, x.attempts,
-           CASE WHEN x.place IS NULL THEN 0 ELSE (
-               SELECT count(*) FROM {schema}.inbox b
-               WHERE b.org = x.org AND b.subject = x.subject AND b.place > x.place) END AS behind,
-           extract(epoch FROM clock_timestamp() - x.first_seen_at)::float8 AS age_s
-    FROM {schema}.inbox x
-    WHERE x.settled_at IS NULL
-      AND x.first_seen_at <= clock_timestamp() - make_interval(secs => $1)
-      AND (x.place IS NULL OR NOT EXISTS (
-               SELECT FROM {schema}.inbox e
-               WHERE e.org = x.org AND e.subject = x.subject AND e.place < x.place))
-    ORDER BY x.first_seen_at LIMIT $2
+    SELECT x.org, x.routing_key, x.message_id,
+           CASE WHEN l.leased_arrived = x.arrived THEN 'leased'
+                WHEN x.state = 'in_line' THEN coalesce(x.wait, 'turn') ELSE x.state END AS state,
+           coalesce(l.leased_arrived = x.arrived AND l.leased_until <= clock_timestamp(), false)
+               AS lapsed,
+           x.attempt AS attempts,
+           CASE WHEN x.state <> 'in_line' THEN 0 ELSE (
+               SELECT count(*) FROM {schema}.open_messages b
+               WHERE b.org = x.org AND b.line = x.line AND b.state = 'in_line'
+                 AND b.place > x.place) END AS behind,
+           extract(epoch FROM clock_timestamp() - x.accepted_at)::float8 AS age_s
+    FROM {schema}.open_messages x
+    LEFT JOIN {schema}.lines l ON l.org = x.org AND l.line = x.line
+    WHERE x.accepted_at <= clock_timestamp() - make_interval(secs => $1)
+      AND (x.state <> 'in_line' OR NOT EXISTS (
+               SELECT FROM {schema}.open_messages e
+               WHERE e.org = x.org AND e.line = x.line AND e.state = 'in_line'
+                 AND e.place < x.place))
+    ORDER BY x.accepted_at LIMIT $2
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from shared.contracts.events.event import Origin, UserEvent
 from shared.contracts.fields import Amount, Code, Currency, Day, Id, Instant, Rate, Word
@@ -13,22 +15,30 @@ from shared.contracts.tier import Tier
 class SubscriptionChanged(UserEvent):
     """The state of a subscription, and the user's tier. `subscription.changed.v1`.
 
-    Its subject is the user, because the tier is the user's: versions rise over all subscriptions
-    of one user, and so over each of them. Keep the highest per `subscription_id`, or, for the
-    tier, per `user_id`. `status` is Zoho's word. `cause` is what caused the change (`requested`,
-    `renewed`, `cancelled`, …).
+    `version` rises over the events of the subscription, `tier_version` over all that tell the
+    user's tier. Keep the highest `version` per `subscription_id` and, for the tier, the highest
+    `tier_version` per `user_id`. `status` is Zoho's word. `cause` is what caused the change
+    (`requested`, `renewed`, `cancelled`, …).
     """
 
     routing_key: ClassVar[str] = "subscription.changed.v1"
+    carries_state: ClassVar[bool] = True
 
     subscription_id: Id
     status: Word
     active: bool
     plan_code: Code | None = None
     tier: Tier
+    tier_version: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     term_ends_at: Day | None = None
     cause: Word
     origin: Origin = "application"
+
+    def subject(self) -> str:
+        return f"subscription:{self.subscription_id}"
+
+    def version_subjects(self, subject: str) -> dict[str, str]:
+        return {"version": subject, "tier_version": f"tier:{self.user_id}"}
 
 
 class PaymentSucceeded(UserEvent):
@@ -60,6 +70,8 @@ class PaymentFailed(UserEvent):
 
 
 class _InvoiceEvent(UserEvent):
+    carries_state: ClassVar[bool] = True
+
     invoice_id: Id
     number: Word | None = None
     status: Word

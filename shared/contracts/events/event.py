@@ -18,12 +18,16 @@ class Event(OutgoingModel, ABC):
     """Something that has happened.
 
     The first four fields are filled in when the event is committed. Handlers leave them alone,
-    except `occurred_at` where it happened at another time than now. `version` rises with every
-    event of one subject: an event with a lower one than the last seen is out of date.
-    On the wire there is also `subject`, which is a method here.
+    except `occurred_at` where it happened at another time than now. On the wire there is also
+    `subject`, which is a method here.
+
+    An event that carries a state (`carries_state`) has a `version`, which rises with every event of
+    its subject: an event with a lower one than the last seen is out of date. A fact that supersedes
+    nothing, such as a payment, has none.
     """
 
     routing_key: ClassVar[str]
+    carries_state: ClassVar[bool] = False
 
     event_id: Id | None = None
     occurred_at: Instant | None = None
@@ -32,11 +36,15 @@ class Event(OutgoingModel, ABC):
 
     @abstractmethod
     def subject(self) -> str:
-        """Return what the event is about, such as `user:<id>`. Versions count per subject."""
+        """Return what the event is about, such as `subscription:<id>`."""
+
+    def version_subjects(self, subject: str) -> dict[str, str]:
+        """Return, by field, whose version the field carries. `subject` is the event's own."""
+        return {"version": subject} if self.carries_state else {}
 
 
 class UserEvent(Event):
-    """An event whose subject is a user."""
+    """An event about a user."""
 
     user_id: Id
 

@@ -12,6 +12,8 @@ from shared.contracts.outgoing import PeoplesText
 class _TicketEvent(Event):
     """`escalation_id` is the application's, or an opaque one of ours for a ticket of Zoho's."""
 
+    carries_state: ClassVar[bool] = True
+
     escalation_id: Id
     user_id: Id | None = None
     status: Word

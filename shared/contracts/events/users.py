@@ -14,11 +14,22 @@ class CustomerCreated(UserEvent):
     """The user is a customer in Billing. `customer.created.v1`."""
 
     routing_key: ClassVar[str] = "customer.created.v1"
+    carries_state: ClassVar[bool] = True
 
     adopted: bool = False  # there was one already that belonged to nobody else
 
+    def subject(self) -> str:
+        return f"customer:{self.user_id}"
 
-class ContactSynced(UserEvent):
+
+class _ContactEvent(UserEvent):
+    carries_state: ClassVar[bool] = True
+
+    def subject(self) -> str:
+        return f"contact:{self.user_id}"
+
+
+class ContactSynced(_ContactEvent):
     """The user's CRM contact holds what we know. `contact.synced.v1`."""
 
     routing_key: ClassVar[str] = "contact.synced.v1"
@@ -40,7 +51,7 @@ class ContactFields(OutgoingModel):
     phone: Phone | None = None
 
 
-class ContactChanged(UserEvent):
+class ContactChanged(_ContactEvent):
     """Staff changed the user's CRM contact. `contact.changed.v1`."""
 
     routing_key: ClassVar[str] = "contact.changed.v1"

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from shared.background import Background, is_cancelled
+from shared.messaging.broker import lenient_decoding
 from shared.server_urls import amqp_urls
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +27,9 @@ _log = structlog.get_logger(__name__)
 BROKER_ERRORS: Final = (aiormq.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
 """What a call to a broker that went away may raise. (aiormq: RuntimeError on a closed channel.)"""
 
-_HEARTBEAT_S: Final = 15
+# The broker ends a connection after two heartbeats without an answer: a frozen intake is taken over
+# by a standby within 30 s.
+_HEARTBEAT_S: Final = 8
 _CONNECT_TIMEOUT_S: Final = 10.0
 _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 
@@ -43,6 +46,7 @@ class ReconnectingConnection(Background):
     """
 
     def __init__(self, url: SecretStr, name: str, prepare: Prepare | None = None) -> None:
+        lenient_decoding.install()
         # Tried in turn, beginning with the one that answered last.
         self._urls = deque(amqp_urls(url.get_secret_value()))
         super().__init__(name)

@@ -7,43 +7,55 @@ declaring a queue again with other arguments closes the channel.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from pamqp.common import FieldTable
 
-from shared.messaging.handling.policy import RetryPolicy
-from shared.messaging.handling.routes import COMMANDS, EVENTS, UNROUTED, WEBHOOKS, QueueConfig
+from shared.messaging.handling.routes import COMMANDS, EVENTS, UNROUTED, WEBHOOKS, Routes
 
-UNROUTED_QUEUE: Final = "unrouted"
+UNROUTED_QUEUE: Final = "unrouted.intake"
+UNROUTED_POISON: Final = "unrouted.poison"
 
-# Not set, 4.x drops (or dead-letters) a message that came back 20 times; lost connections count.
+PREFETCH: Final = 128
+"""Of every intake, of every version: a standby with another one would change the order.
+
+A change of it is a new queue name. With bodies of 2 MiB it bounds what a process holds in memory.
+"""
+
+# Each death of a process counts against everything it held, so this is far beyond what neighbours
+# of a bad message see. Not set, 4.x gives up a message that came back 20 times.
 _DELIVERY_LIMIT: Final = 1000
-_DEAD_DELIVERY_LIMIT: Final = 1_000_000
 
 
 class Topology:
     """What one service needs at the broker. `await topology.declare(connection)` is repeatable."""
 
-    def __init__(self, service: str, lanes: Sequence[QueueConfig], retry: RetryPolicy) -> None:
+    def __init__(self, service: str, routes: Routes) -> None:
         self._service = service
-        self._lanes = lanes
-        self.retry_queues = (
-            {retry_exchange(service, delay): seconds for delay, seconds in retry.delays}
-            if lanes
-            else {}
-        )
-        """By name, with how many seconds a message waits in each; none for who only sends."""
+        self._routes = routes
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that the service's intake drains, the poison queues last."""
+        names = [self._queue(kind) for kind, keys in self._kinds() if keys]
+        poison = [f"{self._service}.poison"] if names else []
+        if self._routes.unrouted:
+            names.append(UNROUTED_QUEUE)
+            poison.append(UNROUTED_POISON)
+        return names + poison
 
     async def declare(self, connection: AbstractConnection) -> None:
         """Declare everything; raises when the broker has a queue with other arguments."""
         async with asyncio.timeout(60), connection.channel() as channel:
             await self._exchanges(channel)
-            await self._delays(channel)
-            for lane in self._lanes:
-                await self._lane(channel, lane)
+            for kind, keys in self._kinds():
+                if keys:
+                    bindings = [(_EXCHANGES[kind], key) for key in keys]
+                    poison = f"{self._service}.poison"
+                    await _intake_queue(channel, self._queue(kind), poison, bindings)
 
     async def _exchanges(self, channel: AbstractChannel) -> None:
         """The exchanges, and where a command goes that nobody takes.
@@ -52,7 +64,7 @@ class Topology:
         routed or kept.
         """
         await channel.declare_exchange(UNROUTED, ExchangeType.FANOUT, durable=True)
-        await self._work_queue(channel, UNROUTED_QUEUE, [(UNROUTED, "")])
+        await _intake_queue(channel, UNROUTED_QUEUE, UNROUTED_POISON, [(UNROUTED, "")])
         await channel.declare_exchange(
             COMMANDS,
             ExchangeType.TOPIC,
@@ -62,50 +74,37 @@ class Topology:
         for name in (WEBHOOKS, EVENTS):
             await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
 
-    async def _lane(self, channel: AbstractChannel, lane: QueueConfig) -> None:
-        if lane.name != UNROUTED_QUEUE:
-            bindings = [(lane.exchange, key) for key in lane.routes]
-            await self._work_queue(channel, lane.queue(self._service), bindings)
+    def _kinds(self) -> Iterable[tuple[str, list[str]]]:
+        yield "commands", [*self._routes.commands]
+        yield "webhooks", [*self._routes.webhooks]
+        yield "events", [*self._routes.events]
 
-    async def _work_queue(
-        self, channel: AbstractChannel, name: str, bindings: list[tuple[str, str]]
-    ) -> None:
-        dead = f"{name}.dead"
-        await channel.declare_queue(
-            dead,
-            durable=True,
-            arguments={"x-queue-type": "quorum", "x-delivery-limit": _DEAD_DELIVERY_LIMIT},
-        )
-        arguments = {**_dead_lettering(dead), "x-delivery-limit": _DELIVERY_LIMIT}
-        queue = await channel.declare_queue(name, durable=True, arguments=arguments)
-        for exchange, routing_key in bindings:
-            await queue.bind(exchange, routing_key)
-
-    async def _delays(self, channel: AbstractChannel) -> None:
-        """Per service: one queue for all services would block all when one queue is missing."""
-        for name, seconds in self.retry_queues.items():
-            exchange = await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
-            queue = await channel.declare_queue(
-                name,
-                durable=True,
-                # No x-dead-letter-routing-key: it keeps its own, which is its work queue's name.
-                arguments={**_dead_lettering(None), "x-message-ttl": round(seconds * 1000)},
-            )
-            await queue.bind(exchange)
+    def _queue(self, kind: str) -> str:
+        return f"{self._service}.intake.{kind}"
 
 
-def retry_exchange(service: str, delay: str) -> str:
-    """The exchange, and the queue, of one delay: `billing-worker.retry.5s`."""
-    return f"{service}.retry.{delay}"
+_EXCHANGES: Final = {"commands": COMMANDS, "webhooks": WEBHOOKS, "events": EVENTS}
 
 
-def _dead_lettering(routing_key: str | None) -> FieldTable:
+async def _intake_queue(
+    channel: AbstractChannel, name: str, poison: str, bindings: list[tuple[str, str]]
+) -> None:
+    await channel.declare_queue(
+        poison, durable=True, arguments={"x-queue-type": "quorum", **_ONE_CONSUMER}
+    )
     arguments: FieldTable = {
         "x-queue-type": "quorum",
+        **_ONE_CONSUMER,
+        "x-delivery-limit": _DELIVERY_LIMIT,
         "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": poison,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",  # which at-least-once requires
     }
-    if routing_key is not None:
-        arguments["x-dead-letter-routing-key"] = routing_key
-    return arguments
+    queue = await channel.declare_queue(name, durable=True, arguments=arguments)
+    for exchange, routing_key in bindings:
+        await queue.bind(exchange, routing_key)
+
+
+# Replicas stand by: what one consumer takes is in the order of the queue.
+_ONE_CONSUMER: Final[FieldTable] = {"x-single-active-consumer": True}

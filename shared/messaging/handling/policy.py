@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -12,53 +13,63 @@ from shared.settings import ConsumerSettings
 class RetryPolicy:
     """Attempts and the waits between them.
 
-    `delays` are the delayed-retry queues by name, shortest first, in seconds; a wait is rounded up
-    to one of them. Waits shorter than the shortest are waited in place. `backoff` is the wait after
-    the first, second, … failed attempt; the last one repeats.
+    `backoff` is the wait after the first, second, … failed attempt, and the last one repeats.
     """
 
-    max_attempts: int = 8
-    delays: tuple[tuple[str, float], ...] = (
-        ("5s", 5.0),
-        ("1m", 60.0),
-        ("15m", 900.0),
-        ("3h", 10_800.0),
-    )
+    max_attempts: int = 12
     backoff: tuple[float, ...] = (5.0, 5.0, 60.0, 60.0, 900.0, 900.0, 10_800.0)
-
-    @property
-    def shortest_s(self) -> float:
-        return self.delays[0][1]
 
     def backoff_s(self, attempt: int) -> float:
         """Seconds to wait after attempt number `attempt` (1 is the first) failed."""
         return self.backoff[min(attempt, len(self.backoff)) - 1]
 
-    def queue_for(self, delay_s: float) -> str:
-        """The name of the shortest delay that is not shorter than `delay_s`, else the longest."""
-        for name, seconds in self.delays:
-            if delay_s <= seconds:
-                return name
-        return self.delays[-1][0]
+
+@dataclass(frozen=True, slots=True)
+class WaitPolicy:
+    """The ends of waits, in seconds. Only time in which a wait could have ended counts.
+
+    Args:
+        fact_s: the end of a wait for a fact, by the fact's kind; `other_facts_s` for the rest.
+        look_again_s: the end of a wait that looks again, `looks_every_s` at the longest.
+        time_s: the end of a wait for time that never spends an attempt.
+        release_s: the end of a wait for a version that knows the routing key.
+        factor: after so many times its length a wait ends in any case.
+    """
+
+    fact_s: Mapping[str, float] = field(default_factory=dict)
+    other_facts_s: float = 900.0
+    look_again_s: float = 6 * 3600.0
+    looks_every_s: float = 900.0
+    time_s: float = 7 * 86_400.0
+    release_s: float = 86_400.0
+    factor: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class MessagingPolicy:
     """What a service may set. All times in seconds.
 
-    A lease is renewed every third of `lease_s` while a handler lives; it is also the longest time
-    that a message of a killed process waits. `drain_timeout_s`: how long a stopping service lets
-    handlers finish. `unknown_user_wait_s`: UNKNOWN_USER_WAIT.
+    Args:
+        slots: how many messages a process works on at once.
+        lease_s: a lease is renewed four times within it while a handler lives. The messages of a
+            killed or frozen process wait for so long until another replica takes them over.
+        drain_timeout_s: how long a stopping service lets handlers finish.
+        stale_reads: how often a unit whose read has become stale is done anew at once.
+        open_rows, open_bytes: beyond these intake stops taking, with an alert. Rows that wait for a
+            fact or a person do not count, and have a bound of their own, ten times as high.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    lease_s: float = 30.0
+    waits: WaitPolicy = field(default_factory=WaitPolicy)
+    slots: int = 32
+    lease_s: float = 5.0
     outbox_lease_s: float = 30.0
-    wait_in_line_s: float = 20.0
-    unknown_user_wait_s: float = 900.0
     drain_timeout_s: float = 30.0
     relay_poll_s: float = 1.0
-    dead_letters_kept_s: float = 30 * 86_400.0
+    stale_reads: int = 5
+    open_rows: int = 200_000
+    open_bytes: int = 4 * 1024**3
+    dead_letter_days: float = 30.0
     known_orgs: frozenset[str] = frozenset({"default"})
 
     @classmethod
@@ -66,8 +77,11 @@ class MessagingPolicy:
         """The policy that a service's settings ask for."""
         return cls(
             retry=RetryPolicy(max_attempts=settings.max_attempts),
+            waits=WaitPolicy(other_facts_s=settings.unknown_user_wait),
+            slots=settings.slots,
             lease_s=settings.lease_s,
-            unknown_user_wait_s=settings.unknown_user_wait,
             drain_timeout_s=settings.drain_timeout_s,
-            dead_letters_kept_s=settings.dead_letter_days * 86_400.0,
+            open_rows=settings.intake_open_messages,
+            open_bytes=settings.intake_open_bytes,
+            dead_letter_days=settings.dead_letter_days,
         )

@@ -1,14 +1,14 @@
-"""The table of contents of a service: which message goes to which handler, through which queue."""
+"""The table of contents of a service: which message goes to which handler, and how urgently."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from pydantic import BaseModel
 
-from shared.messaging.handling.gate import Gate
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 COMMANDS = "zoho.commands"
@@ -16,59 +16,81 @@ WEBHOOKS = "zoho.webhooks"
 EVENTS = "zoho.events"
 UNROUTED = "zoho.unrouted"
 
-_EXCHANGE_OF_LANE = {"webhooks": WEBHOOKS, "events": EVENTS, "unrouted": UNROUTED}
+READ_EXPIRES_S = 600.0
+"""A reply lives this long at the broker, so a read that is older answers nobody."""
+
+
+class MessagePriority(IntEnum):
+    """The order in which messages are worked off, the most urgent first."""
+
+    PAYMENTS = 0  # payments and cancellations
+    COMMANDS = 1
+    READS = 2
+    BACKFILL = 3  # backfill and audits
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A contract and the handler of its messages: `await handle(message, work)`.
 
-    The handler reads, asks Zoho, and records on `work`; the middleware commits. A command
-    is done in the order of its ordering key, a message without `references()` (a webhook, an event)
-    in none.
+    The handler reads, asks Zoho, and records on `work`, and the dispatcher commits.
+
+    Args:
+        calls: by product, the fewest calls to Zoho that the handler makes. They are reserved before
+            the work starts. Empty: the handler asks nothing of Zoho, or may find nothing to do.
+        records: the kinds of facts that this message may record. A wait for such a fact does not
+            count towards its end while a message of this route is open.
+        expires_s: the age at which a read is of no use to anybody any more.
     """
 
     model: type[BaseModel]
     handle: Callable[[Any, UnitOfWork], Awaitable[None]]
+    priority: MessagePriority = MessagePriority.COMMANDS
+    calls: Mapping[str, int] = field(default_factory=dict)
+    records: tuple[str, ...] = ()
+    expires_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class QueueConfig:
-    """One queue of a service, `<service>.<name>`, with its own consumer and prefetch.
+class Routes:
+    """What a service handles, by exchange and routing key; its queues are bound to these keys.
 
-    `name` is urgent, commands, reads, webhooks, events or unrouted (whose queue is `unrouted`, of
-    one service only). `routes` maps routing keys to routes, and is what the queue is
-    bound to; a key may be a topic pattern (`billing.#`), an exact key wins. `gate`: see gate.py.
-    `max_bytes` bounds the bodies in flight: beyond it nothing more is taken until half is done.
+    A key of webhooks or events may be a topic pattern (`billing.#`), an exact key wins.
+    `unrouted`: this service answers the commands that no queue takes.
     """
 
-    name: str
-    routes: Mapping[str, Route]
-    prefetch: int = 32
-    gate: Gate | None = None
-    max_bytes: int = 16 * 1024 * 1024
+    commands: Mapping[str, Route] = field(default_factory=dict)
+    webhooks: Mapping[str, Route] = field(default_factory=dict)
+    events: Mapping[str, Route] = field(default_factory=dict)
+    unrouted: bool = False
 
-    def queue(self, service: str) -> str:
-        return "unrouted" if self.name == "unrouted" else f"{service}.{self.name}"
+    def by_exchange(self) -> Mapping[str, Mapping[str, Route]]:
+        return {COMMANDS: self.commands, WEBHOOKS: self.webhooks, EVENTS: self.events}
 
-    @property
-    def exchange(self) -> str:
-        return _EXCHANGE_OF_LANE.get(self.name, COMMANDS)
+    def find(self, exchange: str, routing_key: str) -> Route | None:
+        """The route of a message: by its exact key, else by the first pattern that matches it."""
+        key = self.key_of(exchange, routing_key)
+        return None if key is None else self.by_exchange()[exchange][key]
 
-    def route(self, routing_key: str) -> Route | None:
-        """The route of a key: exact, else the first pattern that matches it."""
-        key = self.key_of(routing_key)
-        return None if key is None else self.routes[key]
-
-    def key_of(self, routing_key: str) -> str | None:
+    def key_of(self, exchange: str, routing_key: str) -> str | None:
         """The key in the table of routes that a routing key belongs to."""
-        if routing_key in self.routes:
+        table = self.by_exchange().get(exchange, {})
+        if routing_key in table:
             return routing_key
         words = routing_key.split(".")
-        for pattern in self.routes:
+        for pattern in table:
             if ("*" in pattern or "#" in pattern) and _matches(pattern.split("."), words):
                 return pattern
         return None
+
+    def keys(self) -> Iterator[str]:
+        """All keys and patterns."""
+        for table in self.by_exchange().values():
+            yield from table
+
+    def items(self) -> Iterator[tuple[str, Route]]:
+        for table in self.by_exchange().values():
+            yield from table.items()
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:

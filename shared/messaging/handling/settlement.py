@@ -1,4 +1,4 @@
-"""What becomes of a message, decided in one place from the class of the error."""
+"""Decide what becomes of a message, in one place, from the class of the error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from shared.errors import (
     IntegrationError,
+    LookAgain,
     Misconfigured,
+    NotYetKnown,
     OutcomeUnknown,
     PermanentError,
     Postponed,
@@ -16,69 +18,92 @@ from shared.messaging.handling.policy import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Ack:
+class Done:
     """Done, or nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """Not its turn: back after `delay_s`, no attempt spent."""
+    """Its turn has not come: due after `delay_s` in its line, no attempt spent."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It failed but may succeed: back after `delay_s`, an attempt spent."""
+    """It failed but may succeed: due after `delay_s` in its line, an attempt spent."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Nothing of its kind can succeed now: back after `delay_s`, no attempt spent, an alert."""
+class WaitForFact:
+    """It needs what another message records: off its line until then, no attempt spent."""
 
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookLater:
+    """It needs what nobody records: off its line, due after `delay_s`, later each time."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForPerson:
+    """Nothing of this product can succeed now: due after `delay_s`, no attempt spent, an alert."""
+
+    product: str
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """It may have been done: back after `delay_s`, only to look. No attempt spent."""
+    """It may have been done: due after `delay_s`, only to look. No attempt spent."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Given up: to the dead-letter queue, and the sender is told."""
+class GiveUp:
+    """It becomes a dead letter, and the sender of a command hears of it."""
 
     code: str
     reason: str
 
 
-Settlement = Ack | Postpone | Retry | Pause | Reconcile | DeadLetter
+Settlement = Done | Postpone | Retry | WaitForFact | LookLater | WaitForPerson | Reconcile | GiveUp
 
-PAUSE_S = 60.0
+PERSON_S = 60.0
 """How soon a message tries again what a person has to mend."""
 
 
 def settlement_for(error: BaseException, attempt: int, policy: RetryPolicy) -> Settlement:
     """Decide what becomes of a message whose handler raised. Nothing else decides it."""
     match error:
+        case NotYetKnown(kind=kind, key=key):
+            return WaitForFact(kind, key)
+        case LookAgain(retry_after_s=delay_s):
+            return LookLater(delay_s)
         case Postponed(retry_after_s=delay_s):
             return Postpone(delay_s)
-        case Misconfigured():
-            return Pause(PAUSE_S)
+        case Misconfigured(product=product):
+            return WaitForPerson(product, PERSON_S)
         case OutcomeUnknown(search_lag_s=delay_s):
             return Reconcile(delay_s)  # later, and only a look; see the effects journal
         case PermanentError(code=code, reason=reason):
-            return DeadLetter(code, reason)
+            return GiveUp(code, reason)
+        case Unavailable(code="unknown_key" | "database_unavailable", retry_after_s=asked_s):
+            # Nothing that the message can help; a key that is missing waits for its operator.
+            return Postpone(PERSON_S if error.code == "unknown_key" else asked_s or 1.0)
         case _ if attempt < policy.max_attempts:
             # Unavailable, or an error we have no name for. The latter is our bug, but a deploy may
             # cure it, so it gets its attempts too.
             asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
             return Retry(policy.backoff_s(attempt) if asked_s is None else asked_s)
         case IntegrationError(code=code, reason=reason):
-            return DeadLetter(code, reason)
+            return GiveUp(code, reason)
         case _:
-            return DeadLetter("internal_error", "the service failed on it every time")
+            return GiveUp("internal_error", "the service failed on it every time")

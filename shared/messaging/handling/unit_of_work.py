@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
@@ -14,9 +14,10 @@ from pamqp.common import FieldTable
 
 from shared.contracts.events import Event
 from shared.contracts.replies import MAX_REPLY_BYTES
-from shared.messaging.inbox.inbox import IdempotencyKey
-from shared.messaging.messages.delivery import Delivery
+from shared.messaging.inbox.dead_letters import DeadLetter
+from shared.messaging.inbox.lines import MessageOutcome
 from shared.messaging.messages.outgoing_message import OutgoingMessage
+from shared.messaging.messages.received_message import ReceivedMessage
 
 REPLY_EXPIRES_MS: Final = 600_000
 
@@ -41,62 +42,106 @@ class BodyEncoding(Enum):
 
     OPEN = "open"
     SEALED = "sealed"
-    SEALED_ALREADY = "sealed_already"
 
 
 @dataclass(frozen=True, slots=True)
 class PendingMessage:
-    """A letter whose body is open, except with SEALED_ALREADY. The same `id` is sent once."""
+    """A message to send, whose body is open here. The same `id` is sent once."""
 
-    letter: OutgoingMessage
-    wire: BodyEncoding
+    message: OutgoingMessage
+    encoding: BodyEncoding
     id: UUID = field(default_factory=uuid4)
 
 
-@dataclass(frozen=True, slots=True)
-class InboxUpdate:
-    """The inbox row that the commit settles, as `done` or `given_up`.
+class Claim(NamedTuple):
+    """The lease of a message: what an attempt writes is conditional on it."""
 
-    `claim` is the number on which everything is conditional; None for a message that was given up
-    before it was claimed: its row is made then, from `source` and `mac`, if there is none.
-    """
+    arrived: int
+    number: int
 
-    key: IdempotencyKey
-    claim: int | None
-    code: str | None = None
-    source: str = ""
-    mac: bytes = b""
-    given_up: bool = False
+
+class Fact(NamedTuple):
+    """Something that a message may wait for, such as a user or an invoice."""
+
+    kind: str
+    key: str
+
+
+class Name(NamedTuple):
+    """A thing that was made at Zoho, and the user in whose line its messages are done."""
+
+    kind: str
+    name: str
+    user_id: str
 
 
 class UnitOfWork:
-    """Collects; does nothing by itself. Committed by the middleware or by `Committer.begin`.
+    """Collects; does nothing by itself. Committed by the dispatcher or by `Committer.begin`.
 
-    `arrived` rises with the order in which commands were first seen and never changes for a
-    message, however often it comes back: an older change has a smaller one. 0 without a delivery.
-    `attempt` is 1 at the first.
+    `arrived` rises with the order in which messages were accepted and never changes for a message,
+    however often it comes back: an older change has a smaller one. 0 without a message.
+    `attempt` is 1 at the first. `outcome`, `dead_letter`: what the commit makes of the message.
     """
 
     def __init__(
         self,
         *,
         org: str,
-        delivery: Delivery | None = None,
-        arrived: int = 0,
+        received: ReceivedMessage | None = None,
+        claim: Claim | None = None,
         attempt: int = 1,
-        settling: InboxUpdate | None = None,
         correlation_id: str | None = None,
+        commit_early: Callable[[UnitOfWork], Awaitable[None]] | None = None,
     ) -> None:
         self.org = org
-        self.delivery = delivery
-        self.arrived = arrived
+        self.received = received
+        self.claim = claim
         self.attempt = attempt
-        self.settling = settling
-        self.correlation_id = delivery.correlation_id if delivery else correlation_id
-        self.traceparent = delivery.traceparent if delivery else None
+        self.outcome = MessageOutcome.DONE
+        self.dead_letter: DeadLetter | None = None
+        self.correlation_id = received.correlation_id if received else correlation_id
+        self.traceparent = received.traceparent if received else None
         self.changes: list[Change] = []
         self.events: list[EventToPublish] = []
-        self.letters: list[PendingMessage] = []
+        self.messages: list[PendingMessage] = []
+        self.facts: list[Fact] = []
+        self.names: list[Name] = []
+        self._commit_early = commit_early
+
+    @property
+    def arrived(self) -> int:
+        return self.claim.arrived if self.claim else 0
+
+    async def commit_early(self) -> None:
+        """Commit what is recorded so far, before Zoho is asked; the message stays open.
+
+        Raises as the commit itself. What is recorded afterwards is committed at the end.
+        """
+        if self._commit_early is not None:
+            await self._commit_early(self)
+
+    def split(self) -> UnitOfWork:
+        """Hand over what is recorded so far, conditional on the claim, and begin anew."""
+        part = UnitOfWork(
+            org=self.org,
+            received=self.received,
+            claim=self.claim,
+            attempt=self.attempt,
+            correlation_id=self.correlation_id,
+        )
+        for name in ("changes", "events", "messages", "facts", "names"):
+            setattr(part, name, getattr(self, name))
+            setattr(self, name, [])
+        part.outcome = MessageOutcome.KEPT
+        return part
+
+    def record_fact(self, kind: str, key: str) -> None:
+        """From the commit on this is so: the messages that wait for it are woken by it."""
+        self.facts.append(Fact(kind, key))
+
+    def record_name(self, kind: str, name: str, user_id: str) -> None:
+        """From the commit on messages about this thing are done in the user's line."""
+        self.names.append(Name(kind, name, user_id))
 
     def record(self, sql: str, *args: Any) -> None:
         """Run this statement at the commit, in the order recorded.
@@ -124,19 +169,22 @@ class UnitOfWork:
         """
         self.answer({"ok": True, "result": result})
 
-    def answer(self, body: Mapping[str, Any]) -> None:
-        """Send this body to the command's `reply_to`; it expires after ten minutes."""
-        if self.delivery is None or not self.delivery.reply_to:
+    def answer(self, body: Mapping[str, Any], *, reply_id: UUID | None = None) -> None:
+        """Send this body to the command's `reply_to`; it expires after ten minutes.
+
+        The same `reply_id` is sent once.
+        """
+        if self.received is None or not self.received.reply_to:
             return
         encoded = orjson.dumps(body)
         if len(encoded) > MAX_REPLY_BYTES:
             encoded = orjson.dumps(
                 {"ok": False, "code": "too_large", "reason": "the answer is larger than 8 MiB"}
             )
-        reply_id = uuid4()
-        letter = OutgoingMessage(
+        reply_id = reply_id or uuid4()
+        message = OutgoingMessage(
             "",
-            self.delivery.reply_to,
+            self.received.reply_to,
             str(reply_id),
             encoded,
             mandatory=False,
@@ -145,7 +193,7 @@ class UnitOfWork:
             expires_ms=REPLY_EXPIRES_MS,
             headers=self.trace(),
         )
-        self.letters.append(PendingMessage(letter, BodyEncoding.OPEN, reply_id))
+        self.messages.append(PendingMessage(message, BodyEncoding.OPEN, reply_id))
 
     def send(
         self,
@@ -162,7 +210,7 @@ class UnitOfWork:
         `mandatory`: it is kept and tried again until a queue takes it.
         """
         headers: FieldTable = {**self.trace(), "org": self.org}
-        letter = OutgoingMessage(
+        message = OutgoingMessage(
             exchange,
             routing_key,
             message_id,
@@ -172,8 +220,8 @@ class UnitOfWork:
             timestamp=datetime.now(UTC),
             headers=headers,
         )
-        wire = BodyEncoding.SEALED if sealed else BodyEncoding.OPEN
-        self.letters.append(PendingMessage(letter, wire))
+        encoding = BodyEncoding.SEALED if sealed else BodyEncoding.OPEN
+        self.messages.append(PendingMessage(message, encoding))
 
     def trace(self) -> FieldTable:
         """The headers that are carried on."""

@@ -1,56 +1,188 @@
-"""From the client library's message to a Delivery."""
+"""Turn the client library's message into a ReceivedMessage."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import uuid4
 
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
-from shared.messaging.messages.delivery import NOT_TEXT, Delivery
-from shared.messaging.messages.outgoing_message import FIRST_EXCHANGE, FIRST_ROUTING_KEY
+from shared.messaging.broker.lenient_decoding import UNREADABLE
+from shared.messaging.messages.received_message import NOT_TEXT, ReceivedMessage
 
-DEFAULT_ORG = "default"
+DEFAULT_ORG: Final = "default"
+
+MAX_HEADERS_BYTES: Final = 16 * 1024
+"""Of a sender's headers, together. What is beyond is dropped: with ours, it must fit a frame."""
+
+# The broker's own: they say how a message came here, not what its sender said.
+_BROKERS: Final = ("x-death", "x-delivery-count", "x-acquired-count", "cc", "bcc")
+_BROKERS_PREFIXES: Final = ("x-first-death", "x-last-death", "x-opt-")
 
 
-def decode_delivery(
-    message: DeliveredMessage, queue: str, lane: str, known_orgs: frozenset[str]
-) -> Delivery:
-    """What came, with the first exchange and routing key of what comes back from a retry.
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message, and how the broker delivered it.
+
+    `deliveries` counts this one, 1 at the first. `unreadable` names the properties whose value
+    could not be decoded. `dropped` counts the headers that were beyond the bound. `died_of` is the
+    broker's reason for a message that it dead-lettered itself (`expired`, `delivery_limit`).
+    """
+
+    message: ReceivedMessage
+    delivery_tag: int
+    deliveries: int = 1
+    unreadable: tuple[str, ...] = ()
+    dropped: int = 0
+    died_of: str | None = None
+
+
+def decode(delivered: DeliveredMessage, known_orgs: frozenset[str]) -> Arrival:
+    """Decode each property by itself. Nothing that the broker lets through makes this raise.
 
     An unknown organization is kept under `default`: its name is anybody's text, and every row and
-    key has one. The check of the header is open_and_parse's.
+    key has one. The header itself is checked by the validation.
     """
-    properties: commands.Basic.Properties = message.header.properties
-    frame = message.delivery
-    headers = properties.headers or {}
-    org = headers.get("org")
-    returned = isinstance(frame, commands.Basic.Deliver) and not frame.exchange
-    exchange = _text(getattr(frame, "exchange", ""))
-    routing_key = _text(getattr(frame, "routing_key", ""))
-    if returned:
-        exchange = _text(headers.get(FIRST_EXCHANGE, exchange))
-        routing_key = _text(headers.get(FIRST_ROUTING_KEY, routing_key))
-    return Delivery(
-        queue=queue,
-        lane=lane,
-        exchange=exchange,
-        routing_key=routing_key,
+    properties: commands.Basic.Properties = delivered.header.properties
+    frame = delivered.delivery
+    table: Mapping[str, Any] = properties.headers if isinstance(properties.headers, dict) else {}
+    death = _death(table)
+    exchange, routing_key = getattr(frame, "exchange", ""), getattr(frame, "routing_key", "")
+    if death is not None:
+        keys = death.get("routing-keys") or [""]
+        exchange, routing_key = death.get("exchange", ""), keys[0]
+    org = table.get("org")
+    headers, dropped = _kept(table)
+    unreadable = _unreadable(properties, table, routing_key)
+    headers |= _raw(properties, unreadable)
+    message = ReceivedMessage(
+        exchange=_text(exchange),
+        routing_key=_text(routing_key),
         message_id=_text(properties.message_id),
         org=org if isinstance(org, str) and org in known_orgs else DEFAULT_ORG,
         correlation_id=_text(properties.correlation_id) or str(uuid4()),
-        body=message.body,
-        traceparent=_text(headers.get("traceparent")) or None,
+        body=delivered.body,
+        traceparent=_text(table.get("traceparent")) or None,
         reply_to=_text(properties.reply_to) or None,
         timestamp=properties.timestamp if isinstance(properties.timestamp, datetime) else None,
-        redelivered=bool(getattr(frame, "redelivered", False)),
         headers=headers,
+    )
+    count = table.get("x-delivery-count")
+    return Arrival(
+        message,
+        delivered.delivery_tag or 0,
+        deliveries=1 + (count if isinstance(count, int) else 0),
+        unreadable=unreadable,
+        dropped=dropped,
+        died_of=None if death is None else _text(death.get("reason")) or "dead_lettered",
     )
 
 
+def is_brokers_own(header: str) -> bool:
+    """Whether a header is the broker's, not the sender's."""
+    name = header.lower()
+    return name in _BROKERS or name.startswith(_BROKERS_PREFIXES)
+
+
+def _death(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Where the broker dead-lettered it from one of our queues, if it did."""
+    deaths = table.get("x-death")
+    for death in deaths if isinstance(deaths, list) else ():
+        if isinstance(death, dict) and ".intake" in _text(death.get("queue")):
+            return death
+    return None
+
+
+def _unreadable(
+    properties: commands.Basic.Properties, table: Mapping[str, Any], routing_key: object
+) -> tuple[str, ...]:
+    names = [name for name in _TEXTS if isinstance(getattr(properties, name), bytes)]
+    if isinstance(properties.timestamp, int):
+        names.append("timestamp")
+    if UNREADABLE in table or any(_has_nul(name) or _has_nul(table[name]) for name in table):
+        names.append("headers")
+    if isinstance(routing_key, bytes):
+        names.append("routing_key")
+    return tuple(names)
+
+
+_TEXTS: Final = (
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "reply_to",
+    "expiration",
+    "message_id",
+    "message_type",
+    "user_id",
+    "app_id",
+)
+
+
+def _has_nul(value: object) -> bool:
+    """PostgreSQL stores no NUL, neither in text nor in jsonb."""
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(_has_nul(name) or _has_nul(value[name]) for name in value)
+        case list():
+            return any(map(_has_nul, value))
+        case _:
+            return False
+
+
+def _raw(properties: commands.Basic.Properties, unreadable: tuple[str, ...]) -> dict[str, object]:
+    """What could not be decoded, as it came, beside the sender's headers."""
+    raw: dict[str, object] = {}
+    for name in unreadable:
+        value = getattr(properties, name, None)
+        if isinstance(value, bytes):
+            raw[f"x-raw-{name}"] = base64.b64encode(value).decode()
+        elif isinstance(value, int):
+            raw[f"x-raw-{name}"] = value
+    return raw
+
+
+def _kept(table: Mapping[str, Any]) -> tuple[dict[str, object], int]:
+    """The sender's headers as JSON can hold them, within the bound, and how many were dropped."""
+    kept: dict[str, object] = {}
+    size = dropped = 0
+    for name, value in table.items():
+        if is_brokers_own(name):
+            continue
+        plain = _plain(value)
+        size += len(name) + len(str(plain))
+        if size > MAX_HEADERS_BYTES:
+            dropped += 1
+        else:
+            kept[_text(name)] = plain
+    return kept, dropped
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case str() | bytes() | bytearray():
+            return _text(value)
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {_text(name): _plain(item) for name, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return str(value)
+
+
 def _text(value: object) -> str:
-    """What is no UTF-8 comes as bytes; NUL is nothing that PostgreSQL stores."""
+    """What is no UTF-8 comes as bytes, and NUL is nothing that PostgreSQL stores."""
     if isinstance(value, bytes | bytearray):
         value = bytes(value).decode("utf-8", "replace")
     return value.replace("\0", NOT_TEXT) if isinstance(value, str) else ""

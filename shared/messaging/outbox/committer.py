@@ -1,46 +1,51 @@
-"""Commits units of work: of all that wait, as one transaction."""
+"""Commit units of work: all that wait, as one transaction."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from shared.crypto.envelope import DayKey, Vault
-from shared.errors import Postponed
+from shared.errors import Postponed, Unavailable
 from shared.messaging.batcher import Batcher
 from shared.messaging.handling.routes import WEBHOOKS
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.inbox.inbox import columns
+from shared.messaging.inbox.dead_letters import DeadLetters
+from shared.messaging.inbox.lines import (
+    Lines,
+    MessageOutcome,
+    MessageUpdate,
+    RecordedFact,
+    RecordedName,
+)
 from shared.messaging.outbox.direct_publisher import DirectPublisher
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
-from shared.messaging.outbox.rows import Versions, rows_of
+from shared.messaging.outbox.rows import Versions, rows_of, version_subjects
 from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.pool import PooledConnection, unavailable_when_down
 
-_ANEW_S: Final = 0.05
+# A change reports by one of these that what it was decided on has changed since.
 _STALE: Final = ("40001", "ZR001")
+_REPEATS: Final = 5
+_ANEW_S: Final = 0.05
 
 
 class ClaimLost(Exception):
-    """Another attempt has the message now, or had: nothing of this one was written.
+    """Another attempt has the message now, or had: nothing of this one was written."""
 
-    `settled`: the message is done or given up already.
-    """
-
-    def __init__(self, *, settled: bool) -> None:
+    def __init__(self) -> None:
         super().__init__("the claim was lost")
-        self.settled = settled
 
 
 class StaleRead(Postponed):
     """What the unit was decided on has changed since it was read: decide anew, at once.
 
-    A change says so by failing with `serialization_failure`, or ZR001; the same unit would always
+    A change reports so by failing with `serialization_failure` or ZR001. The same unit would always
     fail.
     """
 
@@ -50,8 +55,12 @@ class StaleRead(Postponed):
         super().__init__("what it was decided on has changed meanwhile", retry_after_s=_ANEW_S)
 
 
+class _RepeatCommit(Exception):
+    """A claim was lost while the locks were taken: the losers are known the next time."""
+
+
 class Committer:
-    """Settled, state, versions and outbox of a unit commit together; units that wait, as a group.
+    """Commits settlement, state, versions and outbox together, and units that wait as a group.
 
     A group that fails is committed one by one, so that a poisoned unit fails alone.
     """
@@ -63,29 +72,19 @@ class Committer:
         vault: Vault,
         outbox: Outbox,
         outgoing: DirectPublisher,
+        *,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._vault = vault
         self._outbox = outbox
         self._outgoing = outgoing
+        self._committed = committed
+        self._lines = Lines(pool, schema)
+        self._dead_letters = DeadLetters(pool, schema, vault)
         self._group: Batcher[UnitOfWork, list[OutboxRow] | ClaimLost] = Batcher(
-            "commit", self._commit, gather_s=0.002
+            "commit", self._commit_group, gather_s=0.002
         )
-        self._settle_sql = f"SELECT item FROM {schema}.settle($1, $2, $3, $4, $5, $6)"  # noqa: S608
-        self._give_up_sql = f"""
-            INSERT INTO {schema}.inbox AS inbox
-                (org, routing_key, message_id, source, body_mac, state, code,
-                                        arrived, settled_at)
-            VALUES ($1, $2, $3, $4, $5, 'given_up', $6, 0, clock_timestamp())
-            ON CONFLICT (org, routing_key, message_id) DO UPDATE
-            SET state = excluded.state, code = excluded.code, settled_at = excluded.settled_at,
-                place = NULL
-            WHERE inbox.state = 'waiting' AND inbox.body_mac = excluded.body_mac
-            """  # noqa: S608
-        self._state_sql = f"""
-            SELECT state FROM {schema}.inbox
-            WHERE org = $1 AND routing_key = $2 AND message_id = $3
-            """  # noqa: S608
         self._versions_sql = f"""
             INSERT INTO {schema}.versions AS v (org, subject, version)
             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
@@ -97,11 +96,11 @@ class Committer:
     async def begin(
         self, org: str, *, correlation_id: str | None = None
     ) -> AsyncIterator[UnitOfWork]:
-        """A unit without a delivery (pollers, flushers, the gateway); committed on a clean exit.
+        """A unit without a message (pollers, flushers, finders); committed on a clean exit.
 
-        Its messages are published in the background; what fails there is the relay's.
+        What it publishes is published in the background; what fails there is the relay's.
         Raises, on exit:
-            Overtaken: nothing was written.
+            StaleRead: nothing was written.
             Unavailable: the database is away. Nothing was written, unless the answer was lost.
         """
         work = UnitOfWork(org=org, correlation_id=correlation_id)
@@ -112,7 +111,7 @@ class Committer:
         """Commit; the rows returned are to be published.
 
         Raises:
-            ClaimLost, Overtaken: nothing was written.
+            ClaimLost, StaleRead: nothing was written.
             Unavailable: as `begin`.
         """
         result = await self._group.run(work)
@@ -120,75 +119,90 @@ class Committer:
             raise result
         return result
 
+    async def _commit_group(self, group: list[UnitOfWork]) -> list[list[OutboxRow] | ClaimLost]:
+        with unavailable_when_down():
+            return await self._commit(group)
+
     async def _commit(self, group: list[UnitOfWork]) -> list[list[OutboxRow] | ClaimLost]:
-        with unavailable_when_down(), _overtaken_when_stale():
-            keys = {
-                org: await self._vault.key_of(DayKey(org)) for org in {work.org for work in group}
-            }
-            async with self._pool.acquire() as connection, connection.transaction():
-                lost = await self._settle(connection, group)
-                winners = [work for at, work in enumerate(group) if at not in lost]
-                await _close_webhooks(connection, winners)
-                await _run_changes(connection, winners)
-                versions = await self._raise_versions(connection, winners)
-                rows = {id(work): rows_of(work, versions, keys[work.org]) for work in winners}
-                all_rows = [row for work in winners for row in rows[id(work)]]
-                keep = self._outgoing.keeps_up
-                if all_rows:
-                    await self._outbox.insert(connection, all_rows, keep=keep)
+        for _ in range(_REPEATS):
+            try:
+                results = await self._commit_once(group)
+            except (asyncpg.DeadlockDetectedError, _RepeatCommit):
+                continue  # it was undone as a whole, and spends no attempt
+            except asyncpg.PostgresError as error:
+                if error.sqlstate in _STALE:
+                    raise StaleRead from error
+                raise
+            self._committed()
+            return results
+        raise Unavailable("transactions go on blocking each other", code="database_unavailable")
+
+    async def _commit_once(self, group: list[UnitOfWork]) -> list[list[OutboxRow] | ClaimLost]:
+        keys = {org: await self._vault.key_of(DayKey(org)) for org in {work.org for work in group}}
+        async with self._pool.acquire() as connection, connection.transaction():
+            won = await self._settle(connection, group)
+            winners = [work for work in group if work.claim is None or work.claim.arrived in won]
+            letters = [work.dead_letter for work in winners if work.dead_letter is not None]
+            if letters:
+                await self._dead_letters.insert(connection, letters)
+            await _close_webhooks(connection, winners)
+            await _run_changes(connection, winners)
+            versions = await self._raise_versions(connection, winners)
+            rows = {id(work): rows_of(work, versions, keys[work.org]) for work in winners}
+            all_rows = [row for work in winners for row in rows[id(work)]]
+            keep = self._outgoing.keeps_up
+            if all_rows:
+                await self._outbox.insert(connection, all_rows, keep=keep)
         # What is not kept is the relay's already.
-        return [lost.get(at) or (rows[id(work)] if keep else []) for at, work in enumerate(group)]
+        return [
+            ClaimLost() if id(work) not in rows else (rows[id(work)] if keep else [])
+            for work in group
+        ]
 
-    async def _settle(
-        self, connection: PooledConnection, group: list[UnitOfWork]
-    ) -> dict[int, ClaimLost]:
-        """Mark what was claimed as settled; the positions of those whose claim was lost.
+    async def _settle(self, connection: PooledConnection, group: list[UnitOfWork]) -> set[int]:
+        """Settle the messages, first: everything that follows is conditional on it.
 
-        First, because everything that follows is conditional on it, and because it locks the rows
-        that a renewal or another claim would touch.
+        It takes the locks of names, facts, lines and messages, in this order, and wakes who waits
+        for what the group records. Returns `arrived` of the messages whose claim still held.
         """
-        claimed = sorted(
-            (
-                (work.settling, at)
-                for at, work in enumerate(group)
-                if work.settling is not None and work.settling.claim is not None
-            ),
-            key=lambda settling_at: settling_at[0].key,
-        )
-        for work in group:
-            if work.settling is not None and work.settling.claim is None:
-                s = work.settling
-                await connection.execute(self._give_up_sql, *s.key, s.source, s.mac, s.code)
-        if not claimed:
-            return {}
-        won = await connection.fetch(
-            self._settle_sql,
-            *columns([s.key for s, _ in claimed], 3),
-            [s.claim for s, _ in claimed],
-            ["given_up" if s.given_up else "done" for s, _ in claimed],
-            [s.code for s, _ in claimed],
-        )
-        lost = set(range(1, len(claimed) + 1)) - {item for (item,) in won}
-        return {
-            claimed[item - 1][1]: ClaimLost(
-                settled=await connection.fetchval(self._state_sql, *claimed[item - 1][0].key)
-                in ("done", "given_up")
-            )
-            for item in lost
-        }
+        updates = [
+            MessageUpdate(*work.claim, work.outcome) for work in group if work.claim is not None
+        ]
+        facts = [
+            RecordedFact(work.org, *fact, arrived=work.arrived)
+            for work in group
+            for fact in work.facts
+        ]
+        names = [
+            RecordedName(work.org, *name, arrived=work.arrived)
+            for work in group
+            for name in work.names
+        ]
+        if not (updates or facts or names):
+            return set()
+        try:
+            return await self._lines.settle(connection, updates, facts=facts, names=names)
+        except asyncpg.SerializationError as error:
+            raise _RepeatCommit from error
 
     async def _raise_versions(
         self, connection: PooledConnection, winners: list[UnitOfWork]
     ) -> Versions:
         """The version before each subject's first event of this group."""
-        counts = Counter((work.org, e.subject) for work in winners for e in work.events)
+        counts = Counter(
+            (work.org, subject)
+            for work in winners
+            for event in work.events
+            for subject in version_subjects(event)
+        )
         if not counts:
             return {}
         ordered = sorted(counts)  # so that replicas lock in the same order
         raised = await connection.fetch(
             self._versions_sql,
-            *columns(ordered, 2),
-            [counts[subject] for subject in ordered],
+            [org for org, _ in ordered],
+            [subject for _, subject in ordered],
+            [counts[at] for at in ordered],
         )
         return {(org, subject): version - counts[org, subject] for org, subject, version in raised}
 
@@ -196,11 +210,12 @@ class Committer:
 async def _close_webhooks(connection: PooledConnection, winners: Sequence[UnitOfWork]) -> None:
     """From now on, the same body from Zoho means something new."""
     handled = [
-        work.delivery.message_id
+        work.received.message_id
         for work in winners
-        if work.settling is not None
-        and work.delivery is not None
-        and work.delivery.exchange == WEBHOOKS
+        if work.claim is not None
+        and work.outcome is not MessageOutcome.KEPT
+        and work.received is not None
+        and work.received.exchange == WEBHOOKS
     ]
     ids = [found for found in map(_uuid, handled) if found is not None]
     if ids:
@@ -212,16 +227,6 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:  # not from the gateway
         return None
-
-
-@contextmanager
-def _overtaken_when_stale() -> Iterator[None]:
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        if error.sqlstate not in _STALE:
-            raise
-        raise StaleRead from error
 
 
 async def _run_changes(connection: PooledConnection, winners: Sequence[UnitOfWork]) -> None:

@@ -24,17 +24,29 @@ Versions = dict[tuple[str, str], int]
 
 
 def rows_of(work: UnitOfWork, versions: Versions, key: DataKey) -> list[OutboxRow]:
-    """The unit's events, then its letters, sealed under `key`; counts `versions` up."""
+    """The unit's events, then its messages, sealed under `key`; counts `versions` up."""
     rows = [_event_row(work, event, versions, key) for event in work.events]
-    rows += [_letter_row(work.org, letter, key) for letter in work.letters]
+    rows += [_message_row(work.org, message, key) for message in work.messages]
     return rows
+
+
+def version_subjects(pending: EventToPublish) -> list[str]:
+    """The subjects whose version the event raises; none for a fact that supersedes nothing."""
+    return [*_raised_by(pending).values()]
+
+
+def _raised_by(pending: EventToPublish) -> dict[str, str]:
+    """By field of the event, the subject whose version the field carries."""
+    return pending.event.version_subjects(pending.subject)
 
 
 def _event_row(
     work: UnitOfWork, pending: EventToPublish, versions: Versions, key: DataKey
 ) -> OutboxRow:
-    at = (work.org, pending.subject)
-    versions[at] += 1
+    numbers = {}
+    for field, subject in _raised_by(pending).items():
+        versions[work.org, subject] += 1
+        numbers[field] = versions[work.org, subject]
     now = datetime.now(UTC)
     body = orjson.dumps(
         {
@@ -43,10 +55,10 @@ def _event_row(
             "event_id": str(pending.event_id),
             "org": work.org,
             "subject": pending.subject,
-            "version": versions[at],
+            **numbers,
         }
     )
-    letter = OutgoingMessage(
+    message = OutgoingMessage(
         EVENTS,
         pending.event.routing_key,
         str(pending.event_id),
@@ -56,22 +68,18 @@ def _event_row(
         timestamp=now,
         headers={**work.trace(), "org": work.org},
     )
-    return _row(pending.event_id, work.org, letter, key)
+    return _row(pending.event_id, work.org, message, key)
 
 
-def _letter_row(org: str, pending: PendingMessage, key: DataKey) -> OutboxRow:
-    letter = pending.letter
-    match pending.wire:
-        case BodyEncoding.OPEN:
-            return _row(pending.id, org, letter, key)
-        case BodyEncoding.SEALED:
-            sealed = key.seal(letter.body, sealing_context(letter.message_id))
-            letter = replace(letter, body=sealed, headers=sealed_header(letter))
-        case BodyEncoding.SEALED_ALREADY:
-            letter = replace(letter, headers=sealed_header(letter))
-    return OutboxRow(pending.id, org, letter, letter.body, sealed=True)
+def _message_row(org: str, pending: PendingMessage, key: DataKey) -> OutboxRow:
+    message = pending.message
+    if pending.encoding is BodyEncoding.OPEN:
+        return _row(pending.id, org, message, key)
+    sealed = key.seal(message.body, sealing_context(message.message_id))
+    message = replace(message, body=sealed, headers=sealed_header(message))
+    return OutboxRow(pending.id, org, message, message.body, sealed=True)
 
 
-def _row(row_id: UUID, org: str, letter: OutgoingMessage, key: DataKey) -> OutboxRow:
-    stored = key.seal(letter.body, sealing_context(letter.message_id))
-    return OutboxRow(row_id, org, letter, stored, sealed=False)
+def _row(row_id: UUID, org: str, message: OutgoingMessage, key: DataKey) -> OutboxRow:
+    stored = key.seal(message.body, sealing_context(message.message_id))
+    return OutboxRow(row_id, org, message, stored, sealed=False)

@@ -1,4 +1,4 @@
-"""Messaging of one service: topology, consumers, commits, outbox. What an app.py enters."""
+"""Put messaging of one service together: topology, intake, dispatcher, commits, outbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import asyncpg
 from pydantic import SecretStr
@@ -15,21 +15,26 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import Vault
 from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.topology import Topology
-from shared.messaging.consuming.attempt import compose
-from shared.messaging.consuming.consumer import Consumer
-from shared.messaging.consuming.dead_lettering import DeadLettering
-from shared.messaging.consuming.delayed_retry import DelayedRetry
-from shared.messaging.consuming.handle_once import OnceAndInTurn, call_handler
-from shared.messaging.consuming.observe import observe
-from shared.messaging.consuming.open_and_parse import open_and_parse
-from shared.messaging.consuming.queue_uptime import QueueUptime
-from shared.messaging.consuming.settle import Settle, Settler
-from shared.messaging.consuming.waiting import TurnNotifier
+from shared.messaging.dispatch.attempt import Attempts
+from shared.messaging.dispatch.dispatcher import Dispatcher
+from shared.messaging.dispatch.ends import EndsOfWaits
+from shared.messaging.dispatch.putting_back import PuttingBack
+from shared.messaging.dispatch.renewal import LeaseRenewal
+from shared.messaging.dispatch.reservations import CallBudget, NoCalls
+from shared.messaging.dispatch.wakeup import Wakeup
 from shared.messaging.handling.observers import SettlementObserver, count_settled, log_settled
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.handling.routes import QueueConfig
-from shared.messaging.inbox.inbox import Inbox
-from shared.messaging.inbox.lease_renewal import LeaseRenewal
+from shared.messaging.handling.routes import Routes
+from shared.messaging.inbox.acceptance import Acceptance
+from shared.messaging.inbox.backlog import Backlog
+from shared.messaging.inbox.dead_letters import DeadLetters
+from shared.messaging.inbox.lines import Lines
+from shared.messaging.inbox.suspects import Suspects
+from shared.messaging.inbox.waits import WaitEnds
+from shared.messaging.intake.consumer import QueueConsumer
+from shared.messaging.intake.handover import Handover
+from shared.messaging.intake.monitor import IntakeMonitor
+from shared.messaging.intake.validation import Validation
 from shared.messaging.outbox.committer import Committer
 from shared.messaging.outbox.outbox import Outbox
 from shared.messaging.service.retention import rules
@@ -37,12 +42,16 @@ from shared.messaging.service.sending import Sending
 from shared.observability.metrics import Metrics
 from shared.storage.retention import Pruner
 
+_STANDS_S: Final = 60.0
+
 
 class Messaging:
-    """An async context manager. Entered: the topology is declared, lanes are consumed, the outbox
-    is relayed, and all of it comes back by itself when the broker or the database was away. Left:
-    consumers are cancelled, what is in flight is finished within `drain_timeout_s`, the outbox is
-    flushed. A broker that is down at the start is waited for in the background.
+    """An async context manager for what a service does with messages.
+
+    Entered: the topology is declared, queues are drained into the inbox, messages are worked off,
+    the outbox is relayed, and all of it comes back by itself when the broker or the database was
+    away. Left: intake closes its channels, what is in hand is finished within `drain_timeout_s`,
+    the outbox is flushed. A broker that is down at the start is waited for in the background.
 
     `schema` is migrated already. A service that only sends enters `Sending` alone.
     """
@@ -57,18 +66,16 @@ class Messaging:
         vault: Vault,
         digest: BlindIndex,
         metrics: Metrics,
-        lanes: Sequence[QueueConfig],
+        routes: Routes,
         policy: MessagingPolicy | None = None,
+        budget: CallBudget | None = None,
         observers: Sequence[SettlementObserver] = (),
     ) -> None:
         self._policy = policy = policy or MessagingPolicy()
-        self._service = service
-        self._lanes = list(lanes)
-        self._metrics = metrics
-        topology = Topology(service, lanes, policy.retry)
-        self._consume_link = ReconnectingConnection(
-            amqp_url, f"{service} consume", topology.declare
-        )
+        budget = budget or NoCalls()
+        self._pool = pool
+        topology = Topology(service, routes)
+        self._intake_link = ReconnectingConnection(amqp_url, f"{service} intake", topology.declare)
         self._sending = Sending(
             service=service,
             amqp_url=amqp_url,
@@ -77,29 +84,102 @@ class Messaging:
             metrics=metrics,
             policy=policy,
         )
-        self._outgoing = self._sending.outgoing
-        self.committer = Committer(pool, schema, vault, self._sending.outbox, self._outgoing)
-        self._inbox = Inbox(pool, schema, lease_s=policy.lease_s)
-        self._leases = LeaseRenewal(self._inbox, policy.lease_s)
-        self._retries = DelayedRetry(self._sending.publisher, service, policy.retry)
-        self._pruner = Pruner(pool, rules(schema))
-        self._reading = QueueUptime(lane.queue(service) for lane in self._lanes)
-        settle = self._chain(vault, digest, [log_settled, *observers])
-        self._consumers = [self._consumer(lane, settle) for lane in self._lanes]
+        outgoing = self._sending.outgoing
+        lines = Lines(pool, schema, longest=policy.waits.factor)
+        wakeup = Wakeup()
+        self.committer = Committer(
+            pool, schema, vault, self._sending.outbox, outgoing, committed=wakeup.set
+        )
+        self._renewal = renewal = LeaseRenewal(lines, policy.lease_s)
+        attempts = Attempts(
+            service=service,
+            routes=routes,
+            vault=vault,
+            committer=self.committer,
+            publisher=outgoing,
+            dead_letters=DeadLetters(pool, schema, vault),
+            putting_back=PuttingBack(lines, policy.waits, wakeup),
+            budget=budget,
+            policy=policy,
+            observers=[count_settled(metrics, service, routes), log_settled, *observers],
+        )
+        self._dispatcher = Dispatcher(
+            lines,
+            routes,
+            attempts,
+            renewal,
+            wakeup,
+            budget,
+            orgs=policy.known_orgs,
+            slots=policy.slots,
+            lease_s=policy.lease_s,
+        )
+        backlog = Backlog(pool, schema)
+        monitor = IntakeMonitor(
+            backlog, self._intake_link, topology.queues, policy, metrics, service
+        )
+        validation = Validation(
+            service,
+            routes,
+            vault,
+            digest,
+            known_orgs=policy.known_orgs,
+            release_s=policy.waits.release_s,
+        )
+        handover = Handover(
+            validation,
+            Acceptance(pool, schema, vault, self._sending.outbox, validation.refuse),
+            Suspects(pool, schema),
+            answers=self._answers,
+            observe=lambda result: metrics.messages_accepted.labels(service, result).inc(),
+        )
+        self._consumers = [
+            QueueConsumer(
+                queue,
+                self._intake_link,
+                handover,
+                monitor,
+                known_orgs=policy.known_orgs,
+                stored=wakeup.set,
+                dropped=metrics.headers_dropped.labels(queue).inc,
+            )
+            for queue in topology.queues
+        ]
+        self._backlog = backlog
+        ends = EndsOfWaits(
+            WaitEnds(pool, schema, longest=policy.waits.factor),
+            attempts,
+            budget,
+            orgs=policy.known_orgs,
+            behind=monitor.is_behind,
+        )
+        self._parts = (
+            self._intake_link,
+            renewal,
+            Pruner(pool, rules(schema, dead_letter_days=policy.dead_letter_days)),
+            monitor,
+            self._dispatcher,
+            ends,
+            *self._consumers,
+        )
         self._stack = AsyncExitStack()
 
     async def ready(self) -> bool:
-        """True while the broker is connected both ways: a check for /readyz."""
-        return self._sending.publisher.is_up and self._consume_link.is_up
+        """True while the broker is connected both ways and work goes on: a check for /readyz."""
+        return (
+            self._sending.publisher.is_up
+            and self._intake_link.is_up
+            and self._dispatcher.stands_for_s < _STANDS_S
+        )
 
     async def oldest_command_s(self, org: str) -> float:
-        """Seconds since the oldest command in line was first seen; 0 when none is."""
-        return await self._inbox.oldest_in_line_s(org)
+        """Seconds since the oldest open command was accepted; 0 when none is open."""
+        return await self._backlog.oldest_s(org)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._sending)
-            for part in (self._consume_link, self._leases, self._pruner, *self._consumers):
+            for part in self._parts:
                 await stack.enter_async_context(part)
             self._stack = stack.pop_all()
         return self
@@ -112,48 +192,19 @@ class Messaging:
     ) -> None:
         try:
             timeout_s = self._policy.drain_timeout_s
-            await asyncio.gather(*(consumer.drain(timeout_s) for consumer in self._consumers))
+            # Intake first, so that a standby goes on with the queue while this one finishes.
+            await asyncio.gather(
+                *(consumer.drain(timeout_s) for consumer in self._consumers),
+                self._dispatcher.drain(timeout_s),
+            )
         finally:
             await self._stack.aclose()
 
-    def _chain(
-        self, vault: Vault, digest: BlindIndex, observers: list[SettlementObserver]
-    ) -> Settle:
-        turns = TurnNotifier()
-        once = OnceAndInTurn(
-            inbox=self._inbox,
-            leases=self._leases,
-            committer=self.committer,
-            outgoing=self._outgoing,
-            turns=turns,
-            digest=digest,
-            reading=self._reading,
-            policy=self._policy,
-        )
-        settler = Settler(
-            inbox=self._inbox,
-            retries=self._retries,
-            giving_up=DeadLettering(
-                self._service, self.committer, digest, kept_s=self._policy.dead_letters_kept_s
-            ),
-            outgoing=self._outgoing,
-            turns=turns,
-            policy=self._policy.retry,
-        )
-        handle = compose(
-            call_handler, open_and_parse(vault, self._policy.known_orgs), once.handle_once
-        )
-        counted = count_settled(self._metrics, self._lanes)
-        return observe(settler.settle(handle), [counted, *observers])
-
-    def _consumer(self, lane: QueueConfig, settle: Settle) -> Consumer:
-        return Consumer(
-            lane,
-            self._service,
-            self._consume_link,
-            settle,
-            self._retries,
-            self._reading,
-            known_orgs=self._policy.known_orgs,
-            on_pause=lambda queue, paused: self._metrics.consumer_paused.labels(queue).set(paused),
-        )
+    async def _answers(self) -> bool:
+        """Whether another connection to the database answers now."""
+        try:
+            async with asyncio.timeout(2.0):
+                await self._pool.fetchval("SELECT 1")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True

@@ -44,7 +44,7 @@ class Sending:
         self.outbox = outbox
         self.outgoing = DirectPublisher(self.publisher, outbox)
         self._relay = Relay(outbox, self.publisher, poll_s=policy.relay_poll_s)
-        self._parts = (link, Gauges(metrics, outbox, link, [*topology.retry_queues]), self._relay)
+        self._parts = (link, Gauges(metrics, outbox), self._relay)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

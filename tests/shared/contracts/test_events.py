@@ -44,7 +44,7 @@ def test_a_consumer_reads_the_envelope_and_ignores_fields_of_later_versions():
     event = SubscriptionChanged.model_validate(ENVELOPE | wire(CHANGED) | {"later": 1})
 
     assert (event.version, event.org, event.tier) == (7, "default", Tier.PAID)
-    assert event.subject() == "user:u1"
+    assert event.subject() == f"subscription:{event.subscription_id}"
     assert event.occurred_at == datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 

@@ -24,11 +24,13 @@ from shared.contracts.events import Event
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
+from shared.messaging.dispatch.reservations import CallBudget
 from shared.messaging.handling.observers import Settled
-from shared.messaging.handling.policy import MessagingPolicy, RetryPolicy
-from shared.messaging.handling.routes import QueueConfig, Route
+from shared.messaging.handling.policy import MessagingPolicy, RetryPolicy, WaitPolicy
+from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.handling.settlement import Settlement
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
 from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
 from shared.storage import pool as pools
@@ -36,13 +38,13 @@ from shared.storage.migrations import migrate
 
 Handle = Callable[[Any, UnitOfWork], Awaitable[None]]
 
-RETRY = RetryPolicy(
-    max_attempts=3,
-    delays=(("5s", 0.2), ("1m", 0.4), ("15m", 0.6), ("3h", 0.8)),
-    backoff=(0.2, 0.3),
-)
+RETRY = RetryPolicy(max_attempts=3, backoff=(0.2, 0.3))
 POLICY = MessagingPolicy(
-    retry=RETRY, lease_s=30.0, outbox_lease_s=30.0, relay_poll_s=0.1, drain_timeout_s=10.0
+    retry=RETRY,
+    waits=WaitPolicy(other_facts_s=900.0),
+    outbox_lease_s=30.0,
+    relay_poll_s=0.1,
+    drain_timeout_s=10.0,
 )
 
 RECORD = "INSERT INTO test.handled (message_id, note) VALUES ($1, $2)"
@@ -52,6 +54,7 @@ class Noted(Event):
     """An event of the tests."""
 
     routing_key: ClassVar[str] = "noted.v1"
+    carries_state: ClassVar[bool] = True
     user_id: str
     note: str
 
@@ -61,8 +64,8 @@ class Noted(Event):
 
 async def note(message: UserUpdated, work: UnitOfWork) -> None:
     """The handler most tests use: a row and an event."""
-    assert work.delivery is not None
-    work.record(RECORD, work.delivery.message_id, message.full_name)
+    assert work.received is not None
+    work.record(RECORD, work.received.message_id, message.full_name)
     work.publish(Noted(user_id=message.user_id, note=message.full_name or ""))
 
 
@@ -85,22 +88,26 @@ class Bench:
         self.parts = parts
         self.channel = channel
         self.settled: asyncio.Queue[Settled] = asyncio.Queue()
+        self.metrics: list[Metrics] = []
+        self.sent = 0
         self._stack = stack
 
     async def start(
         self,
-        routes: dict[str, Handle] | None = None,
+        handlers: dict[str, Handle] | None = None,
         *,
         service: str = "billing-worker",
-        lanes: list[QueueConfig] | None = None,
+        routes: Routes | None = None,
         policy: MessagingPolicy = POLICY,
+        budget: CallBudget | None = None,
         stack: AsyncExitStack | None = None,
     ) -> Messaging:
         """A replica that handles `user.updated.v1` with `note`, unless told otherwise."""
-        if lanes is None:
-            handlers = routes or {"user.updated.v1": note}
+        if routes is None:
+            handlers = handlers or {"user.updated.v1": note}
             table = {key: Route(COMMANDS[key], handle) for key, handle in handlers.items()}
-            lanes = [QueueConfig("commands", table), QueueConfig("unrouted", {})]
+            routes = Routes(commands=table, unrouted=True)
+        self.metrics.append(Metrics(service))
         messaging = Messaging(
             service=service,
             schema="test",
@@ -108,9 +115,10 @@ class Bench:
             pool=self.parts.pool,
             vault=self.parts.vault,
             digest=self.parts.digest,
-            metrics=Metrics(service),
-            lanes=lanes,
+            metrics=self.metrics[-1],
+            routes=routes,
             policy=policy,
+            budget=budget,
             observers=[self.settled.put_nowait],
         )
         await (stack or self._stack).enter_async_context(messaging)
@@ -139,6 +147,7 @@ class Bench:
             body, message_id=message_id, reply_to=reply_to, headers=headers, delivery_mode=2
         )
         await target.publish(message, routing_key or "")
+        self.sent += 1
         return message_id or ""
 
     async def next_settled(self) -> Settled:
@@ -152,8 +161,40 @@ class Bench:
         await queue.bind(exchange, key)
         return await Listener.of(queue)
 
-    async def dead(self, queue: str = "billing-worker.commands") -> Listener:
-        return await Listener.of(await self.channel.get_queue(f"{queue}.dead", ensure=False))
+    async def dead_letter(self) -> DeadLetter:
+        """The one dead letter that there is, once it is there."""
+        letters: list[DeadLetter] = []
+
+        async def kept() -> bool:
+            letters[:] = await self.dead_letters()
+            return bool(letters)
+
+        await until(kept)
+        [letter] = letters
+        return letter
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        return await DeadLetters(self.parts.pool, "test", self.parts.vault).page()
+
+    async def open(self, letter: DeadLetter) -> bytes:
+        return await DeadLetters(self.parts.pool, "test", self.parts.vault).open(letter)
+
+    async def accepted_all(self, more: int = 0) -> None:
+        """Return once all that was sent is accepted, and `more` of it that came again."""
+        await until(lambda: self._accepted(self.sent + more))
+
+    async def _accepted(self, count: int) -> bool:
+        samples = [
+            sample.value
+            for metrics in self.metrics
+            for family in metrics.messages_accepted.collect()
+            for sample in family.samples
+        ]
+        return sum(samples) >= count
+
+    async def open_messages(self) -> int:
+        """How many messages are accepted and not settled."""
+        return int(await self.parts.pool.fetchval("SELECT count(*) FROM test.open_messages"))
 
     async def handled(self) -> list[str]:
         """Notes in the order in which they were committed."""
@@ -177,11 +218,11 @@ class Listener:
         await queue.consume(hear, no_ack=True)
         return listener
 
-    async def next(self) -> AbstractIncomingMessage:
-        return await asyncio.wait_for(self.messages.get(), 20)
+    async def next(self, within_s: float = 20) -> AbstractIncomingMessage:
+        return await asyncio.wait_for(self.messages.get(), within_s)
 
-    async def next_body(self) -> dict[str, Any]:
-        body: dict[str, Any] = orjson.loads((await self.next()).body)
+    async def next_body(self, within_s: float = 20) -> dict[str, Any]:
+        body: dict[str, Any] = orjson.loads((await self.next(within_s)).body)
         return body
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from services.operator.access import broker as rabbitmq
 from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.topology import Topology
-from shared.messaging.handling.policy import MessagingPolicy
+from shared.messaging.handling.routes import Routes
 
 
 @pytest.mark.parametrize("lost", [asyncio.CancelledError(), Exception("the stream ended")])
@@ -31,7 +31,7 @@ async def test_a_channel_that_the_library_gives_up_is_a_lost_connection(
 
 async def test_it_can_be_left_at_any_moment_of_its_beginning(amqp_url: str) -> None:
     """The client library swallows some cancellations, which must not keep a service from ending."""
-    topology = Topology("webhook-gateway", [], MessagingPolicy().retry)
+    topology = Topology("webhook-gateway", Routes())
     for moment in range(120):
         async with asyncio.timeout(20):
             async with ReconnectingConnection(SecretStr(amqp_url), "test", topology.declare):

@@ -10,7 +10,6 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from shared.messaging.broker.acks import AckBatcher
 from shared.messaging.broker.frames import ack_frame, publish_frames
 from shared.messaging.messages.outgoing_message import OutgoingMessage
 
@@ -67,28 +66,3 @@ class _Written:
 
     def write(self, frame: bytes) -> None:
         self.frames.append(frame)
-
-
-@pytest.mark.parametrize(
-    ("turns", "expected"),
-    [
-        ([[1, 2, 3]], [(3, True)]),
-        ([[2, 3]], [(2, False), (3, False)]),
-        ([[2, 3], [1]], [(2, False), (3, False), (1, True)]),
-        ([[3, 1], [2]], [(1, True), (3, False), (2, True)]),
-        ([[1], [2], [4, 3]], [(1, True), (2, True), (4, True)]),
-    ],
-)
-async def test_one_ack_covers_what_it_may(
-    turns: list[list[int]], expected: list[tuple[int, bool]]
-) -> None:
-    acks = AckBatcher(_Channel())  # type: ignore[arg-type]
-    written = _Written()
-    acks._writer = written  # type: ignore[assignment]
-
-    for turn in turns:
-        for tag in turn:
-            acks.ack(tag)
-        acks._write()
-
-    assert written.frames == [ack_frame(1, tag, multiple=many) for tag, many in expected]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
 from shared.contracts.commands import UserUpdated
-from shared.crypto.envelope import Vault
 from shared.errors import PermanentError, Unavailable
-from shared.messaging.handling.settlement import Ack, DeadLetter, Retry
+from shared.messaging.handling.settlement import Done, GiveUp, Retry
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.messages.outgoing_message import sealing_context
+from shared.messaging.inbox.dead_letters import DeadLetters
 from tests.kit.servers import Management
-from tests.shared.messaging.conftest import Bench, named, note
+from tests.shared.messaging.conftest import Bench, named, note, quicker
 
 
 async def refuse(message: UserUpdated, work: UnitOfWork) -> None:
@@ -25,29 +23,27 @@ async def refuse(message: UserUpdated, work: UnitOfWork) -> None:
 
 async def test_a_refused_command_is_kept_sealed_and_answered(bench: Bench) -> None:
     await bench.start({"user.updated.v1": refuse})
-    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+    failed = await bench.listen(key="command.failed.v1")
 
     message_id = await bench.send(named("Ada Lovelace"), headers={"traceparent": "00-1-2-01"})
 
-    assert await bench.next_settlement() == DeadLetter(
-        "plan_unknown", "the plan is not sold any more"
-    )
+    assert await bench.next_settlement() == GiveUp("plan_unknown", "the plan is not sold any more")
     event = await failed.next_body()
     assert event["service"] == "billing-worker"
     assert event["routing_key"] == "user.updated.v1"
     assert event["message_id"] == message_id
     assert event["code"] == "plan_unknown"
-    letter = await dead.next()
+    assert "version" not in event
+    letter = await bench.dead_letter()
     assert letter.message_id == message_id
-    assert letter.headers["x-code"] == "plan_unknown"
-    assert letter.headers["x-reason"] == "the plan is not sold any more"
-    assert letter.headers["x-attempts"] == 1
-    assert letter.properties.expiration == str(30 * 24 * 60 * 60 * 1000)
-    assert letter.headers["x-first-exchange"] == "zoho.commands"
-    assert letter.headers["x-first-routing-key"] == "user.updated.v1"
-    assert letter.headers["traceparent"] == "00-1-2-01"
+    assert letter.code == "plan_unknown"
+    assert letter.reason == "the plan is not sold any more"
+    assert letter.attempts == 1
+    assert (letter.exchange, letter.routing_key) == ("zoho.commands", "user.updated.v1")
+    assert letter.traceparent == "00-1-2-01"
     assert b"Ada" not in letter.body
-    assert b"Ada" in await bench.parts.vault.open_bytes(letter.body, sealing_context(message_id))
+    assert b"Ada" in await bench.open(letter)
+    assert await bench.open_messages() == 0
 
 
 async def test_attempts_are_bounded(bench: Bench) -> None:
@@ -55,13 +51,12 @@ async def test_attempts_are_bounded(bench: Bench) -> None:
         raise Unavailable("not now")
 
     await bench.start({"user.updated.v1": never})
-    dead = await bench.dead()
     await bench.send(named("Ada"))
 
     settled = [await bench.next_settlement() for _ in range(3)]
 
-    assert settled == [Retry(0.2), Retry(0.3), DeadLetter("unavailable", "not now")]
-    assert (await dead.next()).headers["x-attempts"] == 3
+    assert settled == [Retry(0.2), Retry(0.3), GiveUp("unavailable", "not now")]
+    assert (await bench.dead_letter()).attempts == 3
 
 
 async def test_an_error_nobody_foresaw_says_nothing_of_itself(bench: Bench) -> None:
@@ -86,39 +81,39 @@ async def test_a_message_given_up_stays_given_up_until_it_is_replayed(bench: Ben
         await note(message, work)
 
     await bench.start({"user.updated.v1": refuse_until_healed})
-    dead = await bench.dead()
+    letters = DeadLetters(bench.parts.pool, "test", bench.parts.vault)
     await bench.send(named("Ada"), message_id="m1")
-    assert isinstance(await bench.next_settlement(), DeadLetter)
+    assert isinstance(await bench.next_settlement(), GiveUp)
 
     await bench.send(named("Ada"), message_id="m1")
-    assert await bench.next_settlement() == Ack()
-    await bench.send(named("Ada"), message_id="m1", headers={"x-relay-replay": "r1"})
-    assert isinstance(await bench.next_settlement(), DeadLetter)
-    await bench.send(named("Ada"), message_id="m1", headers={"x-relay-replay": "r1"})
-    assert await bench.next_settlement() == Ack()  # a second delivery of the same replay
+    await bench.accepted_all()
+    assert await bench.open_messages() == 0
+    arrived = (await bench.dead_letter()).arrived
+    assert await letters.replay(arrived, by="ada")
+    assert isinstance(await bench.next_settlement(), GiveUp)
     assert await bench.handled() == []
-    assert [(await dead.next()).message_id for _ in range(2)] == ["m1", "m1"]
 
     healed = True
-    await bench.send(named("Ada"), message_id="m1", headers={"x-relay-replay": "r2"})
-    assert await bench.next_settlement() == Ack()
+    assert await letters.replay((await bench.dead_letter()).arrived, by="ada")
+    assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["Ada"]
+    assert await bench.dead_letters() == []
 
 
 async def test_an_unknown_command_is_answered(bench: Bench) -> None:
     await bench.start()
-    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead("unrouted")
+    failed = await bench.listen(key="command.failed.v1")
 
     message_id = await bench.send(b'{"user_id": "u1"}', routing_key="user.singed_up.v1")
 
     event = await failed.next_body()
     assert (event["code"], event["message_id"]) == ("unknown_command", message_id)
     assert event["routing_key"] == "user.singed_up.v1"
-    letter = await dead.next()
-    assert letter.headers["x-first-routing-key"] == "user.singed_up.v1"
+    letter = await bench.dead_letter()
+    assert letter.routing_key == "user.singed_up.v1"
     assert b"user_id" not in letter.body
     await bench.send(named("next"))
-    while await bench.next_settlement() != Ack():
+    while await bench.next_settlement() != Done():
         pass
     assert await bench.handled() == ["next"]
 
@@ -139,14 +134,14 @@ async def test_what_does_not_match_its_contract_is_told_why(
     bench: Bench, body: bytes, code: str
 ) -> None:
     await bench.start()
-    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+    failed = await bench.listen(key="command.failed.v1")
 
     message_id = await bench.send(body, routing_key="user.updated.v1")
     await bench.send(named("next", "u2"))
 
     event = await failed.next_body()
     assert (event["code"], event["message_id"]) == (code, message_id)
-    assert (await dead.next()).headers["x-code"] == code
+    assert (await bench.dead_letter()).code == code
     while not await bench.handled():
         await bench.next_settled()
     assert await bench.handled() == ["next"]
@@ -159,9 +154,12 @@ async def test_what_does_not_match_its_contract_is_told_why(
         ("m\0", None, None, "message_id_invalid"),
         ("m1", {"org": "other"}, None, "unknown_organization"),
         ("m1", {"org": 7}, None, "unknown_organization"),
-        ("m1", None, "billing-worker.commands", "reply_to_refused"),
-        ("m1", None, "crm-worker.retry.5s", "reply_to_refused"),
-        ("m1", None, "unrouted", "reply_to_refused"),
+        ("m1", {"org": ["default"]}, None, "unknown_organization"),
+        ("m1", {"org": {"name": "default"}}, None, "unknown_organization"),
+        ("m1", {"mine": "a\0b"}, None, "invalid_message"),
+        ("m1", None, "billing-worker.intake.commands", "reply_to_refused"),
+        ("m1", None, "crm-worker.poison", "reply_to_refused"),
+        ("m1", None, "unrouted.intake", "reply_to_refused"),
         ("m1", {"x-sealed": 1}, None, "sealed_value_invalid"),
     ],
 )
@@ -173,28 +171,22 @@ async def test_properties_that_are_not_right_are_told(
     code: str,
 ) -> None:
     await bench.start()
-    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+    failed = await bench.listen(key="command.failed.v1")
 
     await bench.send(named("Ada"), message_id=message_id, headers=headers, reply_to=reply_to)
 
     assert (await failed.next_body())["code"] == code
-    letter = await dead.next()
-    assert letter.headers["x-code"] == code
+    letter = await bench.dead_letter()
+    assert letter.code == code
     assert await bench.handled() == []
-    if code != "sealed_value_invalid":
-        assert await _opens(bench.parts.vault, letter.body, letter.message_id or "")
-
-
-async def _opens(vault: Vault, body: bytes, message_id: str) -> bool:
-    opened = orjson.loads(await vault.open_bytes(body, sealing_context(message_id)))
-    return bool(opened["user_id"] == "u1")
+    assert orjson.loads(await bench.open(letter))["user_id"] == "u1"
 
 
 async def test_a_command_without_a_message_id_is_told(
     bench: Bench, amqp_management: Management
 ) -> None:
     await bench.start()
-    failed, dead = await bench.listen(key="command.failed.v1"), await bench.dead()
+    failed = await bench.listen(key="command.failed.v1")
 
     vhost = urlsplit(bench.parts.amqp_url.get_secret_value()).path[1:]
     message = {  # the client library gives every message an id
@@ -210,8 +202,8 @@ async def test_a_command_without_a_message_id_is_told(
     event = await failed.next_body()
     assert event["code"] == "message_id_missing"
     assert "message_id" not in event
-    letter = await dead.next()
-    assert await _opens(bench.parts.vault, letter.body, letter.message_id or "")
+    letter = await bench.dead_letter()
+    assert orjson.loads(await bench.open(letter))["user_id"] == "u1"
 
 
 async def test_later_messages_of_a_forgotten_user_end_as_erased(bench: Bench) -> None:
@@ -223,33 +215,23 @@ async def test_later_messages_of_a_forgotten_user_end_as_erased(bench: Bench) ->
 
     await bench.send(named("Ada", "u1"))
 
-    assert await bench.next_settlement() == DeadLetter("erased", "the user asked to be forgotten")
     assert (await failed.next_body())["code"] == "erased"
     assert await bench.handled() == []
-    queue = await bench.channel.get_queue("billing-worker.commands.dead", ensure=False)
-    assert (await queue.declare()).message_count == 0  # nothing of theirs is kept
+    assert await bench.dead_letters() == []  # nothing of theirs is kept
+    assert await bench.open_messages() == 0
 
 
 async def test_a_message_whose_process_always_dies_is_given_up(bench: Bench) -> None:
-    await bench.parts.pool.execute("SELECT 1")
     calls = []
 
-    async def count(message: UserUpdated, work: UnitOfWork) -> None:
+    async def die(message: UserUpdated, work: UnitOfWork) -> None:
         calls.append(work.attempt)
+        raise asyncio.CancelledError  # the attempt ends without a word, as when its process dies
 
-    message_id = uuid.uuid4().hex
-    replica = await bench.start({"user.updated.v1": count})
-    await bench.send(named("Ada"), message_id=message_id)
-    assert await bench.next_settlement() == Ack()
-    # As three attempts left it that ended without a word.
-    await bench.parts.pool.execute(
-        "UPDATE test.inbox SET state = 'claimed', attempts = 3, leased_until = now(), place = 1"
-    )
-    assert replica is not None
+    await bench.start({"user.updated.v1": die}, policy=quicker(lease_s=0.1))
+    failed = await bench.listen(key="command.failed.v1")
+    await bench.send(named("Ada"))
 
-    await bench.send(named("Ada"), message_id=message_id)
-
-    settlement = await bench.next_settlement()
-    assert isinstance(settlement, DeadLetter)
-    assert settlement.code == "attempts_exhausted"
-    assert calls == [1]
+    assert (await failed.next_body())["code"] == "attempts_exhausted"
+    assert (await bench.dead_letter()).code == "attempts_exhausted"
+    assert calls[-1] == 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
 
 from shared.contracts.commands import (
     Command,
+    InteractionRecorded,
     SubscriptionCancelRequested,
     SubscriptionRequested,
     SupportEscalated,
@@ -15,11 +15,11 @@ from shared.contracts.commands import (
     UserUpdated,
 )
 from shared.errors import NotYetKnown, Postponed, Unavailable
-from shared.messaging.handling.gate import SimpleGate
-from shared.messaging.handling.routes import QueueConfig, Route
-from shared.messaging.handling.settlement import Ack, DeadLetter, Postpone, Retry
+from shared.messaging.handling.policy import WaitPolicy
+from shared.messaging.handling.routes import Route, Routes
+from shared.messaging.handling.settlement import Done, GiveUp, Postpone, Retry, WaitForFact
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from tests.shared.messaging.conftest import POLICY, RECORD, Bench, named, note, quicker, until
+from tests.shared.messaging.conftest import RECORD, Bench, named, note, quicker
 
 
 async def test_one_subject_is_done_one_by_one_across_replicas(bench: Bench) -> None:
@@ -43,7 +43,7 @@ async def test_one_subject_is_done_one_by_one_across_replicas(bench: Bench) -> N
         await bench.send(named(f"n{n}", f"u{n % 3}"))
     acked = 0
     while acked < 60:
-        acked += await bench.next_settlement() == Ack()
+        acked += await bench.next_settlement() == Done()
 
     assert overlaps == []
     assert all(order == sorted(order) for order in arrivals.values())
@@ -57,7 +57,7 @@ async def test_within_one_replica_the_order_is_that_of_publishing(bench: Bench) 
         await bench.send(named(f"n{n:02}"))
     acked = 0
     while acked < 40:
-        acked += await bench.next_settlement() == Ack()
+        acked += await bench.next_settlement() == Done()
 
     assert await bench.handled() == [f"n{n:02}" for n in range(40)]
 
@@ -68,47 +68,13 @@ async def test_a_later_command_waits_while_an_earlier_one_is_retried(bench: Benc
             raise Unavailable("not now")
         await note(message, work)
 
-    await bench.start({"user.updated.v1": fail_first}, policy=quicker(wait_in_line_s=0.1))
+    await bench.start({"user.updated.v1": fail_first})
     await bench.send(named("first"))
     assert await bench.next_settlement() == Retry(0.2)
 
     await bench.send(named("second"))
 
-    acked = 0
-    while acked < 2:
-        settlement = await bench.next_settlement()
-        assert settlement in (Ack(), Postpone(0.2))
-        acked += settlement == Ack()
-    assert await bench.handled() == ["first", "second"]
-
-
-async def test_one_that_the_broker_lost_is_done_in_its_place_when_it_is_published_again(
-    bench: Bench,
-) -> None:
-    async def fail_first(message: UserUpdated, work: UnitOfWork) -> None:
-        if message.full_name == "first" and work.attempt == 1:
-            raise Unavailable("not now", retry_after_s=600)
-        await note(message, work)
-
-    retry = replace(POLICY.retry, delays=(("5s", 0.2), ("1m", 600)))
-    policy = quicker(wait_in_line_s=0.1, retry=retry)
-    await bench.start({"user.updated.v1": fail_first}, policy=policy)
-    await bench.send(named("first"), message_id="lost")
-    assert await bench.next_settlement() == Retry(600)
-    waiting = await bench.channel.get_queue("billing-worker.retry.1m", ensure=False)
-
-    async def lost() -> bool:
-        return bool((await waiting.purge()).message_count)
-
-    await until(lost)
-    await bench.send(named("second"))
-    assert await bench.next_settlement() == Postpone(0.2)
-
-    await bench.send(named("first"), message_id="lost")
-
-    acked = 0
-    while acked < 2:
-        acked += await bench.next_settlement() == Ack()
+    assert [await bench.next_settlement() for _ in range(2)] == [Done(), Done()]
     assert await bench.handled() == ["first", "second"]
 
 
@@ -124,10 +90,10 @@ async def test_other_subjects_do_not_wait(bench: Bench) -> None:
     await bench.send(named("held", "u1"))
     await bench.send(named("free", "u2"))
 
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["free"]
     go_on.set()
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
 
 
 async def test_what_waits_for_something_unknown_leaves_the_line(bench: Bench) -> None:
@@ -138,24 +104,46 @@ async def test_what_waits_for_something_unknown_leaves_the_line(bench: Bench) ->
     async def request(message: SubscriptionRequested, work: UnitOfWork) -> None:
         known.add(message.subscription_id)
         done.append("requested")
+        work.record_fact("subscription", message.subscription_id)
 
     async def cancel(message: SubscriptionCancelRequested, work: UnitOfWork) -> None:
         if message.subscription_id not in known:
-            raise NotYetKnown("no such subscription", code="unknown_subscription")
+            raise unknown_subscription(message.subscription_id)
         done.append("cancelled")
 
     await bench.start(
         {"subscription.requested.v1": request, "subscription.cancel_requested.v1": cancel}
     )
     await bench.send(SubscriptionCancelRequested(subscription_id="s1"))
-    assert isinstance(await bench.next_settlement(), Postpone)
+    assert await bench.next_settlement() == WaitForFact("subscription", "s1")
 
     await bench.send(SubscriptionRequested(user_id="u1", subscription_id="s1", plan_code="pro"))
 
-    settled = [await bench.next_settlement() for _ in range(2)]
-    while settled.count(Ack()) < 2:
-        settled.append(await bench.next_settlement())
+    assert [await bench.next_settlement() for _ in range(2)] == [Done(), Done()]
     assert done == ["requested", "cancelled"]
+
+
+async def test_a_fact_recorded_while_the_message_goes_to_wait_is_not_missed(bench: Bench) -> None:
+    known: set[str] = set()
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def cancel(message: SubscriptionCancelRequested, work: UnitOfWork) -> None:
+        if message.subscription_id not in known:
+            looked.set()
+            await go_on.wait()
+            raise unknown_subscription(message.subscription_id)
+
+    messaging = await bench.start({"subscription.cancel_requested.v1": cancel})
+    await bench.send(SubscriptionCancelRequested(subscription_id="s1"))
+    await looked.wait()
+    async with messaging.committer.begin("default") as work:
+        known.add("s1")
+        work.record_fact("subscription", "s1")
+    go_on.set()
+
+    while await bench.next_settlement() != Done():
+        pass
+    assert await bench.open_messages() == 0
 
 
 async def test_it_keeps_the_order_of_its_first_arrival(bench: Bench) -> None:
@@ -166,11 +154,12 @@ async def test_it_keeps_the_order_of_its_first_arrival(bench: Bench) -> None:
         first_time = not arrivals[message.full_name or ""]
         arrivals[message.full_name or ""].append(work.arrived)
         if message.full_name == "old" and first_time:
-            raise NotYetKnown("no such user")
+            raise NotYetKnown("no such user", key=message.user_id)
+        work.record_fact("user", message.user_id)
 
     await bench.start({"user.updated.v1": wait_once})
     await bench.send(named("old"))
-    assert isinstance(await bench.next_settlement(), Postpone)
+    assert await bench.next_settlement() == WaitForFact("user", "u1")
     await bench.send(named("new"))
 
     while len(arrivals["old"]) < 2 or not arrivals["new"]:
@@ -181,41 +170,46 @@ async def test_it_keeps_the_order_of_its_first_arrival(bench: Bench) -> None:
 
 async def test_the_unknown_is_given_up_after_a_while_under_its_own_code(bench: Bench) -> None:
     async def unknown(message: UserUpdated, work: UnitOfWork) -> None:
-        raise NotYetKnown("no such user")
+        raise NotYetKnown("no such user", key=message.user_id)
 
-    await bench.start({"user.updated.v1": unknown}, policy=quicker(unknown_user_wait_s=0.3))
+    waits = WaitPolicy(other_facts_s=0.3)
+    await bench.start({"user.updated.v1": unknown}, policy=quicker(waits=waits))
     failed = await bench.listen(key="command.failed.v1")
     await bench.send(named("Ada"))
 
     settlement = await bench.next_settlement()
-    while not isinstance(settlement, DeadLetter):
+    while not isinstance(settlement, GiveUp):
         settlement = await bench.next_settlement()
     assert settlement.code == "unknown_user"
     assert (await failed.next_body())["code"] == "unknown_user"
 
 
-async def test_the_unknown_is_not_given_up_while_a_queue_of_its_service_is_not_read(
-    bench: Bench,
-) -> None:
-    """What it waits for may stand in there."""
+async def test_the_unknown_is_not_given_up_while_what_may_record_it_is_open(bench: Bench) -> None:
+    go_on = asyncio.Event()
 
-    async def unknown(message: UserUpdated, work: UnitOfWork) -> None:
-        raise NotYetKnown("no such user")
+    async def unknown(message: InteractionRecorded, work: UnitOfWork) -> None:
+        raise NotYetKnown("no such user", key=message.user_id)
 
-    gate = SimpleGate()
-    gate.close()
-    lanes = [
-        QueueConfig("urgent", {"user.updated.v1": Route(UserUpdated, unknown)}),
-        QueueConfig("commands", {}, gate=gate),
-    ]
-    await bench.start(lanes=lanes, policy=quicker(unknown_user_wait_s=0.3))
-    await bench.send(named("Ada"))
+    async def slow(message: UserUpdated, work: UnitOfWork) -> None:
+        await go_on.wait()
 
-    for _ in range(4):  # each waits for longer than the patience
-        assert isinstance(await bench.next_settlement(), Postpone)
-    gate.open()
+    routes = Routes(
+        commands={
+            "interaction.recorded.v1": Route(InteractionRecorded, unknown),
+            "user.updated.v1": Route(UserUpdated, slow, records=("user",)),
+        }
+    )
+    await bench.start(routes=routes, policy=quicker(waits=WaitPolicy(other_facts_s=0.3, factor=99)))
+    await bench.send(InteractionRecorded(user_id="u1", interaction_id="i1", title="t", content="c"))
+    assert await bench.next_settlement() == WaitForFact("user", "u1")
+    await bench.send(named("Ada", "u1"))
+
+    await asyncio.sleep(2)  # nothing reports that an end was counted and did not come
+    assert await bench.dead_letters() == []
+    go_on.set()
+
     settlement = await bench.next_settlement()
-    while not isinstance(settlement, DeadLetter):
+    while not isinstance(settlement, GiveUp):
         settlement = await bench.next_settlement()
     assert settlement.code == "unknown_user"
 
@@ -244,10 +238,10 @@ async def test_a_subscription_is_in_the_line_of_the_user_who_asked_for_it(bench:
     await bench.send(named("Ada", "u1"))
     await bench.send(SubscriptionCancelRequested(subscription_id="s1"))
     await bench.send(named("Grace", "u2"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     go_on.set()
     for _ in range(3):
-        assert await bench.next_settlement() == Ack()
+        assert await bench.next_settlement() == Done()
 
     assert order == [
         "user.updated.v1",
@@ -290,15 +284,12 @@ async def test_an_escalation_without_a_user_has_the_line_of_its_email(bench: Ben
         )
     go_on.set()
     for _ in range(4):
-        assert await bench.next_settlement() == Ack()
+        assert await bench.next_settlement() == Done()
 
     assert done == ["e1", "c1", "e2", "c2"]
-    lines = await bench.parts.pool.fetch("SELECT DISTINCT subject FROM test.inbox")
-    assert len(lines) == 1
-    assert "ada" not in lines[0]["subject"]
 
 
-async def test_a_short_wait_is_waited_in_place(bench: Bench) -> None:
+async def test_a_short_wait_spends_no_attempt(bench: Bench) -> None:
     async def not_yet(message: UserUpdated, work: UnitOfWork) -> None:
         if not waited:
             waited.append(work.attempt)
@@ -309,11 +300,12 @@ async def test_a_short_wait_is_waited_in_place(bench: Bench) -> None:
     await bench.start({"user.updated.v1": not_yet})
     await bench.send(named("Ada"))
 
-    assert await bench.next_settlement() == Ack()
-    assert await bench.handled() == ["1"]  # no attempt was spent
+    assert await bench.next_settlement() == Postpone(0.05)
+    assert await bench.next_settlement() == Done()
+    assert await bench.handled() == ["1"]
 
 
-async def test_what_is_given_up_while_it_waits_does_not_hold_up_the_line(bench: Bench) -> None:
+async def test_a_reused_id_does_not_hold_up_the_line(bench: Bench) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(message: UserUpdated, work: UnitOfWork) -> None:
@@ -321,19 +313,24 @@ async def test_what_is_given_up_while_it_waits_does_not_hold_up_the_line(bench: 
         await go_on.wait()
         await note(message, work)
 
-    await bench.start({"user.updated.v1": slow}, policy=quicker(wait_in_line_s=0.05))
-    await bench.send(named("first"))
+    await bench.start({"user.updated.v1": slow})
+    failed = await bench.listen(key="command.failed.v1")
+    await bench.send(named("first"), message_id="m1")
     await started.wait()
-    await bench.send(named("second"), message_id="m2")
-    assert isinstance(await bench.next_settlement(), Postpone)
 
-    await bench.send(named("second"), message_id="m2", reply_to="unrouted")  # refused
-    settlement = await bench.next_settlement()
-    while not isinstance(settlement, DeadLetter):
-        settlement = await bench.next_settlement()
+    await bench.send(named("another body"), message_id="m1")
+    assert (await failed.next_body())["code"] == "message_id_reused"
+    await bench.send(named("second"))
     go_on.set()
-    await bench.send(named("third"))
 
-    while len(await bench.handled()) < 2:
-        await bench.next_settled()
-    assert await bench.handled() == ["first", "third"]
+    assert [await bench.next_settlement() for _ in range(2)] == [Done(), Done()]
+    assert await bench.handled() == ["first", "second"]
+
+
+def unknown_subscription(subscription_id: str) -> NotYetKnown:
+    return NotYetKnown(
+        "no such subscription",
+        kind="subscription",
+        key=subscription_id,
+        code="unknown_subscription",
+    )

@@ -7,22 +7,22 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from aiormq.exceptions import ChannelNotFoundEntity
-from prometheus_client import Gauge
 
-from shared.contracts.commands import UserUpdated
+from shared.contracts.commands import InteractionRecorded, UserUpdated
 from shared.errors import Misconfigured
-from shared.messaging.handling.gate import SimpleGate
-from shared.messaging.handling.routes import QueueConfig, Route
-from shared.messaging.handling.settlement import Ack, Pause, Postpone, Retry
+from shared.messaging.dispatch.reservations import ClosedProduct, NoCalls
+from shared.messaging.handling.policy import WaitPolicy
+from shared.messaging.handling.routes import MessagePriority, Route, Routes
+from shared.messaging.handling.settlement import Done, Retry, WaitForPerson
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.service.messaging import Messaging
-from tests.shared.messaging.conftest import Bench, Noted, named, note, quicker, until
+from tests.shared.messaging.conftest import RECORD, Bench, Noted, named, note, quicker, until
 
 
 async def test_consuming_goes_on_when_the_broker_is_back(bench: Bench) -> None:
     messaging = await bench.start()
     await bench.send(named("before"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
 
     await bench.parts.broker.down()
     await until(lambda: _is(messaging.ready, False))
@@ -30,7 +30,7 @@ async def test_consuming_goes_on_when_the_broker_is_back(bench: Bench) -> None:
     await bench.parts.broker.up()
 
     while len(await bench.handled()) < 2:  # the first may come again: its ack may be lost
-        assert await bench.next_settlement() == Ack()
+        assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["before", "meanwhile"]
     await until(messaging.ready)
 
@@ -52,18 +52,17 @@ async def test_work_under_way_is_finished_while_the_broker_is_away(bench: Bench)
 
     await bench.parts.broker.down()
     go_on.set()
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["Ada"]
     await bench.parts.broker.up()
 
-    assert await bench.next_settlement() == Ack()  # it came again, and was done already
-    assert calls == [1]
     assert (await events.next_body())["note"] == "Ada"
+    assert calls == [1]
 
 
 async def test_what_is_committed_while_the_broker_is_away_is_published_later(bench: Bench) -> None:
     policy = quicker(outbox_lease_s=1.0)
-    gateway = await bench.start(lanes=[], service="webhook-gateway", policy=policy)
+    gateway = await bench.start(routes=Routes(), service="webhook-gateway", policy=policy)
     events = await bench.listen()
     await bench.parts.broker.down()
     await until(lambda: _is(gateway.ready, False))
@@ -84,10 +83,10 @@ async def test_a_service_starts_while_the_broker_is_away(bench: Bench) -> None:
         await bench.parts.broker.up()
         await starting
         await bench.send(named("Ada"))
-        assert await bench.next_settlement() == Ack()
+        assert await bench.next_settlement() == Done()
 
 
-async def test_messages_wait_in_place_while_the_database_is_away(bench: Bench) -> None:
+async def test_messages_stay_with_the_broker_while_the_database_is_away(bench: Bench) -> None:
     attempts = []
 
     async def count(message: UserUpdated, work: UnitOfWork) -> None:
@@ -96,16 +95,15 @@ async def test_messages_wait_in_place_while_the_database_is_away(bench: Bench) -
 
     await bench.start({"user.updated.v1": count})
     await bench.send(named("before"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
 
     await bench.parts.database.down()
     for n in range(10):
         await bench.send(named(f"n{n}", f"u{n}"))
-    queue = await bench.channel.get_queue("billing-worker.commands", ensure=False)
-    await until(lambda: _taken(bench, queue.name))
+    await until(lambda: _taken(bench, "billing-worker.intake.commands"))
     await bench.parts.database.up()
 
-    assert [await bench.next_settlement() for _ in range(10)] == [Ack()] * 10
+    assert [await bench.next_settlement() for _ in range(10)] == [Done()] * 10
     assert attempts == [1] * 11  # no attempt was spent
 
 
@@ -126,61 +124,45 @@ async def test_a_commit_waits_for_the_database(bench: Bench) -> None:
     go_on.set()
     await bench.parts.database.up()
 
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     assert calls == [1]
 
 
-async def test_a_queue_pauses_while_its_gate_is_closed(bench: Bench) -> None:
-    gate = SimpleGate()
+async def test_messages_of_a_closed_product_are_passed_over(bench: Bench) -> None:
+    budget = ClosedProducts()
+    budget.close("billing")
 
-    async def shut(message: UserUpdated, work: UnitOfWork) -> None:
-        if message.full_name == "first" and not shut_once:
-            shut_once.append(True)
-            gate.close()
-            raise Misconfigured("no licence", product="billing", cause="licence")
-        await note(message, work)
-
-    shut_once: list[bool] = []
-    lanes = [QueueConfig("commands", {"user.updated.v1": Route(UserUpdated, shut)}, gate=gate)]
-    messaging = await bench.start(lanes=lanes)
+    routes = Routes(
+        commands={
+            "user.updated.v1": Route(UserUpdated, note, calls={"billing": 1}),
+            "interaction.recorded.v1": Route(InteractionRecorded, note_interaction),
+        }
+    )
+    await bench.start(routes=routes, budget=budget)
     await bench.send(named("first"))
-    assert isinstance(await bench.next_settlement(), Pause)
-    paused = messaging._metrics.consumer_paused.labels("billing-worker.commands")
-    await until(lambda: _is_value(paused, 1))
+    await bench.send(
+        InteractionRecorded(user_id="u2", interaction_id="i1", title="t", content="second")
+    )
 
-    await bench.send(named("second", "u2"))
-    assert await bench.handled() == []
-    gate.open()
+    assert await bench.next_settlement() == Done()
+    assert await bench.handled() == ["second"]
+    budget.open("billing")
 
-    assert [await bench.next_settlement() for _ in range(2)] == [Ack(), Ack()]
-    assert sorted(await bench.handled()) == ["first", "second"]
-    await until(lambda: _is_value(paused, 0))
+    assert await bench.next_settlement() == Done()
+    assert await bench.handled() == ["second", "first"]
 
 
-async def test_what_waits_in_line_goes_back_when_the_queue_pauses(bench: Bench) -> None:
-    gate = SimpleGate()
-    started, go_on = asyncio.Event(), asyncio.Event()
+async def test_what_a_person_has_to_mend_waits_without_an_end(bench: Bench) -> None:
+    async def misconfigured(message: UserUpdated, work: UnitOfWork) -> None:
+        raise Misconfigured("no licence", product="billing", cause="licence")
 
-    async def slow(message: UserUpdated, work: UnitOfWork) -> None:
-        started.set()
-        await go_on.wait()
-        await note(message, work)
+    waits = WaitPolicy(other_facts_s=0.1, time_s=0.1)
+    await bench.start({"user.updated.v1": misconfigured}, policy=quicker(waits=waits))
+    await bench.send(named("Ada"))
 
-    lanes = [QueueConfig("commands", {"user.updated.v1": Route(UserUpdated, slow)}, gate=gate)]
-    await bench.start(lanes=lanes)
-    await bench.send(named("first"))
-    await started.wait()
-    await bench.send(named("second"))
-    await until(lambda: _claimed(bench, 2))
-
-    gate.close()
-    assert await bench.next_settlement() == Postpone(0.2)
-    go_on.set()
-    assert await bench.next_settlement() == Ack()
-    gate.open()
-
-    assert await bench.next_settlement() == Ack()
-    assert await bench.handled() == ["first", "second"]
+    assert await bench.next_settlement() == WaitForPerson("billing", 60.0)
+    assert await bench.dead_letters() == []
+    assert await bench.open_messages() == 1
 
 
 async def test_a_stopping_service_finishes_what_it_began(bench: Bench) -> None:
@@ -200,13 +182,13 @@ async def test_a_stopping_service_finishes_what_it_began(bench: Bench) -> None:
         go_on.set()
         await stopping
 
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["Ada"]
     assert (await events.next_body())["note"] == "Ada"
     await bench.send(named("Grace", "u2"))
     await bench.start()
-    assert await bench.next_settlement() == Ack()
-    assert await bench.handled() == ["Ada", "Grace"]  # and Ada was acknowledged
+    assert await bench.next_settlement() == Done()
+    assert await bench.handled() == ["Ada", "Grace"]
 
 
 async def test_what_a_stopping_service_cannot_finish_is_done_by_another(bench: Bench) -> None:
@@ -226,7 +208,7 @@ async def test_what_a_stopping_service_cannot_finish_is_done_by_another(bench: B
         await started.wait()
 
     await bench.start()
-    while await bench.next_settlement() != Ack():
+    while await bench.next_settlement() != Done():
         pass
     assert await bench.handled() == ["Ada"]
 
@@ -234,48 +216,26 @@ async def test_what_a_stopping_service_cannot_finish_is_done_by_another(bench: B
 async def test_a_consumer_that_the_broker_cancelled_comes_back(bench: Bench) -> None:
     messaging = await bench.start()
     await bench.send(named("before"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     failed = await bench.listen(key="command.failed.v1")
 
-    queue = await bench.channel.get_queue("billing-worker.commands", ensure=False)
+    queue = await bench.channel.get_queue("billing-worker.intake.commands", ensure=False)
     await queue.delete(if_unused=False, if_empty=False)
     await until(lambda: _exists(messaging, queue.name))
     await bench.send(named("after"))
 
-    while await bench.next_settlement() != Ack():
+    while await bench.next_settlement() != Done():
         pass
     assert failed.messages.empty()
     assert await bench.handled() == ["before", "after"]
-
-
-async def test_large_bodies_in_flight_hold_the_queue_back(bench: Bench) -> None:
-    running = 0
-    most = 0
-
-    async def weigh(message: UserUpdated, work: UnitOfWork) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.01)
-        running -= 1
-        await note(message, work)
-
-    route = Route(UserUpdated, weigh)
-    lanes = [QueueConfig("commands", {"user.updated.v1": route}, prefetch=2, max_bytes=50)]
-    await bench.start(lanes=lanes)
-    for n in range(6):
-        await bench.send(named(f"n{n}", f"u{n}"))
-
-    assert [await bench.next_settlement() for _ in range(6)] == [Ack()] * 6
-    assert most <= 2
 
 
 async def test_a_retry_keeps_what_the_sender_wrote(bench: Bench) -> None:
     seen = []
 
     async def look(message: UserUpdated, work: UnitOfWork) -> None:
-        assert work.delivery is not None
-        seen.append(work.delivery)
+        assert work.received is not None
+        seen.append(work.received)
         if work.attempt == 1:
             raise RuntimeError
 
@@ -288,7 +248,7 @@ async def test_a_retry_keeps_what_the_sender_wrote(bench: Bench) -> None:
     )
 
     assert await bench.next_settlement() == Retry(0.2)
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     first, again = seen
     assert (again.exchange, again.routing_key) == ("zoho.commands", "user.updated.v1")
     assert (again.message_id, again.reply_to) == ("m1", "answers")
@@ -299,20 +259,36 @@ async def test_a_retry_keeps_what_the_sender_wrote(bench: Bench) -> None:
     assert again.body == first.body
 
 
-async def _claimed(bench: Bench, count: int) -> bool:
-    return int(await bench.parts.pool.fetchval("SELECT count(*) FROM test.inbox")) == count
+class ClosedProducts(NoCalls):
+    """A budget whose products a test closes."""
+
+    def __init__(self) -> None:
+        self._closed: set[str] = set()
+
+    def close(self, product: str) -> None:
+        self._closed.add(product)
+
+    def open(self, product: str) -> None:
+        self._closed.discard(product)
+
+    def closed(self) -> list[ClosedProduct]:
+        return [
+            ClosedProduct("default", product, int(priority))
+            for product in self._closed
+            for priority in MessagePriority
+        ]
+
+
+async def note_interaction(message: InteractionRecorded, work: UnitOfWork) -> None:
+    work.record(RECORD, message.interaction_id, message.content)
 
 
 async def _is(check: Callable[[], Awaitable[bool]], value: bool) -> bool:
     return await check() == value
 
 
-async def _is_value(gauge: Gauge, value: float) -> bool:
-    return float(gauge._value.get()) == value
-
-
 async def _exists(messaging: Messaging, queue: str) -> bool:
-    channel = await messaging._consume_link.channel(confirms=False)
+    channel = await messaging._intake_link.channel(confirms=False)
     try:
         declared = await channel.queue_declare(queue, passive=True)
     except ChannelNotFoundEntity:

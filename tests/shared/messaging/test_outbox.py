@@ -10,8 +10,8 @@ import orjson
 from shared.contracts.commands import ReportRevenueRequested, UserUpdated
 from shared.contracts.webhooks import WebhookReceived
 from shared.errors import PermanentError, Unavailable
-from shared.messaging.handling.routes import WEBHOOKS, QueueConfig, Route
-from shared.messaging.handling.settlement import Ack, DeadLetter
+from shared.messaging.handling.routes import WEBHOOKS, Route, Routes
+from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, quicker, until
 
@@ -117,14 +117,14 @@ async def test_nobody_to_answer_is_no_failure(bench: Bench) -> None:
     await bench.send(REPORT)
     await bench.send(REPORT, reply_to="gone.queue")
 
-    assert [await bench.next_settlement() for _ in range(2)] == [Ack(), Ack()]
+    assert [await bench.next_settlement() for _ in range(2)] == [Done(), Done()]
     await until(lambda: all_published(bench))
 
 
 async def test_bodies_lie_sealed_in_the_outbox(bench: Bench) -> None:
     await bench.start()
     await bench.send(named("Ada Lovelace"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
 
     rows = await bench.parts.pool.fetch("SELECT * FROM test.outbox")
 
@@ -140,16 +140,16 @@ async def test_a_crash_after_the_commit_loses_no_event(bench: Bench) -> None:
     replica._sending._relay._publisher = _Nobody()  # type: ignore[assignment]
     events = await bench.listen()
     await bench.send(named("Ada"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
 
-    await bench.start(service="crm-worker", lanes=[])
+    await bench.start(service="crm-worker", routes=Routes())
 
     assert (await events.next_body())["note"] == "Ada"
     await until(lambda: all_published(bench))
 
 
 async def test_work_without_a_message_commits_and_publishes(bench: Bench) -> None:
-    messaging = await bench.start(lanes=[], service="webhook-gateway")
+    messaging = await bench.start(routes=Routes(), service="webhook-gateway")
     events = await bench.listen()
 
     async with messaging.committer.begin("default", correlation_id="c1") as work:
@@ -168,9 +168,8 @@ async def test_what_services_send_each_other_is_sealed_on_the_wire(bench: Bench)
     async def hear(message: WebhookReceived, work: UnitOfWork) -> None:
         heard.put_nowait(message)
 
-    lanes = [QueueConfig("webhooks", {"billing.#": Route(WebhookReceived, hear)})]
-    await bench.start(lanes=lanes)
-    gateway = await bench.start(lanes=[], service="webhook-gateway")
+    await bench.start(routes=Routes(webhooks={"billing.#": Route(WebhookReceived, hear)}))
+    gateway = await bench.start(routes=Routes(), service="webhook-gateway")
     wire = await bench.listen(WEBHOOKS)
 
     webhook = WebhookReceived(
@@ -198,7 +197,7 @@ async def test_what_no_queue_takes_yet_is_kept_until_one_does(bench: Bench) -> N
         heard.set()
 
     policy = quicker(outbox_lease_s=1.0)
-    gateway = await bench.start(lanes=[], service="webhook-gateway", policy=policy)
+    gateway = await bench.start(routes=Routes(), service="webhook-gateway", policy=policy)
     webhook = WebhookReceived(
         webhook_id="w1",
         product="desk",
@@ -210,12 +209,12 @@ async def test_what_no_queue_takes_yet_is_kept_until_one_does(bench: Bench) -> N
         work.send(
             WEBHOOKS, webhook.routing_key, webhook.model_dump_json().encode(), message_id="w1"
         )
-    await gateway._outgoing.idle()
+    await gateway._sending.outgoing.idle()
     assert not await all_published(bench)
 
     await bench.start(
         service="desk-worker",
-        lanes=[QueueConfig("webhooks", {"desk.#": Route(WebhookReceived, hear)})],
+        routes=Routes(webhooks={"desk.#": Route(WebhookReceived, hear)}),
     )
 
     await asyncio.wait_for(heard.wait(), 20)
@@ -225,15 +224,12 @@ async def test_a_webhook_that_is_given_up_is_no_failed_command(bench: Bench) -> 
     async def refuse(message: WebhookReceived, work: UnitOfWork) -> None:
         raise PermanentError("no", code="no")
 
-    await bench.start(
-        lanes=[QueueConfig("webhooks", {"billing.#": Route(WebhookReceived, refuse)})]
-    )
-    dead, events = await bench.dead("billing-worker.webhooks"), await bench.listen()
+    await bench.start(routes=Routes(webhooks={"billing.#": Route(WebhookReceived, refuse)}))
+    events = await bench.listen()
 
     await bench.send(b"{}", exchange=WEBHOOKS, routing_key="billing.renewed.v1")
 
-    assert isinstance(await bench.next_settlement(), DeadLetter)
-    await dead.next()
+    await bench.dead_letter()
     assert events.messages.empty()
 
 

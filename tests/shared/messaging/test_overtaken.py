@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from shared.contracts.commands import UserUpdated
-from shared.messaging.handling.settlement import Ack
+from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import Bench, named, note
 
@@ -40,10 +40,10 @@ async def test_what_was_decided_on_old_ground_is_decided_anew(bench: Bench, sqls
     await bench.send(named("slow", user_id="u1"))
     await decided.wait()
     await bench.send(named("quick", user_id="u2"))
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     go_on.set()
 
-    assert await bench.next_settlement() == Ack()
+    assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["quick", "slow"]
     assert await pool.fetchval("SELECT revision FROM test.ground") == 3
 
@@ -69,5 +69,5 @@ async def test_one_on_old_ground_does_not_hold_up_those_that_commit_with_it(benc
 
     settled = [await bench.next_settlement() for _ in names]
 
-    assert settled == [Ack()] * 5
+    assert settled == [Done()] * 5
     assert sorted(await bench.handled()) == names

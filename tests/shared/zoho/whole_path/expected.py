@@ -43,7 +43,7 @@ def rejected(status: int, code: str = "zoho_rejected") -> Case:
 
 
 def misconfigured(status: int, cause: str, outcome: str | None = None) -> Case:
-    return Case(status, "pause", outcome or cause, cause=cause)
+    return Case(status, "wait_for_person", outcome or cause, cause=cause)
 
 
 def limited(limit: str, status: int = 429, header: str = "Retry-After") -> Case:
@@ -51,7 +51,7 @@ def limited(limit: str, status: int = 429, header: str = "Retry-After") -> Case:
 
 
 # A second's wait, in place; then it is done.
-BUSY: Final = Case(429, "ack", "concurrency", once=True)
+BUSY: Final = Case(429, "done", "concurrency", once=True)
 
 
 def finance(outage: Case) -> dict[Key, Case]:
@@ -81,14 +81,14 @@ def finance(outage: Case) -> dict[Key, Case]:
 
 
 # A write that may have been done is only looked at; a read is asked again.
-BILLING: Final = finance(Case(500, "look", "outage"))
+BILLING: Final = finance(Case(500, "reconcile", "outage"))
 BOOKS: Final = finance(Case(500, "retry", "outage"))
 
 CRM: Final[dict[Key, Case]] = {
     (429, "TOO_MANY_REQUESTS", ""): BUSY,
     (429, "RATE_LIMIT_EXCEEDED", ""): BUSY,
     (400, NOT_JSON, ""): limited("minute", 400),
-    (None, "INTERNAL_ERROR", ""): Case(200, "look", "outage"),
+    (None, "INTERNAL_ERROR", ""): Case(200, "reconcile", "outage"),
     (401, "INVALID_TOKEN", ""): misconfigured(401, "token"),
     (401, "AUTHENTICATION_FAILURE", ""): misconfigured(401, "token"),
     (401, "OAUTH_SCOPE_MISMATCH", ""): misconfigured(401, "scope"),
@@ -96,7 +96,7 @@ CRM: Final[dict[Key, Case]] = {
     (None, "AUTHORIZATION_FAILED", ""): misconfigured(400, "permission"),
     (None, "LICENSE_LIMIT_EXCEEDED", ""): misconfigured(400, "licence"),
     (None, "NOT_ALLOWED", ""): misconfigured(403, "licence"),
-    (412, "ALREADY_MODIFIED", ""): Case(412, "ack", "not_yet", once=True),
+    (412, "ALREADY_MODIFIED", ""): Case(412, "retry", "not_yet", once=True),
     (None, "RECORD_LOCKED", ""): Case(400, "retry", "not_yet"),
     (None, "DUPLICATE_DATA", ""): rejected(400, "zoho_duplicate"),
     (404, "INVALID_URL_PATTERN", ""): rejected(404),
@@ -129,14 +129,14 @@ CRM_ROWS: Final[dict[Key, Case]] = {
     (202, "RECORD_LOCKED", "row"): Case(202, "retry", "not_yet"),
     (207, "DUPLICATE_DATA", "row"): rejected(207, "zoho_duplicate"),
     (400, "INVALID_DATA", "row"): rejected(400),
-    (200, "INTERNAL_ERROR", "row"): Case(200, "look", "outage"),
+    (200, "INTERNAL_ERROR", "row"): Case(200, "reconcile", "outage"),
     (403, "NO_PERMISSION", "row"): misconfigured(403, "permission"),
 }
 
 DESK: Final[dict[Key, Case]] = {
     (429, "THRESHOLD_EXCEEDED", ""): limited("day"),
     (429, "TOO_MANY_REQUESTS", ""): BUSY,
-    (None, "INTERNAL_SERVER_ERROR", ""): Case(200, "look", "outage"),
+    (None, "INTERNAL_SERVER_ERROR", ""): Case(200, "reconcile", "outage"),
     (401, "INVALID_OAUTH", ""): misconfigured(401, "token"),
     (None, "SCOPE_MISMATCH", ""): misconfigured(403, "scope"),
     (None, "OAUTH_ORG_MISMATCH", ""): misconfigured(403, "organization"),
@@ -161,12 +161,12 @@ DESK: Final[dict[Key, Case]] = {
 BY_STATUS: Final[dict[Key, Case]] = {
     (401, None, ""): misconfigured(401, "token"),
     (403, None, ""): misconfigured(403, "permission"),
-    (408, None, ""): Case(408, "look", "outage"),
+    (408, None, ""): Case(408, "reconcile", "outage"),
     (429, None, ""): limited("minute"),
 }
 IN_NO_TABLE: Final[dict[Key, Case]] = {
-    (503, None, ""): Case(503, "look", "outage"),
-    (200, NOT_JSON, ""): Case(200, "look", "outage"),
+    (503, None, ""): Case(503, "reconcile", "outage"),
+    (200, NOT_JSON, ""): Case(200, "reconcile", "outage"),
     (404, NOT_JSON, ""): Case(404, "retry", "not_yet"),
     (418, None, ""): rejected(418),
 }

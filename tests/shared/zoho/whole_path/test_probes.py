@@ -31,9 +31,9 @@ def billing(around: Surroundings) -> AbstractAsyncContextManager[Watched]:
         "billing-worker",
         billing_worker.main,
         BillingSettings,
-        queue="billing-worker.webhooks",
+        queue="billing-worker.intake.webhooks",
         zoho_minute_calls=100_000,
-        prefetch=1,  # so that one finds out, and the others stay in the queue
+        slots=1,  # so that one finds out, and the others stay in the queue
     )
 
 
@@ -58,7 +58,7 @@ async def trials(worker: Watched, product: str, start: int, *, found_out: int = 
 
 def all_done(routing_key: str) -> Callable[[Seen], bool]:
     """Whether one message of each user is done."""
-    done = {"routing_key": routing_key, "settlement": "ack"}
+    done = {"routing_key": routing_key, "settlement": "done"}
     return lambda seen: seen.value("messages_settled_total", **done) >= len(USERS)
 
 
@@ -80,7 +80,7 @@ async def test_billing_is_asked_for_its_plans(around: Surroundings) -> None:
 
         assert await trials(worker, "billing", start) == {"list_plans"}
         await worker.stage.sandbox.clear_faults()
-        await worker.hurry_until("1m", all_done("payment.record_requested.v1"), "six payments")
+        await worker.hurry_until(all_done("payment.record_requested.v1"), "six payments")
         for user in USERS:
             await worker.stage.event("payment.succeeded.v1", user_id=user)
 
@@ -92,7 +92,7 @@ async def test_books_is_asked_for_an_invoice(around: Surroundings) -> None:
 
         report = {"start_date": "2026-01-01", "end_date": "2026-01-31", "basis": "cash"}
         for _ in USERS:
-            await worker.stage.request("report.revenue_requested.v1", report)
+            await worker.stage.ask_without_waiting("report.revenue_requested.v1", report)
 
         assert await trials(worker, "books", start) == {"list_invoices"}
 
@@ -103,10 +103,10 @@ async def test_crm_is_asked_for_its_organization(around: Surroundings) -> None:
         "crm-worker",
         crm_worker.main,
         CrmSettings,
-        queue="crm-worker.events",
+        queue="crm-worker.intake.events",
         crm_flush_every_s=0.1,
         zoho_crm_user_field="App_User_Id",
-        prefetch=1,
+        slots=1,
     ) as worker:
         await sign_up(worker, *USERS)
         for user in USERS:
@@ -124,6 +124,6 @@ async def test_crm_is_asked_for_its_organization(around: Surroundings) -> None:
         mints = await worker.stage.sandbox.requests(product="accounts", operation="generate_token")
         assert len(mints) == 2
         await worker.stage.sandbox.clear_faults()
-        await worker.hurry_until("1m", all_done("interaction.recorded.v1"), "six notes")
+        await worker.hurry_until(all_done("interaction.recorded.v1"), "six notes")
         for user in USERS:
             await worker.stage.zoho("crm", "notes", "note", _of(user))

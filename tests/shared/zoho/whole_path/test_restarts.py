@@ -13,7 +13,7 @@ from services.billing_worker.settings import Settings
 from tests.kit.surroundings import Surroundings
 from tests.kit.watched_worker import Watched, watched
 
-QUEUE = "billing-worker.commands"
+SERVICE = "billing-worker"
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ async def a_worker(around: Surroundings, **settings: Any) -> AsyncIterator[Watch
         "billing-worker",
         app.main,
         Settings,
-        queue="billing-worker.webhooks",
-        **{"zoho_minute_calls": 100_000, "prefetch": 1, **settings},
+        queue="billing-worker.intake.webhooks",
+        **{"zoho_minute_calls": 100_000, "slots": 1, **settings},
     ) as worker:
         yield worker
 
@@ -45,7 +45,7 @@ async def paused(worker: Watched, product: str, cause: str) -> None:
     await worker.until(
         lambda seen: bool(
             seen.value("zoho_breaker_open", product=product, cause=cause)
-            and seen.value("consumer_paused", queue=QUEUE)
+            and seen.value("product_paused", product="billing")
         ),
         f"a pause for {cause}",
     )
@@ -95,7 +95,7 @@ async def test_a_restart_asks_for_no_token_while_the_refresh_token_is_dead(
 async def test_one_refusal_is_enough_for_all_who_wait_for_their_turn(
     around: Surroundings,
 ) -> None:
-    one_at_a_time: dict[str, Any] = {"prefetch": 20, "zoho_billing_in_flight": 1}
+    one_at_a_time: dict[str, Any] = {"slots": 20, "zoho_billing_in_flight": 1}
     async with a_worker(around, **one_at_a_time, breaker_pause_s=600.0) as worker:
         await worker.order("billing", "list_customers", kind="hold", times=1)
         for number in range(20):
@@ -105,7 +105,8 @@ async def test_one_refusal_is_enough_for_all_who_wait_for_their_turn(
         await worker.stage.sandbox.fault("billing", "user_disabled")
 
         await worker.until(
-            lambda seen: seen.value("messages_settled_total", queue=QUEUE) >= 20, "20 settlements"
+            lambda seen: seen.value("messages_settled_total", service=SERVICE) >= 20,
+            "20 settlements",
         )
 
         refused = {"product": "billing", "outcome": "disabled_user"}

@@ -1,4 +1,4 @@
-"""One message as it came from RabbitMQ, freed of the client library."""
+"""One message as it was received, freed of the client library."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ NOT_TEXT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class ReceivedMessage:
     """What a handler may know of the message that started it.
 
-    `exchange` and `routing_key` are the first ones: a message that comes back from a delayed retry
-    carries them in headers. `body` is as received: sealed when the header `x-sealed` is 1.
-    `message_id` is empty when the sender gave none (such a message reaches no handler).
+    `body` is as received: sealed when the header `x-sealed` is 1. `message_id` is empty when the
+    sender gave none (such a message reaches no handler).
     """
 
-    queue: str
-    lane: str
     exchange: str
     routing_key: str
     message_id: str
@@ -33,7 +30,6 @@ class Delivery:
     traceparent: str | None = None
     reply_to: str | None = None
     timestamp: datetime | None = None
-    redelivered: bool = False
     headers: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -1,0 +1,157 @@
+"""Lease messages that are due, as many as there are free slots, and run an attempt at each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+
+from shared.background import Background
+from shared.errors import Unavailable
+from shared.messaging.dispatch.attempt import Attempts
+from shared.messaging.dispatch.renewal import LeaseRenewal
+from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct
+from shared.messaging.dispatch.slots import Slots
+from shared.messaging.dispatch.wakeup import Wakeup
+from shared.messaging.handling.routes import Routes
+from shared.messaging.inbox.lines import LeasedMessage, Lines
+
+_log = structlog.get_logger(__name__)
+
+_PAUSE_S: Final = 0.5
+
+
+class Dispatcher(Background):
+    """One in each replica, for as long as its context is entered.
+
+    It never leases more than it has free slots for. A product that the ledger refuses is closed for
+    this dispatcher until the time that the ledger named, and one whose breaker is open is passed
+    over, so nothing is leased only to wait.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        routes: Routes,
+        attempts: Attempts,
+        renewal: LeaseRenewal,
+        wakeup: Wakeup,
+        budget: CallBudget,
+        *,
+        orgs: frozenset[str],
+        slots: int,
+        lease_s: float,
+    ) -> None:
+        super().__init__("dispatch")
+        self._lines = lines
+        # Nothing is reserved of a product without limits, but its breaker counts all the same.
+        self._calls = {
+            key: {
+                product: calls if product in budget.limits else 0
+                for product, calls in route.calls.items()
+            }
+            for key, route in routes.items()
+        }
+        self._attempts = attempts
+        self._renewal = renewal
+        self._wakeup = wakeup
+        self._budget = budget
+        self._slots = Slots(slots)
+        self._orgs = orgs
+        self._lease_s = lease_s
+        self._refused: dict[ClosedProduct, float] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._must_idle = False
+        self._moved = self._answering_since = time.monotonic()
+
+    @property
+    def stands_for_s(self) -> float:
+        """Seconds for which it has had free slots and asked for no work; 0 when it is busy."""
+        return 0.0 if self._running else time.monotonic() - self._moved
+
+    async def drain(self, timeout_s: float) -> None:
+        """Lease nothing more; finish what is in hand within `timeout_s`, then let go of it."""
+        self._stopping.set()
+        self._wakeup.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=timeout_s)
+        running = [*self._running.values()]
+        if running:
+            await asyncio.wait(running, timeout=timeout_s)
+        if unfinished := [task for task in running if not task.done()]:
+            _log.warning("let go of unfinished messages", messages=len(unfinished))
+            for task in unfinished:
+                task.cancel()
+            await asyncio.wait(unfinished)
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._moved = time.monotonic()
+            if self._slots.free <= 0 or (self._must_idle and self._running):
+                await self._slots.freed()
+                continue
+            try:
+                leased = await self._lease()
+            except Unavailable as error:
+                _log.warning("nothing is leased", code=error.code)
+                await self._pause()
+            except Exception:
+                # A service that works on nothing any more is the worst that can happen here.
+                _log.exception("leasing failed")
+                await self._pause()
+            else:
+                if not leased:
+                    await self._wakeup.wait()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_PAUSE_S)
+        self._answering_since = time.monotonic()
+
+    async def _lease(self) -> int:
+        """Lease what is due and start it; how many there were."""
+        lease = await self._lines.lease(
+            slots=self._slots.shares(),
+            limit=self._slots.free,
+            routes=self._calls,
+            orgs=self._orgs,
+            closed=[*self._budget.closed(), *self._closed()],
+            limits=self._budget.limits,
+            lease_s=self._lease_s,
+            idle=not self._running,
+            answering_s=time.monotonic() - self._answering_since,
+        )
+        for refused in lease.refusals:
+            closed = ClosedProduct(refused.org, refused.product, refused.priority)
+            self._refused[closed] = time.monotonic() + refused.retry_after_s
+            self._wakeup.set_after(refused.retry_after_s)
+        # One that may kill its process runs with nothing beside it.
+        self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
+        for message in lease.messages:
+            self._start(message)
+        return len(lease.messages)
+
+    def _closed(self) -> list[ClosedProduct]:
+        now = time.monotonic()
+        self._refused = {closed: until for closed, until in self._refused.items() if until > now}
+        return [*self._refused]
+
+    def _start(self, leased: LeasedMessage) -> None:
+        self._slots.take(leased.priority)
+        self._renewal.hold(leased.arrived, leased.claim)
+        task = asyncio.create_task(self._work_on(leased), name=f"attempt {leased.arrived}")
+        self._running[leased.claim] = task
+
+    async def _work_on(self, leased: LeasedMessage) -> None:
+        try:
+            await self._attempts.run(leased)
+        except Exception:
+            # Ours: settling itself failed. The lease lapses, and the message is leased again.
+            _log.exception("an attempt could not be settled", routing_key=leased.routing_key)
+        finally:
+            self._renewal.drop(leased.arrived, leased.claim)
+            del self._running[leased.claim]
+            self._slots.give_back(leased.priority)
+            self._wakeup.set()  # the next of its line may be due

@@ -1,0 +1,90 @@
+"""Give up the messages whose wait has ended, each under its own code."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from shared.background import Background
+from shared.errors import Unavailable
+from shared.messaging.dispatch.attempt import Attempts
+from shared.messaging.dispatch.reservations import CallBudget
+from shared.messaging.inbox.waits import WaitEnds, WaitHolds
+
+_log = structlog.get_logger(__name__)
+
+_LIMIT: Final = 64
+
+# Facts that another product than the waiting message's own must answer for.
+_PRODUCT_OF_FACT: Final[Mapping[str, str]] = {
+    "contact": "crm",
+    "escalation": "desk",
+    "invoice": "books",
+    "payment": "billing",
+    "subscription": "billing",
+}
+
+
+# A user signs up in their own line, so only what stands there can end a wait for the user.
+_RECORDED_IN_ITS_OWN_LINE: Final = ("user",)
+
+
+class EndsOfWaits(Background):
+    """Counts waits every second or so, for as long as its context is entered.
+
+    An end counts only time in which the wait could have ended. It does not count while intake is
+    behind, while the product of the fact is paused, or while a message is open that may record it.
+    """
+
+    def __init__(
+        self,
+        ends: WaitEnds,
+        attempts: Attempts,
+        budget: CallBudget,
+        *,
+        orgs: frozenset[str],
+        behind: Callable[[], bool],
+        every_s: float = 1.0,
+    ) -> None:
+        super().__init__("end waits")
+        self._ends = ends
+        self._attempts = attempts
+        self._budget = budget
+        self._orgs = orgs
+        self._behind = behind
+        self._every_s = every_s
+
+    async def _run(self) -> None:
+        while True:
+            # Spread out, so that replicas take turns.
+            await asyncio.sleep(self._every_s * random.uniform(0.7, 1.3))  # noqa: S311
+            try:
+                while await self._end_due() == _LIMIT:
+                    pass
+            except Unavailable as error:
+                _log.warning("waits are not ended", code=error.code)
+            except Exception:
+                _log.exception("ending waits failed")
+
+    async def _end_due(self) -> int:
+        ended = await self._ends.end_due(self._holds(), limit=_LIMIT)
+        for message in ended:
+            code, reason = message.code or "wait_ended", message.reason or "its wait is over"
+            await self._attempts.give_up(message, code, reason)
+        return len(ended)
+
+    def _holds(self) -> WaitHolds:
+        closed = {(closed.org, closed.product) for closed in self._budget.closed()}
+        paused = [
+            (org, kind)
+            for org in self._orgs
+            for kind, product in _PRODUCT_OF_FACT.items()
+            if (org, product) in closed
+        ]
+        return WaitHolds(
+            intake_behind=self._behind(), paused=paused, same_line=_RECORDED_IN_ITS_OWN_LINE
+        )

@@ -1,0 +1,49 @@
+"""What leasing asks of the quota ledger and of the breakers. The services pass in who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Protocol
+
+
+class ClosedProduct(NamedTuple):
+    """A product whose calls cannot succeed now, for messages of one priority."""
+
+    org: str
+    product: str
+    priority: int
+
+
+class CallBudget(Protocol):
+    """The calls that messages may make. Reserving them is a part of the lease itself."""
+
+    @property
+    def limits(self) -> Mapping[str, object]:
+        """By product, its limits as the ledger takes them. A product without is not reserved."""
+
+    def closed(self) -> Collection[ClosedProduct]:
+        """The products whose breaker is open: their messages are passed over."""
+
+    def spend(self, reservations: Mapping[str, int]) -> AbstractContextManager[object]:
+        """Calls made inside take their permits out of these reservations, by product."""
+
+    async def give_back(self, reservations: Collection[int]) -> None:
+        """Return what is left of these reservations."""
+
+
+class NoCalls:
+    """The budget of a service that calls nobody."""
+
+    @property
+    def limits(self) -> Mapping[str, object]:
+        return {}
+
+    def closed(self) -> Collection[ClosedProduct]:
+        return ()
+
+    def spend(self, reservations: Mapping[str, int]) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    async def give_back(self, reservations: Collection[int]) -> None:
+        return

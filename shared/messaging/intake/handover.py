@@ -1,0 +1,155 @@
+"""Pass what the broker delivers to the inbox, in the order of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from shared.errors import Unavailable
+from shared.messaging.inbox.acceptance import (
+    Acceptance,
+    AcceptResult,
+    ArrivedMessage,
+    RowFault,
+)
+from shared.messaging.inbox.suspects import Suspects
+from shared.messaging.intake.validation import Validation
+from shared.messaging.messages.decode import Arrival
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 2.0
+
+ALONE_FROM_DELIVERY: Final = 3
+"""From this delivery on a message is taken alone: it may be what killed the process before."""
+
+GIVEN_UP_AT_DEATHS: Final = 5
+
+
+class Unanswered(Exception):
+    """An INSERT got no answer, although the database answers others: hand the queue over."""
+
+
+class Handover:
+    """Stores groups of arrivals. A call returns once all of the group is durable.
+
+    Args:
+        answers: whether a second connection to the database answers now.
+        unanswered_s: how long one INSERT may take.
+    """
+
+    def __init__(
+        self,
+        validation: Validation,
+        acceptance: Acceptance,
+        suspects: Suspects,
+        *,
+        answers: Callable[[], Awaitable[bool]],
+        unanswered_s: float = 10.0,
+        observe: Callable[[AcceptResult], None] = lambda _result: None,
+    ) -> None:
+        self._validation = validation
+        self._acceptance = acceptance
+        self._suspects = suspects
+        self._answers = answers
+        self._unanswered_s = unanswered_s
+        self._observe = observe
+
+    async def store(self, group: Sequence[Arrival], *, unrouted: bool = False) -> None:
+        """Store all of the group, in its order, waiting through an outage of the database.
+
+        Cancelled while it waits, it has stored nothing or all, and a repetition is harmless.
+        Raises:
+            Unanswered: the database answers others.
+        """
+        messages: list[ArrivedMessage] = []
+        for arrival in group:
+            read = partial(self._validation.read, arrival, unrouted=unrouted)
+            messages.append(await self._through_outage(read))
+        await self._accept(messages)
+
+    async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> None:
+        """Store one that may have killed the processes which took it; give it up at five deaths.
+
+        The count is committed before the message is touched, and forgotten once it is stored.
+        """
+        digest = digest_of(arrival)
+        deaths = (await self._through_outage(lambda: self._suspects.note([digest])))[digest]
+        if deaths >= GIVEN_UP_AT_DEATHS:
+            message = arrival.message
+            reason = "the process died at every attempt to take it"
+            _log.error("a message that kills its process is given up", deaths=deaths)
+            given_up = await self._through_outage(
+                lambda: self._validation.given_up(message, "attempts_exhausted", reason)
+            )
+            await self._accept([given_up])
+        else:
+            await self.store([arrival], unrouted=unrouted)
+        await self._through_outage(lambda: self._suspects.clear([digest]))
+
+    async def _accept(self, messages: list[ArrivedMessage]) -> None:
+        """Store them; a row that the database refuses is found by halving, and given up."""
+        try:
+            results = await self._through_outage(lambda: self._answered(messages))
+        except RowFault as fault:
+            if len(messages) > 1:
+                middle = len(messages) // 2
+                await self._accept(messages[:middle])
+                await self._accept(messages[middle:])
+                return
+            await self._give_up_faulty(messages[0], fault)
+            return
+        for result in results:
+            self._observe(result)
+
+    async def _give_up_faulty(self, message: ArrivedMessage, fault: RowFault) -> None:
+        _log.error(
+            "the database refuses a message", routing_key=message.routing_key, state=fault.sqlstate
+        )
+        plain = await self._through_outage(
+            lambda: self._validation.refused_by_database(message, fault.sqlstate)
+        )
+        await self._through_outage(lambda: self._answered([plain]))
+
+    async def _answered(self, messages: list[ArrivedMessage]) -> list[AcceptResult]:
+        accepting = asyncio.ensure_future(self._acceptance.accept(messages))
+        try:
+            done, _ = await asyncio.wait([accepting], timeout=self._unanswered_s)
+            if done:
+                return accepting.result()
+            if await self._answers():
+                raise Unanswered
+            return await accepting
+        finally:
+            accepting.cancel()
+
+    async def _through_outage(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat until the database answers. Nothing is taken or acknowledged meanwhile."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await operation()
+            except Unavailable as error:
+                if pause_s == _FIRST_PAUSE_S:
+                    _log.warning("what arrives is not stored, trying again", code=error.code)
+            # Spread out, so that replicas do not knock in step.
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def digest_of(arrival: Arrival) -> bytes:
+    """What a message is recognised by before anything of it is parsed."""
+    message = arrival.message
+    digest = hashlib.sha256()
+    for part in (message.routing_key.encode(), message.message_id.encode(), message.body):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
