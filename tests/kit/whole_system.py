@@ -30,8 +30,8 @@ SHORT_WAITS = {
     **{f"ZOHO_{product.upper()}_IN_FLIGHT": "50" for product in PRODUCTS},
 }
 
-# The second ones are held down but where a test lets them take over.
-REPLICAS = {"billing-worker": 2, "desk-worker": 2}
+# All but the first are held down, except where a test lets them run.
+REPLICAS = {"billing-worker": 3, "crm-worker": 3, "desk-worker": 2}
 
 _STACK = pytest.StashKey[Stack]()
 
@@ -43,8 +43,9 @@ def whole_system(config: pytest.Config) -> Stack:
         stack.discard()
         config.add_cleanup(stack.stop)
         stack.start()
-        for service in REPLICAS:
-            stack.stop_process(service, 2)
+        for service, count in REPLICAS.items():
+            for n in range(2, count + 1):
+                stack.stop_process(service, n)
         config.stash[_STACK] = stack
     return config.stash[_STACK]
 

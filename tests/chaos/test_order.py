@@ -1,0 +1,206 @@
+"""Each user's commands take effect in the order in which one publisher sent them.
+
+Whatever happens meanwhile, and however many replicas there are: the state of each user at Zoho is
+that of the last command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import pytest
+
+from deploy.demo.stage import Stage
+from deploy.local.stack import Stack
+from services.zoho_sandbox.driver import Json
+from tests.chaos import upheavals
+from tests.chaos.hearing import Hearing
+from tests.chaos.upheavals import Upheaval
+from tests.end_to_end.people import email_of, sign_up_of
+from tests.end_to_end.system import REPLICAS, stage_of
+
+WORKERS = ("billing-worker", "crm-worker")
+FIRST_PHONE, LAST_PHONE = "+49 30 111111", "+49 30 222222"
+LAST_NAME = "Lastly"
+
+
+@dataclass(frozen=True)
+class Customer:
+    """One user, the things that the commands name, and what has to be true in the end."""
+
+    user_id: str
+
+    @property
+    def email(self) -> str:
+        return email_of(self.user_id)
+
+    @property
+    def kept(self) -> str:
+        return f"{self.user_id}-kept"
+
+    @property
+    def ended(self) -> str:
+        return f"{self.user_id}-ended"
+
+    @property
+    def invoice(self) -> str:
+        return f"{self.user_id}-invoice"
+
+    def commands(self) -> list[tuple[str, Json]]:
+        """Pairs whose second command undoes the first, then a change that comes last of all."""
+        user = {"user_id": self.user_id}
+        line = {"description": "Hours", "quantity": 1, "rate": "10.00"}
+        return [
+            ("user.updated.v1", {**user, "phone": FIRST_PHONE}),
+            ("user.updated.v1", {**user, "phone": LAST_PHONE}),
+            ("subscription.cancel_requested.v1", {"subscription_id": self.kept}),
+            ("subscription.reactivate_requested.v1", {"subscription_id": self.kept}),
+            (
+                "subscription.change_requested.v1",
+                {"subscription_id": self.ended, "plan_code": "pro-monthly"},
+            ),
+            (
+                "subscription.cancel_requested.v1",
+                {"subscription_id": self.ended, "at_term_end": False},
+            ),
+            (
+                "invoice.create_requested.v1",
+                {**user, "invoice_id": self.invoice, "lines": [line]},
+            ),
+            ("invoice.void_requested.v1", {"invoice_id": self.invoice, "reason": "a test"}),
+            ("user.updated.v1", {**user, "full_name": f"Fina {LAST_NAME}"}),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("count", "replicas", "upheaval"),
+    [
+        pytest.param(5, 3, upheavals.quiet, id="3 replicas"),
+        pytest.param(5, 3, upheavals.postgresql_away, id="3 replicas, PostgreSQL away"),
+        *(
+            pytest.param(
+                100,
+                replicas,
+                upheaval,
+                id=f"100 users, {replicas} replicas, {upheaval.__name__}",
+                marks=pytest.mark.chaos,
+            )
+            for replicas in (1, 3)
+            for upheaval in (
+                upheavals.quiet,
+                upheavals.postgresql_away,
+                upheavals.rabbitmq_restarts,
+                upheavals.killed,
+                upheavals.frozen,
+            )
+        ),
+    ],
+)
+async def test_commands_take_effect_in_the_order_in_which_they_were_published(
+    stack: Stack, stage: Stage, count: int, replicas: int, upheaval: Upheaval
+) -> None:
+    customers = [Customer(f"u-{uuid.uuid4().hex[:12]}") for _ in range(count)]
+    await _settle_in(stage, customers)
+    async with (
+        Hearing(stack.env["AMQP_URL"], "command.failed.v1") as failures,
+        _replicas(stack, replicas),
+    ):
+        async with upheaval(stack, [(worker, 1) for worker in WORKERS]):
+            for routing_key, body in chain.from_iterable(
+                zip(*(customer.commands() for customer in customers), strict=True)
+            ):
+                await stage.publish(routing_key, body)
+        async with stage_of(stack) as after:  # the first one's connection may be gone
+            await _all_done(after, customers)
+            ends = await _ends(after, customers)
+        refused = await failures.counts(lambda event: event["code"], at_least=())
+
+    print(f"\nin order, of {count}: {ends}")
+    assert ends == dict.fromkeys(ends, count)
+    assert not refused
+
+
+async def _settle_in(stage: Stage, customers: Collection[Customer]) -> None:
+    """Everybody has signed up, has two subscriptions, and is known everywhere."""
+    for customer in customers:
+        await stage.publish("user.signed_up.v1", sign_up_of(customer.user_id))
+        for subscription_id in (customer.kept, customer.ended):
+            await stage.publish(
+                "subscription.requested.v1",
+                {
+                    "user_id": customer.user_id,
+                    "subscription_id": subscription_id,
+                    "plan_code": "basic-monthly",
+                },
+            )
+    for customer in customers:
+        await stage.event("contact.synced.v1", user_id=customer.user_id)
+        for subscription_id in (customer.kept, customer.ended):
+            await stage.event("subscription.changed.v1", subscription_id=subscription_id)
+    emails = {customer.email for customer in customers}
+    await _holds(stage, "books", "contacts", lambda held: emails <= {c["email"] for c in held})
+
+
+async def _all_done(stage: Stage, customers: Collection[Customer]) -> None:
+    """The last command of every user has reached both products."""
+    emails = {customer.email for customer in customers}
+
+    def renamed(email: str, name: str) -> Callable[[list[Json]], bool]:
+        return lambda held: (
+            emails <= {str(r[email]) for r in held if str(r.get(name)).endswith(LAST_NAME)}
+        )
+
+    await _holds(stage, "billing", "customers", renamed("email", "display_name"))
+    await _holds(stage, "crm", "contacts", renamed("Email", "Last_Name"))
+
+
+async def _ends(stage: Stage, customers: Collection[Customer]) -> dict[str, int]:
+    """How many users ended as their last commands say, for each pair of commands."""
+    state = await stage.sandbox.state()
+    billing, contacts = state["billing"], state["crm"]["contacts"]
+    phone = {c["email"]: str(c.get("phone")) for c in billing["customers"]}
+    crm_phone = {c["Email"]: str(c.get("Phone")) for c in contacts}
+    subscriptions = {s.get("reference_id"): s for s in billing["subscriptions"]}
+    invoices = {
+        field["value"]: invoice["status"]
+        for invoice in state["books"]["invoices"]
+        for field in invoice.get("custom_fields", ())
+    }
+    return {
+        "updates in Billing": sum(phone[c.email] == LAST_PHONE for c in customers),
+        "updates in CRM": sum(crm_phone[c.email] == LAST_PHONE for c in customers),
+        "cancel, then reactivate": sum(
+            subscriptions[c.kept]["status"] == "live" for c in customers
+        ),
+        "change, then cancel": sum(
+            subscriptions[c.ended]["status"] == "cancelled"
+            and subscriptions[c.ended]["plan"]["plan_code"] == "pro-monthly"
+            for c in customers
+        ),
+        "create, then void": sum(invoices.get(c.invoice) == "void" for c in customers),
+    }
+
+
+async def _holds(stage: Stage, product: str, kind: str, like: Callable[[list[Json]], bool]) -> None:
+    """Return once what Zoho holds of this kind is like this. Raises TimeoutError."""
+    async with asyncio.timeout(240):
+        while not like(await stage.sandbox.records(product, kind)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def _replicas(stack: Stack, count: int) -> AsyncIterator[None]:
+    """So many replicas of each worker run while the context is entered."""
+    more = [(w, n) for w in WORKERS for n in range(2, min(count, REPLICAS[w]) + 1)]
+    for worker, n in more:
+        await asyncio.to_thread(stack.start_process, worker, n)
+    try:
+        yield
+    finally:
+        for worker, n in more:
+            await asyncio.to_thread(stack.stop_process, worker, n)
