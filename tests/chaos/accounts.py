@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from services.zoho_sandbox.driver import Json
-from tests.end_to_end.people import email_of, sign_up_of
+from tests.kit.people import email_of, sign_up_of
 
 PLANS = ("basic-monthly", "pro-monthly")
 

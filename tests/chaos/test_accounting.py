@@ -17,13 +17,13 @@ from itertools import chain
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
 from tests.chaos.accounts import Published, UserAccount
 from tests.chaos.hearing import Hearing
 from tests.chaos.publisher import OrderlyPublisher
-from tests.end_to_end.system import REPLICAS, stage_of
+from tests.kit.whole_system import REPLICAS, stage_of
 
 SERVICES = ("billing-worker", "crm-worker", "desk-worker", "token-service", "webhook-gateway")
 LOST_ANSWERS = ("reset_after", "reset_before", "status:500")
@@ -38,7 +38,12 @@ WITH_LIMITS = (*LOST_ANSWERS, "status:429")  # which closes a product for a minu
     ],
 )
 async def test_every_account_balances(
-    stack: Stack, stage: Stage, users: int, commands: int, upheavals: int, faults: Sequence[str]
+    stack: Stack,
+    stage: SystemDriver,
+    users: int,
+    commands: int,
+    upheavals: int,
+    faults: Sequence[str],
 ) -> None:
     seed = int(os.environ.get("ACCOUNTING_SEED", random.SystemRandom().randrange(10**6)))
     print(f"\nACCOUNTING_SEED={seed}")
@@ -131,7 +136,7 @@ async def _second_replicas(stack: Stack) -> AsyncIterator[None]:
             await asyncio.to_thread(stack.stop_process, service, 2)
 
 
-async def _all_done(stage: Stage, accounts: Sequence[UserAccount]) -> None:
+async def _all_done(stage: SystemDriver, accounts: Sequence[UserAccount]) -> None:
     """Return once no account differs, or nothing has changed for a while. Fails on neither."""
     last: list[str] = []
     quiet = 0
@@ -145,7 +150,7 @@ async def _all_done(stage: Stage, accounts: Sequence[UserAccount]) -> None:
             await asyncio.sleep(1)
 
 
-async def _differences(stage: Stage, accounts: Sequence[UserAccount]) -> list[str]:
+async def _differences(stage: SystemDriver, accounts: Sequence[UserAccount]) -> list[str]:
     """What Zoho holds differently, one line each."""
     state = await stage.sandbox.state()
     books = _Books(state)

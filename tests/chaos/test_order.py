@@ -15,14 +15,14 @@ from itertools import chain
 
 import pytest
 
-from deploy.demo.stage import Stage
+from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
 from tests.chaos import upheavals
 from tests.chaos.hearing import Hearing
 from tests.chaos.upheavals import Upheaval
-from tests.end_to_end.people import email_of, sign_up_of
-from tests.end_to_end.system import REPLICAS, stage_of
+from tests.kit.people import email_of, sign_up_of
+from tests.kit.whole_system import REPLICAS, stage_of
 
 WORKERS = ("billing-worker", "crm-worker")
 FIRST_PHONE, LAST_PHONE = "+49 30 111111", "+49 30 222222"
@@ -102,7 +102,7 @@ class Customer:
     ],
 )
 async def test_commands_take_effect_in_the_order_in_which_they_were_published(
-    stack: Stack, stage: Stage, count: int, replicas: int, upheaval: Upheaval
+    stack: Stack, stage: SystemDriver, count: int, replicas: int, upheaval: Upheaval
 ) -> None:
     customers = [Customer(f"u-{uuid.uuid4().hex[:12]}") for _ in range(count)]
     await _settle_in(stage, customers)
@@ -125,7 +125,7 @@ async def test_commands_take_effect_in_the_order_in_which_they_were_published(
     assert not refused
 
 
-async def _settle_in(stage: Stage, customers: Collection[Customer]) -> None:
+async def _settle_in(stage: SystemDriver, customers: Collection[Customer]) -> None:
     """Everybody has signed up, has two subscriptions, and is known everywhere."""
     for customer in customers:
         await stage.publish("user.signed_up.v1", sign_up_of(customer.user_id))
@@ -146,7 +146,7 @@ async def _settle_in(stage: Stage, customers: Collection[Customer]) -> None:
     await _holds(stage, "books", "contacts", lambda held: emails <= {c["email"] for c in held})
 
 
-async def _all_done(stage: Stage, customers: Collection[Customer]) -> None:
+async def _all_done(stage: SystemDriver, customers: Collection[Customer]) -> None:
     """The last command of every user has reached both products."""
     emails = {customer.email for customer in customers}
 
@@ -159,7 +159,7 @@ async def _all_done(stage: Stage, customers: Collection[Customer]) -> None:
     await _holds(stage, "crm", "contacts", renamed("Email", "Last_Name"))
 
 
-async def _ends(stage: Stage, customers: Collection[Customer]) -> dict[str, int]:
+async def _ends(stage: SystemDriver, customers: Collection[Customer]) -> dict[str, int]:
     """How many users ended as their last commands say, for each pair of commands."""
     state = await stage.sandbox.state()
     billing, contacts = state["billing"], state["crm"]["contacts"]
@@ -186,7 +186,9 @@ async def _ends(stage: Stage, customers: Collection[Customer]) -> dict[str, int]
     }
 
 
-async def _holds(stage: Stage, product: str, kind: str, like: Callable[[list[Json]], bool]) -> None:
+async def _holds(
+    stage: SystemDriver, product: str, kind: str, like: Callable[[list[Json]], bool]
+) -> None:
     """Return once what Zoho holds of this kind is like this. Raises TimeoutError."""
     async with asyncio.timeout(240):
         while not like(await stage.sandbox.records(product, kind)):  # noqa: ASYNC110 - another process

@@ -10,6 +10,7 @@ import structlog
 
 from shared.background import Background
 from shared.errors import Unavailable
+from shared.lease_in_hand import LeaseInHand, holding
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.renewal import LeaseRenewal
 from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct
@@ -112,6 +113,7 @@ class Dispatcher(Background):
 
     async def _lease(self) -> int:
         """Lease what is due and start it; how many there were."""
+        asked_at = time.monotonic()
         lease = await self._lines.lease(
             slots=self._slots.shares(),
             limit=self._slots.free,
@@ -121,7 +123,7 @@ class Dispatcher(Background):
             limits=self._budget.limits,
             lease_s=self._lease_s,
             idle=not self._running,
-            answering_s=time.monotonic() - self._answering_since,
+            answering_s=asked_at - self._answering_since,
         )
         for refused in lease.refusals:
             closed = ClosedProduct(refused.org, refused.product, refused.priority)
@@ -130,7 +132,7 @@ class Dispatcher(Background):
         # One that may kill its process runs with nothing beside it.
         self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
         for message in lease.messages:
-            self._start(message)
+            self._start(message, asked_at)
         return len(lease.messages)
 
     def _closed(self) -> list[ClosedProduct]:
@@ -138,15 +140,16 @@ class Dispatcher(Background):
         self._refused = {closed: until for closed, until in self._refused.items() if until > now}
         return [*self._refused]
 
-    def _start(self, leased: LeasedMessage) -> None:
+    def _start(self, leased: LeasedMessage, asked_at: float) -> None:
         self._slots.take(leased.priority)
-        self._renewal.hold(leased.arrived, leased.claim)
-        task = asyncio.create_task(self._work_on(leased), name=f"attempt {leased.arrived}")
+        lease = self._renewal.hold(leased.arrived, leased.claim, asked_at)
+        task = asyncio.create_task(self._work_on(leased, lease), name=f"attempt {leased.arrived}")
         self._running[leased.claim] = task
 
-    async def _work_on(self, leased: LeasedMessage) -> None:
+    async def _work_on(self, leased: LeasedMessage, lease: LeaseInHand) -> None:
         try:
-            await self._attempts.run(leased)
+            with holding(lease):
+                await self._attempts.run(leased)
         except Exception:
             # Ours: settling itself failed. The lease lapses, and the message is leased again.
             _log.exception("an attempt could not be settled", routing_key=leased.routing_key)

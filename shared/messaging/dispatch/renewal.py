@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 import structlog
 
 from shared.background import Background
 from shared.errors import Unavailable
+from shared.lease_in_hand import LeaseInHand
 from shared.messaging.inbox.lines import Lines
 
 _log = structlog.get_logger(__name__)
@@ -23,13 +25,15 @@ class LeaseRenewal(Background):
         super().__init__("renew leases")
         self._lines = lines
         self._lease_s = lease_s
-        self._held: set[tuple[int, int]] = set()
+        self._held: dict[tuple[int, int], LeaseInHand] = {}
 
-    def hold(self, arrived: int, claim: int) -> None:
-        self._held.add((arrived, claim))
+    def hold(self, arrived: int, claim: int, asked_at: float) -> LeaseInHand:
+        """Renew this lease from now on. It was asked for at `asked_at` (`time.monotonic()`)."""
+        lease = self._held[arrived, claim] = LeaseInHand(asked_at + self._lease_s)
+        return lease
 
     def drop(self, arrived: int, claim: int) -> None:
-        self._held.discard((arrived, claim))
+        self._held.pop((arrived, claim), None)
 
     async def _run(self) -> None:
         while True:
@@ -38,8 +42,18 @@ class LeaseRenewal(Background):
                 continue
             try:
                 # Whoever lost a lease meanwhile finds out at the commit, and writes nothing.
-                self._held -= await self._lines.renew(sorted(self._held), self._lease_s)
+                await self._renew()
             except Unavailable:
                 _log.warning("leases could not be renewed", leases=len(self._held))
             except Exception:
                 _log.exception("renewing leases failed")
+
+    async def _renew(self) -> None:
+        asked_at = time.monotonic()
+        asked = dict(self._held)
+        lost = await self._lines.renew(sorted(asked), self._lease_s)
+        for key, lease in asked.items():
+            if key in lost:
+                self._held.pop(key, None)
+            else:
+                lease.until = asked_at + self._lease_s
