@@ -239,21 +239,20 @@ class Lines:
             for route, products in routes.items()
             for product, count in products.items()
         ]
-        with unavailable_when_down():
-            rows = await self._pool.fetch(
-                self._lease_sql,
-                *columns(looked_at, 3),
-                *columns(counts, 2),
-                limit,
-                *columns(calls, 3),
-                limits or {},
-                self._reservation_s,
-                lease_s,
-                idle,
-                answering_s,
-                self._confident,
-                self._clock(),
-            )
+        rows = await self._fetch(
+            self._lease_sql,
+            *columns(looked_at, 3),
+            *columns(counts, 2),
+            limit,
+            *columns(calls, 3),
+            limits or {},
+            self._reservation_s,
+            lease_s,
+            idle,
+            answering_s,
+            self._confident,
+            self._clock(),
+        )
         reserved: defaultdict[int, dict[str, int]] = defaultdict(dict)
         for row in rows:
             if row["kind"] == "reserved" and row["reserved_for"]:
@@ -283,10 +282,7 @@ class Lines:
         self, held: Collection[tuple[int, int]], lease_s: float
     ) -> set[tuple[int, int]]:
         """Extend leases (arrived, claim); returns those that are lost."""
-        with unavailable_when_down():
-            rows = await self._pool.fetch(
-                self._renew_sql, *columns([*held], 2), lease_s, self._clock()
-            )
+        rows = await self._fetch(self._renew_sql, *columns([*held], 2), lease_s, self._clock())
         kept = {arrived for (arrived,) in rows}
         return {lease for lease in held if lease[0] not in kept}
 
@@ -316,30 +312,33 @@ class Lines:
 
     async def put_back(self, group: Sequence[PutBack]) -> list[PutBackResult]:
         """Put leased messages back to wait; one result for each, in order."""
+        rows = await self._fetch(
+            self._put_back_sql,
+            [p.arrived for p in group],
+            [p.claim for p in group],
+            [p.kind.value for p in group],
+            [p.due_s for p in group],
+            [p.code for p in group],
+            [p.reason for p in group],
+            [p.spent for p in group],
+            [p.fact and p.fact[0] for p in group],
+            [p.fact and p.fact[1] for p in group],
+            [p.end_s for p in group],
+            [p.product for p in group],
+            self._longest,
+            self._clock(),
+        )
+        return [PutBackResult(result) for (result,) in rows]
+
+    async def _fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run one statement of its own transaction, again at once after a deadlock."""
         while True:
             try:
                 with unavailable_when_down():
-                    rows = await self._pool.fetch(
-                        self._put_back_sql,
-                        [p.arrived for p in group],
-                        [p.claim for p in group],
-                        [p.kind.value for p in group],
-                        [p.due_s for p in group],
-                        [p.code for p in group],
-                        [p.reason for p in group],
-                        [p.spent for p in group],
-                        [p.fact and p.fact[0] for p in group],
-                        [p.fact and p.fact[1] for p in group],
-                        [p.end_s for p in group],
-                        [p.product for p in group],
-                        self._longest,
-                        self._clock(),
-                    )
+                    return await self._pool.fetch(sql, *arguments)
             except Unavailable as error:
                 if not isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
                     raise
-            else:
-                return [PutBackResult(result) for (result,) in rows]
 
 
 def leased_message(

@@ -49,19 +49,20 @@ DECLARE
     v_want integer;
     v_taken boolean := false;
 BEGIN
-    IF EXISTS (SELECT FROM {schema}.lines l WHERE l.state = 'later' AND l.due_at <= at) THEN
-        UPDATE {schema}.lines l SET state = 'due'
-        FROM (SELECT d.org, d.line FROM {schema}.lines d
-              WHERE d.state = 'later' AND d.due_at <= at
-              ORDER BY d.due_at LIMIT 256 FOR UPDATE SKIP LOCKED) d
-        WHERE l.org = d.org AND l.line = d.line;
-    END IF;
+    -- What may wait for a lock comes first: from here on nothing does, until the ledger.
     IF EXISTS (SELECT FROM {schema}.open_messages m WHERE m.state = 'look' AND m.due_at <= at) THEN
         PERFORM {schema}.wake_looks(256, at);
     END IF;
     IF EXISTS (SELECT FROM {schema}.lines l WHERE l.moving_to IS NOT NULL
                AND (l.leased_until IS NULL OR l.leased_until <= at)) THEN
         PERFORM {schema}.finish_moves(at);
+    END IF;
+    IF EXISTS (SELECT FROM {schema}.lines l WHERE l.state = 'later' AND l.due_at <= at) THEN
+        UPDATE {schema}.lines l SET state = 'due'
+        FROM (SELECT d.org, d.line FROM {schema}.lines d
+              WHERE d.state = 'later' AND d.due_at <= at
+              ORDER BY d.due_at LIMIT 256 FOR UPDATE SKIP LOCKED) d
+        WHERE l.org = d.org AND l.line = d.line;
     END IF;
 
     FOR i IN 1 .. cardinality(p_slots) LOOP
