@@ -133,35 +133,17 @@ class Effects:
             that it was surely not done, and close the intent.
         """
         key = EffectKey(owner.org, operation.name, business_id)
-        look_s = self._timeout_s + operation.search_lag_s * self._search_lag_factor
-        user_id = owner.user_id if isinstance(owner, UserKey) else None
         while True:
             entry = await self._journal.entry(key)
-            if entry is not None and entry.is_anothers(user_id):
+            if entry is not None and entry.is_anothers(_user_of(owner)):
                 # The stored result would give this user what belongs to the other.
                 raise PermanentError("this id is already another user's", code="id_taken")
             known = await self._known_result(operation, key, entry, owner, effect)
             if known is not None:
                 return known
-            existing = await effect.prepare()
-            call = operation.call(key.org, effect.zoho.priority, timeout_s=self._timeout_s)
-            async with self._http.permit(call) as permit:
-                # Set before the commit, so that this process's time to write ends before the
-                # intent's time in PostgreSQL does.
-                permit.write_within(self._write_s)
-                number = await self._journal.intend(
-                    key,
-                    product=operation.product,
-                    owner=user_id,
-                    after=entry.number if entry else 0,
-                    write_s=self._write_s,
-                    look_s=look_s,
-                )
-                if number is not None:
-                    result = existing
-                    if result is None:
-                        result = await self._act(key, number, effect, permit, look_s)
-                    return await self._remember(key, number, result, owner)
+            made = await self._make(operation, key, entry, owner, effect)
+            if made is not None:
+                return made
             # Another replica has committed an intent first: start over and read its entry.
 
     async def knows(self, key: EffectKey) -> bool:
@@ -191,6 +173,37 @@ class Effects:
         Its message was given up, and those who wait for it would wait without end.
         """
         return await self._journal.any_open(org, product)
+
+    async def _make(
+        self,
+        operation: Operation,
+        key: EffectKey,
+        entry: JournalEntry | None,
+        owner: UserKey | DayKey,
+        effect: Effect[ClientT],
+    ) -> EffectResult | None:
+        """Make it under an intent of ours. None when the entry has changed meanwhile."""
+        existing = await effect.prepare()
+        look_s = self._timeout_s + operation.search_lag_s * self._search_lag_factor
+        call = operation.call(key.org, effect.zoho.priority, timeout_s=self._timeout_s)
+        async with self._http.permit(call) as permit:
+            # Set before the commit, so that this process's time to write ends before the intent's
+            # time in PostgreSQL does.
+            permit.write_within(self._write_s)
+            number = await self._journal.intend(
+                key,
+                product=operation.product,
+                owner=_user_of(owner),
+                after=entry.number if entry else 0,
+                write_s=self._write_s,
+                look_s=look_s,
+            )
+            if number is None:
+                return None
+            result = existing
+            if result is None:
+                result = await self._act(key, number, effect, permit, look_s)
+            return await self._remember(key, number, result, owner)
 
     async def _known_result(
         self,
@@ -281,3 +294,7 @@ def _unknown(key: EffectKey) -> PermanentError:
         f"{key.operation} may have been done; look at Zoho before doing it by hand",
         code="outcome_unknown",
     )
+
+
+def _user_of(owner: UserKey | DayKey) -> str | None:
+    return owner.user_id if isinstance(owner, UserKey) else None
