@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 import typer
 
-from services.operator.console.output import complain
+from services.operator.console.output import print_error
 from services.operator.dead_letters import commands as dead_letters
 from services.operator.doctor.command import doctor
 from services.operator.inspection import commands as inspection
@@ -46,16 +46,16 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=arguments)
     except SettingsError as error:
         for problem in error.problems:
-            complain(problem)
+            print_error(problem)
         sys.exit(2)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        complain("This database has no tables of zoho-relay. Has a service been started on it?")
+        print_error("This database has no tables of zoho-relay. Has a service been started on it?")
         sys.exit(1)
     except asyncpg.InsufficientPrivilegeError:
-        complain("The role of DATABASE_URL may not read the services' tables.")
+        print_error("The role of DATABASE_URL may not read the services' tables.")
         sys.exit(1)
     except IntegrationError as error:
-        complain(f"{error.reason} ({error.code})")
+        print_error(f"{error.reason} ({error.code})")
         sys.exit(1)
 
 

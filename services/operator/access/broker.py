@@ -1,4 +1,4 @@
-"""Read what is in the queues of RabbitMQ."""
+"""Read how many messages and consumers RabbitMQ's queues have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKERS: Final = ("billing-worker", "crm-worker", "desk-worker")
 
 @dataclass(frozen=True)
 class QueueState:
-    """`messages` ready to be delivered; those being handled are not counted."""
+    """`messages` counts those ready to be delivered, not those that a consumer holds."""
 
     name: str
     messages: int
@@ -29,7 +29,7 @@ class QueueState:
 
 
 def work_queues() -> list[str]:
-    """Every queue that messages are taken from; not each service has each."""
+    """Return the names of all queues that may exist. Not every service has each."""
     kinds = ("intake.commands", "intake.webhooks", "intake.events", "poison")
     names = [f"{service}.{kind}" for service in WORKERS for kind in kinds]
     return [*names, UNROUTED_QUEUE, UNROUTED_POISON]
@@ -42,25 +42,25 @@ class Broker:
         self._connection = connection
 
     async def state(self, name: str) -> QueueState | None:
-        """None when there is no such queue.
+        """Return the queue's state, or None when there is no such queue.
 
-        RabbitMQ says 0 and 0 also when the queue's leader does not answer within 250 ms: stat/2 in
-        rabbit_quorum_queue.erl, 3.10 as 4.x. That is asked once more, and then believed.
+        RabbitMQ also answers 0 and 0 when the queue's leader does not reply within 250 ms: stat/2
+        in rabbit_quorum_queue.erl, 3.10 as 4.x. So such an answer is asked for once more.
         """
-        # A channel each: asking for what is not there closes it.
+        # A channel each: asking for a queue that does not exist closes it.
         channel = await self._connection.channel()
         try:
-            found = await _counted(channel, name) or await _counted(channel, name)
+            state = await _counted(channel, name) or await _counted(channel, name)
         except ChannelNotFoundEntity:
             return None
         await channel.close()
-        return found or QueueState(name, 0, 0)
+        return state or QueueState(name, 0, 0)
 
 
 async def _counted(channel: AbstractChannel, name: str) -> QueueState | None:
-    """None when it has nothing and nobody, or the broker did not learn what."""
-    found = (await channel.declare_queue(name, passive=True)).declaration_result
-    messages, consumers = found.message_count or 0, found.consumer_count or 0
+    """Return the counts. None when both are 0, which may also mean no answer from the leader."""
+    declared = (await channel.declare_queue(name, passive=True)).declaration_result
+    messages, consumers = declared.message_count or 0, declared.consumer_count or 0
     return QueueState(name, messages, consumers) if messages or consumers else None
 
 
@@ -75,13 +75,13 @@ async def connect(url: SecretStr) -> AsyncIterator[Broker]:
 
 
 async def _connect_to_any(urls: Sequence[str]) -> AbstractConnection:
-    last: Exception | None = None
+    last_error: Exception | None = None
     for url in urls:
         try:
             return await aio_pika.connect(url, timeout=10)
         except (AMQPError, OSError) as error:
-            last = error
+            last_error = error
     raise Unavailable(
-        f"RabbitMQ cannot be reached ({type(last).__name__}): see AMQP_URL",
+        f"RabbitMQ cannot be reached ({type(last_error).__name__}): see AMQP_URL",
         code="broker_unavailable",
-    ) from last
+    ) from last_error

@@ -23,7 +23,7 @@ def show(rows: Sequence[TableRow], *, as_json: bool, empty: str) -> None:
         sys.stdout.write(orjson.dumps(list(rows), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     if not rows:
-        tell(empty)
+        print_line(empty)
         return
     people = sys.stdout.isatty()
     table = Table(box=None if not people else Table().box, pad_edge=False)
@@ -37,12 +37,12 @@ def show(rows: Sequence[TableRow], *, as_json: bool, empty: str) -> None:
     _console().print(table)
 
 
-def tell(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line, without rich's markup, because ids may hold brackets."""
     sys.stdout.write(text + "\n")
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Read dead letters of all services, and put them back into their lines."""
+"""Select dead letters of all services, open them, and put them back into their lines."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ _PAGE = 500
 
 @dataclass(frozen=True)
 class Selection:
-    """Which dead letters. What is empty does not narrow it."""
+    """A selection of dead letters. An empty field does not narrow it."""
 
     service: str | None = None
     code: str | None = None
     message_ids: frozenset[str] = frozenset()
     limit: int = 10_000
 
-    def has(self, letter: DeadLetter) -> bool:
-        return not self.message_ids or letter.message_id in self.message_ids
+    def has(self, dead_letter: DeadLetter) -> bool:
+        return not self.message_ids or dead_letter.message_id in self.message_ids
 
 
 @dataclass(frozen=True)
-class FoundLetter:
+class ServiceDeadLetter:
+    """A dead letter, and the service that gave it up."""
+
     service: str
-    letter: DeadLetter
+    dead_letter: DeadLetter
 
 
 class ReplayResult(StrEnum):
-    """What became of a dead letter."""
+    """The result of replaying one dead letter."""
 
     REPLAYED = "replayed"
     WOULD_BE = "would be replayed"
@@ -49,8 +51,8 @@ class ReplayResult(StrEnum):
 
 @dataclass(frozen=True)
 class Replayed:
-    found: FoundLetter
-    fate: ReplayResult
+    selected: ServiceDeadLetter
+    result: ReplayResult
 
 
 class AllDeadLetters:
@@ -59,40 +61,49 @@ class AllDeadLetters:
     def __init__(self, by_service: dict[str, DeadLetters]) -> None:
         self._by_service = by_service
 
-    async def select(self, selection: Selection) -> list[FoundLetter]:
-        """Those selected, by service, the oldest first."""
-        found: list[FoundLetter] = []
-        for service, letters in self._by_service.items():
+    async def select(self, selection: Selection) -> list[ServiceDeadLetter]:
+        """Return the selected ones, by service, the oldest first."""
+        selected: list[ServiceDeadLetter] = []
+        for service, dead_letters in self._by_service.items():
             if selection.service not in (None, service):
                 continue
             after = 0
-            while page := await letters.page(code=selection.code, after=after, limit=_PAGE):
+            while page := await dead_letters.page(code=selection.code, after=after, limit=_PAGE):
                 after = page[-1].arrived
-                found += [FoundLetter(service, each) for each in page if selection.has(each)]
-                if len(found) >= selection.limit:
+                selected += [
+                    ServiceDeadLetter(service, dead_letter)
+                    for dead_letter in page
+                    if selection.has(dead_letter)
+                ]
+                if len(selected) >= selection.limit:
                     break
-        return found[: selection.limit]
+        return selected[: selection.limit]
 
-    async def open(self, found: FoundLetter) -> bytes:
-        return await self._by_service[found.service].open(found.letter)
+    async def open(self, selected: ServiceDeadLetter) -> bytes:
+        """Open the body. Raises Unavailable when its key is not in the ring."""
+        return await self._by_service[selected.service].open(selected.dead_letter)
 
     async def replay(
-        self, selection: Selection, *, knows_what_happened: bool, dry_run: bool, by: str
+        self, selection: Selection, *, confirmed: bool, dry_run: bool, by: str
     ) -> list[Replayed]:
-        """Put each of the selected at the end of its line again, its attempts forgotten."""
+        """Put each selected one at the end of its line again, with all its attempts.
+
+        `confirmed`: a person has looked in Zoho for what may have happened. `by` is stored.
+        """
         done = []
-        for found in await self.select(selection):
-            fate = _first_look(found.letter, knows_what_happened, dry_run)
-            if fate is ReplayResult.REPLAYED:
-                letters = self._by_service[found.service]
-                if not await letters.replay(found.letter.arrived, by=by):
-                    fate = ReplayResult.GONE
-            done.append(Replayed(found, fate))
+        for selected in await self.select(selection):
+            result = _check(selected.dead_letter, confirmed=confirmed, dry_run=dry_run)
+            if result is ReplayResult.REPLAYED:
+                dead_letters = self._by_service[selected.service]
+                if not await dead_letters.replay(selected.dead_letter.arrived, by=by):
+                    result = ReplayResult.GONE
+            done.append(Replayed(selected, result))
         return done
 
 
 @asynccontextmanager
 async def all_dead_letters() -> AsyncIterator[AllDeadLetters]:
+    """Connect to the database, with the keys that open bodies."""
     settings = OpeningSettings.load()
     async with storage.connect(
         settings.database_url, size=2, application="zoho-relay", opened_within_s=5
@@ -110,22 +121,22 @@ async def _with_inbox(pool: asyncpg.Pool) -> dict[str, str]:
     return {name: schema for name, schema in (await migrated(pool)).items() if schema != "gateway"}
 
 
-def _first_look(letter: DeadLetter, knows_what_happened: bool, dry_run: bool) -> ReplayResult:
-    if needs_a_person(letter) and not knows_what_happened:
+def _check(dead_letter: DeadLetter, *, confirmed: bool, dry_run: bool) -> ReplayResult:
+    if needs_a_person(dead_letter) and not confirmed:
         return ReplayResult.NEEDS_A_PERSON
     return ReplayResult.WOULD_BE if dry_run else ReplayResult.REPLAYED
 
 
-def needs_a_person(letter: DeadLetter) -> bool:
-    """Money may have moved: only who has looked in Zoho may send it again.
+def needs_a_person(dead_letter: DeadLetter) -> bool:
+    """Whether money may have moved, so that somebody has to look in Zoho before a replay.
 
     Even then nothing is charged blindly: the effects journal refuses until `effects resolve`.
     """
-    return letter.code == "outcome_unknown"
+    return dead_letter.code == "outcome_unknown"
 
 
 def refused(done: Sequence[Replayed]) -> bool:
     """Whether one of them was not replayed, or nothing was selected."""
     return not done or any(
-        replayed.fate in (ReplayResult.NEEDS_A_PERSON, ReplayResult.GONE) for replayed in done
+        replayed.result in (ReplayResult.NEEDS_A_PERSON, ReplayResult.GONE) for replayed in done
     )

@@ -103,7 +103,7 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
         findings.wrong(
             area,
             "queues",
-            f"nobody takes from {', '.join(alone)}",
+            f"no consumer takes from {', '.join(alone)}",
             "Is that worker up?",
         )
     else:
@@ -111,7 +111,7 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
 
 
 async def check_dead_letters(findings: Findings, pool: asyncpg.Pool) -> None:
-    """How many messages were given up and wait for somebody."""
+    """Report how many messages were given up and wait for an operator."""
     given_up = 0
     for schema in (await migrated(pool)).values():
         if schema != "gateway":
@@ -135,12 +135,12 @@ async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
     A quorum queue's count of consumers lags by seconds, so one without any is read again.
     """
     for _ in range(_LOOKS):
-        found = [await broker.state(name) for name in rabbitmq.work_queues()]
-        there = [state for state in found if state]
-        if all(state.consumers for state in there):
+        states = [await broker.state(name) for name in rabbitmq.work_queues()]
+        existing = [state for state in states if state]
+        if all(state.consumers for state in existing):
             break
         await asyncio.sleep(_BETWEEN_LOOKS_S)
-    return there
+    return existing
 
 
 async def check_database(

@@ -10,7 +10,7 @@ import typer
 from services.operator.access import broker as rabbitmq
 from services.operator.access.database import open_database
 from services.operator.console.listing import JsonOption, LimitOption, OrgOption, list_items
-from services.operator.console.output import TableRow, complain, duration, show, tell
+from services.operator.console.output import TableRow, duration, print_error, print_line, show
 from services.operator.repositories.inboxes import Inboxes, Stuck
 from services.operator.repositories.outboxes import Outboxes, PendingGroup
 from services.operator.repositories.refused_contacts import RefusedContact, RefusedContacts
@@ -27,7 +27,7 @@ contacts = typer.Typer(no_args_is_help=True, help="Users whom CRM does not take 
 
 
 def queues(as_json: JsonOption = False) -> None:
-    """Every queue: messages that are not accepted yet, and consumers."""
+    """List every queue: messages that are not accepted yet, and consumers."""
     rows = asyncio.run(_queues())
     show(rows, as_json=as_json, empty="No queue is declared: has no service been started yet?")
 
@@ -150,7 +150,7 @@ def effects_resolve(
     Then replay its message, with --i-know-what-happened if it was given up as outcome_unknown.
     """
     if did_not_happen == look_again:
-        complain("Give exactly one of --did-not-happen and --look-again.")
+        print_error("Give exactly one of --did-not-happen and --look-again.")
         raise typer.Exit(2)
 
     async def resolve() -> bool:
@@ -160,12 +160,12 @@ def effects_resolve(
             return await act(org, operation, business_id)
 
     if not asyncio.run(resolve()):
-        complain(
+        print_error(
             "No effect of this name and id is unknown, or intended and overdue."
             " See `zoho-relay effects list`."
         )
         raise typer.Exit(1)
-    tell("Resolved. Replay its message now.")
+    print_line("Resolved. Replay its message now.")
 
 
 def _looked_for_in(effect: OpenEffect) -> str:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from services.operator.access.token_service import TokenServiceClient, TokenServiceRefused
 from services.operator.console.advice import CAUSES, advice_for
 from services.operator.console.listing import OrgOption
-from services.operator.console.output import complain, tell
+from services.operator.console.output import print_error, print_line
 from services.operator.settings import TokenSettings
 from shared.zoho.products.scopes import missing
 
@@ -53,7 +53,7 @@ def scopes() -> None:
 
     ZOHO_SCOPES, or all that are needed.
     """
-    tell(",".join(TokenSettings.load().zoho_scopes))
+    print_line(",".join(TokenSettings.load().zoho_scopes))
 
 
 @app.command("exchange")
@@ -82,17 +82,17 @@ def exchange(
     except TokenServiceRefused as no:
         _explain(no)
         raise typer.Exit(1) from None
-    tell("The refresh token is stored, and used from now on.")
+    print_line("The refresh token is stored, and used from now on.")
     if granted is None:
-        tell("Zoho does not name its scopes. `zoho-relay doctor` tries those for reading.")
+        print_line("Zoho does not name its scopes. `zoho-relay doctor` tries those for reading.")
     elif gone := missing(settings.zoho_scopes, granted):
-        complain(f"{len(gone)} scopes are missing:")
+        print_error(f"{len(gone)} scopes are missing:")
         for scope in gone:
-            complain(f"  {scope}")
-        complain("Generate a code with all of `zoho-relay oauth scopes`, and exchange that.")
+            print_error(f"  {scope}")
+        print_error("Generate a code with all of `zoho-relay oauth scopes`, and exchange that.")
         raise typer.Exit(1)
     else:
-        tell(f"All {len(settings.zoho_scopes)} scopes are granted.")
+        print_line(f"All {len(settings.zoho_scopes)} scopes are granted.")
 
 
 async def _exchange(settings: TokenSettings, org: str, code: SecretStr) -> list[str] | None:
@@ -135,7 +135,7 @@ def _explain(no: TokenServiceRefused) -> None:
         said, todo = advice_for(no.code)
     else:
         said, todo = no.code, "See docs/errors.md, and token-service's log."
-    complain(f"Nothing was stored: {said} ({no.code}).")
-    complain(todo)
+    print_error(f"Nothing was stored: {said} ({no.code}).")
+    print_error(todo)
     if no.retry_after_s > 1:
-        complain(f"Wait at least {no.retry_after_s} s.")
+        print_error(f"Wait at least {no.retry_after_s} s.")

@@ -11,10 +11,10 @@ from services.operator.repositories.schemas import migrated
 
 @dataclass(frozen=True)
 class Stuck:
-    """The head of a line, or a message in none, that has not been settled for long.
+    """The head of a line, or a message off its line, that has not been settled for long.
 
-    `behind`: how many commands of the same subject wait for it. `lapsed`: its lease ran out, so
-    its process died or hangs. The next delivery takes it up.
+    `behind`: how many messages of its line wait for it. `lapsed`: its lease ran out, so its process
+    died or hangs, and another replica takes it over.
     """
 
     service: str
@@ -33,12 +33,12 @@ class Inboxes:
         self._pool = pool
 
     async def stuck(self, older_than_s: float, limit: int) -> list[Stuck]:
-        """The oldest first, at most `limit` of each service."""
-        found = []
+        """Return the oldest first, at most `limit` of each service."""
+        stuck: list[Stuck] = []
         for service, schema in (await migrated(self._pool)).items():
             rows = await self._pool.fetch(_STUCK.format(schema=schema), older_than_s, limit)
-            found += [Stuck(service, **dict(row)) for row in rows]
-        return sorted(found, key=lambda stuck: -stuck.age_s)
+            stuck += [Stuck(service, **dict(row)) for row in rows]
+        return sorted(stuck, key=lambda message: -message.age_s)
 
 
 _STUCK = """

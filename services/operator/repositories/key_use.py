@@ -33,12 +33,12 @@ class KeyUse:
         return [WrappingKey(row["key_id"], row["data_keys"], row["id"]) for row in rows]
 
     async def indexing(self) -> set[str]:
-        """Of the blind indexes of the services that have been started."""
-        found: set[str] = set()
+        """Return the ids of the keys in use by the blind indexes of all started services."""
+        key_ids: set[str] = set()
         for schema in _BLIND_INDEXES:
             if await self._pool.fetchval("SELECT to_regclass($1)", f"{schema}.blind_index"):
                 rows = await self._pool.fetch(
                     f"SELECT DISTINCT key_id FROM {schema}.blind_index"  # noqa: S608 - a constant
                 )
-                found |= {row["key_id"] for row in rows}
-        return found
+                key_ids |= {row["key_id"] for row in rows}
+        return key_ids

@@ -26,8 +26,8 @@ class Outboxes:
         self._pool = pool
 
     async def pending(self) -> list[PendingGroup]:
-        """By service and destination, the oldest first."""
-        found = []
+        """Return one group for each service and destination, the oldest first."""
+        groups: list[PendingGroup] = []
         for service, schema in (await migrated(self._pool)).items():
             rows = await self._pool.fetch(
                 f"""
@@ -38,5 +38,5 @@ class Outboxes:
                 GROUP BY exchange, routing_key
                 """  # noqa: S608 - the schema is a constant
             )
-            found += [PendingGroup(service, **dict(row)) for row in rows]
-        return sorted(found, key=lambda group: -group.oldest_age_s)
+            groups += [PendingGroup(service, **dict(row)) for row in rows]
+        return sorted(groups, key=lambda group: -group.oldest_age_s)
