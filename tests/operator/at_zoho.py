@@ -1,4 +1,4 @@
-"""A set-up whole enough for `doctor`: the sandbox, token-service, and a worker's queues."""
+"""Run what `doctor` needs: the sandbox, token-service, and a worker's queues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.token_service.settings import Settings
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
-from tests.operator.conftest import Desk, Said, until
+from tests.operator.conftest import CommandOutput, Desk, until
 
 KEY = "the-key-of-token-service"
 HANDLED_BY_NOBODY: dict[str, Any] = {}
@@ -24,20 +24,20 @@ HANDLED_BY_NOBODY: dict[str, Any] = {}
 
 @dataclass
 class House:
-    """Where the operator sits, with Zoho in reach. `environment` may be changed before asking."""
+    """Run the operator's command with Zoho in reach. `environment` may be changed before asking."""
 
     desk: Desk
     world: World
     environment: dict[str, str] = field(default_factory=dict)
 
-    async def ask(self, *arguments: str, **environment: str) -> Said:
+    async def ask(self, *arguments: str, **environment: str) -> CommandOutput:
         return await self.desk.ask(*arguments, **{**self.environment, **environment})
 
     async def doctor(self, **environment: str) -> Diagnosis:
         return Diagnosis(await self.ask("doctor", "--json", **environment))
 
     def grant(self, code: str, scope: str | None = None) -> None:
-        """What Generate Code does at the API console."""
+        """Generate a grant code as the API console does."""
         more = {} if scope is None else {"scope": scope}
         self.world.table("accounts", "codes").add({"code": code, **more})
 
@@ -56,14 +56,16 @@ class House:
 
 
 class Diagnosis:
-    """What doctor said."""
+    """The findings of `zoho-relay doctor`."""
 
-    def __init__(self, said: Said) -> None:
-        self.said = said
-        self.code = said.code
+    def __init__(self, output: CommandOutput) -> None:
+        self.output = output
+        self.code = output.code
 
     def line(self, area: str, check: str) -> dict[str, Any]:
-        (found,) = [row for row in self.said.rows if row["area"] == area and row["check"] == check]
+        (found,) = [
+            row for row in self.output.rows if row["area"] == area and row["check"] == check
+        ]
         return found
 
     def state(self, area: str, check: str) -> str:
@@ -71,7 +73,7 @@ class Diagnosis:
 
     @property
     def wrong(self) -> set[tuple[str, str]]:
-        return {(row["area"], row["check"]) for row in self.said.rows if row["state"] == "wrong"}
+        return {(row["area"], row["check"]) for row in self.output.rows if row["state"] == "wrong"}
 
 
 @asynccontextmanager

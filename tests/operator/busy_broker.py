@@ -1,4 +1,4 @@
-"""RabbitMQ, so busy that its counts are not to be trusted."""
+"""Put a proxy before RabbitMQ that makes it seem too busy to count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
-# AMQP 0-9-1, 2.3.5: type, channel, size; then the payload and an octet that ends it.
+# AMQP 0-9-1, 2.3.5: type, channel, size. Then the payload and an octet that ends it.
 HEADER = struct.Struct(">BHI")
 METHOD = 1
 QUEUE_DECLARE_OK = struct.pack(">HH", 50, 11)

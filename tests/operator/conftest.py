@@ -1,4 +1,4 @@
-"""A billing-worker with handlers of the test's own, and the command beside it."""
+"""Run a billing-worker with handlers of the test's own, and the operator's command beside it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ Handle = Callable[[Any, UnitOfWork], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command wrote, and how it ended."""
+class CommandOutput:
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -56,7 +56,7 @@ class Said:
 
 
 class Desk:
-    """Where the operator sits: sends commands to a worker, and asks `zoho-relay`."""
+    """Sends commands to a worker, and runs `zoho-relay` as an operator does."""
 
     def __init__(
         self,
@@ -105,19 +105,19 @@ class Desk:
     async def next_settled(self) -> Settled:
         return await asyncio.wait_for(self.settled.get(), 30)
 
-    async def ask(self, *arguments: str, **environment: str) -> Said:
-        """What `zoho-relay` says to these arguments, in a thread and event loop of its own."""
+    async def ask(self, *arguments: str, **environment: str) -> CommandOutput:
+        """Run `zoho-relay` with these arguments, in a thread and event loop of its own."""
         return await asyncio.to_thread(_run, arguments, {**self._environment, **environment})
 
 
-def _run(arguments: tuple[str, ...], environment: dict[str, str]) -> Said:
+def _run(arguments: tuple[str, ...], environment: dict[str, str]) -> CommandOutput:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = _exit_code(list(arguments))
-    return Said(code, out.getvalue(), err.getvalue())
+    return CommandOutput(code, out.getvalue(), err.getvalue())
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -149,7 +149,7 @@ async def desk(database_url: str, amqp_url: str) -> AsyncIterator[Desk]:
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Return once `check` says so; for what tells nobody when it happens."""
+    """Return once `check` is true. For what gives no signal when it happens."""
     async with asyncio.timeout(30):
         while True:
             if await check():

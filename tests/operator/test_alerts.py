@@ -1,4 +1,4 @@
-"""Alerts fire on metrics that exist, and each is explained to operators."""
+"""Test that alerts fire on metrics that exist, and that each is explained to operators."""
 
 import re
 import subprocess

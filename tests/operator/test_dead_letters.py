@@ -1,3 +1,5 @@
+"""Test listing, showing and replaying dead letters with `zoho-relay`."""
+
 import pytest
 
 from shared.errors import PermanentError
@@ -59,9 +61,9 @@ async def test_dead_letters_are_grouped_by_service_and_cause(desk, plans):
     await desk.send("user.singed_up.v1", "m4", user_id="u4")
     await dead(desk, expected=4)
 
-    said = await desk.ask("dead-letters", "list", "--json")
+    output = await desk.ask("dead-letters", "list", "--json")
 
-    assert {(row["service"], row["code"], row["messages"]) for row in said.rows} == {
+    assert {(row["service"], row["code"], row["messages"]) for row in output.rows} == {
         ("billing-worker", "unknown_plan", 2),
         ("billing-worker", "invalid_message", 1),
         ("billing-worker", "unknown_command", 1),
@@ -78,7 +80,7 @@ async def test_looking_changes_nothing(desk, plans):
     assert [row["message_id"] for row in before] == ["m1", "m2"]
 
 
-async def test_letters_keep_their_order_however_often_they_are_looked_at(desk, plans):
+async def test_dead_letters_keep_their_order_however_often_they_are_looked_at(desk, plans):
     numbers = range(1, 13)
     for number in numbers:
         await subscribe(desk, number, user_id="u1")
@@ -110,31 +112,31 @@ async def test_a_table_is_shown_without_json(desk, plans):
     await subscribe(desk, 1)
     await dead(desk, expected=1)
 
-    said = await desk.ask("dead-letters", "list")
+    output = await desk.ask("dead-letters", "list")
 
-    assert said.out.split()[:3] == ["service", "code", "messages"]
-    assert "there is no such plan" in said.out
+    assert output.out.split()[:3] == ["service", "code", "messages"]
+    assert "there is no such plan" in output.out
 
 
-async def test_a_letter_is_shown_with_its_cause_and_its_body_stays_sealed(desk, plans):
+async def test_a_dead_letter_is_shown_with_its_cause_and_its_body_stays_sealed(desk, plans):
     await subscribe(desk, 1)
     await dead(desk, expected=1)
 
-    said = await desk.ask("dead-letters", "show", "m1")
+    output = await desk.ask("dead-letters", "show", "m1")
 
-    assert said.code == 0
-    assert "there is no such plan" in said.out
-    assert "subscription.requested.v1" in said.out
-    assert ADA not in said.out
+    assert output.code == 0
+    assert "there is no such plan" in output.out
+    assert "subscription.requested.v1" in output.out
+    assert ADA not in output.out
 
 
 async def test_a_body_is_opened_when_asked_for(desk, plans):
     await subscribe(desk, 1)
     await dead(desk, expected=1)
 
-    said = await desk.ask("dead-letters", "show", "m1", "--reveal")
+    output = await desk.ask("dead-letters", "show", "m1", "--reveal")
 
-    assert f'"email": "{ADA}"' in said.out
+    assert f'"email": "{ADA}"' in output.out
 
 
 async def test_a_replay_is_handled_and_leaves_the_dead_letters(desk, plans):
@@ -142,9 +144,9 @@ async def test_a_replay_is_handled_and_leaves_the_dead_letters(desk, plans):
     await dead(desk, expected=1)
     plans.made = True
 
-    said = await desk.ask("dead-letters", "replay", "--code", "unknown_plan")
+    output = await desk.ask("dead-letters", "replay", "--code", "unknown_plan")
 
-    assert said.code == 0
+    assert output.code == 0
     assert (await desk.next_settled()).settlement == Done()
     assert plans.handled == ["s1"]
     assert await dead(desk, expected=0) == []
@@ -185,9 +187,9 @@ async def test_a_dry_run_moves_nothing(desk, plans):
     await subscribe(desk, 1)
     await dead(desk, expected=1)
 
-    said = await desk.ask("dead-letters", "replay", "--all", "--dry-run")
+    output = await desk.ask("dead-letters", "replay", "--all", "--dry-run")
 
-    assert "would be replayed" in said.out
+    assert "would be replayed" in output.out
     assert len(await dead(desk, expected=1)) == 1
 
 
@@ -221,8 +223,8 @@ async def test_money_that_may_have_moved_is_not_replayed_plainly(desk):
         assert "--i-know-what-happened" in refused.out
         assert len(await dead(desk, expected=1)) == 1
 
-        said = await desk.ask("dead-letters", "replay", "--all", "--i-know-what-happened")
-        assert said.code == 0
+        output = await desk.ask("dead-letters", "replay", "--all", "--i-know-what-happened")
+        assert output.code == 0
         await desk.next_settled()
         assert tried == ["i1", "i1"]
 
@@ -241,13 +243,13 @@ async def test_a_replay_says_what_it_lacks(desk, plans):
 async def test_a_database_out_of_reach_is_named_without_its_password(desk):
     url = "postgresql://user:s3cret@127.0.0.1:1/none"
 
-    said = await desk.ask("dead-letters", "list", DATABASE_URL=url)
+    output = await desk.ask("dead-letters", "list", DATABASE_URL=url)
 
-    assert said.code == 1
-    assert "s3cret" not in said.out + said.err
+    assert output.code == 1
+    assert "s3cret" not in output.out + output.err
 
 
 async def test_a_missing_setting_is_named(desk):
-    said = await desk.ask("dead-letters", "list", DATABASE_URL="")
+    output = await desk.ask("dead-letters", "list", DATABASE_URL="")
 
-    assert (said.code, said.err) == (2, "DATABASE_URL: is not set\n")
+    assert (output.code, output.err) == (2, "DATABASE_URL: is not set\n")

@@ -1,4 +1,4 @@
-"""`zoho-relay doctor` and `zoho-relay oauth`, against a token-service and the sandbox."""
+"""Test `zoho-relay doctor` and `zoho-relay oauth`, with a token-service and the sandbox."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ async def test_what_no_call_shows_is_named_with_where_to_look(home: House) -> No
 
 
 async def test_it_reads_only_and_shows_neither_secrets_nor_ids_of_zoho(home: House) -> None:
-    said = await home.ask("doctor")
+    output = await home.ask("doctor")
     assert {one.method for one in home.world.requests.find() if one.product != "accounts"} == {
         "GET"
     }
@@ -66,8 +66,8 @@ async def test_it_reads_only_and_shows_neither_secrets_nor_ids_of_zoho(home: Hou
         home.environment["TOKEN_SERVICE_KEY"],
         *(str(row["access_token"]) for row in home.world.table("accounts", "tokens")),
     ]
-    assert "0 wrong" in said.out
-    assert not [one for one in hidden if one in said.out + said.err]
+    assert "0 wrong" in output.out
+    assert not [one for one in hidden if one in output.out + output.err]
 
 
 async def test_a_database_that_takes_no_writes_is_named(
@@ -103,19 +103,19 @@ async def test_a_revoked_refresh_token_is_named_even_while_the_old_access_token_
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "output"),
     [("html", "wrong data centre"), ("minute_limit", "asks us to wait")],
 )
-async def test_each_trouble_with_credentials_is_told_apart(
-    home: House, kind: str, said: str
+async def test_each_trouble_with_credentials_has_a_finding_of_its_own(
+    home: House, kind: str, output: str
 ) -> None:
     home.world.faults.add({"product": "accounts", "kind": kind})
     line = (await home.doctor()).line("credentials", "access token")
     assert line["state"] == "wrong"
-    assert said in line["found"]
+    assert output in line["found"]
 
 
-async def test_a_wrong_client_is_told_apart(home: House) -> None:
+async def test_a_wrong_client_has_a_finding_of_its_own(home: House) -> None:
     clients = home.world.table("accounts", "clients")
     for row in list(clients):
         clients.save({**row, "client_secret": "another one"})
@@ -220,49 +220,51 @@ def code_file(tmp_path: Path) -> Path:
     return file
 
 
-async def test_an_exchanged_code_mends_a_dead_refresh_token(home: House, code_file: Path) -> None:
+async def test_an_exchanged_code_replaces_a_dead_refresh_token(
+    home: House, code_file: Path
+) -> None:
     home.revoke()
     assert (await home.doctor()).code == 1
     home.grant("1000.the.code")
 
-    said = await home.ask("oauth", "exchange", "--code-file", str(code_file))
+    output = await home.ask("oauth", "exchange", "--code-file", str(code_file))
 
-    assert said.code == 0
-    assert "stored" in said.out
-    assert "1000." not in said.out + said.err
+    assert output.code == 0
+    assert "stored" in output.out
+    assert "1000." not in output.out + output.err
     assert (await home.doctor()).code == 0
 
 
 async def test_an_exchange_names_the_scopes_that_are_missing(home: House, code_file: Path) -> None:
     home.grant("1000.the.code", scope=without("Desk.tickets", "ZohoBooks"))
-    said = await home.ask("oauth", "exchange", "--code-file", str(code_file))
-    assert said.code == 1
-    assert "Desk.tickets.CREATE" in said.err
-    assert "ZohoBooks.invoices.READ" in said.err
-    assert "ZohoSubscriptions" not in said.err
+    output = await home.ask("oauth", "exchange", "--code-file", str(code_file))
+    assert output.code == 1
+    assert "Desk.tickets.CREATE" in output.err
+    assert "ZohoBooks.invoices.READ" in output.err
+    assert "ZohoSubscriptions" not in output.err
 
 
 async def test_scopes_of_the_environment_are_what_is_compared(home: House, code_file: Path) -> None:
     home.grant("1000.the.code", scope="ZohoBooks.fullaccess.all")
-    said = await home.ask(
+    output = await home.ask(
         *("oauth", "exchange", "--code-file", str(code_file)),
         ZOHO_SCOPES="ZohoBooks.invoices.READ, ZohoBooks.settings.READ",
     )
-    assert said.code == 0
-    assert "All 2 scopes" in said.out
+    assert output.code == 0
+    assert "All 2 scopes" in output.out
 
 
-async def test_a_dead_code_says_so_and_changes_nothing(home: House, code_file: Path) -> None:
-    said = await home.ask("oauth", "exchange", "--code-file", str(code_file))
-    assert said.code == 1
-    assert "grant_code_dead" in said.err
+async def test_a_dead_code_is_reported_and_changes_nothing(home: House, code_file: Path) -> None:
+    output = await home.ask("oauth", "exchange", "--code-file", str(code_file))
+    assert output.code == 1
+    assert "grant_code_dead" in output.err
     assert (await home.doctor()).code == 0
 
 
 async def test_the_scopes_to_ask_for_are_one_line(home: House) -> None:
-    said = await home.ask("oauth", "scopes")
-    assert said.out.count("\n") == 1
-    assert "Desk.tickets.CREATE" in said.out.split(",")
+    output = await home.ask("oauth", "scopes")
+    assert output.out.count("\n") == 1
+    assert "Desk.tickets.CREATE" in output.out.split(",")
 
 
 # --- it stays by itself --------------------------------------------------------------------------

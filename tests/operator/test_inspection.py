@@ -1,3 +1,5 @@
+"""Test what `zoho-relay` shows of queues, inboxes, outboxes and effects."""
+
 import asyncio
 
 import pytest
@@ -71,9 +73,9 @@ async def test_what_is_not_old_enough_is_not_stuck(desk, held):
     await publish(desk, "m1", "u1")
     await stuck(desk, behind=0)
 
-    said = await desk.ask("inbox", "stuck")
+    output = await desk.ask("inbox", "stuck")
 
-    assert (said.code, said.out) == (0, "Nothing is stuck.\n")
+    assert (output.code, output.out) == (0, "Nothing is stuck.\n")
 
 
 async def test_pending_outbox_rows_are_shown_by_destination(desk):
@@ -145,9 +147,9 @@ async def test_effects_that_wait_for_a_person_come_first(desk):
 async def test_a_person_decides_about_an_effect_without_an_end(desk, decision, state, before):
     await desk.pool.execute(EFFECT, "collect", "i1", before, OVERDUE_S)
 
-    said = await desk.ask("effects", "resolve", "collect", "i1", decision)
+    output = await desk.ask("effects", "resolve", "collect", "i1", decision)
 
-    assert said.code == 0
+    assert output.code == 0
     effect = await desk.pool.fetchrow("SELECT state, number FROM relay.effects")
     assert tuple(effect) == (state, 2)
 
@@ -155,21 +157,21 @@ async def test_a_person_decides_about_an_effect_without_an_end(desk, decision, s
 async def test_nothing_is_decided_about_an_effect_that_may_still_be_done(desk):
     await desk.pool.execute(EFFECT, "collect", "i1", "intended", NOT_YET_S)
 
-    said = await desk.ask("effects", "resolve", "collect", "i1", "--did-not-happen")
+    output = await desk.ask("effects", "resolve", "collect", "i1", "--did-not-happen")
 
-    assert said.code == 1
+    assert output.code == 1
     assert await desk.pool.fetchval("SELECT state FROM relay.effects") == "intended"
 
 
-async def test_a_decision_must_be_said(desk):
-    said = await desk.ask("effects", "resolve", "collect", "i1")
+async def test_a_decision_needs_one_of_two_options(desk):
+    output = await desk.ask("effects", "resolve", "collect", "i1")
 
-    assert said.code == 2
-    assert "--did-not-happen" in said.err
+    assert output.code == 2
+    assert "--did-not-happen" in output.err
 
 
-async def test_a_database_without_our_tables_is_told_plainly(desk, postgres_url):
-    said = await desk.ask("effects", "list", DATABASE_URL=postgres_url)
+async def test_a_database_without_our_tables_is_named(desk, postgres_url):
+    output = await desk.ask("effects", "list", DATABASE_URL=postgres_url)
 
-    assert said.code == 1
-    assert said.err.startswith("This database has no tables of zoho-relay")
+    assert output.code == 1
+    assert output.err.startswith("This database has no tables of zoho-relay")
