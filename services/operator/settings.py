@@ -24,14 +24,14 @@ class DatabaseSettings(Database):
     model_config = for_service("operator")
 
 
-class OpeningSettings(Database, Crypto):
-    """For opening what is sealed."""
+class StorageSettings(Database, Crypto):
+    """Hold what is needed to read the database, and to open what is sealed in it."""
 
     model_config = for_service("operator")
 
 
 class TokenSettings(TokenServiceAccess):
-    """For asking token-service. `zoho_scopes`: what was asked for at the consent."""
+    """Hold the access to token-service. `zoho_scopes` are the scopes of the OAuth consent."""
 
     model_config = for_service("operator")
 
@@ -39,7 +39,7 @@ class TokenSettings(TokenServiceAccess):
 
 
 class ZohoSettings(ZohoEndpoints, ZohoCalls, BillingAccess, BooksAccess, CrmAccess, DeskAccess):
-    """For calls to Zoho under the workers' limits."""
+    """Hold what calls to Zoho need. Limits are the workers', because the quota is shared."""
 
     model_config = for_service("operator")
 
@@ -57,7 +57,7 @@ class DeskSettings(DeskOrganization):
 
 
 class GatewaySettings(Environment):
-    """The secrets of webhook-gateway. `gateway_url`: as it was registered at Zoho."""
+    """Hold webhook-gateway's secrets, and the `gateway_url` that is registered at Zoho."""
 
     model_config = for_service("operator")
 

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from shared.zoho.waits import AFTER_ACCOUNTS_REFUSAL_S
 
-# Zoho's words (finance 1.3). They are the same for a refresh token that is wrong or revoked and for
-# a grant code that is wrong, used or expired.
+# Zoho's words (docs/zoho/finance.md §1.3). They are the same for a refresh token that is wrong or
+# revoked, and for a grant code that is wrong, used or expired.
 _CREDENTIAL_IS_DEAD: Final = frozenset({"invalid_code", "invalid_grant"})
 _BY_ERROR: Final = {
     "invalid_client": "invalid_client",
@@ -162,7 +162,10 @@ def _minted(body: dict[str, object]) -> MintedToken:
 
 
 def _expires_in_s(body: dict[str, object]) -> float:
-    """An hour when the answer lacks it (finance 1.3). `expires_in_sec` was seen too (1.2)."""
+    """Return the token's life. An hour when the answer lacks it, as it sometimes does.
+
+    Source, also for `expires_in_sec`: docs/zoho/finance.md §1.2.
+    """
     for name in ("expires_in_sec", "expires_in"):
         value = body.get(name)
         if isinstance(value, int | float) and value > 0:

@@ -1,4 +1,4 @@
-"""Mint access tokens: once per organization, however many workers request one."""
+"""Hand out access tokens, and mint (request) a new one at Zoho only when none is valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.token_service.repositories.refresh_tokens import KnownToken, Refre
 
 _log = structlog.get_logger()
 
-# Longer than a mint may take. A caller that still waits then does better with the other replica.
+# Longer than a mint may take. A caller that has waited so long asks the other replica instead.
 _MINT_WAIT_S = 20.0
 
 # (org, outcome)
@@ -25,8 +25,13 @@ MintObserver = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class TokenState:
-    """`problem` is the reason of the last failure. `expires_in_s` belongs to the token that would
-    be handed out now, and is 0 without one."""
+    """Show an organization's tokens as they are now.
+
+    Attributes:
+        problem: the code of the last mint, when it failed.
+        mints_left: how many mints Zoho's limit allows now.
+        expires_in_s: the rest of the life of the token that would be handed out. 0 without one.
+    """
 
     refresh_token: KnownToken | None
     problem: str | None
@@ -35,10 +40,11 @@ class TokenState:
 
 
 class TokenMinter:
-    """Hand out the organization's access token.
+    """Hand out an organization's access token.
 
-    Fifty workers that start cold on two replicas cost one mint. In a process all callers share one
-    task. Replicas take turns under a lock in PostgreSQL and check again once they hold it.
+    Any number of callers cost one mint. Zoho allows ten in ten minutes. In one process, callers
+    that ask at the same time share one task. Replicas take turns under a lock in PostgreSQL, and
+    whoever gets it looks first for a token that the one before has minted.
     """
 
     def __init__(
@@ -58,13 +64,13 @@ class TokenMinter:
         self._minting: dict[str, asyncio.Task[AccessToken]] = {}
 
     async def token(self, org: str) -> AccessToken:
-        """Return a token that is still valid, minted if there is none.
+        """Return a token that is still valid. Mint one if there is none.
 
-        Raises: NoToken, with a stable code.
+        Raises: NoToken, with a code that does not change between versions.
         """
         task = self._minting.get(org)
         if task is None:
-            task = asyncio.create_task(self._get(org), name=f"access token of {org}")
+            task = asyncio.create_task(self._find_or_mint(org), name=f"access token of {org}")
             self._minting[org] = task
             task.add_done_callback(lambda done: self._ended(org, done))
         try:
@@ -74,9 +80,12 @@ class TokenMinter:
             raise NoToken("busy", 5.0) from None
 
     async def replace(self, org: str, sha256: bytes) -> AccessToken:
-        """Return a token in place of one that Zoho called invalid. Raises as `token`."""
+        """Return a token in place of the one of this `sha256`, which Zoho refused.
+
+        Raises: NoToken, as `token`.
+        """
         await self._access_tokens.mark_invalid(org, sha256)
-        # A task that began before the report may be about to return the reported token.
+        # A task that began before this may be about to return the refused token.
         if task := self._minting.get(org):
             await asyncio.wait([task], timeout=_MINT_WAIT_S)
         return await self.token(org)
@@ -87,67 +96,71 @@ class TokenMinter:
         mints_left = await self._mints.left(org)
         if refresh_token is None:
             return TokenState(None, "not_configured", mints_left, 0.0)
-        client = self._accounts.fingerprint(refresh_token)
-        token = await self._access_tokens.usable(org, client)
+        credentials = self._accounts.fingerprint(refresh_token)
+        token = await self._access_tokens.usable(org, credentials)
         return TokenState(
             await self._refresh_tokens.known(org),
-            await self._mints.problem(org, client),
+            await self._mints.problem(org, credentials),
             mints_left,
             token.expires_in_s if token else 0.0,
         )
 
     async def close(self) -> None:
-        """Let a mint in progress end, because it has used up budget already."""
+        """Wait for a mint in progress, because it counts against Zoho's limit already."""
         if self._minting:
             await asyncio.wait(list(self._minting.values()), timeout=_MINT_WAIT_S)
 
     def _ended(self, org: str, task: asyncio.Task[AccessToken]) -> None:
         self._minting.pop(org, None)
         if not task.cancelled():
-            task.exception()  # marked as retrieved, even when every caller is gone
+            task.exception()  # read here, or asyncio warns when every caller is gone
 
-    async def _get(self, org: str) -> AccessToken:
+    async def _find_or_mint(self, org: str) -> AccessToken:
         refresh_token = await self._refresh_tokens.newest(org)
         if refresh_token is None:
             raise NoToken("not_configured", 60.0)
-        client = self._accounts.fingerprint(refresh_token)
-        if token := await self._access_tokens.usable(org, client):
+        credentials = self._accounts.fingerprint(refresh_token)
+        if token := await self._access_tokens.usable(org, credentials):
             return token
         try:
-            return await self._mint(org, client, refresh_token)
+            return await self._mint(org, credentials, refresh_token)
         except NoToken:
-            # During throttling or an outage the old token serves to its last minute.
-            if token := await self._access_tokens.usable(org, client, allow_old=True):
+            # While Zoho throttles or is away, a token that is about to expire still serves.
+            if token := await self._access_tokens.usable(org, credentials, allow_old=True):
                 return token
             raise
 
-    async def _mint(self, org: str, client: bytes, refresh_token: SecretStr) -> AccessToken:
+    async def _mint(self, org: str, credentials: bytes, refresh_token: SecretStr) -> AccessToken:
+        """Mint a token and store it. `credentials` is the fingerprint of those that are used.
+
+        Tokens and failures are stored under it, so that new credentials are tried at once.
+        """
         async with self._mints.turn(org):
-            if token := await self._access_tokens.usable(org, client):
+            if token := await self._access_tokens.usable(org, credentials):
                 return token
-            if pause := await self._mints.pause(org, client):
+            if pause := await self._mints.pause(org, credentials):
                 raise NoToken(pause.code, pause.retry_after_s)
             number = await self._mints.begin(org)
             try:
                 minted = await self._accounts.refresh(refresh_token)
             except NoToken as error:
-                await self._mints.failed(number, org, client, error.code, error.retry_after_s)
+                await self._mints.failed(number, org, credentials, error.code, error.retry_after_s)
                 self._observe(org, error.code)
                 _log.error("no access token", org=org, code=error.code)
                 raise
             await self._access_tokens.add(
                 org,
-                client,
+                credentials,
                 minted.access_token,
                 api_domain=minted.api_domain,
                 expires_in_s=minted.expires_in_s,
             )
-            await self._mints.succeeded(number, org, client)
+            await self._mints.succeeded(number, org, credentials)
             if minted.scopes:
                 await self._refresh_tokens.granted(org, refresh_token, minted.scopes)
             self._observe(org, "minted")
             _log.info("access token minted", org=org, expires_in_s=minted.expires_in_s)
-        token = await self._access_tokens.usable(org, client)
-        if token is None:  # reported invalid just now
+        token = await self._access_tokens.usable(org, credentials)
+        if token is None:  # somebody has just reported it as refused
             raise NoToken("busy", 1.0)
         return token

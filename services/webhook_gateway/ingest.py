@@ -1,4 +1,4 @@
-"""Store authentic webhooks: sealed, once, and in groups."""
+"""Store authentic webhooks: sealed, once, and several in one statement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from shared.storage.pool import unavailable_when_down
 
 
 class DirectPublish(Protocol):
-    """Publishes what was just committed, from memory (`shared.messaging.outbox`)."""
+    """Describe the part of `shared.messaging.outbox.direct_publisher` that is used here.
+
+    It publishes from memory what this process has just committed. `keeps_up` is false while it
+    has a backlog or no broker. The outbox's relay publishes then.
+    """
 
     @property
     def keeps_up(self) -> bool: ...
@@ -34,24 +38,32 @@ class DirectPublish(Protocol):
 
 
 class Accepted(NamedTuple):
-    """`new` is false for a repetition: it was stored before, under another id."""
+    """Name a webhook event that is stored, and whether it is `new`.
+
+    It is not new when Zoho repeats one that was stored before, under another id.
+    """
 
     webhook_id: UUID
     new: bool
 
 
 class QueuedWebhook(NamedTuple):
+    """Hold one event until the group that it belongs to is stored."""
+
     org: str
     product: Product
     event: WebhookEvent
 
 
 class WebhookIngest:
-    """Stores what waits in one statement. When that fails, one by one.
+    """Store all webhooks that wait by one statement, and publish them to the workers.
+
+    When that statement fails because of one of them, each is stored alone.
 
     Args:
-        stored_within_s: how long a group may take. Zoho gives up after 5 s. Our 503 comes first.
-            A webhook that was stored all the same is recognized when Zoho repeats it.
+        stored_within_s: how long a group may take before its webhooks are answered with 503. Zoho
+            waits 5 s for an answer, so this must be less. A webhook that was stored after all is
+            recognized when Zoho repeats it.
     """
 
     def __init__(
@@ -70,37 +82,38 @@ class WebhookIngest:
         self._publisher = publisher
         self._load = load
         self._stored_within_s = stored_within_s
-        self._group: Batcher[QueuedWebhook, Accepted] = Batcher(
+        self._batcher: Batcher[QueuedWebhook, Accepted] = Batcher(
             "store webhooks", self._store, limit=200
         )
 
     def submit(self, org: str, product: Product, event: WebhookEvent) -> asyncio.Future[Accepted]:
-        """Queue it to be stored. The result is set once it is stored durably, or is known to be.
+        """Queue an event. Its future is done once the event is in the database.
 
-        Raises, from the result:
-            Unavailable: the database or the sealing keys are unreachable. It may be stored all the
-                same.
+        Raises, from the future:
+            Malformed: its body is nested too deeply.
+            Unavailable: the database or the data keys cannot be reached, or the time was up. The
+                event may be stored all the same.
         """
         self._load.count()
-        return self._group.run(QueuedWebhook(org, product, event))
+        return self._batcher.run(QueuedWebhook(org, product, event))
 
     async def idle(self) -> None:
         """Return once nothing is being stored."""
-        await self._group.idle()
+        await self._batcher.idle()
 
     async def _store(self, group: list[QueuedWebhook]) -> list[Accepted]:
         publish_directly = self._publisher.keeps_up and not self._load.is_high
         with unavailable_when_down():
             async with asyncio.timeout(self._stored_within_s):
-                webhooks = await self._sealed(group)
+                webhooks = await self._seal(group)
                 new = await self._webhooks.store(webhooks, publish_directly=publish_directly)
         stored = list(zip(webhooks, new, strict=True))
         if publish_directly:
             self._publisher.send_soon([webhook.outbox for webhook, is_new in stored if is_new])
         return [Accepted(webhook.id, is_new) for webhook, is_new in stored]
 
-    async def _sealed(self, group: list[QueuedWebhook]) -> list[NewWebhook]:
-        # Sealed as a group: that takes half the time of sealing each as it comes.
+    async def _seal(self, group: list[QueuedWebhook]) -> list[NewWebhook]:
+        # All of a group at once takes half the time of sealing each event as it comes.
         keys = {
             org: await self._vault.key_of(DayKey(org)) for org in {queued.org for queued in group}
         }
@@ -112,7 +125,7 @@ class WebhookIngest:
         row_id = uuid4()
         message = _message_to_worker(str(row_id), org, product, event, now, key)
         return NewWebhook(
-            # The kept body is the sealed message that the worker gets.
+            # The body that is kept is the sealed message that the worker gets.
             OutboxRow(row_id, org, message, message.body, sealed=True),
             product,
             event.event,
@@ -122,6 +135,7 @@ class WebhookIngest:
         )
 
     def _macs(self, org: str, product: Product, event: WebhookEvent) -> list[bytes]:
+        """Return the HMACs by which a repetition is recognized, one for each index key."""
         if event.identity is None:
             return self._index.macs(f"body {product} {org}", event.raw)
         return self._index.macs(f"event {product} {org}", event.identity.encode())
@@ -130,8 +144,13 @@ class WebhookIngest:
 def _message_to_worker(
     webhook_id: str, org: str, product: Product, event: WebhookEvent, now: datetime, key: DataKey
 ) -> OutgoingMessage:
-    """Return the message to the worker. An undocumented event may be dropped by the broker."""
-    # A WebhookReceived. The model would validate these values again, at three times the cost.
+    """Return the message to the worker.
+
+    An event that Zoho documents is `mandatory`: the broker must have a queue for it. Others may
+    have none, and are dropped then.
+    """
+    # The body of a WebhookReceived. That model would check these values again, which takes three
+    # times as long.
     message = {
         "webhook_id": webhook_id,
         "org": org,
@@ -144,7 +163,7 @@ def _message_to_worker(
     }
     try:
         body = orjson.dumps(message)
-    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes: 254 levels
+    except orjson.JSONEncodeError:  # orjson writes 254 levels, but reads more
         raise Malformed("the body is nested too deeply") from None
     return OutgoingMessage(
         WEBHOOKS,

@@ -14,9 +14,9 @@ ResultT = TypeVar("ResultT")
 
 
 class Batcher(Generic[ItemT, ResultT]):
-    """`await grouper.run(item)`: one result per item, as if it had been flushed alone.
+    """`await batcher.run(item)`: one result per item, as if it had been flushed alone.
 
-    An idle grouper flushes at once, a busy one when the previous flush is done and `gather_s` has
+    An idle batcher flushes at once, a busy one when the previous flush is done and `gather_s` has
     passed: what travels together stays together, and a group costs hardly more than an item.
     The group fails as one only when the other side is away (`Unavailable`); any other failure is
     narrowed down by flushing its items one by one, so that a poisoned one harms no other.

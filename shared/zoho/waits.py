@@ -4,12 +4,12 @@ Where Zoho names a time (`Retry-After`, or `X-Rate-Limit-Reset` for the day), th
 to `LONGEST_NAMED_S`. The waits below are for answers that name none.
 
 A wait shorter than `IN_PLACE_S` is spent where the call is made. A longer one is the message's: it
-goes back to its queue with the time to come back, and spends no attempt. While a cause concerns
-every call of a product, its breaker is open for the same time, and the queues pause.
+is put back until that time, and spends no attempt. While a cause concerns every call of a product,
+its breaker is open for the same time, and no message that needs the product is leased.
 
 Two kinds of waits stand elsewhere. The moment at which a used-up limit of our own count has room
 again is computed by the ledger (`relay.take_permit`). The delay of a message that was tried and
-failed is the queue's (`shared.messaging.handling.policy`).
+failed is messaging's (`shared.messaging.handling.policy`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ IN_PLACE_S: Final = 5.0
 # After a limit of Zoho's, by the limit's name. Codes and sources: the products' error tables.
 AFTER_LIMIT_S: Final[Mapping[str, float]] = {
     "minute": 60.0,
-    # The headers say how long (finance 2.3). Without them, one call an hour finds out.
+    # Headers say how long (docs/zoho/finance.md §2.3). Without them, one call an hour finds out.
     "day": 3600.0,
     "concurrency": 1.0,
 }
-# CRM has one 429 for concurrency and the day (crm 1.5). Refusals that last this long are the day's.
-AMBIGUOUS_LIMIT_PATIENCE_S: Final = 120.0
+# CRM has one 429 for two limits, concurrency and the day (docs/zoho/crm.md §1.5). Refusals that
+# last this long are taken for the day's.
+DAY_LIMIT_SUSPECTED_AFTER_S: Final = 120.0
 # And this is how long they then count as the day's.
 AFTER_SUSPECTED_DAY_LIMIT_S: Final = 1800.0
 # A day at most: what a header says beyond that is not what we take it for.
@@ -47,7 +48,7 @@ FIRST_RETRY_S: Final = 0.5
 # `SETTLE_FACTOR`. Operations name their own lag. This one is for those that do not.
 SEARCH_LAG_S: Final = 120.0
 
-# So many lost answers in a row are an outage. Fewer are the weather.
+# So many lost answers in a row are an outage. Fewer are normal.
 OUTAGE_AFTER_LOST: Final = 5
 # After an outage, and after what a person has to mend, nothing is called for `BREAKER_PAUSE_S`.
 # Then one call finds out, and the pause doubles up to the longest.
@@ -65,7 +66,7 @@ AFTER_NO_TOKEN_S: Final = 30.0
 # pause is long enough to cause no noise and short enough to notice the fix. New credentials are
 # tried at once.
 AFTER_ACCOUNTS_REFUSAL_S: Final[Mapping[str, float]] = {
-    "cool_down": 600.0,  # the throttle's window (finance 1.4)
+    "cool_down": 600.0,  # the window of the limit on mints (docs/zoho/finance.md §1.4)
     "refresh_token_dead": 120.0,
     "invalid_client": 120.0,
     "wrong_data_center": 120.0,

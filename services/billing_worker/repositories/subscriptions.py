@@ -49,7 +49,7 @@ class StoredSubscription:
     term_ends_at: date | None
     zoho_updated_at: datetime | None
     read_at: datetime | None
-    requested_plan: str | None = None  # of the command that created it
+    requested_plan: str | None = None  # the plan in the command that created it
 
 
 class Subscriptions:
@@ -113,7 +113,7 @@ class Subscriptions:
     def record_read(
         self, work: UnitOfWork, subscription: StoredSubscription, read_at: datetime
     ) -> None:
-        """Record that it was read and is unchanged. Hints received before that are answered."""
+        """Record that it was read and is unchanged. Webhooks received before need no read."""
         work.record(_READ, subscription.org, subscription.subscription_id, read_at)
 
     async def database_time(self) -> datetime:

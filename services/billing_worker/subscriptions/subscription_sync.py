@@ -37,7 +37,10 @@ SubscriptionNotice = (
 
 
 class SubscriptionSync:
-    """Compare and set: an older state of Zoho's changes nothing, an equal one announces nothing."""
+    """Bring the stored state of a subscription up to Zoho's, and announce what changed.
+
+    A state that is older than the stored one changes nothing. An equal one is not announced.
+    """
 
     def __init__(
         self,
@@ -62,14 +65,17 @@ class SubscriptionSync:
         read_at: datetime,
         requested_plan: str | None = None,
     ) -> None:
-        """Store and announce a subscription that was not known until now. Raises as `apply`."""
+        """Store and announce a subscription that was not known until now. Raises as `apply`.
+
+        `requested_plan` is the plan of the command that created it. None when staff created it.
+        """
         unknown = StoredSubscription(
             org=user.org,
             subscription_id=subscription_id,
             user_id=user.user_id,
             zoho_id=subscription.subscription_id,
             origin=origin,
-            status="",
+            status="",  # not stored yet: see `_require_current`
             plan_code=None,
             quantity=None,
             term_ends_at=None,
@@ -89,13 +95,15 @@ class SubscriptionSync:
         origin: Origin,
         read_at: datetime,
     ) -> None:
-        """Record and announce what `subscription` changes of `stored`.
+        """Store Zoho's state, and announce how it differs from `stored`.
 
-        `origin` is who caused the change. `read_at` is when the read began, by PostgreSQL's
-        clock: hints that were received before it are answered by it.
+        Args:
+            origin: who caused the change.
+            read_at: when the read of Zoho's state began, by PostgreSQL's clock. A webhook that
+                was received before that moment needs no read of its own.
 
         Raises:
-            StaleRead: what is stored is no longer `stored`. Decide again.
+            StaleRead: another replica has changed the stored state meanwhile. Decide again.
         """
         await self._require_current(stored)
         if subscription.child_invoice_id:
@@ -105,22 +113,25 @@ class SubscriptionSync:
                 subscription.child_invoice_id,
                 subscription_id=stored.subscription_id,
             )
-        fresh = _updated(stored, subscription, read_at)
-        if _is_older(fresh, stored) or _is_same_state(fresh, stored):
+        from_zoho = _updated(stored, subscription, read_at)
+        if _is_older(from_zoho, stored) or _is_same_state(from_zoho, stored):
             self._subscriptions.record_read(work, stored, read_at)
             return
         self._users.take_revision(work, user)
-        await self._subscriptions.save(work, fresh)
-        await self._announce(work, user, stored, fresh, origin)
+        await self._subscriptions.save(work, from_zoho)
+        await self._announce(work, user, stored, from_zoho, origin)
 
     async def _require_current(self, stored: StoredSubscription) -> None:
-        """Check that `stored` is still stored. Runs after the user was read.
+        """Raise StaleRead unless the database still holds `stored`.
 
-        From that read on, the user's revision catches every change. It misses a change between
-        the two reads, and the same state would be announced twice.
+        `stored` may have been read before the user was. A change after the read of the user takes
+        the user's next revision, so the commit fails. A change between the two reads does not make
+        it fail, and without this check the same state would be announced twice.
+
+        An empty status means that nothing is stored yet.
         """
-        current = await self._subscriptions.get(stored.org, stored.subscription_id)
-        if current != (stored if stored.status else None):
+        in_database = await self._subscriptions.get(stored.org, stored.subscription_id)
+        if in_database != (stored if stored.status else None):
             raise StaleRead
 
     async def _announce(
@@ -173,7 +184,7 @@ class SubscriptionSync:
 def _updated(
     stored: StoredSubscription, subscription: Subscription, read_at: datetime
 ) -> StoredSubscription:
-    """The stored subscription with Zoho's state."""
+    """Return the stored subscription with the state that Zoho has now."""
     return replace(
         stored,
         status=subscription.status,
@@ -188,7 +199,7 @@ def _updated(
 def _notice_of(
     before: StoredSubscription, after: StoredSubscription
 ) -> type[SubscriptionNotice] | None:
-    """The notification that the user should get of the change, if any."""
+    """Return the notice that the change calls for. None for one that needs no notice."""
     if not before.status:
         return None
     if has_ended(after.status) and not has_ended(before.status):
@@ -198,14 +209,14 @@ def _notice_of(
     return SubscriptionRenewedNotice if cause_of(before, after) == "renewed" else None
 
 
-def _is_older(fresh: StoredSubscription, stored: StoredSubscription) -> bool:
-    if fresh.zoho_updated_at is None or stored.zoho_updated_at is None:
+def _is_older(from_zoho: StoredSubscription, stored: StoredSubscription) -> bool:
+    if from_zoho.zoho_updated_at is None or stored.zoho_updated_at is None:
         return False
-    return fresh.zoho_updated_at < stored.zoho_updated_at
+    return from_zoho.zoho_updated_at < stored.zoho_updated_at
 
 
-def _is_same_state(fresh: StoredSubscription, stored: StoredSubscription) -> bool:
-    return (fresh.status, fresh.plan_code, fresh.quantity, fresh.term_ends_at) == (
+def _is_same_state(from_zoho: StoredSubscription, stored: StoredSubscription) -> bool:
+    return (from_zoho.status, from_zoho.plan_code, from_zoho.quantity, from_zoho.term_ends_at) == (
         stored.status,
         stored.plan_code,
         stored.quantity,

@@ -10,7 +10,7 @@ from enum import StrEnum
 import asyncpg
 
 from services.operator.repositories.schemas import migrated
-from services.operator.settings import OpeningSettings
+from services.operator.settings import StorageSettings
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
@@ -104,7 +104,7 @@ class AllDeadLetters:
 @asynccontextmanager
 async def all_dead_letters() -> AsyncIterator[AllDeadLetters]:
     """Connect to the database, with the keys that open bodies."""
-    settings = OpeningSettings.load()
+    settings = StorageSettings.load()
     async with storage.connect(
         settings.database_url, size=2, application="zoho-relay", opened_within_s=5
     ) as pool:

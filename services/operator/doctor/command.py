@@ -16,7 +16,12 @@ from services.operator.console.listing import JsonOption, OrgOption
 from services.operator.doctor.fields import check_fields
 from services.operator.doctor.findings import Findings, show_findings
 from services.operator.doctor.manual import name_what_to_switch_off
-from services.operator.doctor.servers import Read, check_broker, check_database, read_settings
+from services.operator.doctor.servers import (
+    DoctorSettings,
+    check_broker,
+    check_database,
+    read_settings,
+)
 from services.operator.doctor.tokens import (
     check_credentials,
     find_token_service,
@@ -49,54 +54,60 @@ def doctor(
 
 async def examine(gateway: str | None, org: str) -> Findings:
     findings = Findings()
-    read = read_settings(findings, gateway)
+    settings = read_settings(findings, gateway)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        await check_broker(findings, read.broker)
-        pool = await check_database(findings, read.storage, stack)
-        client = await find_token_service(findings, read.tokens, session, org)
+        await check_broker(findings, settings.broker)
+        pool = await check_database(findings, settings.storage, stack)
+        client = await find_token_service(findings, settings.tokens, session, org)
         at_zoho = Findings()
-        if client is not None and read.tokens is not None:
+        if client is not None and settings.tokens is not None:
             granted = await granted_scopes(client, org)
-            await _examine_zoho(at_zoho, read, pool, session, granted, org)
+            await _examine_zoho(at_zoho, settings, pool, session, granted, org)
             # Only now: a revoked token looks good until Zoho refuses it.
-            await check_credentials(findings, client, read.tokens.zoho_scopes, org)
+            await check_credentials(findings, client, settings.tokens.zoho_scopes, org)
         else:
-            await _examine_zoho(at_zoho, read, pool, session, None, org)
+            await _examine_zoho(at_zoho, settings, pool, session, None, org)
         findings.all += at_zoho.all
-        await check_gateway(findings, read.gateway, session)
+        await check_gateway(findings, settings.gateway, session)
     name_what_to_switch_off(findings)
     return findings
 
 
 async def _examine_zoho(
     findings: Findings,
-    read: Read,
+    settings: DoctorSettings,
     pool: asyncpg.Pool | None,
     session: aiohttp.ClientSession,
     granted: Sequence[str] | None,
     org: str,
 ) -> None:
-    if pool is None or read.tokens is None or read.zoho is None or granted is None:
-        why = "no access token" if pool and read.tokens and read.zoho else "see the lines above"
+    if pool is None or settings.tokens is None or settings.zoho is None or granted is None:
+        why = (
+            "no access token"
+            if pool and settings.tokens and settings.zoho
+            else "see the lines above"
+        )
         for area in ("organizations", "custom fields", "webhooks", "quotas"):
             findings.not_checked(area, "all of it", why)
         return
     ids = {
         **(
             {
-                "billing": read.finance.zoho_organization_id,
-                "books": read.finance.books_organization_id,
+                "billing": settings.finance.zoho_organization_id,
+                "books": settings.finance.books_organization_id,
             }
-            if read.finance
+            if settings.finance
             else {}
         ),
-        **({"desk": read.desk.zoho_desk_org_id} if read.desk else {}),
+        **({"desk": settings.desk.zoho_desk_org_id} if settings.desk else {}),
     }
     seen = QuotaSeen()
-    async with open_zoho(pool, session, read.tokens, read.zoho, ids, org=org, seen=seen) as zoho:
+    async with open_zoho(
+        pool, session, settings.tokens, settings.zoho, ids, org=org, seen=seen
+    ) as zoho:
         checks = ZohoChecks(findings, zoho, granted)
-        await checks.organizations(read)
-        await check_fields(findings, checks, zoho, read)
+        await checks.organizations(settings)
+        await check_fields(findings, checks, zoho, settings)
         show_quotas(findings, seen)
-        await check_webhooks(findings, checks, zoho, read)
+        await check_webhooks(findings, checks, zoho, settings)

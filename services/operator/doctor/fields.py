@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from services.operator.doctor.findings import Findings
-from services.operator.doctor.servers import Read
+from services.operator.doctor.servers import DoctorSettings
 from services.operator.doctor.zoho import ZohoChecks
 from shared.zoho.products.setup import ZohoSetup
 
@@ -16,13 +16,15 @@ _AREA = "custom fields"
 _WITHOUT = "not set: the id is written into a text field instead, and found by searching"
 
 
-async def check_fields(findings: Findings, checks: ZohoChecks, zoho: ZohoSetup, read: Read) -> None:
+async def check_fields(
+    findings: Findings, checks: ZohoChecks, zoho: ZohoSetup, settings: DoctorSettings
+) -> None:
     fields = _Fields(findings, checks)
-    if read.finance is not None:
+    if settings.finance is not None:
         await fields.on_a_record(
             "billing",
             "ZOHO_BILLING_USER_FIELD",
-            read.finance.zoho_billing_user_field,
+            settings.finance.zoho_billing_user_field,
             zoho.billing_customer_fields,
             "customer",
             "Billing, Settings, Preferences, Customers, Custom Fields: it has to exist there.",
@@ -30,16 +32,18 @@ async def check_fields(findings: Findings, checks: ZohoChecks, zoho: ZohoSetup, 
         await fields.on_a_record(
             "books",
             "ZOHO_BOOKS_INVOICE_FIELD",
-            read.finance.zoho_books_invoice_field,
+            settings.finance.zoho_books_invoice_field,
             zoho.books_invoice_fields,
             "invoice",
             "Books, Settings, Preferences, Invoices, Field Customization: it has to exist there,"
             " with Prevent Duplicate Values on.",
         )
-    if read.crm is not None:
-        await fields.of_crm(zoho, read.crm.zoho_crm_user_field, read.crm.zoho_crm_tier_field)
-    if read.desk is not None:
-        await fields.of_desk(zoho, read.desk.zoho_desk_escalation_field)
+    if settings.crm is not None:
+        await fields.of_crm(
+            zoho, settings.crm.zoho_crm_user_field, settings.crm.zoho_crm_tier_field
+        )
+    if settings.desk is not None:
+        await fields.of_desk(zoho, settings.desk.zoho_desk_escalation_field)
 
 
 class _Fields:

@@ -1,4 +1,4 @@
-"""Check what runs here: settings, RabbitMQ, PostgreSQL, key rings."""
+"""Check the settings, RabbitMQ, PostgreSQL and the key rings, without a call to Zoho."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.operator.settings import (
     DeskSettings,
     FinanceSettings,
     GatewaySettings,
-    OpeningSettings,
+    StorageSettings,
     TokenSettings,
     ZohoSettings,
 )
@@ -30,17 +30,22 @@ from shared.errors import IntegrationError
 from shared.storage import pool as storage
 from shared.storage.write_probe import try_write
 
-_LOOKS: Final = 5
-_BETWEEN_LOOKS_S: Final = 1.0
+# How often, and after what time, a queue that seems to have no consumer is read again.
+_READS: Final = 5
+_BETWEEN_READS_S: Final = 1.0
 _S = TypeVar("_S", bound=Environment)
 
 
 @dataclass(frozen=True)
-class Read:
-    """The settings that are complete. None for a group that is not."""
+class DoctorSettings:
+    """Hold the settings by the checks that use them.
+
+    A group is None when a variable of it is missing or malformed. What needs it is reported as
+    not checked.
+    """
 
     broker: BrokerSettings | None
-    storage: OpeningSettings | None
+    storage: StorageSettings | None
     tokens: TokenSettings | None
     zoho: ZohoSettings | None
     finance: FinanceSettings | None
@@ -49,8 +54,11 @@ class Read:
     gateway: GatewaySettings | None
 
 
-def read_settings(findings: Findings, gateway: str | None) -> Read:
-    """`gateway`: its URL, when it was given by hand."""
+def read_settings(findings: Findings, gateway: str | None) -> DoctorSettings:
+    """Read all groups of settings, and report every variable that is missing or malformed.
+
+    `gateway` is webhook-gateway's public URL, when it was given on the command line.
+    """
     problems: list[str] = []
 
     def load(group: type[_S]) -> _S | None:
@@ -60,9 +68,9 @@ def read_settings(findings: Findings, gateway: str | None) -> Read:
             problems.extend(problem for problem in error.problems if problem not in problems)
             return None
 
-    read = Read(
+    settings = DoctorSettings(
         load(BrokerSettings),
-        load(OpeningSettings),
+        load(StorageSettings),
         load(TokenSettings),
         load(ZohoSettings),
         load(FinanceSettings),
@@ -75,7 +83,7 @@ def read_settings(findings: Findings, gateway: str | None) -> Read:
         findings.wrong("settings", name, what, f"See {name} in .env.example.")
     if not problems:
         findings.ok("settings", "every variable that is needed is set and well-formed")
-    return read
+    return settings
 
 
 def _with_url(settings: GatewaySettings | None, url: str | None) -> GatewaySettings | None:
@@ -85,6 +93,7 @@ def _with_url(settings: GatewaySettings | None, url: str | None) -> GatewaySetti
 
 
 async def check_broker(findings: Findings, settings: BrokerSettings | None) -> None:
+    """Check that RabbitMQ is up, and that every queue has a consumer."""
     area = "RabbitMQ"
     if settings is None:
         findings.not_checked(area, "connection", "AMQP_URL is not set")
@@ -92,18 +101,18 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
     try:
         async with rabbitmq.connect(settings.amqp_url) as broker:
             findings.ok(area, "connection")
-            states = await _settled_states(broker)
+            states = await _queue_states(broker)
     except IntegrationError as error:
         findings.wrong(area, "connection", error.reason, "Is RabbitMQ up? Compare AMQP_URL.")
         return
-    alone = [state.name for state in states if not state.consumers]
+    without_consumer = [state.name for state in states if not state.consumers]
     if not states:
         findings.wrong(area, "queues", "none is declared", "Start the workers.")
-    elif alone:
+    elif without_consumer:
         findings.wrong(
             area,
             "queues",
-            f"no consumer takes from {', '.join(alone)}",
+            f"no consumer takes from {', '.join(without_consumer)}",
             "Is that worker up?",
         )
     else:
@@ -129,24 +138,24 @@ async def check_dead_letters(findings: Findings, pool: asyncpg.Pool) -> None:
         findings.ok("PostgreSQL", "dead letters", "none")
 
 
-async def _settled_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
+async def _queue_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
     """Return the state of every queue that exists.
 
-    A quorum queue's count of consumers lags by seconds, so one without any is read again.
+    RabbitMQ reports a new consumer of a quorum queue seconds late, so zero is read again.
     """
-    for _ in range(_LOOKS):
+    for _ in range(_READS):
         states = [await broker.state(name) for name in rabbitmq.work_queues()]
         existing = [state for state in states if state]
         if all(state.consumers for state in existing):
             break
-        await asyncio.sleep(_BETWEEN_LOOKS_S)
+        await asyncio.sleep(_BETWEEN_READS_S)
     return existing
 
 
 async def check_database(
-    findings: Findings, settings: OpeningSettings | None, stack: AsyncExitStack
+    findings: Findings, settings: StorageSettings | None, stack: AsyncExitStack
 ) -> asyncpg.Pool | None:
-    """Return the pool for the checks that follow, or None when it cannot be opened."""
+    """Check PostgreSQL, and return its pool for later checks. None when it cannot be opened."""
     area = "PostgreSQL"
     if settings is None:
         findings.not_checked(area, "connection", "DATABASE_URL or a key ring is not set")
@@ -162,7 +171,7 @@ async def check_database(
         return None
     findings.ok(area, "connection")
     await _check_writes(findings, pool)
-    await _check_stored(findings, pool, settings)
+    await _check_tables_and_rings(findings, pool, settings)
     return pool
 
 
@@ -186,7 +195,9 @@ async def _check_writes(findings: Findings, pool: asyncpg.Pool) -> None:
         findings.ok(area, "writes")
 
 
-async def _check_stored(findings: Findings, pool: asyncpg.Pool, settings: OpeningSettings) -> None:
+async def _check_tables_and_rings(
+    findings: Findings, pool: asyncpg.Pool, settings: StorageSettings
+) -> None:
     area = "PostgreSQL"
     absent = SCHEMAS.keys() - (await migrated(pool)).keys()
     if absent:
@@ -209,7 +220,8 @@ async def _check_stored(findings: Findings, pool: asyncpg.Pool, settings: Openin
         )
 
 
-async def _check_rings(findings: Findings, pool: asyncpg.Pool, settings: OpeningSettings) -> None:
+async def _check_rings(findings: Findings, pool: asyncpg.Pool, settings: StorageSettings) -> None:
+    """Check that the key rings hold every key that stored values were sealed or indexed with."""
     area, use = "key rings", KeyUse(pool)
     keys = DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value()))
     for wrapping in await use.wrapping():
@@ -225,11 +237,11 @@ async def _check_rings(findings: Findings, pool: asyncpg.Pool, settings: Opening
         else:
             findings.ok(area, "ENCRYPTION_KEYS", f"{wrapping.key_id!r} opens what it sealed")
     ring = KeyRing.parse(settings.index_keys.get_secret_value())
-    if gone := sorted(await use.indexing() - {key.id for key in ring}):
+    if missing := sorted(await use.indexing() - {key.id for key in ring}):
         findings.wrong(
             area,
             "INDEX_KEYS",
-            f"no key called {', '.join(map(repr, gone))}, which the blind indexes use",
+            f"no key called {', '.join(map(repr, missing))}, which the blind indexes use",
             "Put it back into the ring: without it, known users are taken for new ones.",
         )
     else:

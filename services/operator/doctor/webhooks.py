@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from services.operator.doctor.findings import Findings
-from services.operator.doctor.servers import Read
+from services.operator.doctor.servers import DoctorSettings
 from services.operator.doctor.zoho import ZohoChecks
 from services.operator.settings import GatewaySettings
 from shared.zoho.products.setup import ZohoRecord, ZohoSetup
@@ -47,7 +47,7 @@ async def check_gateway(
 
 
 async def check_webhooks(
-    findings: Findings, checks: ZohoChecks, zoho: ZohoSetup, read: Read
+    findings: Findings, checks: ZohoChecks, zoho: ZohoSetup, settings: DoctorSettings
 ) -> None:
     hooks = _Hooks(findings, checks, zoho)
     await hooks.billing()
@@ -59,8 +59,8 @@ async def check_webhooks(
         " ZOHO_WEBHOOK_SECRET, fired by a workflow rule on invoices.",
     )
     await hooks.crm()
-    if read.gateway is not None and read.desk is not None:
-        await hooks.desk(read.gateway)
+    if settings.gateway is not None and settings.desk is not None:
+        await hooks.desk(settings.gateway)
 
 
 class _Hooks:

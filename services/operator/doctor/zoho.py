@@ -8,7 +8,7 @@ from typing import TypeVar
 from services.operator.access.zoho import QuotaSeen
 from services.operator.console.advice import advice_for
 from services.operator.doctor.findings import Findings
-from services.operator.doctor.servers import Read
+from services.operator.doctor.servers import DoctorSettings
 from shared.errors import IntegrationError, Misconfigured, RateLimited, ZohoRejected
 from shared.zoho.products.books.time_zones import zone_of
 from shared.zoho.products.profiles import PROFILES
@@ -59,16 +59,16 @@ class ZohoChecks:
         # The finance products answer a missing scope and a foreign organization alike.
         return advice_for("organization")
 
-    async def organizations(self, read: Read) -> None:
+    async def organizations(self, settings: DoctorSettings) -> None:
         area = "organizations"
-        if read.finance is None:
+        if settings.finance is None:
             self._findings.not_checked(area, "Billing, Books", "ZOHO_ORGANIZATION_ID is not set")
         else:
-            await self._billing(read.finance.zoho_free_plan_codes)
-            plan = read.zoho.zoho_books_plan if read.zoho else None
-            await self._books(read.finance.books_organization_id, plan)
-        await self._crm(read)
-        await self._desk(read)
+            await self._billing(settings.finance.zoho_free_plan_codes)
+            plan = settings.zoho.zoho_books_plan if settings.zoho else None
+            await self._books(settings.finance.books_organization_id, plan)
+        await self._crm(settings)
+        await self._desk(settings)
 
     async def _billing(self, free_plans: Sequence[str]) -> None:
         area, check = "organizations", "Billing"
@@ -108,13 +108,13 @@ class ZohoChecks:
                 "Choose another time zone in Books, under Settings, Organization Profile.",
             )
 
-    async def _crm(self, read: Read) -> None:
+    async def _crm(self, settings: DoctorSettings) -> None:
         area, check = "organizations", "CRM"
         edition = await self.ask("crm", area, check, self._zoho.crm_edition())
         if edition is None:
             return
         self._findings.ok(area, check, f"answers, edition {edition}" if edition else "answers")
-        configured = read.zoho.zoho_crm_edition if read.zoho else None
+        configured = settings.zoho.zoho_crm_edition if settings.zoho else None
         self._compare("crm", "ZOHO_CRM_EDITION", configured, edition)
 
     def _compare(self, product: str, variable: str, configured: str | None, plan: str) -> None:
@@ -131,21 +131,21 @@ class ZohoChecks:
                 "Correct it: quotas are counted by it.",
             )
 
-    async def _desk(self, read: Read) -> None:
+    async def _desk(self, settings: DoctorSettings) -> None:
         area, check = "organizations", "Desk"
-        if read.desk is None:
+        if settings.desk is None:
             self._findings.not_checked(area, check, "ZOHO_DESK_… is not set")
             return
         rows = await self.ask("desk", area, check, self._zoho.desk_organizations())
         if rows is not None and not any(
-            str(row.get("id")) == read.desk.zoho_desk_org_id for row in rows
+            str(row.get("id")) == settings.desk.zoho_desk_org_id for row in rows
         ):
             found = f"ZOHO_DESK_ORG_ID is none of the {len(rows)} that this user belongs to"
             self._findings.wrong(area, check, found, advice_for("organization")[1])
             rows = None
         if rows is not None:
             self._findings.ok(area, check, "answers")
-        await self._department(read.desk.zoho_desk_department_id)
+        await self._department(settings.desk.zoho_desk_department_id)
 
     async def _department(self, department_id: str) -> None:
         area, check = "organizations", "Desk's department"

@@ -28,7 +28,7 @@ class Mints:
 
     @asynccontextmanager
     async def turn(self, org: str) -> AsyncIterator[None]:
-        """Let in one replica at a time. The lock belongs to the connection and ends with it."""
+        """Let in one replica at a time. The lock ends with its transaction, also at a crash."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('token.mints'), hashtext($1))", org

@@ -1,18 +1,24 @@
 """Apply the SQL files that make the schemas: tables once, functions again when they change.
 
-`relay/` is the library's schema. `service/` is a template, applied to each service's schema in
-place of `{schema}`. A service's own folder comes last. The migrations of a folder are applied in
-the order of their names, each in one transaction, and remembered with a checksum.
+There are three folders of SQL, applied in this order:
+
+- `relay/` beside this file: the schema `relay`, which all services share.
+- `service/` beside this file: the tables that each service has in a schema of its own. The text is
+  a template, in which the schema's name replaces `{schema}`.
+- `services/<name>/migrations/`: the tables of one service only.
+
+The migrations of a folder are applied in the order of their names, each in one transaction. Each is
+recorded with its checksum.
 
 A function has a file of its own in `functions/` beside the migrations, named as the function. It is
 created after the migrations of its folder, and replaced when its file changes. A function that
-reads the clock takes it as its last parameter `p_now`. Without it, or with NULL, PostgreSQL's own
-clock counts. Tests pass one, and so move time.
+needs the time has a last parameter `p_now`. Without it, or with NULL, the time is PostgreSQL's own.
+Tests pass a time that they move.
 
-Migrations only add: two neighbouring versions run at once, so what the previous release still reads
-goes one release later, and an applied migration is never edited. A function keeps accepting the
-calls of the previous release: a new parameter comes last and has a default.
-`CREATE INDEX CONCURRENTLY` cannot run inside a transaction and so has no place here.
+During a rollout two neighbouring releases run at once. So a migration only adds. What the previous
+release still reads is dropped one release later. A function keeps accepting the calls of the
+previous release: a new parameter comes last and has a default. A migration that was applied is
+never edited. `CREATE INDEX CONCURRENTLY` cannot run in a transaction, so it cannot be used here.
 """
 
 from __future__ import annotations
@@ -25,16 +31,16 @@ from typing import NamedTuple
 import asyncpg
 
 from shared.errors import CannotStart
-from shared.storage.migrations.files import SqlFile, SqlFolder, scopes_of
+from shared.storage.migrations.files import SqlFile, SqlFolder, folders_of
 from shared.storage.migrations.functions import replace_function
 from shared.storage.pool import PooledConnection
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
-_LOCK = 0x7A6F686F  # one for all services: they share the library's schema
-# A replica may wait for another that is changing a large table. The pool's own limit is for
-# statements that serve messages.
-_LONGEST_S = 600.0
-_WHAT_TO_DO = (
+_LOCK = 0x7A6F686F  # one for all services, because they share the schema `relay`
+# A replica may wait for another that is changing a large table. The pool's own timeout is too short
+# for that: it is meant for statements that serve messages.
+_TIMEOUT_S = 600.0
+_ADVICE = (
     "data of an earlier version is not upgraded. With `make up`: run `make down`, then remove the"
     " folder .run/. With containers: `docker compose down --volumes`. Elsewhere: give DATABASE_URL"
     " an empty database, or run the version that made this one"
@@ -42,9 +48,10 @@ _WHAT_TO_DO = (
 
 
 class MigrationChanged(CannotStart):
-    """The database's migrations are not those of this version, nor the beginning of a later one's.
+    """The database was made from migrations that this version does not continue.
 
-    Applying the rest would leave it half-migrated.
+    It may only have those of this version, of an earlier release, or of a later one. Applying the
+    rest to anything else would leave it half-migrated.
     """
 
     code = "migration_changed"
@@ -58,66 +65,66 @@ class _Applied(NamedTuple):
 async def migrate(
     pool: asyncpg.Pool, *, schema: str, folder: Path | None = None, release: str | None = None
 ) -> None:
-    """Bring the library's schema and the service's `schema` up to date.
+    """Bring the schema `relay` and the service's `schema` up to date.
 
-    Safe when replicas of several services start together: one works, the others wait and find
-    nothing to do. What is up to date needs no right to create anything. What a newer release has
-    applied (it runs beside this one) is left alone: its migrations, and its text of a function.
+    Replicas of several services may start together: one applies the files, the others wait and find
+    nothing to do. A database that is up to date needs no right to create anything. When a newer
+    release runs beside this one, its migrations and its text of a function stay as they are.
 
     Args:
-        folder: the service's own files, `{schema}` substituted there too.
-        release: the version that applies them. Only tests name another than this program's.
+        folder: the service's own SQL files. `{schema}` is replaced there too.
+        release: the version that applies the files. Only tests pass another than this program's.
     Raises:
         MigrationChanged: the database was made from other files.
         ValueError: `schema` is not a plain lower-case name.
     """
     if not _SCHEMA.fullmatch(schema):
         raise ValueError(f"not a schema's name: {schema!r}")
-    scopes = list(scopes_of(schema, folder))
+    folders = list(folders_of(schema, folder))
     async with pool.acquire() as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_LONGEST_S)
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_TIMEOUT_S)
         try:
-            await _apply(connection, scopes, release or version("zoho-relay"))
+            await _apply(connection, folders, release or version("zoho-relay"))
         finally:
             if not connection.is_closed():  # a lost connection has lost its lock already
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-async def _apply(connection: PooledConnection, scopes: list[SqlFolder], release: str) -> None:
+async def _apply(connection: PooledConnection, folders: list[SqlFolder], release: str) -> None:
     applied = await _applied(connection)
-    for scope in scopes:
-        _check_history(scope, applied)
-    await _create_missing(connection, {scope.schema for scope in scopes})
-    for scope in scopes:
-        for migration in scope.migrations:
+    for folder in folders:
+        _check_history(folder, applied)
+    await _create_missing(connection, {folder.schema for folder in folders})
+    for folder in folders:
+        for migration in folder.migrations:
             if migration.key not in applied:
                 async with connection.transaction():
-                    await connection.execute(migration.sql, timeout=_LONGEST_S)
+                    await connection.execute(migration.sql, timeout=_TIMEOUT_S)
                     await _remember(connection, migration, release)
-        changed = [file for file in scope.functions if _is_due(file, applied, release)]
+        changed = [file for file in folder.functions if _is_due(file, applied, release)]
         async with connection.transaction():  # functions call each other: they change together
             for file in changed:
-                await replace_function(connection, scope.schema, file)
+                await replace_function(connection, folder.schema, file)
                 await _remember(connection, file, release)
 
 
-def _check_history(scope: SqlFolder, applied: dict[tuple[str, str], _Applied]) -> None:
-    for migration in scope.migrations:
+def _check_history(folder: SqlFolder, applied: dict[tuple[str, str], _Applied]) -> None:
+    for migration in folder.migrations:
         if migration.key in applied and applied[migration.key].checksum != migration.checksum:
             raise MigrationChanged(
-                f"this database was made with another {scope.name}/{migration.name}: {_WHAT_TO_DO}"
+                f"this database was made with another {folder.name}/{migration.name}: {_ADVICE}"
             )
-    ours = {migration.name for migration in scope.migrations}
+    ours = {migration.name for migration in folder.migrations}
     others = [
         name
-        for of, name in sorted(applied)
-        if of == scope.name and name not in ours and "/" not in name
+        for scope, name in sorted(applied)
+        if scope == folder.name and name not in ours and "/" not in name
     ]
-    # A newer release has applied all of ours before its own.
-    if others and any(migration.key not in applied for migration in scope.migrations):
+    # Others may be a newer release's. It has then applied all of ours before its own.
+    if others and any(migration.key not in applied for migration in folder.migrations):
         raise MigrationChanged(
-            f"this database was made with {scope.name}/{others[0]}, which this version does not"
-            f" have: {_WHAT_TO_DO}"
+            f"this database was made with {folder.name}/{others[0]}, which this version does not"
+            f" have: {_ADVICE}"
         )
 
 
@@ -162,7 +169,7 @@ async def _remember(connection: PooledConnection, file: SqlFile, release: str) -
 
 async def _create_missing(connection: PooledConnection, schemas: set[str]) -> None:
     for schema in sorted({"relay", *schemas}):
-        # Asked first: IF NOT EXISTS demands the right to create even when there is nothing to do.
+        # Looked up first, because IF NOT EXISTS needs the right to create even when it exists.
         if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", schema):
             await connection.execute(f"CREATE SCHEMA {schema}")
     if await connection.fetchval("SELECT to_regclass('relay.migrations') IS NULL"):

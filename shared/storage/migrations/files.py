@@ -1,4 +1,4 @@
-"""Read the SQL files of a scope, each with its checksum."""
+"""Read the SQL files of a folder, each with its checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _FUNCTIONS = "functions"
 
 
 class SqlFile(NamedTuple):
-    """`name` is the path within the scope's folder, with forward slashes."""
+    """Hold one file. `name` is its path in the folder, with forward slashes.
+
+    `scope` is the folder's name in `relay.migrations`: `relay`, `billing/service`, `billing`.
+    """
 
     scope: str
     name: str
@@ -25,7 +28,7 @@ class SqlFile(NamedTuple):
 
 
 class SqlFolder(NamedTuple):
-    """One folder as it is applied to one schema."""
+    """Hold one folder's files as they are applied to one schema. `name` is the files' `scope`."""
 
     name: str
     schema: str
@@ -33,20 +36,20 @@ class SqlFolder(NamedTuple):
     functions: list[SqlFile]
 
 
-def scopes_of(schema: str, folder: Path | None) -> Iterator[SqlFolder]:
-    """The library's scope, the template for a service's schema, and the service's own files."""
-    yield _scope("relay", "relay", _HERE / "relay")
-    yield _scope(f"{schema}/service", schema, _HERE / "service")
+def folders_of(schema: str, folder: Path | None) -> Iterator[SqlFolder]:
+    """Yield `relay/`, the template for a service's schema, and the service's own folder."""
+    yield _folder("relay", "relay", _HERE / "relay")
+    yield _folder(f"{schema}/service", schema, _HERE / "service")
     if folder is not None:
-        yield _scope(schema, schema, folder)
+        yield _folder(schema, schema, folder)
 
 
-def _scope(name: str, schema: str, folder: Path) -> SqlFolder:
+def _folder(name: str, schema: str, path: Path) -> SqlFolder:
     return SqlFolder(
         name,
         schema,
-        list(_read(name, schema, folder, "")),
-        list(_read(name, schema, folder / _FUNCTIONS, f"{_FUNCTIONS}/")),
+        list(_read(name, schema, path, "")),
+        list(_read(name, schema, path / _FUNCTIONS, f"{_FUNCTIONS}/")),
     )
 
 

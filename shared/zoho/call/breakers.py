@@ -1,9 +1,14 @@
-"""Breakers: while a cause holds that no call can get past, none is made and queues pause.
+"""Stop calls that cannot succeed, and let the messages that need them wait.
 
-A cause of one operation refuses that operation's calls only: its messages wait, the queues go on.
+A breaker opens when calls fail for a cause that would make the next ones fail too: no valid
+credentials, a used-up limit, an outage. There is one for each organization, product and cause.
+While it is open, calls are refused here, and messages that need the product are not leased. After a
+pause, one call is let through as the trial. It closes the breaker, or begins the next pause.
 
-One per organization, product and cause, in this process's memory: each process finds out with a
-call of its own, and again after every pause. What all must know (Zoho's limits) is in the ledger.
+Some causes concern one operation only. Then only the messages that come to this operation wait.
+
+Breakers are in this process's memory, so each process finds out by a call of its own. Zoho's limits
+concern all processes at once. They are in the quota ledger.
 """
 
 from __future__ import annotations
@@ -24,9 +29,10 @@ from shared.zoho.quota.priority import Priority
 
 _log = structlog.get_logger()
 
-# Credentials are all products' at once. Asking again costs no call to Zoho, so it is not put off.
+# In place of a product: credentials are the same for all products. A trial asks token-service only,
+# which costs no call to Zoho, so these pauses do not grow.
 ACCOUNTS: Final = "accounts"
-# One operation may lack a scope or a right that the others have.
+# Causes that concern one operation: it may lack an OAuth scope or a right that the others have.
 _OF_ONE_OPERATION: Final = frozenset({"scope", "permission", "licence"})
 
 # (organization, product, cause, is open)
@@ -34,10 +40,10 @@ BreakerObserver = Callable[[str, str, str, bool], None]
 
 
 @dataclass(frozen=True)
-class Scope:
-    """The calls that one cause holds back.
+class BreakerKey:
+    """Identify a breaker by its cause and by the calls that it refuses.
 
-    With `operation` or `priority` those of that one only, where not all are concerned.
+    With an `operation` or a `priority`, it refuses only the calls of that one.
     """
 
     org: str
@@ -49,11 +55,15 @@ class Scope:
 
 @dataclass
 class _Breaker:
-    """Open. Past `until` one call is let through, to see. `trying_until` while it is under way,
-    and not for ever: a trial that was called off must not be the last one.
+    """Hold an open breaker. A closed one is not kept.
+
+    Attributes:
+        until: the end of the pause. After it, one call is let through as the trial.
+        trying_until: the time that the trial may take. Then another call may be the trial, because
+            the first one may have been cancelled without a result.
     """
 
-    scope: Scope
+    key: BreakerKey
     error: IntegrationError
     until: float
     pause_s: float
@@ -64,7 +74,7 @@ class _Breaker:
 
 
 class Breakers:
-    """Learn from errors and successes, refuse calls, and say when queues have to pause."""
+    """Open and close breakers by the outcomes of calls, and refuse calls while they are open."""
 
     def __init__(
         self,
@@ -76,21 +86,25 @@ class Breakers:
         self._observe = observe
         self._clock = clock
         self._first_pause_s = first_pause_s
-        self._breakers: dict[Scope, _Breaker] = {}
-        self._lost: dict[tuple[str, str], int] = {}
+        self._breakers: dict[BreakerKey, _Breaker] = {}
+        self._lost_in_a_row: dict[tuple[str, str], int] = {}
         self._changed = asyncio.Event()
 
     def check(self, call: Call) -> bool:
-        """Refuse a call that cannot succeed. True: a pause is over, and this call is the trial.
+        """Refuse a call that cannot succeed. Return True when this call is the trial.
 
-        A trial must end in `failed`, `succeeded` or `undecided`.
+        Whoever gets True must call `failed`, `succeeded` or `undecided` afterwards.
+
+        Breakers of one priority are not looked at. They only keep messages from being leased, and
+        the ledger refuses the calls.
+
         Raises: Misconfigured, RateLimited, or Postponed with the code of the outage.
         """
         now = self._clock()
-        concerned = [b for b in self._holding(call) if b.scope.priority is None]
+        concerned = [b for b in self._holding(call) if b.key.priority is None]
         for breaker in concerned:
             if breaker.holds(now):
-                raise _again(breaker.error, max(breaker.until - now, 1.0))
+                raise _error_for_another_call(breaker.error, max(breaker.until - now, 1.0))
         for breaker in concerned:
             breaker.trying_until = now + waits.TRIAL_S
         if concerned:
@@ -100,122 +114,126 @@ class Breakers:
     def failed(
         self, call: Call, error: IntegrationError, *, only_its_priority: bool = False
     ) -> None:
-        """Learn from a call that failed, or whose token or permit was refused.
+        """Open the breaker that the error calls for, if any.
 
-        With `only_its_priority`, the ledger refused it, and may grant calls of other priorities.
+        The error may be Zoho's, token-service's or the ledger's. With `only_its_priority`, the
+        ledger refused the call, and may still grant calls of other priorities.
         """
         self.undecided(call)
         priority = call.priority if only_its_priority else None
         match error:
             case Misconfigured(product=product, cause=cause) if cause in _OF_ONE_OPERATION:
-                # Zoho knew the caller, and said no to this: what held back all is over. Without
-                # this a probe that lacks a right of its own would keep the product closed.
+                # Zoho knows us and refuses this operation alone, so breakers that stop the whole
+                # product can close. Otherwise a probe that lacks a right would keep them open.
                 self._answered(call, priority)
-                self._open(Scope(call.org, product, cause, operation=call.operation), error)
+                self._open(BreakerKey(call.org, product, cause, operation=call.operation), error)
             case Misconfigured(product=product, cause=cause):
-                self._open(Scope(call.org, product, cause), error)
+                self._open(BreakerKey(call.org, product, cause), error)
             case RateLimited(limit="token", retry_after_s=wait_s):
-                self._open(Scope(call.org, ACCOUNTS, "token"), error, wait_s)
+                self._open(BreakerKey(call.org, ACCOUNTS, "token"), error, wait_s)
             case RateLimited(limit="day" | "minute" | "pace" as cause, retry_after_s=wait_s):
-                self._open(Scope(call.org, call.product, cause, priority=priority), error, wait_s)
+                self._open(
+                    BreakerKey(call.org, call.product, cause, priority=priority), error, wait_s
+                )
             case RateLimited(limit="concurrency", retry_after_s=wait_s) if priority is None:
-                # Zoho's own word. What the ledger counts in flight passes in milliseconds.
-                self._open(Scope(call.org, call.product, "concurrency"), error, wait_s)
+                # Zoho itself refused. When the ledger does, the wait is only milliseconds.
+                self._open(BreakerKey(call.org, call.product, "concurrency"), error, wait_s)
             case Unavailable(code="zoho_unavailable" | "zoho_unreachable"):
                 self._count_lost(call, error)
 
     def lost(self, call: Call) -> None:
-        """Learn that a write's answer was lost: a sign of an outage, as a read's."""
+        """Count a write whose answer was lost. It is a sign of an outage, as a lost read is."""
         self.undecided(call)
         self._count_lost(call, Unavailable("Zoho does not answer", code="zoho_unavailable"))
 
     def succeeded(self, call: Call) -> None:
-        """Learn that Zoho answered, with a yes or a no of its own: what was wrong is mended."""
+        """Close the breakers of this call, because Zoho has answered it with a yes or a no."""
         self._answered(call, call.priority, also_its_own=True)
 
     def undecided(self, call: Call) -> None:
-        """Learn that the trial, if this was one, showed nothing: let another call be it."""
+        """Let another call be the trial, in case this one was it and has shown nothing."""
         for breaker in self._holding(call):
             breaker.trying_until = 0.0
         self._wake()
 
     def gate(self, org: str, *products: str, priority: Priority | None = None) -> BreakerGate:
-        """Return the gate of a queue whose messages call these products."""
+        """Return the gate of work that calls these products."""
         return BreakerGate(self, org, (*products, ACCOUNTS), priority)
 
     def held_for(
         self, org: str, products: tuple[str, ...], priority: Priority | None
     ) -> float | None:
-        """Return the seconds until something may be tried. None when nothing holds them back.
+        """Return the seconds until one of these products' calls may be tried. None: now.
 
-        What one operation lacks holds up no queue: others in it, payments among them, call others.
+        Breakers of one operation do not count, because other messages (payments among them) call
+        other operations.
         """
         now = self._clock()
         pauses = [
             max(max(breaker.until, breaker.trying_until) - now, 0.05)
-            for scope, breaker in self._breakers.items()
-            if scope.org == org
-            and scope.product in products
-            and not scope.operation
-            and scope.priority in (None, priority)
+            for key, breaker in self._breakers.items()
+            if key.org == org
+            and key.product in products
+            and not key.operation
+            and key.priority in (None, priority)
             and breaker.holds(now)
         ]
         return max(pauses, default=None)
 
     async def change(self, within_s: float | None) -> None:
-        """Return when a breaker has changed, or after `within_s`."""
+        """Wait until a breaker has changed, at most `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._changed.wait()
 
     def _holding(self, call: Call) -> Iterator[_Breaker]:
-        for scope, breaker in self._breakers.items():
+        for key, breaker in self._breakers.items():
             if (
-                scope.org == call.org
-                and scope.product in (call.product, ACCOUNTS)
-                and scope.operation in ("", call.operation)
+                key.org == call.org
+                and key.product in (call.product, ACCOUNTS)
+                and key.operation in ("", call.operation)
             ):
                 yield breaker
 
     def _answered(
         self, call: Call, priority: Priority | None, *, also_its_own: bool = False
     ) -> None:
-        self._lost.pop((call.org, call.product), None)
+        self._lost_in_a_row.pop((call.org, call.product), None)
         for breaker in list(self._holding(call)):
-            scope = breaker.scope
-            if scope.priority in (None, priority) and (also_its_own or not scope.operation):
-                self._close(scope)
+            key = breaker.key
+            if key.priority in (None, priority) and (also_its_own or not key.operation):
+                self._close(key)
 
     def _count_lost(self, call: Call, error: IntegrationError) -> None:
-        lost = self._lost.get((call.org, call.product), 0) + 1
-        self._lost[call.org, call.product] = lost
+        lost = self._lost_in_a_row.get((call.org, call.product), 0) + 1
+        self._lost_in_a_row[call.org, call.product] = lost
         if lost >= waits.OUTAGE_AFTER_LOST:
-            self._open(Scope(call.org, call.product, "outage"), error)
+            self._open(BreakerKey(call.org, call.product, "outage"), error)
 
-    def _open(self, scope: Scope, error: IntegrationError, wait_s: float | None = None) -> None:
-        known = self._breakers.get(scope)
+    def _open(self, key: BreakerKey, error: IntegrationError, wait_s: float | None = None) -> None:
+        known = self._breakers.get(key)
         now = self._clock()
         if known is not None and wait_s is None and now < known.until:
-            return  # reported by calls that were under way together: it is one failure
-        pause_s = wait_s or self._pause_s(scope, known)
-        self._breakers[scope] = _Breaker(scope, error, now + pause_s, pause_s)
+            return  # calls that were under way together report one failure several times
+        pause_s = wait_s or self._pause_s(key, known)
+        self._breakers[key] = _Breaker(key, error, now + pause_s, pause_s)
         if known is None:
-            # A limit that is used up is everyday life. What a person has to mend is not.
+            # A used-up limit is normal. A set-up that a person has to correct is an error.
             level = "error" if isinstance(error, Misconfigured) else "info"
-            fields = {"org": scope.org, "product": scope.product, "cause": scope.cause}
+            fields = {"org": key.org, "product": key.product, "cause": key.cause}
             getattr(_log, level)("breaker opened", **fields, code=error.code)
-        self._observe(scope.org, scope.product, scope.cause, True)
+        self._observe(key.org, key.product, key.cause, True)
         self._wake()
 
-    def _pause_s(self, scope: Scope, known: _Breaker | None) -> float:
-        if known is None or scope.product == ACCOUNTS:
+    def _pause_s(self, key: BreakerKey, known: _Breaker | None) -> float:
+        if known is None or key.product == ACCOUNTS:
             return self._first_pause_s
         return min(known.pause_s * 2, waits.LONGEST_PAUSE_S)
 
-    def _close(self, scope: Scope) -> None:
-        del self._breakers[scope]
-        _log.info("breaker closed", org=scope.org, product=scope.product, cause=scope.cause)
-        closed = (scope.org, scope.product, scope.cause)
+    def _close(self, key: BreakerKey) -> None:
+        del self._breakers[key]
+        _log.info("breaker closed", org=key.org, product=key.product, cause=key.cause)
+        closed = (key.org, key.product, key.cause)
         # Another priority or operation may be held by the same cause.
         is_open = any((s.org, s.product, s.cause) == closed for s in self._breakers)
         self._observe(*closed, is_open)
@@ -227,7 +245,10 @@ class Breakers:
 
 
 class BreakerGate:
-    """A `messaging.handling.gate.Gate` over the breakers of some products, and of the accounts."""
+    """Implement `shared.messaging.handling.gate.Gate` for work that calls `products`.
+
+    It is closed while a breaker of these products, or of the credentials, is open.
+    """
 
     def __init__(
         self, breakers: Breakers, org: str, products: tuple[str, ...], priority: Priority | None
@@ -252,10 +273,10 @@ class BreakerGate:
         return self._breakers.held_for(self._org, self._products, self._priority)
 
 
-def _again(error: IntegrationError, wait_s: float) -> IntegrationError:
-    """Return the error for another message: without the first one's traceback, with its own wait.
+def _error_for_another_call(error: IntegrationError, wait_s: float) -> IntegrationError:
+    """Return a new error like the one that opened the breaker, with this call's own wait.
 
-    All of these wait without spending an attempt.
+    A new one, because the first has a traceback. No message spends an attempt on these errors.
     """
     match error:
         case Misconfigured(product=product, cause=cause, org=org):
@@ -263,5 +284,5 @@ def _again(error: IntegrationError, wait_s: float) -> IntegrationError:
         case RateLimited(product=product, limit=limit):
             return RateLimited(error.reason, retry_after_s=wait_s, product=product, limit=limit)
         case _:
-            # This call was not tried: what another one met must not cost this message an attempt.
+            # Not `Unavailable`: this call was not tried, so its message must not spend an attempt.
             return Postponed(error.reason, retry_after_s=wait_s, code=error.code)

@@ -54,7 +54,7 @@ def feedback_of(
 ) -> QuotaFeedback:
     """Return what an answer says about the quota. `row` is given when it was refused.
 
-    `X-Rate-Limit-*` are the day's (finance 2.3).
+    `X-Rate-Limit-*` are the day's (docs/zoho/finance.md §2.3).
     """
     left = _number(headers, *profile.credits_left_headers)
     limit = _number(headers, "X-Rate-Limit-Limit")

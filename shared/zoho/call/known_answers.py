@@ -1,7 +1,8 @@
 """Define what Zoho's answers can mean, and find the known answer that one matches.
 
 Products differ in data, never in code paths: each one's `known_answers.py` holds one row per answer
-that we know of, with the section of docs/zoho that it comes from.
+that we know of, with its source: a file of docs/zoho and a section in it
+(`finance 5.2` is item 2 of section 5).
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def row_for(
         if row.matches(status, zoho_code, message):
             return row
     if status >= 500 or (status < 400 and zoho_code in ("", NOT_JSON)):
-        # Also a redirect, and a 2xx without the JSON that it should hold (trap 2 of finance).
+        # Also a redirect, and a 2xx without the JSON that it should hold.
         return KnownAnswer(status, None, Meaning.OUTAGE, "finance 5.2")
     if zoho_code == NOT_JSON:
         # A page of the front door's: the API itself never saw the request.

@@ -11,7 +11,8 @@ from typing import Any
 
 from shared.zoho.call.known_answers import NOT_JSON
 
-# Beyond 2^53 only ids are this long. In text they survive every reader (finance trap 3).
+# Beyond 2^53 only ids are this long. As text they survive every reader (docs/zoho/finance.md
+# §2.1).
 _ID_DIGITS = 15
 # Logged and compared: never free text, which may quote what we sent.
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")

@@ -10,7 +10,7 @@ the request's timeout and the operation's search lag have passed: earlier, what 
 show yet. Then `find` looks for it. Only when it is absent may one replica act again. Acting again
 needs the intent's number, which changes each time, so that a second replica fails. For an effect
 that moves money, "not found" is not enough: the first try must be proven to have failed.
-Why so: docs/decisions/0070-the-effects-journal.md.
+Why so: docs/decisions/0072-the-effects-journal.md.
 """
 
 from __future__ import annotations

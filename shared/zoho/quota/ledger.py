@@ -100,7 +100,7 @@ async def note_refusal(
         call.product,
         feedback.limit,
         feedback.wait_s,
-        limits.refusal_patience_s,
+        limits.day_limit_suspected_after_s,
         waits.AFTER_SUSPECTED_DAY_LIMIT_S,
         at,
     )

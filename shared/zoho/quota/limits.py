@@ -38,8 +38,8 @@ class QuotaLimits:
     calls: requests in any `window_s` seconds. in_flight: requests at the same time, of which
     heavy_in_flight heavy ones.
     credits: of a day, which begins at midnight in `zone`, or of rolling 24 h when `zone` is None.
-    refusal_patience_s: where one 429 stands for two limits, how long refusals may last before
-    they count as the day's. None where Zoho says which it is.
+    day_limit_suspected_after_s: where one 429 stands for two limits, how long refusals may last
+    before they count as the day's. None where Zoho says which it is.
     """
 
     calls: int | None
@@ -47,7 +47,7 @@ class QuotaLimits:
     in_flight: int | None
     credits: int | None
     zone: str | None
-    refusal_patience_s: float | None = None
+    day_limit_suspected_after_s: float | None = None
     heavy_in_flight: int | None = None
     shares: Mapping[Priority, float] = field(default_factory=lambda: SHARES)
     unpaced: Mapping[Priority, float] = field(default_factory=lambda: UNPACED)
@@ -81,7 +81,7 @@ class ProductQuota:
     users_setting: str | None = None
     calls_a_minute: int | None = None
     has_rolling_day: bool = False
-    refusal_patience_s: float | None = None
+    day_limit_suspected_after_s: float | None = None
     heavy_in_flight: int | None = None
 
     def limits(self, *, plan: str | None = None, users: int = 1, zone: str = "UTC") -> QuotaLimits:
@@ -103,6 +103,6 @@ class ProductQuota:
             in_flight=known.in_flight if known else LOWEST_IN_FLIGHT,
             credits=known.credits_for(users) if known else None,
             zone=None if self.has_rolling_day else zone,
-            refusal_patience_s=self.refusal_patience_s,
+            day_limit_suspected_after_s=self.day_limit_suspected_after_s,
             heavy_in_flight=self.heavy_in_flight,
         )

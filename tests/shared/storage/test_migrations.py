@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from shared.storage import pool as storage
 from shared.storage.migrations import MigrationChanged, migrate
-from shared.storage.migrations.files import scopes_of
+from shared.storage.migrations.files import folders_of
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ async def test_a_database_of_an_earlier_version_is_named_and_left_as_it_is(
         """
     )
     present = {
-        file.key: file.checksum for scope in scopes_of("x", None) for file in scope.migrations
+        file.key: file.checksum for folder in folders_of("x", None) for file in folder.migrations
     }
     await pool.executemany(
         "INSERT INTO relay.migrations (scope, name, checksum) VALUES ($1, $2, $3)",

@@ -174,7 +174,7 @@ async def test_zohos_refusal_stops_every_replica(ledger_pool: asyncpg.Pool) -> N
 async def test_refusals_that_do_not_end_are_the_days(
     ledger_pool: asyncpg.Pool, clock: MovedClock
 ) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, refusal_patience_s=120.0), clock=clock)
+    quota = quota_of(ledger_pool, replace(OPEN, day_limit_suspected_after_s=120.0), clock=clock)
     first = await quota.release(await take(quota), QuotaFeedback("concurrency", 0.01))
     assert first == QuotaFeedback("concurrency", 0.01)
     clock.pass_by(minutes=3)
@@ -188,7 +188,7 @@ async def test_refusals_that_do_not_end_are_the_days(
 async def test_served_calls_end_a_row_of_refusals(
     ledger_pool: asyncpg.Pool, clock: MovedClock
 ) -> None:
-    quota = quota_of(ledger_pool, replace(OPEN, refusal_patience_s=120.0), clock=clock)
+    quota = quota_of(ledger_pool, replace(OPEN, day_limit_suspected_after_s=120.0), clock=clock)
     await quota.release(await take(quota), QuotaFeedback("concurrency", 0.01))
     clock.pass_by(seconds=1)
     await quota.release(await take(quota), QuotaFeedback())

@@ -12,7 +12,7 @@ from shared.zoho.call.known_answers import NOT_JSON, KnownAnswer, Meaning
 
 KNOWN_ANSWERS: Final = (
     # One answer for two limits and no Retry-After: first taken for concurrency. The ledger makes
-    # it the day's when it does not end (`waits.AMBIGUOUS_LIMIT_PATIENCE_S`).
+    # it the day's when it does not end (`waits.DAY_LIMIT_SUSPECTED_AFTER_S`).
     KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "1.5"),
     KnownAnswer(429, "RATE_LIMIT_EXCEEDED", Meaning.CONCURRENCY_LIMIT, "1.3"),
     KnownAnswer(400, NOT_JSON, Meaning.MINUTE_LIMIT, "1.5: the front door's limit on abuse"),

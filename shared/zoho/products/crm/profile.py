@@ -17,7 +17,7 @@ from shared.zoho.products.crm.known_answers import KNOWN_ANSWERS
 from shared.zoho.quota.limits import PlanQuota, ProductQuota
 
 # Sandbox and developer organizations have hosts of their own in every data centre, and their tokens
-# name one (1.1). The other products are not served there.
+# name one (crm.md §1.1). The other products are not served there.
 _TEST_HOST_KINDS: Final = ("sandbox", "developer")
 # Those of `uk` and `ae` are in no source we saw. Unverified.
 _UPLOAD_HOSTS: Final = {
@@ -66,7 +66,7 @@ CRM: Final = ProductProfile(
     version="v8",
     envelope=Envelope(_code, _codes_of_rows),
     known_answers=KNOWN_ANSWERS,
-    # They show once half of them are used (1.5).
+    # They show once half of them are used (crm.md §1.5).
     credits_left_headers=("X-API-CREDITS-REMAINING",),
     quota=ProductQuota(
         plans={
@@ -82,8 +82,9 @@ CRM: Final = ProductProfile(
         plan_setting="zoho_crm_edition",
         users_setting="zoho_crm_users",
         has_rolling_day=True,
-        refusal_patience_s=waits.AMBIGUOUS_LIMIT_PATIENCE_S,
-        # On every edition: writes of more than 10 rows, COQL, conversions, sorted lists (1.5).
+        day_limit_suspected_after_s=waits.DAY_LIMIT_SUSPECTED_AFTER_S,
+        # On every edition: writes of more than 10 rows, COQL, conversions, sorted lists
+        # (crm.md §1.5).
         heavy_in_flight=10,
     ),
     scopes=(

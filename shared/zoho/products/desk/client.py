@@ -20,7 +20,7 @@ MAX_DESCRIPTION: Final = 65_535
 MAX_COMMENT: Final = 32_000
 _PAGE: Final = 100
 _REACHABLE: Final = 4_999
-# Credits of a page that begins up to this row, and of a later one (desk 2.5).
+# Credits of a page that begins up to this row, and of a later one (docs/zoho/desk.md §2.5).
 _CHEAP_UP_TO: Final = 2_000
 _NEAR: Final = 3
 _FAR: Final = 5

@@ -10,7 +10,7 @@ from typing import Final
 from shared.zoho.call.known_answers import KnownAnswer, Meaning
 
 KNOWN_ANSWERS: Final = (
-    # `Retry-After` comes with the first and not with the second (2.5).
+    # `Retry-After` comes with the first and not with the second (desk.md §2.5).
     KnownAnswer(429, "THRESHOLD_EXCEEDED", Meaning.DAY_LIMIT, "2.4, 2.5"),
     KnownAnswer(429, "TOO_MANY_REQUESTS", Meaning.CONCURRENCY_LIMIT, "2.4, 2.5"),
     KnownAnswer(None, "INTERNAL_SERVER_ERROR", Meaning.OUTAGE, "2.4"),

@@ -17,7 +17,7 @@ KNOWN_ANSWERS: Final = (
     KnownAnswer(None, "6018", Meaning.DISABLED_USER, "1.5, 2.2"),
     KnownAnswer(None, "6041", Meaning.ORGANIZATION, "remembered: user not in this organization"),
     # A dead token and a missing scope look alike. Only a new token shows which it was.
-    KnownAnswer(401, "57", Meaning.BAD_TOKEN, "1.3, 5 trap 10", if_again=Meaning.SCOPE),
+    KnownAnswer(401, "57", Meaning.BAD_TOKEN, "1.3", if_again=Meaning.SCOPE),
     KnownAnswer(None, "57", Meaning.SCOPE, "2.2: under 200 and 403"),
     KnownAnswer(400, "2", Meaning.ORGANIZATION, "2.2", quotes="organization_id"),
     KnownAnswer(401, "14", Meaning.BAD_TOKEN, "1.3"),

@@ -19,8 +19,9 @@ PLANS: Final[Mapping[str, PlanQuota]] = {
     "elite": PlanQuota(10, 10_000),
     "ultimate": PlanQuota(10, 10_000),
 }
-CALLS_A_MINUTE: Final = 100  # finance 2.3
-CREDITS_LEFT_HEADERS: Final = ("X-Rate-Limit-Remaining",)  # finance 2.3
+# Source: docs/zoho/finance.md §2.3.
+CALLS_A_MINUTE: Final = 100
+CREDITS_LEFT_HEADERS: Final = ("X-Rate-Limit-Remaining",)
 
 
 def _code(body: Mapping[str, Any]) -> object:
