@@ -1,4 +1,4 @@
-"""List, show and replay messages that were given up: `zoho-relay dead-letters …`."""
+"""List, show, replay and discard messages that were given up: `zoho-relay dead-letters …`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.messaging.inbox.dead_letters import DeadLetter
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Messages that were given up: list them by cause, look at one, handle them again.",
+    help="Messages that were given up: list them by cause, show, replay or discard them.",
 )
 
 ServiceOption = Annotated[
@@ -107,6 +107,23 @@ def replay_dead_letters(
         raise typer.Exit(1)
 
 
+@app.command("discard")
+def discard_dead_letters(
+    message_ids: Annotated[list[str], typer.Argument(help="Their message_ids.")],
+    service: ServiceOption = None,
+    limit: LimitOption = 10_000,
+) -> None:
+    """Discard messages for good: their bodies are deleted and cannot be replayed.
+
+    Exits with 1 when one is gone already, or when no dead letter has such a message_id.
+    """
+    selection = Selection(_service(service), message_ids=frozenset(message_ids), limit=limit)
+    done = asyncio.run(_discard(selection))
+    show(_outcomes(done), as_json=False, empty="No dead letter was selected.")
+    if refused(done):
+        raise typer.Exit(1)
+
+
 def _service(service: str | None) -> str | None:
     if service is not None and service not in SCHEMAS:
         print_error(f"There is no such service. There are: {', '.join(SCHEMAS)}.")
@@ -140,6 +157,11 @@ async def _replay(selection: Selection, *, confirmed: bool, dry_run: bool) -> li
         return await dead_letters.replay(
             selection, confirmed=confirmed, dry_run=dry_run, by=getpass.getuser()
         )
+
+
+async def _discard(selection: Selection) -> list[Replayed]:
+    async with all_dead_letters() as dead_letters:
+        return await dead_letters.discard(selection, by=getpass.getuser())
 
 
 def _row(selected: ServiceDeadLetter) -> TableRow:

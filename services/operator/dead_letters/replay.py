@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-import asyncpg
-
-from services.operator.repositories.schemas import migrated
+from services.operator.repositories.schemas import with_inbox
 from services.operator.settings import StorageSettings
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
@@ -41,11 +39,12 @@ class ServiceDeadLetter:
 
 
 class ReplayResult(StrEnum):
-    """The result of replaying one dead letter."""
+    """The result of replaying or discarding one dead letter."""
 
     REPLAYED = "replayed"
     WOULD_BE = "would be replayed"
     NEEDS_A_PERSON = "refused: look in Zoho whether it happened, then --i-know-what-happened"
+    DISCARDED = "discarded"
     GONE = "not there any more"
 
 
@@ -100,6 +99,16 @@ class AllDeadLetters:
             done.append(Replayed(selected, result))
         return done
 
+    async def discard(self, selection: Selection, *, by: str) -> list[Replayed]:
+        """Delete the bodies of the selected ones. `by` and the time are kept."""
+        done = []
+        for selected in await self.select(selection):
+            dead_letters = self._by_service[selected.service]
+            discarded = await dead_letters.discard(selected.dead_letter.arrived, by=by)
+            result = ReplayResult.DISCARDED if discarded else ReplayResult.GONE
+            done.append(Replayed(selected, result))
+        return done
+
 
 @asynccontextmanager
 async def all_dead_letters() -> AsyncIterator[AllDeadLetters]:
@@ -112,13 +121,9 @@ async def all_dead_letters() -> AsyncIterator[AllDeadLetters]:
         yield AllDeadLetters(
             {
                 service: DeadLetters(pool, schema, vault)
-                for service, schema in (await _with_inbox(pool)).items()
+                for service, schema in (await with_inbox(pool)).items()
             }
         )
-
-
-async def _with_inbox(pool: asyncpg.Pool) -> dict[str, str]:
-    return {name: schema for name, schema in (await migrated(pool)).items() if schema != "gateway"}
 
 
 def _check(dead_letter: DeadLetter, *, confirmed: bool, dry_run: bool) -> ReplayResult:

@@ -12,7 +12,7 @@ import asyncpg
 from services.operator.access import broker as rabbitmq
 from services.operator.doctor.findings import Findings
 from services.operator.repositories.key_use import KeyUse
-from services.operator.repositories.schemas import SCHEMAS, migrated
+from services.operator.repositories.schemas import SCHEMAS, migrated, with_inbox
 from services.operator.settings import (
     BrokerSettings,
     CrmSettings,
@@ -122,11 +122,10 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
 async def check_dead_letters(findings: Findings, pool: asyncpg.Pool) -> None:
     """Report how many messages were given up and wait for an operator."""
     given_up = 0
-    for schema in (await migrated(pool)).values():
-        if schema != "gateway":
-            given_up += await pool.fetchval(
-                f"SELECT count(*) FROM {schema}.dead_letters WHERE state = 'waiting'"  # noqa: S608
-            )
+    for schema in (await with_inbox(pool)).values():
+        given_up += await pool.fetchval(
+            f"SELECT count(*) FROM {schema}.dead_letters WHERE state = 'waiting'"  # noqa: S608 - a constant
+        )
     if given_up:
         findings.wrong(
             "PostgreSQL",

@@ -11,6 +11,7 @@ from services.operator.access import broker as rabbitmq
 from services.operator.access.database import open_database
 from services.operator.console.listing import JsonOption, LimitOption, OrgOption, list_items
 from services.operator.console.output import TableRow, duration, print_error, print_line, show
+from services.operator.inspection import open_messages
 from services.operator.repositories.inboxes import Inboxes, Stuck
 from services.operator.repositories.outboxes import Outboxes, PendingGroup
 from services.operator.repositories.refused_contacts import RefusedContact, RefusedContacts
@@ -18,6 +19,10 @@ from services.operator.settings import BrokerSettings
 from shared.zoho.effects.open_effects import OpenEffect, OpenEffects
 
 inbox = typer.Typer(no_args_is_help=True, help="Messages that services have accepted.")
+inbox.command("waiting")(open_messages.waiting)
+inbox.command("end-wait")(open_messages.end_wait)
+inbox.command("give-up")(open_messages.give_up)
+inbox.command("interventions")(open_messages.interventions)
 outbox = typer.Typer(no_args_is_help=True, help="Messages that services have yet to publish.")
 effects = typer.Typer(
     no_args_is_help=True,

@@ -28,3 +28,9 @@ async def migrated(pool: asyncpg.Pool) -> dict[str, str]:
         list(SCHEMAS.values()),
     )
     return {service: schema for service, schema in SCHEMAS.items() if schema in (present or [])}
+
+
+async def with_inbox(pool: asyncpg.Pool) -> dict[str, str]:
+    """Return service → schema for every migrated service that accepts messages."""
+    # The gateway stores webhooks and passes them on. It has an outbox and no inbox.
+    return {name: schema for name, schema in (await migrated(pool)).items() if schema != "gateway"}

@@ -1,0 +1,126 @@
+"""List open messages with what they wait for, end a wait, or give one up: `zoho-relay inbox …`."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import asyncpg
+import typer
+
+from services.operator.access.database import open_database
+from services.operator.console.listing import JsonOption, LimitOption, list_items
+from services.operator.console.output import TableRow, moment, print_error, print_line
+from services.operator.repositories.schemas import with_inbox
+from shared.messaging.inbox.inspection import InboxInspection, Intervention, OpenMessage
+
+ServiceArgument = Annotated[str, typer.Argument(help="The service, as listed.")]
+NumberArgument = Annotated[int, typer.Argument(help="The message's number, as listed.")]
+
+
+def waiting(
+    waits_for: Annotated[
+        str | None,
+        typer.Option("--for", help="Only waits for this: turn, time, fact, look, person, release."),
+    ] = None,
+    routing_key: Annotated[
+        str | None, typer.Option("--routing-key", help="Only messages with this routing key.")
+    ] = None,
+    limit: LimitOption = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List open messages, what each waits for, and when its wait ends."""
+
+    async def read(pool: asyncpg.Pool) -> list[tuple[str, OpenMessage]]:
+        return [
+            (service, message)
+            for service, schema in (await with_inbox(pool)).items()
+            for message in await InboxInspection(pool, schema).page(
+                waits_for=waits_for, routing_key=routing_key, limit=limit
+            )
+        ]
+
+    list_items(read, _open_row, as_json=as_json, empty="No such message is open.")
+
+
+def end_wait(service: ServiceArgument, number: NumberArgument) -> None:
+    """Let a message that waits look once more, now.
+
+    If what it waits for is still missing, it is given up under its own code.
+    """
+    _intervene(service, number, lambda inbox, by: inbox.end_wait(number, by=by))
+    print_line("It looks once more now.")
+
+
+def give_up(service: ServiceArgument, number: NumberArgument) -> None:
+    """Give a message up. It becomes a dead letter, and what waits behind it continues."""
+    _intervene(service, number, lambda inbox, by: inbox.give_up(number, by=by))
+    print_line("The service gives it up now. See `zoho-relay dead-letters list`.")
+
+
+def interventions(limit: LimitOption = 100, as_json: JsonOption = False) -> None:
+    """List what operators did to open messages, the latest first in each service."""
+
+    async def read(pool: asyncpg.Pool) -> list[tuple[str, Intervention]]:
+        return [
+            (service, intervention)
+            for service, schema in (await with_inbox(pool)).items()
+            for intervention in await InboxInspection(pool, schema).interventions(limit)
+        ]
+
+    list_items(read, _intervention_row, as_json=as_json, empty="Nobody has intervened.")
+
+
+def _intervene(
+    service: str, number: int, act: Callable[[InboxInspection, str], Awaitable[bool]]
+) -> None:
+    async def run() -> bool:
+        async with open_database() as pool:
+            schemas = await with_inbox(pool)
+            if service not in schemas:
+                print_error(f"There is no such service here. There are: {', '.join(schemas)}.")
+                raise typer.Exit(2)
+            return await act(InboxInspection(pool, schemas[service]), getpass.getuser())
+
+    if not asyncio.run(run()):
+        print_error("It is not open any more, or a worker is working on it right now.")
+        raise typer.Exit(1)
+
+
+def _open_row(item: tuple[str, OpenMessage]) -> TableRow:
+    service, message = item
+    return {
+        "service": service,
+        "number": message.arrived,
+        "org": message.org,
+        "routing_key": message.routing_key,
+        "message_id": message.message_id,
+        "waits_for": "nothing: leased" if message.leased else _described(message),
+        "since": moment(message.waiting_since or message.accepted_at),
+        "ends_at": moment(message.ends_at),
+        "code": message.code or "",
+        "reason": message.reason or "",
+    }
+
+
+def _described(message: OpenMessage) -> str:
+    if message.waits_for == "person" and message.product:
+        return f"person: {message.product}"
+    if message.waits_for == "fact" and message.fact:
+        return f"fact: {message.fact[0]}"  # its key may be a blind index
+    return message.waits_for
+
+
+def _intervention_row(item: tuple[str, Intervention]) -> TableRow:
+    service, intervention = item
+    return {
+        "service": service,
+        "number": intervention.arrived,
+        "routing_key": intervention.routing_key,
+        "message_id": intervention.message_id,
+        "action": intervention.action,
+        "by": intervention.done_by,
+        "at": moment(intervention.done_at),
+    }
