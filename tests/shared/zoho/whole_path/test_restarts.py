@@ -95,7 +95,7 @@ async def test_a_restart_asks_for_no_token_while_the_refresh_token_is_dead(
 async def test_one_refusal_is_enough_for_all_who_wait_for_their_turn(
     around: Surroundings,
 ) -> None:
-    one_at_a_time: dict[str, Any] = {"slots": 20, "zoho_billing_in_flight": 1}
+    one_at_a_time: dict[str, Any] = {"slots": 24, "zoho_billing_in_flight": 1}
     async with a_worker(around, **one_at_a_time, breaker_pause_s=600.0) as worker:
         await worker.order("billing", "list_customers", kind="hold", times=1)
         for number in range(20):
