@@ -28,4 +28,12 @@ def rules(
         Rule(f"{schema}.recorded_facts", "recorded_at < $1", _DAY_S),
         Rule(f"{schema}.suspects", "noted_at < $1", inbox_days * _DAY_S),
         Rule(f"{schema}.dead_letters", "given_up_at < $1", dead_letter_days * _DAY_S),
+        Rule(f"{schema}.interventions", "done_at < $1", dead_letter_days * _DAY_S),
+        # Kept for a replay of the message that named it, as long as there may be one.
+        Rule(
+            f"{schema}.names",
+            f"line IS NULL AND $1 IS NOT NULL AND NOT EXISTS (SELECT FROM {schema}.dead_letters d"
+            " WHERE d.arrived = named_by AND d.state = 'waiting')",
+            0.0,
+        ),
     ]
