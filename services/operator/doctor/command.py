@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Annotated
+from typing import Annotated, Final
 
 import aiohttp
 import asyncpg
@@ -13,9 +13,11 @@ import typer
 
 from services.operator.access.zoho import QuotaSeen, open_zoho
 from services.operator.console.listing import JsonOption, OrgOption
-from services.operator.doctor.fields import check_fields
 from services.operator.doctor.findings import Findings, show_findings
-from services.operator.doctor.manual import name_what_to_switch_off
+from services.operator.doctor.products.crm import CrmChecks
+from services.operator.doctor.products.desk import DeskChecks, check_gateway
+from services.operator.doctor.products.finance import FinanceChecks
+from services.operator.doctor.products.product_checks import ProductChecks
 from services.operator.doctor.servers import (
     DoctorSettings,
     check_broker,
@@ -27,8 +29,9 @@ from services.operator.doctor.tokens import (
     find_token_service,
     granted_scopes,
 )
-from services.operator.doctor.webhooks import check_gateway, check_webhooks
 from services.operator.doctor.zoho import ZohoChecks, show_quotas
+
+_PRODUCTS: Final[tuple[type[ProductChecks], ...]] = (FinanceChecks, CrmChecks, DeskChecks)
 
 
 def doctor(
@@ -70,7 +73,9 @@ async def examine(gateway: str | None, org: str) -> Findings:
             await _examine_zoho(at_zoho, settings, pool, session, None, org)
         findings.all += at_zoho.all
         await check_gateway(findings, settings.gateway, session)
-    name_what_to_switch_off(findings)
+    for product in _PRODUCTS:
+        for what, where in product.to_switch_off:
+            findings.not_checked("to switch off at Zoho", what, "no call shows it", where)
     return findings
 
 
@@ -91,23 +96,16 @@ async def _examine_zoho(
         for area in ("organizations", "custom fields", "webhooks", "quotas"):
             findings.not_checked(area, "all of it", why)
         return
-    ids = {
-        **(
-            {
-                "billing": settings.finance.zoho_organization_id,
-                "books": settings.finance.books_organization_id,
-            }
-            if settings.finance
-            else {}
-        ),
-        **({"desk": settings.desk.zoho_desk_org_id} if settings.desk else {}),
-    }
     seen = QuotaSeen()
     async with open_zoho(
-        pool, session, settings.tokens, settings.zoho, ids, org=org, seen=seen
+        pool, session, settings.tokens, settings.zoho, settings.organization_ids, org=org, seen=seen
     ) as zoho:
         checks = ZohoChecks(findings, zoho, granted)
-        await checks.organizations(settings)
-        await check_fields(findings, checks, zoho, settings)
+        products = [product(checks, settings) for product in _PRODUCTS]
+        for product in products:
+            await product.check_organization()
+        for product in products:
+            await product.check_custom_fields()
         show_quotas(findings, seen)
-        await check_webhooks(findings, checks, zoho, settings)
+        for product in products:
+            await product.check_webhooks()

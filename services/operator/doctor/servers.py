@@ -53,6 +53,17 @@ class DoctorSettings:
     desk: DeskSettings | None
     gateway: GatewaySettings | None
 
+    @property
+    def organization_ids(self) -> dict[str, str]:
+        """The organization of each product that has one configured, by its id at Zoho."""
+        ids = {}
+        if self.finance:
+            ids["billing"] = self.finance.zoho_organization_id
+            ids["books"] = self.finance.books_organization_id
+        if self.desk:
+            ids["desk"] = self.desk.zoho_desk_org_id
+        return ids
+
 
 def read_settings(findings: Findings, gateway: str | None) -> DoctorSettings:
     """Read all groups of settings, and report every variable that is missing or malformed.
