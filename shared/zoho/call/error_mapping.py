@@ -61,10 +61,11 @@ def feedback_of(
     resets_in_s = _within_a_day(_seconds(headers.get("X-Rate-Limit-Reset", "")))
     if row is None or row.meaning not in LIMITS:
         return QuotaFeedback(None, 0.0, limit, left, resets_in_s)
-    name = row.meaning.value
     if row.meaning is Meaning.CONCURRENCY_LIMIT and left == 0:
-        name = Meaning.DAY_LIMIT.value
-    return QuotaFeedback(name, _wait_s(row, headers), limit, left, resets_in_s)
+        # A snapshot of a rolling day, of which something is free again at any moment: probe soon.
+        wait_s = _named_wait_s(row, headers) or waits.AFTER_SUSPECTED_DAY_LIMIT_S
+        return QuotaFeedback(Meaning.DAY_LIMIT.value, wait_s, limit, left, resets_in_s)
+    return QuotaFeedback(row.meaning.value, _wait_s(row, headers), limit, left, resets_in_s)
 
 
 def error_for(
@@ -114,11 +115,15 @@ def _rejected(
 
 
 def _wait_s(row: KnownAnswer, headers: Mapping[str, str]) -> float:
+    return _named_wait_s(row, headers) or waits.AFTER_LIMIT_S[row.meaning.value]
+
+
+def _named_wait_s(row: KnownAnswer, headers: Mapping[str, str]) -> float | None:
     """Return Zoho's own time where it names one. `X-Rate-Limit-Reset` is the day's only."""
     named = _seconds(headers.get("Retry-After", ""))
     if named is None and row.meaning is Meaning.DAY_LIMIT:
         named = _seconds(headers.get("X-Rate-Limit-Reset", ""))
-    return _within_a_day(named) or waits.AFTER_LIMIT_S[row.meaning.value]
+    return _within_a_day(named)
 
 
 def _within_a_day(seconds: float | None) -> float | None:

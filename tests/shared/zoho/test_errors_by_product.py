@@ -200,7 +200,7 @@ async def test_zohos_own_time_wins(product: str, headers: dict[str, str], wait_s
     assert error.retry_after_s == wait_s
 
 
-async def test_crm_without_credits_left_is_out_for_the_day() -> None:
+async def test_crm_without_credits_left_is_probed_after_half_an_hour() -> None:
     row = next(row for row in PROFILES["crm"].known_answers if row.zoho_code == "TOO_MANY_REQUESTS")
     async with zoho_access() as access:
         with MockedHttp() as zoho:
@@ -211,7 +211,7 @@ async def test_crm_without_credits_left_is_out_for_the_day() -> None:
                 zoho.post(HOSTS["crm"], status=429, payload=body, headers=none_left)
             error = await error_of(access, Operation("crm", "upsert", "POST"))
     assert isinstance(error, RateLimited)
-    assert error.limit == "day"
+    assert (error.limit, error.retry_after_s) == ("day", 1800.0)
 
 
 ROW_ERRORS = {

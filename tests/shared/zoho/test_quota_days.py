@@ -43,6 +43,24 @@ async def test_rolling_credits_come_back_after_24_hours(
     assert await take(quota)
 
 
+async def test_one_answer_without_credits_shuts_a_rolling_day_for_half_an_hour_only(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, credits=5000, zone=None), clock=clock)
+    nothing_left = QuotaFeedback("day", 1800.0, credits_left=0)
+    await quota.release(await take(quota), nothing_left)
+    assert (await refused(quota)).retry_after_s <= 1800
+
+    clock.pass_by(minutes=31)
+    probe = await take(quota)
+    await quota.release(probe, nothing_left)  # others still spend it all
+    assert (await refused(quota)).limit == "day"
+    clock.pass_by(minutes=31)
+    await quota.release(await take(quota), QuotaFeedback(credits_left=4000))
+
+    assert await take(quota)
+
+
 async def test_headers_tell_what_others_spent(ledger_pool: asyncpg.Pool, clock: MovedClock) -> None:
     quota = quota_of(ledger_pool, OPEN, clock=clock)
     await quota.release(await take(quota), QuotaFeedback(credits_limit=1000, credits_left=1))

@@ -54,6 +54,7 @@ BEGIN
     END IF;
     UPDATE relay.quota_told t
     SET credits_limit = known, credits_of_others = others,
-        credits_told_until = coalesce(day.day_end, at + interval '24 hours')
+        -- Of a rolling day the headers are a snapshot: what others spent comes back at any moment.
+        credits_told_until = coalesce(day.day_end, at + interval '30 minutes')
     WHERE t.org = p_org AND t.product = p_product;
 END $$;

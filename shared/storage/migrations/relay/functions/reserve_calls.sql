@@ -104,10 +104,12 @@ BEGIN
             comes_back := told.day_until;
         ELSIF spent + p_calls[i] > day_cap[n] THEN
             used_up := 'day';
-            comes_back := coalesce(day.day_end, greatest(at + interval '1 minute', (
-                SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
-                WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
-                  AND s.credits > 0)), at + interval '1 hour');
+            comes_back := coalesce(day.day_end, least(
+                CASE WHEN told.credits_told_until > at THEN told.credits_told_until END,
+                greatest(at + interval '1 minute', (
+                    SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
+                    WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
+                      AND s.credits > 0))), at + interval '1 hour');
         ELSIF spent + p_calls[i] > day_free[n] AND spent >= pace[n] THEN
             used_up := 'pace';
             comes_back := relay.quota_slot(at) + interval '15 minutes';

@@ -48,10 +48,13 @@ BEGIN
     ELSIF day.spent + p_weight > floor(day.day_limit * p_share) THEN
         used_up := 'day';
         -- Rolling: some of it is free again when the oldest slot has left the 24 hours.
-        comes_back := coalesce(day.day_end, greatest(at + interval '1 minute', (
-            SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
-            WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
-              AND s.credits > 0)), at + interval '1 hour');
+        -- What others spent is forgotten sooner.
+        comes_back := coalesce(day.day_end, least(
+            CASE WHEN told.credits_told_until > at THEN told.credits_told_until END,
+            greatest(at + interval '1 minute', (
+                SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
+                WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
+                  AND s.credits > 0))), at + interval '1 hour');
     ELSIF relay.quota_ahead(p_org, p_product, at, day.day_start, day.day_end, day.spent,
                             floor(day.day_limit * p_share), floor(day.day_limit * p_unpaced),
                             p_weight) THEN
