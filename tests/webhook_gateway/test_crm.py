@@ -1,4 +1,4 @@
-"""What CRM posts: neither kind is signed."""
+"""Test the webhooks of CRM, of which neither kind is signed."""
 
 import json
 from urllib.parse import urlencode

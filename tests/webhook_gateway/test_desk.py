@@ -1,4 +1,4 @@
-"""What Desk posts: arrays of events, with a JWT that does not cover them."""
+"""Test the webhooks of Desk: arrays of events, with a JWT that does not cover them."""
 
 import json
 import time

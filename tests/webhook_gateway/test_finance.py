@@ -1,4 +1,4 @@
-"""What Billing and Books post."""
+"""Test the webhooks of Billing and Books."""
 
 import asyncio
 import json
