@@ -50,7 +50,7 @@ BEFORE_INTENT, BEFORE_REQUEST, BEFORE_ANSWER, BEFORE_STORED, BEFORE_FOUND, BEFOR
     "before the request",
     "before the answer",
     "before the result is stored",
-    "before what was looked for is told",
+    "before the search has its result",
     "before the message is settled",
 )
 
@@ -248,31 +248,31 @@ class Life:
 
     async def _go(self) -> None:
         if self._deliveries:
-            one = self.chance.choice(self._deliveries)
-            self._order(one)
-            await one.stops()
+            delivery = self.chance.choice(self._deliveries)
+            self._order(delivery)
+            await delivery.stops()
 
     async def _rush(self) -> None:
         """All at once: their statements meet in PostgreSQL."""
         if len(self._deliveries) > 1:
             self._note("together")
-            for one in self._deliveries:
-                self._order(one)
-            for one in self._deliveries:
-                await one.stops()
+            for delivery in self._deliveries:
+                self._order(delivery)
+            for delivery in self._deliveries:
+                await delivery.stops()
 
     async def _kill(self) -> None:
         if not self._deliveries:
             return
-        one = self._deliveries.pop(self.chance.randrange(len(self._deliveries)))
-        where = one.at
+        delivery = self._deliveries.pop(self.chance.randrange(len(self._deliveries)))
+        where = delivery.at
         if self.chance.random() < 0.3:
-            self._order(one)
+            self._order(delivery)
             for _ in range(self.chance.randint(1, 6)):
                 await asyncio.sleep(0)
-            where = one.at or "in the midst of a statement"
+            where = delivery.at or "in the midst of a statement"
         self._note(f"killed {where}")
-        await one.kill()
+        await delivery.kill()
 
     async def _wait(self, seconds: float | None = None) -> None:
         """Time passes: a little, to just before what somebody waits for, or well past it."""
@@ -294,23 +294,23 @@ class Life:
                 if isinstance(last, OutcomeUnknown):
                     await self._wait(last.search_lag_s)
                 await self._deliver()
-            one = self.chance.choice(self._deliveries)
-            one.go()
-            await one.stops()
+            delivery = self.chance.choice(self._deliveries)
+            delivery.go()
+            await delivery.stops()
             self._bury()
         raise AssertionError(f"never settled: {self.story}")
 
-    def _order(self, one: Delivery) -> None:
+    def _order(self, delivery: Delivery) -> None:
         order = self.chance.choice(FATES)
-        if one.at == BEFORE_REQUEST:
+        if delivery.at == BEFORE_REQUEST:
             self._note(order)
-        one.go(order)
+        delivery.go(order)
 
     def _bury(self) -> None:
-        for one in [one for one in self._deliveries if one.is_over]:
-            self._deliveries.remove(one)
-            self.outcomes.append(one.outcome)
-            self._note(f"ended with {type(one.outcome).__name__}")
+        for delivery in [delivery for delivery in self._deliveries if delivery.is_over]:
+            self._deliveries.remove(delivery)
+            self.outcomes.append(delivery.outcome)
+            self._note(f"ended with {type(delivery.outcome).__name__}")
 
     def _note(self, what: str) -> None:
         self.story.append(what)
@@ -318,5 +318,5 @@ class Life:
 
 
 def _settles(outcome: object) -> bool:
-    """What Zoho refused is asked for again, as an operator replays a dead letter."""
+    """Ask again for what Zoho refused, as an operator replays a dead letter."""
     return isinstance(outcome, str | PermanentError) and not isinstance(outcome, ZohoRejected)

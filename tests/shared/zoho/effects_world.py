@@ -79,7 +79,7 @@ class Permits:
 
 @dataclass
 class FunctionClient:
-    """What the journal uses of a product's client."""
+    """Stand for a product's client, with what the journal uses of it."""
 
     priority: Priority = Priority.COMMANDS
     permit: Permit | None = None

@@ -1,4 +1,4 @@
-"""How tests take permits from the ledger."""
+"""Take permits from the ledger, for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPEN = QuotaLimits(
     shares=ALL,
     unpaced=ALL,
 )
-# Longer than any wait for a turn, a slot or a short window, on a slow machine too; not a minute.
+# Longer than any wait for a turn, a slot or a short window, on a slow machine too. Not a minute.
 PATIENT_S = 30.0
 
 

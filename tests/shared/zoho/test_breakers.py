@@ -1,4 +1,4 @@
-"""While no call can get past, none is made, and the queues concerned pause."""
+"""Test that no call is made while none can succeed, and that the queues concerned pause."""
 
 import asyncio
 
@@ -35,11 +35,11 @@ def breakers(clock: Clock, seen: list[tuple[str, str, str, bool]]) -> Breakers:
 
 
 def misconfigured(cause: str = LICENCE_OF_ALL, product: str = "billing") -> Misconfigured:
-    return Misconfigured("told", product=product, cause=cause)
+    return Misconfigured("refused", product=product, cause=cause)
 
 
 def limited(limit: str, wait_s: float = 600.0) -> RateLimited:
-    return RateLimited("told", retry_after_s=wait_s, product="billing", limit=limit)
+    return RateLimited("refused", retry_after_s=wait_s, product="billing", limit=limit)
 
 
 def call(
@@ -92,7 +92,7 @@ def test_what_one_operation_lacks_holds_up_no_queue(
     fail(breakers, misconfigured(cause))
     assert is_refused(breakers, operation="create_customer")
     assert breakers.gate("default", "billing", priority=Priority.URGENT).is_open()
-    assert seen == [("default", "billing", cause, True)]  # the operator is told all the same
+    assert seen == [("default", "billing", cause, True)]  # the metric shows it all the same
 
 
 def test_what_all_operations_lack_holds_up_the_queue_beside_it(breakers: Breakers) -> None:
@@ -193,13 +193,13 @@ def test_a_few_lost_answers_are_no_outage(breakers: Breakers) -> None:
 
 def test_many_lost_answers_in_a_row_are_one(breakers: Breakers) -> None:
     for _ in range(5):
-        fail(breakers, Unavailable("told", code="zoho_unavailable"))
+        fail(breakers, Unavailable("no answer", code="zoho_unavailable"))
     assert is_refused(breakers)
 
 
 def test_an_outage_costs_attempts_only_those_who_met_it(breakers: Breakers) -> None:
     for _ in range(5):
-        fail(breakers, Unavailable("told", code="zoho_unavailable"))
+        fail(breakers, Unavailable("no answer", code="zoho_unavailable"))
     with pytest.raises(Postponed) as caught:
         breakers.check(call())
     assert caught.value.code == "zoho_unavailable"

@@ -1,4 +1,4 @@
-"""Ten data centres, none derived from another."""
+"""Test the hosts of the ten data centres, none of which is derived from another."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from shared.zoho.products.profiles import PROFILES
 
 
 class Settings(ZohoEndpoints, BillingAccess, BooksAccess, CrmAccess, DeskAccess):
-    """What the operator reads of addresses."""
+    """The settings of addresses, as the operator reads them."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the ledger books for Desk's lists is what Desk counts, on every page."""
+"""Test that the ledger books for Desk's lists what Desk counts, on every page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made once is made once, and remembered; what was surely not made may be made."""
+"""Test that an effect happens once and is remembered, unless it surely did not happen."""
 
 import asyncio
 from typing import Any
@@ -119,17 +119,17 @@ async def test_what_was_refused_is_known_and_not_done(world: World) -> None:
         raise OutcomeUnknown("no answer", search_lag_s=0)
 
     effects = world.replica()
-    told = [await effects.may_be_done(key_of())]
+    may_be_done = [await effects.may_be_done(key_of())]
     with pytest.raises(Unavailable):
         await world.make(key_of(), refused)
-    told.append(await effects.may_be_done(key_of()))
+    may_be_done.append(await effects.may_be_done(key_of()))
     with pytest.raises(OutcomeUnknown):
         await world.make(key_of(), lost)
-    told.append(await effects.may_be_done(key_of()))
+    may_be_done.append(await effects.may_be_done(key_of()))
     await world.make_at_last(key_of())
-    told.append(await effects.may_be_done(key_of()))
+    may_be_done.append(await effects.may_be_done(key_of()))
 
-    assert told == [False, False, True, True]
+    assert may_be_done == [False, False, True, True]
     assert await effects.knows(key_of())
 
 

@@ -1,4 +1,4 @@
-"""What others have made already is taken over, as long as it is there to be taken."""
+"""Test that what others have made is adopted while it is there to be adopted."""
 
 from typing import Any
 

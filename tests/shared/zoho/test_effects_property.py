@@ -1,4 +1,4 @@
-"""Whatever befalls the deliveries of an effect, and whenever: made once, and money moved once."""
+"""Test at random that an effect is made once, whatever happens to its deliveries, and when."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ async def test_what_is_created_is_created_once_whatever_befalls_its_deliveries(
 
     for life in lives:
         ids = [made for made, _ in life.zoho.made]
-        assert len(ids) == 1, _told(life)
-        assert {one for one in life.outcomes if isinstance(one, str)} == set(ids), _told(life)
+        assert len(ids) == 1, _story(life)
+        assert {outcome for outcome in life.outcomes if isinstance(outcome, str)} == set(ids), (
+            _story(life)
+        )
     assert not await _open(pool)
 
 
@@ -44,13 +46,13 @@ async def test_money_moves_once_or_not_at_all_and_then_we_say_so(pool: asyncpg.P
 
     for life in lives:
         ids = [made for made, _ in life.zoho.made]
-        assert len(ids) <= 1, _told(life)
-        told = {one for one in life.outcomes if isinstance(one, str)}
+        assert len(ids) <= 1, _story(life)
+        results = {outcome for outcome in life.outcomes if isinstance(outcome, str)}
         if life.ended_unknown:
-            assert told == set(), _told(life)
-            assert _may_have_been_lost(life), _told(life)
+            assert results == set(), _story(life)
+            assert _may_have_been_lost(life), _story(life)
         else:
-            assert told == set(ids) != set(), _told(life)
+            assert results == set(ids) != set(), _story(life)
     unknown = sum(life.ended_unknown for life in lives)
     assert 0 < unknown < CASES / 2, "the schedules say nothing about the rules of money"
     assert not await _open(pool)
@@ -88,6 +90,6 @@ async def _open(pool: asyncpg.Pool) -> int:
     return count
 
 
-def _told(life: Life) -> str:
+def _story(life: Life) -> str:
     outcomes = [one if isinstance(one, PermanentError) else type(one) for one in life.outcomes]
     return f"seed {life.seed}: {len(life.zoho.made)} made; {life.story}; {outcomes}"

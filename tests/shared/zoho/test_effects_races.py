@@ -1,4 +1,4 @@
-"""Whatever dies and whoever races, exactly one is made."""
+"""Test that exactly one is made, whatever dies and whoever races."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What may have been made is looked for before anybody makes it again."""
+"""Test that what may have been made is looked for before anybody makes it again."""
 
 from typing import Any
 

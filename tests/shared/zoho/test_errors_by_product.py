@@ -1,4 +1,4 @@
-"""Every row of every product's table, from the answer on the wire to the error that is raised."""
+"""Test every known answer of every product, from Zoho's response to the error that is raised."""
 
 from typing import Any
 

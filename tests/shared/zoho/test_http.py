@@ -1,4 +1,4 @@
-"""What becomes of a call on a real connection: done, surely not done, or nobody knows."""
+"""Test the outcome of a call on a real connection: done, surely not done, or unknown."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Zoho:
-    """A server that answers as it is told, one answer a request, the last one for ever."""
+    """A server that gives its answers in turn, one a request, and repeats the last one."""
 
     def __init__(self) -> None:
         self.requests: list[web.Request] = []
@@ -360,6 +360,6 @@ async def test_what_is_told_of_a_call_holds_nothing_personal(access: Access, zoh
     zoho.answers(says(400, '{"code":"ana@example.com","message":"ana@example.com"}'))
     with pytest.raises(ZohoRejected) as caught:
         await access.call(CREATE, "/customers/4600000000012345678", json={"email": "x@y.z"})
-    told = f"{access.calls} {caught.value} {vars(caught.value)}"
-    assert "example" not in told
-    assert "46000" not in told
+    shown = f"{access.calls} {caught.value} {vars(caught.value)}"
+    assert "example" not in shown
+    assert "46000" not in shown

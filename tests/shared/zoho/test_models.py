@@ -1,4 +1,4 @@
-"""What Zoho sends becomes exact values, however it spells them."""
+"""Test that what Zoho sends becomes exact values, however Zoho spells them."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The ledger decides who may call, by PostgreSQL's clock."""
+"""Test that the ledger decides who may call, by PostgreSQL's clock."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is noted late is noted all the same."""
+"""Test that what is recorded late is recorded all the same."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The credits of a day: how many are spent, when they come back, and at what pace they go."""
+"""Test the credits of a day: how many are spent, when they come back, and at what pace."""
 
 from dataclasses import replace
 from math import inf
@@ -127,7 +127,7 @@ async def test_commands_are_paced_once_they_touch_what_is_kept_for_them_alone(
 
 
 async def test_zohos_own_reset_begins_the_day(ledger_pool: asyncpg.Pool, clock: MovedClock) -> None:
-    """Whatever our midnight is."""
+    """It does not matter when our midnight is."""
     quota = quota_of(ledger_pool, replace(OPEN, credits=3), clock=clock)
     for left in (2, 1, 0):
         await quota.release(await take(quota), resets(in_s=60.0, left=left, limit=3))
@@ -192,5 +192,5 @@ async def test_a_day_that_lasts_is_forecast_to_last(
 
 
 def resets(*, in_s: float, left: int, limit: int | None = None) -> QuotaFeedback:
-    """What Zoho's headers say on an answer."""
+    """Return what Zoho's headers say on an answer."""
     return QuotaFeedback(None, 0.0, limit, left, in_s)

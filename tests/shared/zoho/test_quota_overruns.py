@@ -1,4 +1,4 @@
-"""Whoever dies or restarts: Zoho never counts more calls than it allows."""
+"""Test that Zoho never counts more calls than it allows, whoever dies or restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which limits the ledger keeps, from the environment."""
+"""Test the limits that the ledger keeps, as the environment sets them."""
 
 from typing import Any, get_args
 
@@ -34,13 +34,13 @@ def test_plans_decide() -> None:
         zoho_desk_edition="enterprise",
         zoho_desk_agents=3,
     )
-    assert {product: (one.credits, one.in_flight) for product, one in found.items()} == {
+    assert {product: (limit.credits, limit.in_flight) for product, limit in found.items()} == {
         "billing": (1_000, 5),
         "books": (10_000, 10),
         "crm": (55_000, 15),
         "desk": (103_000, 25),
     }
-    assert {product: one.calls for product, one in found.items()} == {
+    assert {product: limit.calls for product, limit in found.items()} == {
         "billing": 100,
         "books": 100,
         "crm": None,
@@ -48,7 +48,7 @@ def test_plans_decide() -> None:
     }
     assert [found["crm"].heavy_in_flight, found["desk"].heavy_in_flight] == [10, None]
     # CRM counts 24 hours, the others days.
-    assert [one.zone for one in found.values()] == [
+    assert [limit.zone for limit in found.values()] == [
         "Europe/Berlin",
         "Europe/Berlin",
         None,

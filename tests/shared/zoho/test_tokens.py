@@ -1,4 +1,4 @@
-"""Workers keep a token in memory, ask whichever replica answers, and understand a no."""
+"""Test that workers keep a token in memory, ask any replica, and understand a refusal."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What each row of each error table must come to, seen from outside a running worker.
+"""State the outcome of each known answer, as it is seen from outside a running worker.
 
 By hand, not from the tables: a row that is new, or changed, has to be thought about here too.
 """
@@ -50,7 +50,7 @@ def limited(limit: str, status: int = 429, header: str = "Retry-After") -> Case:
     return Case(status, "postpone", limit, cause=limit, headers={header: str(SOON_S)})
 
 
-# A second's wait, in place; then it is done.
+# A second's wait, in place. Then it is done.
 BUSY: Final = Case(429, "done", "concurrency", once=True)
 
 
@@ -80,7 +80,7 @@ def finance(outage: Case) -> dict[Key, Case]:
     }
 
 
-# A write that may have been done is only looked at; a read is asked again.
+# A write that may have been done is only looked for. A read is tried again.
 BILLING: Final = finance(Case(500, "reconcile", "outage"))
 BOOKS: Final = finance(Case(500, "retry", "outage"))
 
@@ -124,7 +124,7 @@ CRM: Final[dict[Key, Case]] = {
     },
 }
 
-# The same under `data`, where CRM says what became of each row sent; `key` has the row's code.
+# The same under `data`, where CRM says what became of each row sent. `key` has the row's code.
 CRM_ROWS: Final[dict[Key, Case]] = {
     (202, "RECORD_LOCKED", "row"): Case(202, "retry", "not_yet"),
     (207, "DUPLICATE_DATA", "row"): rejected(207, "zoho_duplicate"),

@@ -1,4 +1,4 @@
-"""Every row of every error table, from Zoho's answer to what becomes of the message."""
+"""Test every known answer, from Zoho's response to the settlement of the message."""
 
 from __future__ import annotations
 

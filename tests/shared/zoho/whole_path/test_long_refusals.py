@@ -1,4 +1,4 @@
-"""Zoho refuses all for long: nothing is lost, no attempt is spent, and it goes on by itself."""
+"""Test that long refusals lose nothing, spend no attempt, and end by themselves."""
 
 from __future__ import annotations
 

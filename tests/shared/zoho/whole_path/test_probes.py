@@ -1,4 +1,4 @@
-"""After a pause a cheap read finds out whether Zoho is well again, never a write."""
+"""Test that after a pause a cheap read finds out whether Zoho is well again, never a write."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def last_call(worker: Watched) -> int:
 
 
 async def trials(worker: Watched, product: str, start: int, *, found_out: int = 1) -> set[str]:
-    """What Zoho was asked while it went on refusing, after the calls that found out."""
+    """Return what Zoho was asked while it went on refusing, after the calls that found out."""
     refused = worker.stage.sandbox.requests
     async with asyncio.timeout(worker.stage.patience_s):
         while len(calls := await refused(product=product, since=start)) < found_out + 3:
