@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from shared.background import Background, is_cancelled
+from shared.exponential_backoff import jittered_s
 from shared.messaging.broker import lenient_decoding
 from shared.server_urls import amqp_urls
 
@@ -110,8 +110,7 @@ class ReconnectingConnection(Background):
             if hosts_left:
                 continue
             pause_s = _PAUSES_S[min(rounds, len(_PAUSES_S)) - 1]
-            # Spread out, so that replicas do not knock in step.
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(jittered_s(pause_s))
 
     async def _connect_once(self) -> None:
         """Connect, and return once the connection is lost."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import structlog
-
-from shared.background import Background
-from shared.errors import Unavailable
+from shared.background import PeriodicTask
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.reservations import CallBudget
 from shared.messaging.inbox.waits import WaitEnds, WaitHolds
-
-_log = structlog.get_logger(__name__)
 
 _LIMIT: Final = 64
 
@@ -33,7 +26,7 @@ _PRODUCT_OF_FACT: Final[Mapping[str, str]] = {
 _RECORDED_IN_ITS_OWN_LINE: Final = ("user",)
 
 
-class EndsOfWaits(Background):
+class EndsOfWaits(PeriodicTask):
     """Counts waits every second or so, for as long as its context is entered.
 
     An end counts only time in which the wait could have ended. It does not count while intake is
@@ -50,25 +43,15 @@ class EndsOfWaits(Background):
         behind: Callable[[], bool],
         every_s: float = 1.0,
     ) -> None:
-        super().__init__("end waits")
+        super().__init__("end waits", every_s=every_s, jitter=True)
         self._ends = ends
         self._attempts = attempts
         self._budget = budget
         self._orgs = orgs
         self._behind = behind
-        self._every_s = every_s
 
-    async def _run(self) -> None:
-        while True:
-            # Spread out, so that replicas take turns.
-            await asyncio.sleep(self._every_s * random.uniform(0.7, 1.3))  # noqa: S311
-            try:
-                while await self._end_due() == _LIMIT:
-                    pass
-            except Unavailable as error:
-                _log.warning("waits are not ended", code=error.code)
-            except Exception:
-                _log.exception("ending waits failed")
+    async def _run_once(self) -> bool:
+        return await self._end_due() == _LIMIT
 
     async def _end_due(self) -> int:
         ended = await self._ends.end_due(self._holds(), limit=_LIMIT)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
 
 from shared.errors import Unavailable
+from shared.exponential_backoff import waits_s
 
 _log = structlog.get_logger(__name__)
 
@@ -26,15 +26,15 @@ async def through_outage(operation: Callable[[], Awaitable[T]]) -> T:
     Raises:
         Unavailable: for another reason than the database.
     """
-    pause_s = _FIRST_PAUSE_S
+    reported = False
+    pauses_s = waits_s(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
     while True:
         try:
             return await operation()
         except Unavailable as error:
             if error.code != DATABASE_UNAVAILABLE:
                 raise  # a key that is missing: nothing that a moment cures
-            if pause_s == _FIRST_PAUSE_S:
+            if not reported:
+                reported = True
                 _log.warning("the database does not answer, trying again")
-        # Spread out, so that replicas do not knock in step.
-        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        await asyncio.sleep(next(pauses_s))

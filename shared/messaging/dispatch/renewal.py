@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
-import structlog
-
-from shared.background import Background
-from shared.errors import Unavailable
+from shared.background import PeriodicTask
 from shared.lease_in_hand import LeaseInHand
 from shared.messaging.inbox.lines import Lines
-
-_log = structlog.get_logger(__name__)
 
 _PART_OF_LEASE: Final = 4
 
 
-class LeaseRenewal(Background):
+class LeaseRenewal(PeriodicTask):
     """Renews all leases in hand with one statement, four times within a lease."""
 
     def __init__(self, lines: Lines, lease_s: float) -> None:
-        super().__init__("renew leases")
+        super().__init__("renew leases", every_s=lease_s / _PART_OF_LEASE)
         self._lines = lines
         self._lease_s = lease_s
         self._held: dict[tuple[int, int], LeaseInHand] = {}
@@ -35,18 +29,11 @@ class LeaseRenewal(Background):
     def drop(self, arrived: int, claim: int) -> None:
         self._held.pop((arrived, claim), None)
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / _PART_OF_LEASE)
-            if not self._held:
-                continue
-            try:
-                # Whoever lost a lease meanwhile finds out at the commit, and writes nothing.
-                await self._renew()
-            except Unavailable:
-                _log.warning("leases could not be renewed", leases=len(self._held))
-            except Exception:
-                _log.exception("renewing leases failed")
+    async def _run_once(self) -> bool:
+        # When it fails, whoever loses a lease finds out at the commit, and writes nothing.
+        if self._held:
+            await self._renew()
+        return False
 
     async def _renew(self) -> None:
         asked_at = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -12,6 +11,7 @@ from typing import Final, TypeVar
 import structlog
 
 from shared.errors import Unavailable
+from shared.exponential_backoff import waits_s
 from shared.messaging.inbox.acceptance import (
     Acceptance,
     AcceptResult,
@@ -134,16 +134,16 @@ class Handover:
 
     async def _through_outage(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat until the database answers. Nothing is taken or acknowledged meanwhile."""
-        pause_s = _FIRST_PAUSE_S
+        reported = False
+        pauses_s = waits_s(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         while True:
             try:
                 return await operation()
             except Unavailable as error:
-                if pause_s == _FIRST_PAUSE_S:
+                if not reported:
+                    reported = True
                     _log.warning("what arrives is not stored, trying again", code=error.code)
-            # Spread out, so that replicas do not knock in step.
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            await asyncio.sleep(next(pauses_s))
 
 
 def digest_of(arrival: Arrival) -> bytes:

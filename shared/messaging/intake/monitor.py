@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
-from shared.background import Background, is_cancelled
+from shared.background import PeriodicTask
 from shared.errors import Unavailable
 from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.handling.policy import MessagingPolicy
@@ -22,7 +23,7 @@ _OFF_LINE_FACTOR: Final = 10
 _REASONS: Final = ("turn", "time", "fact", "look", "person", "release")
 
 
-class IntakeMonitor(Background):
+class IntakeMonitor(PeriodicTask):
     """Measures what is open in the inbox, and what the broker's queues still hold.
 
     What waits for a fact or a person does not count towards the bound of what is open, but has one
@@ -38,7 +39,7 @@ class IntakeMonitor(Background):
         metrics: Metrics,
         service: str,
     ) -> None:
-        super().__init__("monitor intake")
+        super().__init__("monitor intake", every_s=_EVERY_S)
         self._backlog = backlog
         self._link = link
         self._queues = queues
@@ -63,22 +64,12 @@ class IntakeMonitor(Background):
             return False
         return not self._link.is_up or any(self._behind.values()) or not self._room.is_set()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._measure_inbox()
-                if self._link.is_up:
-                    await self._measure_queues()
-            except (Unavailable, *BROKER_ERRORS):
-                pass  # what is away reports so elsewhere
-            except asyncio.CancelledError:
-                if is_cancelled():
-                    raise
-            except Exception:
-                _log.exception("measuring what is open failed")
-            if is_cancelled():  # and it was swallowed
-                return
-            await asyncio.sleep(_EVERY_S)
+    async def _run_once(self) -> bool:
+        with suppress(Unavailable, *BROKER_ERRORS):  # reported by whoever needs them
+            await self._measure_inbox()
+            if self._link.is_up:
+                await self._measure_queues()
+        return False
 
     async def _measure_inbox(self) -> None:
         found = await self._backlog.open_messages()
