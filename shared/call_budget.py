@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Final
 
+from shared.messaging.batcher import Batcher
 from shared.messaging.dispatch.reservations import ClosedProduct
 from shared.messaging.handling.routes import MessagePriority
 from shared.zoho.call.breakers import ACCOUNTS, Breakers
 from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.reservations import Reservations, spending
 
 PRIORITIES: Final[Mapping[MessagePriority, Priority]] = {
     MessagePriority.PAYMENTS: Priority.URGENT,
@@ -22,14 +24,20 @@ PRIORITIES: Final[Mapping[MessagePriority, Priority]] = {
 class ZohoCallBudget:
     """A `messaging.dispatch.reservations.CallBudget` over the products of one organization."""
 
-    def __init__(self, org: str, products: Collection[str], breakers: Breakers) -> None:
+    def __init__(
+        self, org: str, products: Collection[str], breakers: Breakers, reservations: Reservations
+    ) -> None:
         self._org = org
         self._products = products
         self._breakers = breakers
+        documents = reservations.documents()
+        self._limits = {product: documents[product] for product in products}
+        self._given_back: Batcher[int, None] = Batcher("give calls back", self._give_back)
+        self._reservations = reservations
 
     @property
     def limits(self) -> Mapping[str, object]:
-        return {}
+        return self._limits
 
     def closed(self) -> Collection[ClosedProduct]:
         return [
@@ -40,7 +48,12 @@ class ZohoCallBudget:
         ]
 
     def spend(self, reservations: Mapping[str, int]) -> AbstractContextManager[object]:
-        return nullcontext()
+        return spending(reservations)
 
     async def give_back(self, reservations: Collection[int]) -> None:
-        return
+        for given_back in [self._given_back.run(reservation) for reservation in reservations]:
+            await given_back
+
+    async def _give_back(self, group: list[int]) -> list[None]:
+        await self._reservations.give_back(group)
+        return [None] * len(group)

@@ -50,6 +50,7 @@ from shared.zoho.call.transport import open_transport
 from shared.zoho.effects.effects import Effects
 from shared.zoho.quota.forecast import QuotaForecast
 from shared.zoho.quota.quota import Quota
+from shared.zoho.quota.reservations import Reservations
 from shared.zoho.quota.settings import limits_from
 
 # The age in seconds of an organization's oldest change that has not reached its destination, or 0.
@@ -84,6 +85,7 @@ class WorkerParts:
     breakers: Breakers
     http: ZohoHttp
     effects: Effects
+    reservations: Reservations
     org: str
 
     @asynccontextmanager
@@ -96,7 +98,7 @@ class WorkerParts:
         the oldest of the commands that are not settled, and of the `lag_sources`.
         """
         settings = self.settings
-        budget = ZohoCallBudget(self.org, _products(routes), self.breakers)
+        budget = ZohoCallBudget(self.org, _products(routes), self.breakers, self.reservations)
         messaging = Messaging(
             service=self.service,
             schema=self.schema,
@@ -120,7 +122,7 @@ class WorkerParts:
             self.metrics.sync_lag.labels(service=self.service, org=self.org).set(max(ages))
 
         async def paused() -> None:
-            closed = {(each.org, each.product) for each in budget.closed()}
+            closed = {(each.org, each.product) for each in messaging.closed_products()}
             for product in _products(routes):
                 gauge = self.metrics.product_paused.labels(self.org, self.service, product)
                 gauge.set((self.org, product) in closed)
@@ -168,10 +170,11 @@ async def worker_parts(
         breakers = Breakers(observe=zoho_metrics.breaker, first_pause_s=settings.breaker_pause_s)
         profiles = {profile.name: profile for profile in products}
         endpoints = Endpoints.of(settings, profiles, organization_ids)
+        quota, reservations = await _quota(pool, settings, endpoints, zoho_metrics, health)
         http = ZohoHttp(
             await stack.enter_async_context(open_transport()),
             await _tokens(stack, settings, zoho_metrics),
-            await _quota(pool, settings, endpoints, zoho_metrics, health),
+            quota,
             {org: endpoints},
             breakers,
             observers=(log_call, zoho_metrics.called),
@@ -198,6 +201,7 @@ async def worker_parts(
             breakers,
             http,
             effects,
+            reservations,
             org,
         )
 
@@ -219,11 +223,12 @@ async def _quota(
     endpoints: Endpoints,
     zoho_metrics: ZohoMetrics,
     health: Health,
-) -> Quota:
+) -> tuple[Quota, Reservations]:
     quotas = {name: profile.quota for name, profile in endpoints.products.items()}
     limits = limits_from(settings, quotas, endpoints.zone)
-    quota = Quota(pool, limits, observe=zoho_metrics.decided)
+    reservations = Reservations(pool, limits)
+    quota = Quota(pool, limits, observe=zoho_metrics.decided, reservations=reservations)
     await quota.warm_up(2)
     forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)
     health.before_scrape("forecast", forecast.refresh)
-    return quota
+    return quota, reservations

@@ -119,7 +119,7 @@ class Dispatcher(Background):
             limit=self._slots.free,
             routes=self._calls,
             orgs=self._orgs,
-            closed=[*self._budget.closed(), *self._closed()],
+            closed=self.closed(),
             limits=self._budget.limits,
             lease_s=self._lease_s,
             idle=not self._running,
@@ -135,10 +135,11 @@ class Dispatcher(Background):
             self._start(message, asked_at)
         return len(lease.messages)
 
-    def _closed(self) -> list[ClosedProduct]:
+    def closed(self) -> list[ClosedProduct]:
+        """The products that the ledger refuses, and those whose breaker is open."""
         now = time.monotonic()
         self._refused = {closed: until for closed, until in self._refused.items() if until > now}
-        return [*self._refused]
+        return [*self._budget.closed(), *self._refused]
 
     def _start(self, leased: LeasedMessage, asked_at: float) -> None:
         self._slots.take(leased.priority)

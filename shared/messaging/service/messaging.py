@@ -20,7 +20,7 @@ from shared.messaging.dispatch.dispatcher import Dispatcher
 from shared.messaging.dispatch.ends import EndsOfWaits
 from shared.messaging.dispatch.putting_back import PuttingBack
 from shared.messaging.dispatch.renewal import LeaseRenewal
-from shared.messaging.dispatch.reservations import CallBudget, NoCalls
+from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct, NoCalls
 from shared.messaging.dispatch.wakeup import Wakeup
 from shared.messaging.handling.observers import SettlementObserver, count_settled, log_settled
 from shared.messaging.handling.policy import MessagingPolicy
@@ -171,6 +171,10 @@ class Messaging:
             and self._intake_link.is_up
             and self._dispatcher.stands_for_s < _STANDS_S
         )
+
+    def closed_products(self) -> list[ClosedProduct]:
+        """The products whose messages are passed over now."""
+        return self._dispatcher.closed()
 
     async def oldest_command_s(self, org: str) -> float:
         """Seconds since the oldest open command was accepted; 0 when none is open."""

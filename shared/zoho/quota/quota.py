@@ -23,6 +23,7 @@ from shared.zoho.quota.call import Call
 from shared.zoho.quota.ledger import QuotaFeedback
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.reservations import Reservations, reservation_of
 
 __all__ = ["Decision", "Permit", "Quota", "QuotaFeedback"]
 
@@ -85,8 +86,10 @@ class Quota:
         longest_wait_s: float = waits.IN_PLACE_S,
         note_within_s: float = 2.0,
         clock: DatabaseClock = database_clock,
+        reservations: Reservations | None = None,
     ) -> None:
         self._pool = pool
+        self._reservations = reservations
         self._limits = limits
         self._observe = observe
         self._longest_wait_s = longest_wait_s
@@ -149,10 +152,30 @@ class Quota:
             await asyncio.sleep(row["wait_s"] + jittered_s(_LATER_S))
 
     async def _decide(self, call: Call, deadline_s: float) -> Any:
+        reserved = await self._take_reserved(call, deadline_s)
+        if reserved is not None:
+            return reserved
         with unavailable_when_down():
             return await ledger.decide(
                 self._pool, call, self._limits[call.product], deadline_s, self._clock()
             )
+
+    async def _take_reserved(self, call: Call, deadline_s: float) -> Mapping[str, Any] | None:
+        """The decision about a reserved call; None when nothing is, or is left, reserved."""
+        reservation = reservation_of(call.product)
+        if self._reservations is None or reservation is None:
+            return None
+        taken = await self._reservations.take(
+            reservation,
+            call.product,
+            call.priority,
+            weight=call.weight,
+            heavy=call.heavy,
+            deadline_s=deadline_s,
+        )
+        if taken.used_up == "reservation":
+            return None
+        return {**taken._asdict(), "calls_left": None, "credits_left": None}
 
     async def release(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
         """Count a request that was written, answered or not, for one window from now.

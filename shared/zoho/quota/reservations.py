@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -11,6 +14,24 @@ from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
+
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
+_RESERVED: Final[ContextVar[Mapping[str, int]]] = ContextVar("reserved calls", default=_NONE)
+
+
+@contextmanager
+def spending(reservations: Mapping[str, int]) -> Iterator[None]:
+    """Take the permits of the calls made inside out of these reservations, by product."""
+    token = _RESERVED.set(reservations)
+    try:
+        yield
+    finally:
+        _RESERVED.reset(token)
+
+
+def reservation_of(product: str) -> int | None:
+    """The reservation that a call of this product is made out of, if there is one."""
+    return _RESERVED.get().get(product)
 
 
 class ReservedPermit(NamedTuple):

@@ -180,6 +180,8 @@ async def test_a_day_that_the_ledger_knows_to_be_used_up_pauses_the_queue_of_tic
     ) as worker:
         await escalate(worker, "e1")
 
-        await paused(worker, "desk", "day")
+        await worker.until(
+            lambda seen: bool(seen.value("product_paused", product="desk")), "a pause of desk"
+        )
 
         assert await worker.stage.sandbox.requests(product="desk") == []

@@ -66,8 +66,10 @@ async def test_a_restart_and_a_second_replica_make_no_call_while_zohos_day_is_us
     async with a_worker(around) as restarted, a_worker(around) as second:
         for number in range(2, 10):  # some for each
             await sign_up(restarted, f"u{number}")
-        await paused(restarted, "billing", "day")
-        await paused(second, "billing", "day")
+        for worker in (restarted, second):  # the ledger knows, so nothing is even leased
+            await worker.until(
+                lambda seen: bool(seen.value("product_paused", product="billing")), "a pause"
+            )
 
         assert len(await restarted.stage.sandbox.requests(product="billing")) == 1
 
