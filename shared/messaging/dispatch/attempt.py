@@ -145,7 +145,8 @@ class Attempts:
         # Zoho was asked: the result is kept through an outage. A lease that lapses meanwhile makes
         # the claim a lost one, and nothing is written twice.
         rows = await through_outage(lambda: self._committer.commit(work))
-        await self._publisher.send(rows)
+        # Not awaited: the slot is free for the next message while the broker confirms.
+        self._publisher.send_soon(rows)
 
     async def _commit_early(self, work: UnitOfWork) -> None:
         part = work.split()
