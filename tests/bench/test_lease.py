@@ -27,7 +27,7 @@ LEASERS, P99_MS = 3, 20.0
 # 10,000 messages of one user at the front, whose first waits for an hour. 50,000 of others
 # wait for a day. Every second message is of a product that is closed.
 _FILL = """
-    INSERT INTO bench.open_messages
+    INSERT INTO bench.inbox
         (arrived, place, org, line, exchange, routing_key, route, message_id, body_mac, priority,
          due_at, headers, body, accepted_at)
     SELECT g, g * 1024, 'default', 'user:' || CASE WHEN g <= 10000 THEN 'hot' ELSE g::text END,
@@ -41,10 +41,10 @@ _FILL = """
     INSERT INTO bench.lines (org, line, state, head, head_place, head_route, priority, due_at)
     SELECT DISTINCT ON (org, line) org, line, CASE WHEN due_at > now() THEN 'later' ELSE 'due' END,
            arrived, place, route, priority, due_at
-    FROM bench.open_messages ORDER BY org, line, place;
+    FROM bench.inbox ORDER BY org, line, place;
 """
 _SIZES = """
-    SELECT pg_total_relation_size('bench.open_messages') AS open,
+    SELECT pg_total_relation_size('bench.inbox') AS open,
            pg_total_relation_size('bench.lines') AS lines,
            pg_total_relation_size('relay.reservations') AS reservations
 """

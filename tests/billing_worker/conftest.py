@@ -265,7 +265,7 @@ async def _idle(database_url: str, stage: SystemDriver) -> None:
             for name in _QUEUES
         ]
         unsettled = await connection.fetchval(
-            "SELECT count(*) FROM billing.open_messages WHERE exchange = 'zoho.commands'"
+            "SELECT count(*) FROM billing.inbox WHERE exchange = 'zoho.commands'"
         )
         if not unsettled and not any(q.declaration_result.message_count for q in queues):
             break

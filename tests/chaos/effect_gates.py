@@ -42,7 +42,7 @@ _SET_UP: Final = f"""
         EXECUTE FUNCTION chaos.wait('result', 'business_id');
 """
 _SET_UP_INBOX: Final = """
-    CREATE TRIGGER chaos_settle BEFORE DELETE ON {schema}.open_messages
+    CREATE TRIGGER chaos_settle BEFORE DELETE ON {schema}.inbox
         FOR EACH ROW EXECUTE FUNCTION chaos.wait('settle', 'message_id');
 """
 _TEAR_DOWN: Final = "DROP SCHEMA chaos CASCADE"
@@ -110,7 +110,7 @@ class Gates:
                         WHEN o.arrived IS NOT NULL THEN 'waiting'
                         WHEN d.arrived IS NOT NULL THEN 'given_up' ELSE 'done' END, d.code
             FROM {schema}.accepted_ids a
-            LEFT JOIN {schema}.open_messages o USING (org, routing_key, message_id)
+            LEFT JOIN {schema}.inbox o USING (org, routing_key, message_id)
             LEFT JOIN {schema}.dead_letters d USING (org, routing_key, message_id)
             WHERE a.message_id = $1
             """,  # noqa: S608

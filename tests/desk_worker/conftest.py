@@ -47,7 +47,7 @@ async def desk(around: Surroundings) -> AsyncIterator[Desk]:
         yield Desk(stage, around.environment["database_url"])
 
 
-_UNSETTLED = "SELECT count(*) FROM desk.open_messages"
+_UNSETTLED = "SELECT count(*) FROM desk.inbox"
 
 
 @dataclass

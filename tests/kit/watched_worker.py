@@ -72,7 +72,7 @@ class Watched:
         """Drop the messages that wait for a later try: what becomes of them was looked at."""
         await self._execute(
             "DELETE FROM {schema}.lines WHERE leased_until IS NULL",
-            "DELETE FROM {schema}.open_messages WHERE claim IS NULL",
+            "DELETE FROM {schema}.inbox WHERE claim IS NULL",
         )
 
     async def order(self, product: str, operation: str, **fault: Any) -> None:
@@ -81,7 +81,7 @@ class Watched:
     async def hurry(self) -> None:
         """Make due now what waits for its time."""
         await self._execute(
-            "UPDATE {schema}.open_messages SET due_at = now() WHERE due_at > now()",
+            "UPDATE {schema}.inbox SET due_at = now() WHERE due_at > now()",
             "UPDATE {schema}.lines SET due_at = now() WHERE state = 'later'",
         )
 

@@ -49,15 +49,15 @@ _STUCK = """
                AS lapsed,
            x.attempt AS attempts,
            CASE WHEN x.state <> 'in_line' THEN 0 ELSE (
-               SELECT count(*) FROM {schema}.open_messages b
+               SELECT count(*) FROM {schema}.inbox b
                WHERE b.org = x.org AND b.line = x.line AND b.state = 'in_line'
                  AND b.place > x.place) END AS behind,
            extract(epoch FROM clock_timestamp() - x.accepted_at)::float8 AS age_s
-    FROM {schema}.open_messages x
+    FROM {schema}.inbox x
     LEFT JOIN {schema}.lines l ON l.org = x.org AND l.line = x.line
     WHERE x.accepted_at <= clock_timestamp() - make_interval(secs => $1)
       AND (x.state <> 'in_line' OR NOT EXISTS (
-               SELECT FROM {schema}.open_messages e
+               SELECT FROM {schema}.inbox e
                WHERE e.org = x.org AND e.line = x.line AND e.state = 'in_line'
                  AND e.place < x.place))
     ORDER BY x.accepted_at LIMIT $2

@@ -35,11 +35,11 @@ class Backlog:
                    state <> 'in_line' OR coalesce(wait, '') IN ('person', 'release'),
                    count(*), coalesce(sum(pg_column_size(body)), 0)::bigint,
                    coalesce(extract(epoch FROM clock_timestamp() - min(accepted_at)), 0)::float8
-            FROM {schema}.open_messages GROUP BY 1, 2, 3
+            FROM {schema}.inbox GROUP BY 1, 2, 3
             """  # noqa: S608
         self._oldest_sql = f"""
             SELECT extract(epoch FROM clock_timestamp() - min(accepted_at))::float8
-            FROM {schema}.open_messages WHERE org = $1
+            FROM {schema}.inbox WHERE org = $1
             """  # noqa: S608
         self._dead_sql = f"""
             SELECT org, code, count(*) FROM {schema}.dead_letters

@@ -84,7 +84,7 @@ class InboxInspection:
                        EXISTS (SELECT FROM {schema}.lines l
                                WHERE l.org = m.org AND l.line = m.line
                                  AND l.leased_arrived = m.arrived AND l.claim = m.claim) AS leased
-                FROM {schema}.open_messages m,
+                FROM {schema}.inbox m,
                      (SELECT coalesce($1, clock_timestamp()) AS now) n
                 WHERE m.arrived > $2 AND ($3::text IS NULL OR m.org = $3)
                   AND ($4::text IS NULL OR m.line = $4)

@@ -194,7 +194,7 @@ class Bench:
 
     async def open_messages(self) -> int:
         """How many messages are accepted and not settled."""
-        return int(await self.parts.pool.fetchval("SELECT count(*) FROM test.open_messages"))
+        return int(await self.parts.pool.fetchval("SELECT count(*) FROM test.inbox"))
 
     async def handled(self) -> list[str]:
         """Notes in the order in which they were committed."""

@@ -10,6 +10,7 @@ CREATE TABLE {schema}.accepted_ids (
     message_id text NOT NULL,
     body_mac bytea NOT NULL,
     accepted_at timestamptz NOT NULL,
+    arrived bigint NOT NULL,            -- whoever finds its own number here has stored the message
     PRIMARY KEY (org, routing_key, message_id)
 );
 
@@ -24,7 +25,7 @@ CREATE INDEX accepted_ids_age ON {schema}.accepted_ids USING brin (accepted_at)
 -- `arrived` is the order of acceptance and never changes. `place` is where it stands: 1024 times a
 -- number of the sequence `arrivals`, so that a message that is woken fits behind another. 0 is the
 -- front of the line, for erasures.
-CREATE TABLE {schema}.open_messages (
+CREATE TABLE {schema}.inbox (
     arrived bigint PRIMARY KEY,
     place bigint NOT NULL,
     org text NOT NULL,
@@ -65,18 +66,18 @@ CREATE TABLE {schema}.open_messages (
         autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
 
 -- Sealed bytes do not compress.
-ALTER TABLE {schema}.open_messages ALTER COLUMN body SET STORAGE EXTERNAL;
+ALTER TABLE {schema}.inbox ALTER COLUMN body SET STORAGE EXTERNAL;
 
-CREATE INDEX open_messages_turn ON {schema}.open_messages (org, line, place, arrived)
+CREATE INDEX inbox_turn ON {schema}.inbox (org, line, place, arrived)
     WHERE state = 'in_line';
-CREATE INDEX open_messages_priority ON {schema}.open_messages (org, line, priority)
+CREATE INDEX inbox_priority ON {schema}.inbox (org, line, priority)
     WHERE state = 'in_line';
-CREATE INDEX open_messages_off_line ON {schema}.open_messages (org, line) WHERE state <> 'in_line';
-CREATE INDEX open_messages_fact ON {schema}.open_messages (org, fact_kind, fact_key)
+CREATE INDEX inbox_off_line ON {schema}.inbox (org, line) WHERE state <> 'in_line';
+CREATE INDEX inbox_fact ON {schema}.inbox (org, fact_kind, fact_key)
     WHERE state = 'fact';
-CREATE INDEX open_messages_look ON {schema}.open_messages (due_at) WHERE state = 'look';
-CREATE INDEX open_messages_check ON {schema}.open_messages (check_at) WHERE check_at IS NOT NULL;
-CREATE INDEX open_messages_recorders ON {schema}.open_messages (org)
+CREATE INDEX inbox_look ON {schema}.inbox (due_at) WHERE state = 'look';
+CREATE INDEX inbox_check ON {schema}.inbox (check_at) WHERE check_at IS NOT NULL;
+CREATE INDEX inbox_recorders ON {schema}.inbox (org)
     WHERE records IS NOT NULL AND state <> 'fact';
 
 -- A line is what waits under one ordering key: there is a row while a message stands in it. The
@@ -123,6 +124,8 @@ CREATE TABLE {schema}.names (
 
 CREATE INDEX names_line ON {schema}.names (org, line);
 CREATE INDEX names_named_by ON {schema}.names (named_by) WHERE named_by IS NOT NULL;
+-- Few among all, and looked for when they are pruned.
+CREATE INDEX names_freed ON {schema}.names (named_by) WHERE line IS NULL;
 
 -- Facts recorded lately, so that who goes to wait for one finds that it was recorded after the
 -- handler looked. The facts themselves are in the services' own tables.
@@ -178,3 +181,17 @@ CREATE TABLE {schema}.suspects (
     attempts integer NOT NULL,
     noted_at timestamptz NOT NULL
 );
+
+-- What operators did to open messages by hand, and who did it.
+CREATE TABLE {schema}.interventions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    arrived bigint NOT NULL,
+    org text NOT NULL,
+    routing_key text NOT NULL,
+    message_id text NOT NULL,
+    action text NOT NULL CHECK (action IN ('end_wait', 'give_up')),
+    done_by text NOT NULL,
+    done_at timestamptz NOT NULL
+);
+
+CREATE INDEX interventions_age ON {schema}.interventions (done_at);

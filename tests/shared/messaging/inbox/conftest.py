@@ -166,14 +166,14 @@ class Inbox:
     async def open(self) -> list[str]:
         """The message ids of all that is open, by line and place."""
         rows = await self.pool.fetch(
-            "SELECT message_id FROM test.open_messages ORDER BY line, place, arrived"
+            "SELECT message_id FROM test.inbox ORDER BY line, place, arrived"
         )
         return [row["message_id"] for row in rows]
 
     async def counts(self) -> tuple[int, int]:
         """Open messages and lines."""
         row = await self.pool.fetchrow(
-            "SELECT (SELECT count(*) FROM test.open_messages), (SELECT count(*) FROM test.lines)"
+            "SELECT (SELECT count(*) FROM test.inbox), (SELECT count(*) FROM test.lines)"
         )
         return row[0], row[1]
 

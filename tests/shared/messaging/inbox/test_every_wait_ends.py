@@ -31,39 +31,39 @@ PAUSED: Final = ["user", "invoice"]
 # What no sequence of steps may leave behind, each as rows that break the rule.
 BROKEN: Final = {
     "a line without its message, or a message without its line": """
-        SELECT * FROM (SELECT DISTINCT org, line FROM test.open_messages WHERE state = 'in_line') m
+        SELECT * FROM (SELECT DISTINCT org, line FROM test.inbox WHERE state = 'in_line') m
         FULL JOIN test.lines l USING (org, line)
-        WHERE l.head IS NULL OR NOT EXISTS (SELECT FROM test.open_messages o
+        WHERE l.head IS NULL OR NOT EXISTS (SELECT FROM test.inbox o
             WHERE o.org = l.org AND o.line = l.line AND o.state = 'in_line')
     """,
     "a head that is not the first of its line": """
         SELECT * FROM test.lines l WHERE (l.head, l.head_place, l.head_route) <> (
-            SELECT o.arrived, o.place, o.route FROM test.open_messages o
+            SELECT o.arrived, o.place, o.route FROM test.inbox o
             WHERE o.org = l.org AND o.line = l.line AND o.state = 'in_line'
             ORDER BY o.place, o.arrived LIMIT 1)
     """,
     "a priority that is not the highest of its line": """
         SELECT * FROM test.lines l WHERE l.priority <> (
-            SELECT min(o.priority) FROM test.open_messages o
+            SELECT min(o.priority) FROM test.inbox o
             WHERE o.org = l.org AND o.line = l.line AND o.state = 'in_line')
     """,
     "a head that is neither due, nor leased, nor has a time": """
-        SELECT * FROM test.lines l JOIN test.open_messages o ON o.arrived = l.head
+        SELECT * FROM test.lines l JOIN test.inbox o ON o.arrived = l.head
         WHERE l.state = 'empty' OR l.due_at <> o.due_at OR (l.state = 'later' AND o.wait IS NULL)
            OR (o.due_at > $1 AND l.state = 'due' AND l.leased_arrived IS NULL)
            OR (o.wait IN ('time', 'look') AND o.end_s IS NULL)
            OR (o.wait = 'person' AND o.product IS NULL)
     """,
     "a message off its line without an end": """
-        SELECT * FROM test.open_messages o WHERE state <> 'in_line' AND (o.end_s IS NULL
+        SELECT * FROM test.inbox o WHERE state <> 'in_line' AND (o.end_s IS NULL
             OR (o.state = 'fact' AND (o.check_at IS NULL OR o.fact_kind IS NULL)))
     """,
     "two messages of a line that are leased at once": """
-        SELECT org, line FROM test.open_messages WHERE claim IS NOT NULL AND state = 'in_line'
+        SELECT org, line FROM test.inbox WHERE claim IS NOT NULL AND state = 'in_line'
         GROUP BY org, line HAVING count(*) > 1
     """,
     "a message left in the line of a name that belongs to another line": """
-        SELECT * FROM test.open_messages o
+        SELECT * FROM test.inbox o
         JOIN test.names n ON n.org = o.org AND n.kind || ':' || n.name = o.line
         JOIN test.lines l ON l.org = o.org AND l.line = o.line
         WHERE n.line <> o.line AND l.moving_to IS NULL

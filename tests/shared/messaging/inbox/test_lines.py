@@ -267,7 +267,7 @@ async def test_names_of_things_made_at_zoho_move_what_waits_for_them(inbox: Inbo
 
     await inbox.accept(message("again", None, named=(payment,)))
     assert await inbox.open() == ["refund", "again"]
-    rows = await inbox.pool.fetch("SELECT DISTINCT line FROM test.open_messages")
+    rows = await inbox.pool.fetch("SELECT DISTINCT line FROM test.inbox")
     assert [row["line"] for row in rows] == ["user:u1"]
 
 

@@ -84,9 +84,7 @@ async def test_a_confident_lease_that_is_refused_undoes_what_it_took(inbox: Inbo
         "SELECT line FROM test.lines WHERE leased_until IS NOT NULL ORDER BY line"
     )
     assert [row["line"] for row in leased] == ["user:u0", "user:u1"]
-    claimed = await inbox.pool.fetchval(
-        "SELECT claim FROM test.open_messages WHERE message_id = 'f2'"
-    )
+    claimed = await inbox.pool.fetchval("SELECT claim FROM test.inbox WHERE message_id = 'f2'")
     assert claimed is None
 
 

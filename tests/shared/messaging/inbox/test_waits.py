@@ -235,7 +235,7 @@ async def test_a_freed_name_belongs_to_whoever_names_it_next_or_to_the_replay(
     inbox.after(1)
     assert await inbox.pool.fetchval("SELECT line FROM test.names") == "user:u1"
     await inbox.leased()
-    rows = await inbox.pool.fetch("SELECT DISTINCT line FROM test.open_messages")
+    rows = await inbox.pool.fetch("SELECT DISTINCT line FROM test.inbox")
     assert [row["line"] for row in rows] == ["user:u1"]
 
 

@@ -145,7 +145,7 @@ BEGIN
         v_locked_org := NULL;
     END IF;
 
-    INSERT INTO {schema}.open_messages
+    INSERT INTO {schema}.inbox
         (arrived, place, org, line, exchange, routing_key, route, message_id, body_mac, priority,
          records, due_at, wait, code, reason, waiting_since, counted_at, end_s, check_at,
          correlation_id, reply_to, traceparent, sent_at, headers, body, accepted_at)

@@ -9,7 +9,7 @@
 CREATE OR REPLACE FUNCTION {schema}.count_waits(
     p_intake_behind boolean, p_paused_org text[], p_paused_kind text[], p_same_line text[],
     p_longest float8, p_limit integer, p_claim_s float8, p_now timestamptz DEFAULT NULL
-) RETURNS TABLE (is_over boolean, message {schema}.open_messages) LANGUAGE plpgsql
+) RETURNS TABLE (is_over boolean, message {schema}.inbox) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
@@ -18,7 +18,7 @@ DECLARE
     v_arrived bigint[];
 BEGIN
     SELECT array_agg(d.arrived) INTO v_arrived
-    FROM (SELECT m.arrived FROM {schema}.open_messages m WHERE m.check_at <= at
+    FROM (SELECT m.arrived FROM {schema}.inbox m WHERE m.check_at <= at
           ORDER BY m.check_at LIMIT p_limit FOR UPDATE SKIP LOCKED) d;
     IF v_arrived IS NULL THEN
         RETURN;
@@ -37,20 +37,20 @@ BEGIN
                    WHERE p.org = m.org AND p.kind = m.fact_kind) AS paused,
                m.state = 'fact' AND (p_intake_behind OR CASE
                    WHEN m.fact_kind = ANY (p_same_line) THEN EXISTS (
-                       SELECT FROM {schema}.open_messages r
+                       SELECT FROM {schema}.inbox r
                        WHERE r.org = m.org AND r.line = m.line AND r.state = 'in_line'
                          AND m.fact_kind = ANY (r.records)
                    ) OR EXISTS (
-                       SELECT FROM {schema}.open_messages r
+                       SELECT FROM {schema}.inbox r
                        -- The first condition is the index's.
                        WHERE r.org = m.org AND r.line = m.line AND r.state <> 'in_line'
                          AND r.state = 'look' AND m.fact_kind = ANY (r.records))
                    ELSE EXISTS (
-                       SELECT FROM {schema}.open_messages r
+                       SELECT FROM {schema}.inbox r
                        WHERE r.org = m.org AND r.records IS NOT NULL AND r.state <> 'fact'
                          AND m.fact_kind = ANY (r.records))
                END) AS held
-        FROM {schema}.open_messages m WHERE m.arrived = ANY (v_arrived)
+        FROM {schema}.inbox m WHERE m.arrived = ANY (v_arrived)
     ), counted AS MATERIALIZED (
         SELECT c.*, c.counted_s + CASE WHEN c.held OR c.paused THEN 0
                                        ELSE greatest(0, least(c.elapsed_s, 2 * c.step_s)) END AS new_s
@@ -60,7 +60,7 @@ BEGIN
                     AND (c.new_s >= c.end_s OR c.waited_s >= p_longest * c.end_s) AS is_over
         FROM counted c
     ), written AS (
-        UPDATE {schema}.open_messages m
+        UPDATE {schema}.inbox m
         SET counted_s = o.new_s, counted_at = at,
             claim = CASE WHEN o.is_over THEN nextval('{schema}.claims') ELSE m.claim END,
             check_at = at + make_interval(secs => CASE

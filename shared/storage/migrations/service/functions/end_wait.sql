@@ -12,13 +12,13 @@ DECLARE
     v_found boolean;
 BEGIN
     SELECT ARRAY[m.org], ARRAY[m.line] INTO v_org, v_line
-    FROM {schema}.open_messages m WHERE m.arrived = p_arrived;
+    FROM {schema}.inbox m WHERE m.arrived = p_arrived;
     IF v_org IS NULL THEN
         RETURN false;
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
     WITH ended AS (
-        UPDATE {schema}.open_messages m
+        UPDATE {schema}.inbox m
         SET last_look = m.state = 'fact', state = 'in_line', due_at = at, check_at = NULL, claim = NULL
         WHERE m.arrived = p_arrived AND m.line = v_line[1]
           AND (m.claim IS NULL OR m.state <> 'in_line')

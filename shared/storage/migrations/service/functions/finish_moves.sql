@@ -16,7 +16,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
-    UPDATE {schema}.open_messages m
+    UPDATE {schema}.inbox m
     SET claim = NULL, lapses = m.lapses + 1, attempt = m.attempt - 1
     FROM unnest(v_org, v_line, v_claim) AS u (org, line, claim)
     JOIN {schema}.lines l ON l.org = u.org AND l.line = u.line AND l.claim = u.claim

@@ -12,14 +12,14 @@ DECLARE
     v_found boolean;
 BEGIN
     SELECT ARRAY[m.org], ARRAY[m.line] INTO v_org, v_line
-    FROM {schema}.open_messages m WHERE m.arrived = p_arrived;
+    FROM {schema}.inbox m WHERE m.arrived = p_arrived;
     IF v_org IS NULL THEN
         RETURN false;
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
     WITH ended AS (
         -- Off its line, so that nobody leases it before.
-        UPDATE {schema}.open_messages m
+        UPDATE {schema}.inbox m
         SET state = 'look', due_at = 'infinity', wait = 'release', code = p_code, reason = p_reason,
             fact_kind = NULL, fact_key = NULL, waiting_since = at, counted_at = at, counted_s = 0,
             end_s = 0, check_at = at, claim = NULL

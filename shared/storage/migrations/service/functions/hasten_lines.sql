@@ -8,11 +8,11 @@ AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
 BEGIN
-    UPDATE {schema}.open_messages m
+    UPDATE {schema}.inbox m
     SET state = 'in_line', due_at = at, claim = NULL, check_at = NULL
     FROM unnest(p_org, p_line) AS u (org, line)
     WHERE m.org = u.org AND m.line = u.line AND m.state <> 'in_line';
-    UPDATE {schema}.open_messages m SET due_at = at, check_at = NULL
+    UPDATE {schema}.inbox m SET due_at = at, check_at = NULL
     FROM unnest(p_org, p_line) AS u (org, line)
     WHERE m.org = u.org AND m.line = u.line AND m.state = 'in_line' AND m.due_at > at;
 END $$;

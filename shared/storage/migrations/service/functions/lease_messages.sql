@@ -50,7 +50,7 @@ DECLARE
     v_taken boolean := false;
 BEGIN
     -- What may wait for a lock comes first: from here on nothing does, until the ledger.
-    IF EXISTS (SELECT FROM {schema}.open_messages m WHERE m.state = 'look' AND m.due_at <= at) THEN
+    IF EXISTS (SELECT FROM {schema}.inbox m WHERE m.state = 'look' AND m.due_at <= at) THEN
         PERFORM {schema}.wake_looks(256, at);
     END IF;
     IF EXISTS (SELECT FROM {schema}.lines l WHERE l.moving_to IS NOT NULL
@@ -193,7 +193,7 @@ BEGIN
            NULL::bigint[], NULL::text[], NULL::bigint[]
     FROM unnest(v_head, v_priority, v_alone, v_erased) WITH ORDINALITY
          AS k (head, priority, alone, erased, n)
-    JOIN {schema}.open_messages m ON m.arrived = k.head
+    JOIN {schema}.inbox m ON m.arrived = k.head
     ORDER BY k.n;
     IF v_answers.items IS NOT NULL THEN
         RETURN QUERY

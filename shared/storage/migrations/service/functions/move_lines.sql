@@ -7,14 +7,14 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 BEGIN
     UPDATE {schema}.lines l SET moving_to = u.target
-    FROM unnest(p_org, p_from, p_to) AS u (org, source, target), {schema}.open_messages m
+    FROM unnest(p_org, p_from, p_to) AS u (org, source, target), {schema}.inbox m
     WHERE l.org = u.org AND l.line = u.source AND u.source <> u.target
       AND m.arrived = l.leased_arrived AND m.claim = l.claim;
-    UPDATE {schema}.open_messages m SET line = u.target
+    UPDATE {schema}.inbox m SET line = u.target
     FROM unnest(p_org, p_from, p_to) AS u (org, source, target)
     JOIN {schema}.lines l ON l.org = u.org AND l.line = u.source AND l.moving_to IS NULL
     WHERE m.org = u.org AND m.line = u.source AND u.source <> u.target AND m.state = 'in_line';
-    UPDATE {schema}.open_messages m SET line = u.target
+    UPDATE {schema}.inbox m SET line = u.target
     FROM unnest(p_org, p_from, p_to) AS u (org, source, target)
     JOIN {schema}.lines l ON l.org = u.org AND l.line = u.source AND l.moving_to IS NULL
     WHERE m.org = u.org AND m.line = u.source AND u.source <> u.target AND m.state <> 'in_line';

@@ -20,17 +20,17 @@ DECLARE
 BEGIN
     SELECT array_agg(m.org), array_agg(m.line) INTO v_org, v_line
     FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
-    JOIN {schema}.open_messages m ON m.arrived = u.arrived AND m.claim = u.claim;
+    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim;
 
     IF v_org IS NOT NULL THEN
         IF 'fact' = ANY (p_kind) THEN
             PERFORM {schema}.lock_facts(array_agg(m.org), array_agg(u.kind), array_agg(u.key))
             FROM unnest(p_arrived, p_fact_kind, p_fact_key) AS u (arrived, kind, key)
-            JOIN {schema}.open_messages m ON m.arrived = u.arrived
+            JOIN {schema}.inbox m ON m.arrived = u.arrived
             WHERE u.kind IS NOT NULL;
         END IF;
         PERFORM {schema}.lock_lines(v_org, v_line);
-        PERFORM FROM {schema}.open_messages m
+        PERFORM FROM {schema}.inbox m
         JOIN unnest(p_arrived, p_claim) AS u (arrived, claim)
           ON u.arrived = m.arrived AND u.claim = m.claim
         ORDER BY m.arrived FOR UPDATE OF m;
@@ -50,17 +50,17 @@ BEGIN
     INTO v_result
     FROM unnest(p_arrived, p_claim, p_kind, p_fact_kind, p_fact_key, p_end_s) WITH ORDINALITY
          AS u (arrived, claim, kind, fact_kind, fact_key, end_s, n)
-    LEFT JOIN {schema}.open_messages m ON m.arrived = u.arrived AND m.claim = u.claim
+    LEFT JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim
     LEFT JOIN {schema}.recorded_facts r
       ON u.kind = 'fact' AND r.org = m.org AND r.kind = u.fact_kind AND r.key = u.fact_key
      -- A number from another cluster's time says nothing.
      AND r.recorded_in < pg_snapshot_xmax(pg_current_snapshot());
 
-    UPDATE {schema}.open_messages m SET seen = pg_current_snapshot()
+    UPDATE {schema}.inbox m SET seen = pg_current_snapshot()
     FROM unnest(p_arrived, v_result) AS u (arrived, result)
     WHERE u.result = 'again' AND m.arrived = u.arrived;
 
-    UPDATE {schema}.open_messages m
+    UPDATE {schema}.inbox m
     SET claim = NULL, lapses = 0, attempt = m.attempt - (NOT u.spent)::integer,
         state = CASE WHEN u.kind IN ('fact', 'look') AND NOT e.erased THEN u.kind ELSE 'in_line' END,
         due_at = CASE WHEN e.erased THEN at ELSE at + make_interval(secs => u.due_s) END,
@@ -76,7 +76,7 @@ BEGIN
     FROM unnest(p_arrived, v_result, p_kind, p_due_s, p_code, p_reason, p_spent, p_fact_kind,
                 p_fact_key, p_end_s, p_product)
          AS u (arrived, result, kind, due_s, code, reason, spent, fact_kind, fact_key, end_s, product)
-    JOIN {schema}.open_messages o ON o.arrived = u.arrived
+    JOIN {schema}.inbox o ON o.arrived = u.arrived
     CROSS JOIN LATERAL (SELECT o.wait IS NOT DISTINCT FROM u.kind
                                AND o.fact_kind IS NOT DISTINCT FROM u.fact_kind
                                AND o.fact_key IS NOT DISTINCT FROM u.fact_key AS same) s
@@ -84,7 +84,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT o.line LIKE 'user:%' AND (
         EXISTS (SELECT FROM relay.tombstones t
                 WHERE t.org = o.org AND t.user_id = substring(o.line FROM 6))
-        OR EXISTS (SELECT FROM {schema}.open_messages f
+        OR EXISTS (SELECT FROM {schema}.inbox f
                    WHERE f.org = o.org AND f.line = o.line AND f.state = 'in_line'
                      AND f.place = 0 AND f.arrived <> o.arrived)) AS erased) e
     WHERE u.result = 'waits' AND m.arrived = u.arrived;

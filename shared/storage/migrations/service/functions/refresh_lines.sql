@@ -22,15 +22,15 @@ BEGIN
         FROM (SELECT DISTINCT u.org, u.line FROM unnest(p_org, p_line) AS u (org, line)) u
         JOIN {schema}.lines l ON l.org = u.org AND l.line = u.line
         WHERE l.moving_to IS NOT NULL AND NOT EXISTS (
-            SELECT FROM {schema}.open_messages m
+            SELECT FROM {schema}.inbox m
             WHERE m.arrived = l.leased_arrived AND m.claim = l.claim)
         ORDER BY l.org, l.line
     LOOP
         -- Locked already, unless the mark was set after that.
         PERFORM {schema}.lock_lines(ARRAY[marked.org], ARRAY[marked.moving_to]);
-        UPDATE {schema}.open_messages SET line = marked.moving_to
+        UPDATE {schema}.inbox SET line = marked.moving_to
         WHERE org = marked.org AND line = marked.line AND state = 'in_line';
-        UPDATE {schema}.open_messages SET line = marked.moving_to
+        UPDATE {schema}.inbox SET line = marked.moving_to
         WHERE org = marked.org AND line = marked.line AND state <> 'in_line';
         UPDATE {schema}.lines SET moving_to = NULL WHERE org = marked.org AND line = marked.line;
         v_org := v_org || marked.org;
@@ -42,18 +42,18 @@ BEGIN
     ), heads AS MATERIALIZED (
         SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority,
                EXISTS (SELECT FROM {schema}.lines l
-                       JOIN {schema}.open_messages m
+                       JOIN {schema}.inbox m
                          ON m.arrived = l.leased_arrived AND m.claim = l.claim
                         AND m.org = l.org AND m.line = l.line
                        WHERE l.org = w.org AND l.line = w.line) AS holds
         FROM wanted w
         LEFT JOIN LATERAL (
-            SELECT m.arrived, m.place, m.route, m.due_at, m.lapses FROM {schema}.open_messages m
+            SELECT m.arrived, m.place, m.route, m.due_at, m.lapses FROM {schema}.inbox m
             WHERE m.org = w.org AND m.line = w.line AND m.state = 'in_line'
             ORDER BY m.place, m.arrived LIMIT 1
         ) h ON true
         LEFT JOIN LATERAL (
-            SELECT m.priority FROM {schema}.open_messages m
+            SELECT m.priority FROM {schema}.inbox m
             WHERE m.org = w.org AND m.line = w.line AND m.state = 'in_line'
             ORDER BY m.priority LIMIT 1
         ) p ON true

@@ -12,7 +12,7 @@ BEGIN
     WITH held AS MATERIALIZED (
         SELECT l.org, l.line, m.arrived
         FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
-        JOIN {schema}.open_messages m ON m.arrived = u.arrived AND m.claim = u.claim
+        JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim
         JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
         WHERE l.leased_arrived = u.arrived AND l.claim = u.claim
         ORDER BY l.org, l.line FOR UPDATE OF l

@@ -41,7 +41,7 @@ BEGIN
     SELECT array_agg(m.org), array_agg(m.own) INTO v_org, v_own FROM mine m WHERE m.own <> v_line;
     PERFORM {schema}.lock_lines(letter.org || v_org || v_org,
         v_line || v_own || array_fill(v_line, ARRAY[coalesce(cardinality(v_own), 0)]));
-    INSERT INTO {schema}.open_messages
+    INSERT INTO {schema}.inbox
         (arrived, place, org, line, exchange, routing_key, route, message_id, body_mac, priority,
          records, due_at, correlation_id, reply_to, traceparent, sent_at, headers, body, accepted_at)
     VALUES

@@ -40,7 +40,7 @@ BEGIN
            array_agg(m.org) FILTER (WHERE m.place = 0), array_agg(m.line) FILTER (WHERE m.place = 0)
     INTO v_won, v_org, v_line, v_ended, v_given_up, v_first_org, v_first_line
     FROM unnest(p_arrived, p_claim, p_outcome) AS u (arrived, claim, outcome)
-    JOIN {schema}.open_messages m ON m.arrived = u.arrived AND m.claim = u.claim;
+    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim;
 
     IF cardinality(p_name_org) > 0 THEN
         WITH made AS (
@@ -96,7 +96,7 @@ BEGIN
         SELECT array_agg(m.arrived), v_org || array_agg(m.org), v_line || array_agg(m.line)
         INTO v_waiter, v_org, v_line
         FROM unnest(v_fact_org, v_fact_kind, v_fact_key) AS f (org, kind, key)
-        JOIN {schema}.open_messages m
+        JOIN {schema}.inbox m
           ON m.org = f.org AND m.fact_kind = f.kind AND m.fact_key = f.key AND m.state = 'fact';
     END IF;
 
@@ -107,7 +107,7 @@ BEGIN
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
 
-    PERFORM FROM {schema}.open_messages m
+    PERFORM FROM {schema}.inbox m
     JOIN unnest(p_arrived, p_claim) AS u (arrived, claim)
       ON u.arrived = m.arrived AND u.claim = m.claim
     WHERE m.arrived = ANY (v_won)
@@ -119,16 +119,16 @@ BEGIN
 
     IF v_waiter IS NOT NULL THEN
         -- Behind whoever recorded it, if that is in its line, else where it was.
-        UPDATE {schema}.open_messages m
+        UPDATE {schema}.inbox m
         SET state = 'in_line', due_at = at, claim = NULL, check_at = NULL,
             last_look = f.by IS NULL,
             place = greatest(m.place, CASE WHEN r.line = m.line THEN r.place + 1 END)
         FROM unnest(v_fact_org, v_fact_kind, v_fact_key, v_fact_by) AS f (org, kind, key, by)
-        LEFT JOIN {schema}.open_messages r ON r.arrived = f.by
+        LEFT JOIN {schema}.inbox r ON r.arrived = f.by
         WHERE m.arrived = ANY (v_waiter) AND m.state = 'fact'
           AND m.org = f.org AND m.fact_kind = f.kind AND m.fact_key = f.key;
     END IF;
-    DELETE FROM {schema}.open_messages m WHERE m.arrived = ANY (v_ended);
+    DELETE FROM {schema}.inbox m WHERE m.arrived = ANY (v_ended);
     IF v_own_org IS NOT NULL THEN
         PERFORM {schema}.move_lines(v_own_org, v_own, v_own_to);
     END IF;

@@ -12,7 +12,7 @@ BEGIN
     IF p_lapsed THEN
         -- A lapsed attempt counts only when it says something about the message: its process did
         -- nothing else, and PostgreSQL would have taken its renewals.
-        UPDATE {schema}.open_messages m
+        UPDATE {schema}.inbox m
         SET claim = NULL, lapses = m.lapses + 1,
             attempt = m.attempt - (NOT (l.leased_alone
                 AND l.leased_at >= at - make_interval(secs => p_answering_s)
@@ -30,7 +30,7 @@ BEGIN
         WHERE l.ctid = k.at_row
         RETURNING l.head, l.claim
     )
-    UPDATE {schema}.open_messages m
+    UPDATE {schema}.inbox m
     SET claim = t.claim, attempt = m.attempt + 1, seen = pg_current_snapshot()
     FROM taken t WHERE m.arrived = t.head;
 END $$;

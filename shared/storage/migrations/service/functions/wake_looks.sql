@@ -12,13 +12,13 @@ DECLARE
 BEGIN
     SELECT array_agg(d.arrived), array_agg(d.org), array_agg(d.line)
     INTO v_arrived, v_org, v_line
-    FROM (SELECT m.arrived, m.org, m.line FROM {schema}.open_messages m
+    FROM (SELECT m.arrived, m.org, m.line FROM {schema}.inbox m
           WHERE m.state = 'look' AND m.due_at <= at ORDER BY m.due_at LIMIT p_limit) d;
     IF v_arrived IS NULL THEN
         RETURN;
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
-    UPDATE {schema}.open_messages m SET state = 'in_line'
+    UPDATE {schema}.inbox m SET state = 'in_line'
     WHERE m.arrived = ANY (v_arrived) AND m.state = 'look' AND m.due_at <= at;
     PERFORM {schema}.refresh_lines(v_org, v_line, at);
 END $$;
