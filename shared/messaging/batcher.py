@@ -18,7 +18,7 @@ class Batcher(Generic[ItemT, ResultT]):
 
     An idle batcher flushes at once, a busy one when the previous flush is done and `gather_s` has
     passed: what travels together stays together, and a group costs hardly more than an item.
-    The group fails as one only when the other side is away (`Unavailable`); any other failure is
+    The group fails as one only when the other side is away (`Unavailable`). Any other failure is
     narrowed down by flushing its items one by one, so that a poisoned one harms no other.
 
     Args:

@@ -123,7 +123,7 @@ class ReconnectingConnection(Background):
         try:
             if self._prepare is not None:
                 await self._prepare(connection)
-            if is_cancelled():  # swallowed on the way here; nothing below would end by itself
+            if is_cancelled():  # swallowed on the way here. Nothing below would end by itself
                 raise asyncio.CancelledError
             if connection.transport is None:
                 return

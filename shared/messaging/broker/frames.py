@@ -35,7 +35,7 @@ _PERSISTENT: Final = b"\x02"
 
 
 def publish_frames(channel: int, letter: OutgoingMessage, max_body: int) -> bytes:
-    """The frames of one message; `max_body` is the most a body frame may hold."""
+    """The frames of one message. `max_body` is the most a body frame may hold."""
     method = b"".join(
         (
             _PUBLISH,
@@ -94,7 +94,7 @@ def _short(text: str) -> bytes:
 
 
 class FrameWriter:
-    """Writes the frames of one channel; those that come while a write waits go as one.
+    """Writes the frames of one channel. Those that come while a write waits go as one.
 
     What is not written when the channel is lost is dropped: its writer hears of the loss elsewhere.
     """

@@ -5,7 +5,7 @@ connection. One value that it cannot decode (a timestamp in microseconds, text i
 which the broker takes) ends the reader, and with it the connection of everybody. Here text that is
 not UTF-8 comes as bytes, a timestamp out of range as its number, and what cannot be read of a table
 is left out and counted.
-Source: AMQP 0-9-1 specification, §4.2.5 data types; RabbitMQ's errata on the types of fields.
+Source: AMQP 0-9-1 specification, §4.2.5 data types. RabbitMQ's errata on the types of fields.
 """
 
 from __future__ import annotations

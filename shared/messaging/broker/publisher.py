@@ -46,9 +46,9 @@ class Publisher:
 
         Raises:
             Unroutable: it is mandatory and no queue takes it.
-            Unavailable: not confirmed; it may have been published all the same.
+            Unavailable: not confirmed. It may have been published all the same.
         """
-        # The client tells returned messages apart by message id: two with the same one must not
+        # The client matches returned messages by message id: two with the same one must not
         # be in flight together, or one could pass for the other.
         while (other := self._in_flight.get(letter.message_id)) is not None:
             await other.wait()
@@ -86,7 +86,7 @@ class Publisher:
 
 
 class _Outlet:
-    """A channel with confirms; all its publishes go through here, so that tags are counted once."""
+    """A channel with confirms. All its publishes go through here, so that tags are counted once."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -48,7 +48,7 @@ class Topology:
         return names + poison
 
     async def declare(self, connection: AbstractConnection) -> None:
-        """Declare everything; raises when the broker has a queue with other arguments."""
+        """Declare everything. Raises when the broker has a queue with other arguments."""
         async with asyncio.timeout(60), connection.channel() as channel:
             await self._exchanges(channel)
             for kind, keys in self._kinds():

@@ -70,11 +70,11 @@ class Dispatcher(Background):
 
     @property
     def stands_for_s(self) -> float:
-        """Seconds for which it has had free slots and asked for no work; 0 when it is busy."""
+        """Seconds for which it has had free slots and asked for no work. 0 when it is busy."""
         return 0.0 if self._running else time.monotonic() - self._moved
 
     async def drain(self, timeout_s: float) -> None:
-        """Lease nothing more; finish what is in hand within `timeout_s`, then let go of it."""
+        """Lease nothing more. Finish what is in hand within `timeout_s`, then let go of it."""
         self._stopping.set()
         self._wakeup.set()
         if self._task is not None:
@@ -112,7 +112,7 @@ class Dispatcher(Background):
         self._answering_since = time.monotonic()
 
     async def _lease(self) -> int:
-        """Lease what is due and start it; how many there were."""
+        """Lease what is due and start it. How many there were."""
         asked_at = time.monotonic()
         lease = await self._lines.lease(
             slots=self._slots.shares(),

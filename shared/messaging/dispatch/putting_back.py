@@ -20,7 +20,7 @@ from shared.messaging.inbox.lines import LeasedMessage, Lines, PutBack, PutBackR
 
 
 class PuttingBack:
-    """Writes waits; those of all attempts that end together are written as one group."""
+    """Writes waits. Those of all attempts that end together are written as one group."""
 
     def __init__(self, lines: Lines, policy: WaitPolicy, wakeup: Wakeup) -> None:
         self._lines = lines

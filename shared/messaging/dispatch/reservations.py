@@ -1,4 +1,4 @@
-"""What leasing asks of the quota ledger and of the breakers. The services pass in who answers."""
+"""Declare what leasing asks of the quota ledger and the breakers. Services pass in who answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a queue needs in order to make progress: while its gate is closed, the queue pauses."""
+"""Declare a gate: work that needs what is behind it pauses while it is closed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Gate(Protocol):
 
 
 class SimpleGate:
-    """A gate that is opened and closed by hand; open at first. Tests and operators use it."""
+    """A gate that is opened and closed by hand. Open at first. Tests and operators use it."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()

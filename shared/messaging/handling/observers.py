@@ -58,7 +58,7 @@ def label_of(settlement: Settlement) -> str:
 
 
 def log_settled(settled: Settled) -> None:
-    """One line per attempt; loud where somebody has to look."""
+    """One line per attempt. Loud where somebody has to look."""
     message, settlement = settled.message, settled.settlement
     values = {
         "org": message.org,

@@ -1,4 +1,4 @@
-"""How often, how long, how much: the numbers of messaging, in one place."""
+"""Keep the numbers of messaging in one place: attempts, waits, leases and bounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WaitPolicy:
     """The ends of waits, in seconds. Only time in which a wait could have ended counts.
 
     Args:
-        fact_s: the end of a wait for a fact, by the fact's kind; `other_facts_s` for the rest.
+        fact_s: the end of a wait for a fact, by the fact's kind. `other_facts_s` for the rest.
         look_again_s: the end of a wait that looks again, `looks_every_s` at the longest.
         time_s: the end of a wait for time that never spends an attempt.
         release_s: the end of a wait for a version that knows the routing key.

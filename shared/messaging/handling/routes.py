@@ -53,7 +53,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """What a service handles, by exchange and routing key; its queues are bound to these keys.
+    """What a service handles, by exchange and routing key. Its queues are bound to these keys.
 
     A key of webhooks or events may be a topic pattern (`billing.#`), an exact key wins.
     `unrouted`: this service answers the commands that no queue takes.

@@ -92,11 +92,11 @@ def settlement_for(error: BaseException, attempt: int, policy: RetryPolicy) -> S
         case Misconfigured(product=product):
             return WaitForPerson(product, PERSON_S)
         case OutcomeUnknown(search_lag_s=delay_s):
-            return Reconcile(delay_s)  # later, and only a look; see the effects journal
+            return Reconcile(delay_s)  # later, and only a look. See the effects journal
         case PermanentError(code=code, reason=reason):
             return GiveUp(code, reason)
         case Unavailable(code="unknown_key" | "database_unavailable", retry_after_s=asked_s):
-            # Nothing that the message can help; a key that is missing waits for its operator.
+            # Nothing that the message can help. A key that is missing waits for its operator.
             return Postpone(PERSON_S if error.code == "unknown_key" else asked_s or 1.0)
         case _ if attempt < policy.max_attempts:
             # Unavailable, or an error we have no name for. The latter is our bug, but a deploy may

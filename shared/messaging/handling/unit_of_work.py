@@ -1,4 +1,4 @@
-"""What one attempt at a message wants written: changes, events, replies. Committed as one."""
+"""Collect what one attempt at a message wants written: changes, events, replies. One commit."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Name(NamedTuple):
 
 
 class UnitOfWork:
-    """Collects; does nothing by itself. Committed by the dispatcher or by `Committer.begin`.
+    """Collects. Does nothing by itself. Committed by the dispatcher or by `Committer.begin`.
 
     `arrived` rises with the order in which messages were accepted and never changes for a message,
     however often it comes back: an older change has a smaller one. 0 without a message.
@@ -113,7 +113,7 @@ class UnitOfWork:
         return self.claim.arrived if self.claim else 0
 
     async def commit_early(self) -> None:
-        """Commit what is recorded so far, before Zoho is asked; the message stays open.
+        """Commit what is recorded so far, before Zoho is asked. The message stays open.
 
         Raises as the commit itself. What is recorded afterwards is committed at the end.
         """
@@ -156,7 +156,7 @@ class UnitOfWork:
     ) -> None:
         """Announce it on `zoho.events` once the commit is durable.
 
-        `event_id` (a random one unless given; the same one is sent once), `version`, `org`,
+        `event_id` (a random one unless given, and sent once), `version`, `org`,
         `subject` and, unless the event has its own, `occurred_at` are filled in at the commit.
         `subject` overrides the event's own.
         """
@@ -170,7 +170,7 @@ class UnitOfWork:
         self.answer({"ok": True, "result": result})
 
     def answer(self, body: Mapping[str, Any], *, reply_id: UUID | None = None) -> None:
-        """Send this body to the command's `reply_to`; it expires after ten minutes.
+        """Send this body to the command's `reply_to`. It expires after ten minutes.
 
         The same `reply_id` is sent once.
         """
@@ -205,7 +205,7 @@ class UnitOfWork:
         sealed: bool = True,
         mandatory: bool = True,
     ) -> None:
-        """A message to another service of ours; sealed on the wire unless said otherwise.
+        """A message to another service of ours. Sealed on the wire unless said otherwise.
 
         `mandatory`: it is kept and tried again until a queue takes it.
         """

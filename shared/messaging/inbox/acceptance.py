@@ -39,7 +39,7 @@ class AcceptResult(StrEnum):
 class RowFault(Exception):
     """The database, or the driver, refuses one of the rows: halve the group to find it.
 
-    `sqlstate`: of class 22, 23 or 54; empty when the driver cannot encode a value.
+    `sqlstate`: of class 22, 23 or 54. Empty when the driver cannot encode a value.
     """
 
     def __init__(self, sqlstate: str) -> None:
@@ -75,11 +75,11 @@ class ArrivedMessage:
 
     Args:
         macs: of the body under each index key in use, 32 bytes each, in a row.
-        route: its key in the table of routes; None: the routing key itself. A replica leases the
+        route: its key in the table of routes. None: the routing key itself. A replica leases the
             messages whose route it has.
         records: the kinds of facts that it may record, as its route says. Waits for such a fact
             do not count towards their end while this message is open.
-        body: as it came; sealed by the acceptance.
+        body: as it came. Sealed by the acceptance.
         first: stands at the front of its line (an erasure), and is not refused as `erased`.
     """
 

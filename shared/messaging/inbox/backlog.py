@@ -57,7 +57,7 @@ class Backlog:
         return {(org, code): count for org, code, count in rows}
 
     async def oldest_s(self, org: str) -> float:
-        """Seconds since the oldest open message was accepted; 0 when none is open."""
+        """Seconds since the oldest open message was accepted. 0 when none is open."""
         with unavailable_when_down():
             age: float | None = await self._pool.fetchval(self._oldest_sql, org)
         return age or 0.0

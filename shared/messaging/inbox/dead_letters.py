@@ -193,7 +193,7 @@ class DeadLetters:
         after: int = 0,
         limit: int = 50,
     ) -> list[DeadLetter]:
-        """Those that wait for somebody, oldest first; `after`: the last `arrived` seen."""
+        """Those that wait for somebody, oldest first. `after`: the last `arrived` seen."""
         with unavailable_when_down():
             rows = await self._pool.fetch(
                 self._page_sql, after, org, code, routing_key, None, limit

@@ -21,9 +21,9 @@ class OpenMessage:
 
     Args:
         waits_for: `turn`, `time`, `fact`, `look`, `person` or `release`.
-        fact: kind and key; the key of a thing of Zoho's is a blind index.
+        fact: kind and key. The key of a thing of Zoho's is a blind index.
         waiting_since, counted_s: of its present wait, and how much of that counts.
-        ends_at: when the wait ends at the earliest; None: it has no end, or does not wait.
+        ends_at: when the wait ends at the earliest. None: it has no end, or does not wait.
         leased: somebody works on it.
     """
 
@@ -112,7 +112,7 @@ class InboxInspection:
         after: int = 0,
         limit: int = 50,
     ) -> list[OpenMessage]:
-        """The open messages that match, oldest first; `after`: the last `arrived` seen."""
+        """The open messages that match, oldest first. `after`: the last `arrived` seen."""
         with unavailable_when_down():
             rows = await self._pool.fetch(
                 self._page_sql,

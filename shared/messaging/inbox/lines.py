@@ -22,7 +22,7 @@ class LeasedMessage:
     """A message that this process works on until its lease lapses.
 
     Args:
-        arrived: the order of acceptance; never changes.
+        arrived: the order of acceptance. Never changes.
         claim: what every write of this attempt is conditional on.
         attempt: 1 at the first. A lapsed attempt counts only when it was alone and PostgreSQL
             answered throughout.
@@ -115,7 +115,7 @@ class MessageUpdate(NamedTuple):
 
 
 class RecordedFact(NamedTuple):
-    """A fact that the commit records. `arrived`: of the message that does; 0 without one."""
+    """A fact that the commit records. `arrived`: of the message that does. 0 without one."""
 
     org: str
     kind: str
@@ -137,7 +137,7 @@ class WaitKind(StrEnum):
     TIME = "time"  # holds its line until it is due
     FACT = "fact"  # off its line until the fact is recorded
     LOOK = "look"  # off its line until it is due
-    PERSON = "person"  # holds its line until it is due; has no end
+    PERSON = "person"  # holds its line until it is due. Has no end
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class PutBack:
         code, reason: why it waits, and under which it is given up when the wait ends.
         spent: the attempt counts.
         fact: kind and key of what it waits for.
-        end_s: the end of such a wait, in counted seconds; None: it has no end.
+        end_s: the end of such a wait, in counted seconds. None: it has no end.
         product: that waits for a person.
     """
 
@@ -281,7 +281,7 @@ class Lines:
     async def renew(
         self, held: Collection[tuple[int, int]], lease_s: float
     ) -> set[tuple[int, int]]:
-        """Extend leases (arrived, claim); returns those that are lost."""
+        """Extend leases (arrived, claim). Returns those that are lost."""
         rows = await self._fetch(self._renew_sql, *columns([*held], 2), lease_s, self._clock())
         kept = {arrived for (arrived,) in rows}
         return {lease for lease in held if lease[0] not in kept}
@@ -296,8 +296,8 @@ class Lines:
     ) -> set[int]:
         """Settle messages in the caller's transaction, as its first statement.
 
-        Returns `arrived` of those whose claim still held. Nothing of a lost one may be committed;
-        its facts and names are not recorded.
+        Returns `arrived` of those whose claim still held. Nothing of a lost one may be committed.
+        Its facts and names are not recorded.
 
         Raises (repeat the whole transaction): 40001, 40P01.
         """
@@ -311,7 +311,7 @@ class Lines:
         return {arrived for (arrived,) in rows}
 
     async def put_back(self, group: Sequence[PutBack]) -> list[PutBackResult]:
-        """Put leased messages back to wait; one result for each, in order."""
+        """Put leased messages back to wait. One result for each, in order."""
         rows = await self._fetch(
             self._put_back_sql,
             [p.arrived for p in group],

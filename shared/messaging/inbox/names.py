@@ -17,7 +17,7 @@ class Names:
         )
 
     async def line_of(self, org: str, kind: str, name: str) -> str | None:
-        """The line (`user:<id>`) of what is called so; None when nobody named it."""
+        """The line (`user:<id>`) of what is called so. None when nobody named it."""
         with unavailable_when_down():
             line: str | None = await self._pool.fetchval(self._line_sql, org, kind, name)
         return line

@@ -37,9 +37,9 @@ _NAMED_AS: Final = {"ticket": "escalation"}
 
 
 def ordering_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> OrderingKey:
-    """A command's line: its user's; else of what it names; else of the email; else of the id.
+    """Return a command's ordering key: its user, what it names, the email, or its own id.
 
-    What names nothing (a report), and webhooks and events, are in no line.
+    What names nothing (a report) stands alone. For webhooks and events see `line_key_of`.
     """
     if not isinstance(message, Command):
         return NO_LINE
@@ -57,7 +57,7 @@ def ordering_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> 
 
 
 def line_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> OrderingKey:
-    """The ordering key of a command, a webhook or an event; NO_LINE stands for a line of its own.
+    """The ordering key of a command, a webhook or an event. NO_LINE stands for a line of its own.
 
     An event has the key of its subject. A webhook has that of its record, apart from its user's
     line: a burst is one line, and one read serves it.

@@ -13,6 +13,6 @@ def parameters(count: int) -> str:
 
 
 def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows as parallel arrays, for unnest; `width` empty ones when there are no rows."""
+    """Rows as parallel arrays, for unnest. `width` empty ones when there are no rows."""
     flat = list(chain.from_iterable(rows))
     return [flat[at::width] for at in range(width)]

@@ -28,7 +28,7 @@ class Suspects:
         self._clear_sql = f"DELETE FROM {schema}.suspects WHERE digest = ANY ($1::bytea[])"  # noqa: S608
 
     async def note(self, digests: Collection[bytes]) -> dict[bytes, int]:
-        """Count an attempt at each, committed before it is touched; returns the counts.
+        """Count an attempt at each, committed before it is touched. Returns the counts.
 
         An attempt that is never cleared ended in a death.
         """

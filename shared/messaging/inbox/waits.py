@@ -61,7 +61,7 @@ class WaitEnds:
             """  # noqa: S608
 
     async def end_due(self, holds: WaitHolds, *, limit: int = 500) -> list[LeasedMessage]:
-        """Count the waits that are due to be counted; returns those that are over, to be given up.
+        """Count the waits that are due to be counted. Returns those that are over, to be given up.
 
         Each has a claim, and the code and reason to give it up under. Not settled within
         `claim_s`, it is returned again. Call it every second or so, in any number of replicas.

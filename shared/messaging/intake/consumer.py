@@ -136,7 +136,7 @@ class QueueConsumer(Background):
                 wait.cancel()
 
     async def _store_all(self, taking: _Taking) -> None:
-        """Store what has arrived, group by group, until told to stop or held for too long."""
+        """Store what has arrived, group by group, until it has to stop or is held for too long."""
         while not self._stopping.is_set() and not taking.channel.is_closed:
             if not await self._within_bounds(taking, taking.arrived.wait()):
                 return
@@ -224,7 +224,7 @@ class _Taking:
 
 
 async def _finish(storing: asyncio.Task[None], taking: _Taking) -> None:
-    """Let the INSERT under way be finished; a wait for more ends at once."""
+    """Let the INSERT under way be finished. A wait for more ends at once."""
     if taking.is_storing and not taking.channel.is_closed:
         await asyncio.wait([storing], timeout=_CLOSE_S)
     storing.cancel()

@@ -78,7 +78,7 @@ class Handover:
         await self._accept(messages)
 
     async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> None:
-        """Store one that may have killed the processes which took it; give it up at five deaths.
+        """Store one that may have killed the processes which took it. Give it up at five deaths.
 
         The count is committed before the message is touched, and forgotten once it is stored.
         """
@@ -97,7 +97,7 @@ class Handover:
         await self._through_outage(lambda: self._suspects.clear([digest]))
 
     async def _accept(self, messages: list[ArrivedMessage]) -> None:
-        """Store them; a row that the database refuses is found by halving, and given up."""
+        """Store them. A row that the database refuses is found by halving, and given up."""
         try:
             results = await self._through_outage(lambda: self._answered(messages))
         except RowFault as fault:

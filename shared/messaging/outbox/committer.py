@@ -96,9 +96,9 @@ class Committer:
     async def begin(
         self, org: str, *, correlation_id: str | None = None
     ) -> AsyncIterator[UnitOfWork]:
-        """A unit without a message (pollers, flushers, finders); committed on a clean exit.
+        """A unit without a message (pollers, flushers, finders). Committed on a clean exit.
 
-        What it publishes is published in the background; what fails there is the relay's.
+        What it publishes is published in the background. What fails there is the relay's.
         Raises, on exit:
             StaleRead: nothing was written.
             Unavailable: the database is away. Nothing was written, unless the answer was lost.
@@ -108,7 +108,7 @@ class Committer:
         self._outgoing.send_soon(await self.commit(work))
 
     async def commit(self, work: UnitOfWork) -> list[OutboxRow]:
-        """Commit; the rows returned are to be published.
+        """Commit. The rows returned are to be published.
 
         Raises:
             ClaimLost, StaleRead: nothing was written.

@@ -1,4 +1,4 @@
-"""Publishes what was just committed; what fails here is left to the relay."""
+"""Publishes what was just committed. What fails here is left to the relay."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class DirectPublisher:
 
     @property
     def keeps_up(self) -> bool:
-        """Whether rows committed now are published from here; else they are the relay's at once."""
+        """Whether rows committed now are published from here, not by the relay."""
         return self._publisher.is_up and self._publisher.in_flight < _MAX_IN_FLIGHT
 
     async def send(self, rows: Sequence[OutboxRow]) -> None:
-        """Publish, and return once the broker has answered for all; never raises."""
+        """Publish, and return once the broker has answered for all. Never raises."""
         if len(rows) == 1:
             await self._send(rows[0])
         elif rows:

@@ -1,4 +1,4 @@
-"""What is to be published, committed with the state it announces. SQL of the outbox."""
+"""Keep what is to be published, committed with the state it announces. SQL of the outbox."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Outbox:
         return self._lease_s if keep else 0.0
 
     def mark(self, row_id: UUID) -> asyncio.Future[None]:
-        """The broker has it. Fails as `Unavailable`; then it may be published once more."""
+        """The broker has it. Fails as `Unavailable`. Then it may be published once more."""
         return self._marks.run(row_id)
 
     async def settled(self) -> None:

@@ -1,4 +1,4 @@
-"""What a unit of work wants published, as rows of the outbox."""
+"""Turn what a unit of work wants published into rows of the outbox."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Versions = dict[tuple[str, str], int]
 
 
 def rows_of(work: UnitOfWork, versions: Versions, key: DataKey) -> list[OutboxRow]:
-    """The unit's events, then its messages, sealed under `key`; counts `versions` up."""
+    """The unit's events, then its messages, sealed under `key`. Counts `versions` up."""
     rows = [_event_row(work, event, versions, key) for event in work.events]
     rows += [_message_row(work.org, message, key) for message in work.messages]
     return rows
 
 
 def version_subjects(pending: EventToPublish) -> list[str]:
-    """The subjects whose version the event raises; none for a fact that supersedes nothing."""
+    """The subjects whose version the event raises. None for a fact that supersedes nothing."""
     return [*_raised_by(pending).values()]
 
 

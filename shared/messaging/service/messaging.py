@@ -177,7 +177,7 @@ class Messaging:
         return self._dispatcher.closed()
 
     async def oldest_command_s(self, org: str) -> float:
-        """Seconds since the oldest open command was accepted; 0 when none is open."""
+        """Seconds since the oldest open command was accepted. 0 when none is open."""
         return await self._backlog.oldest_s(org)
 
     async def __aenter__(self) -> Self:

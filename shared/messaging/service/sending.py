@@ -25,7 +25,7 @@ _FLUSH_S: Final = 5.0
 
 
 class Sending:
-    """An async context manager. Entered: the outbox is relayed, on a connection of its own; a
+    """An async context manager. Entered: the outbox is relayed, on a connection of its own. A
     broker that is down is waited for in the background. Left: the outbox is flushed.
     """
 
@@ -66,7 +66,7 @@ class Sending:
             await self._stack.aclose()
 
     async def _flush(self) -> None:
-        """Publish what is committed; what does not go now, another replica or start relays."""
+        """Publish what is committed. What does not go now, another replica or start relays."""
         try:
             async with asyncio.timeout(_FLUSH_S):
                 await self.outgoing.idle()
