@@ -189,8 +189,20 @@ class ZohoHttp:
         row = None
         if not answer.ok:
             row = self._recorder.meant(request, token.sha256, meaning_of(profile, answer))
-        feedback = await self._quota.release(permit, feedback_of(profile, row, raw.headers))
+        feedback = feedback_of(profile, row, raw.headers)
+        error: Exception | None = None
+        if row is not None and not (operation.rows and has_result_per_row(profile, answer)):
+            replaces = row.meaning is Meaning.BAD_TOKEN and self._may_replace(
+                request, permit, token
+            )
+            if not replaces and feedback.limit is None:
+                # Before the permit is released, so that whoever waits for its slot finds the
+                # breaker open. What a limit means is known only once the ledger was asked.
+                error = self._recorder.refused(request, row, answer, feedback)
+        feedback = await self._quota.release(permit, feedback)
         self._recorder.answered(request, row, answer, feedback, time.monotonic() - began)
+        if error is not None:
+            raise error
         if row is None or (operation.rows and has_result_per_row(profile, answer)):
             self._recorder.succeeded(request)
             return Reply(answer.status, answer.body, raw.headers, answer.content)

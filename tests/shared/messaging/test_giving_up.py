@@ -43,7 +43,7 @@ async def test_a_refused_command_is_kept_sealed_and_answered(bench: Bench) -> No
     assert letter.traceparent == "00-1-2-01"
     assert b"Ada" not in letter.body
     assert b"Ada" in await bench.open(letter)
-    assert await bench.inbox() == 0
+    assert await bench.open_messages() == 0
 
 
 async def test_attempts_are_bounded(bench: Bench) -> None:
@@ -87,7 +87,7 @@ async def test_a_message_given_up_stays_given_up_until_it_is_replayed(bench: Ben
 
     await bench.send(named("Ada"), message_id="m1")
     await bench.accepted_all()
-    assert await bench.inbox() == 0
+    assert await bench.open_messages() == 0
     arrived = (await bench.dead_letter()).arrived
     assert await letters.replay(arrived, by="ada")
     assert isinstance(await bench.next_settlement(), GiveUp)
@@ -218,7 +218,7 @@ async def test_later_messages_of_a_forgotten_user_end_as_erased(bench: Bench) ->
     assert (await failed.next_body())["code"] == "erased"
     assert await bench.handled() == []
     assert await bench.dead_letters() == []  # nothing of theirs is kept
-    assert await bench.inbox() == 0
+    assert await bench.open_messages() == 0
 
 
 async def test_a_message_whose_process_always_dies_is_given_up(bench: Bench) -> None:

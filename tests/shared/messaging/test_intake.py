@@ -166,4 +166,4 @@ async def test_a_message_that_kills_its_process_is_given_up_and_its_neighbours_a
     assert [await bench.next_settlement() for _ in range(10)] == [Done()] * 10
     assert sorted(await bench.handled()) == [f"n{n}" for n in range(10)]
     assert deaths <= GIVEN_UP_AT_DEATHS + 1
-    assert await bench.inbox() == 0
+    assert await bench.open_messages() == 0

@@ -143,7 +143,7 @@ async def test_a_fact_recorded_while_the_message_goes_to_wait_is_not_missed(benc
 
     while await bench.next_settlement() != Done():
         pass
-    assert await bench.inbox() == 0
+    assert await bench.open_messages() == 0
 
 
 async def test_it_keeps_the_order_of_its_first_arrival(bench: Bench) -> None:

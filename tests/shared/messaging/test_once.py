@@ -50,7 +50,7 @@ async def test_copies_that_come_while_it_is_handled_change_nothing(bench: Bench)
 
     assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["Ada"]
-    assert await bench.inbox() == 0
+    assert await bench.open_messages() == 0
 
 
 async def test_an_id_used_again_for_another_body_is_refused(bench: Bench) -> None:

@@ -162,7 +162,7 @@ async def test_what_a_person_has_to_mend_waits_without_an_end(bench: Bench) -> N
 
     assert await bench.next_settlement() == WaitForPerson("billing", 60.0)
     assert await bench.dead_letters() == []
-    assert await bench.inbox() == 1
+    assert await bench.open_messages() == 1
 
 
 async def test_a_stopping_service_finishes_what_it_began(bench: Bench) -> None:
