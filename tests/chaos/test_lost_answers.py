@@ -228,7 +228,7 @@ def _lose_connections(stack: Stack) -> None:
     """Do what the broker does with a client that it has not heard of for long."""
     api = urlsplit(stack.env["RABBITMQ_API_URL"])
     broker = Management(f"http://{api.hostname}:{api.port}", api.username or "", api.password or "")
-    left = {f"{worker} consume" for worker in WORKERS}
+    left = {f"{worker} intake" for worker in WORKERS}
     by = time.monotonic() + 30
     while left:  # what is new is listed, and what is gone is not, a few seconds later
         assert time.monotonic() < by, f"the broker does not list {left}"
