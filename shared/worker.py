@@ -172,7 +172,7 @@ async def worker_parts(
         endpoints = Endpoints.of(settings, profiles, organization_ids)
         quota, reservations = await _quota(pool, settings, endpoints, zoho_metrics, health)
         http = ZohoHttp(
-            await stack.enter_async_context(open_transport()),
+            await stack.enter_async_context(open_transport(service)),
             await _tokens(stack, settings, zoho_metrics),
             quota,
             {org: endpoints},

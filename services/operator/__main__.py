@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Annotated
 
 import asyncpg
 import structlog
 import typer
 
-from services.operator.console.output import print_error
+from services.operator.console.output import print_error, print_line
 from services.operator.dead_letters import commands as dead_letters
 from services.operator.doctor.command import doctor
 from services.operator.inspection import commands as inspection
 from services.operator.oauth import commands as oauth
 from shared.environment import SettingsError
 from shared.errors import IntegrationError
+from shared.version import VERSION
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_line(f"zoho-relay {VERSION}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +36,20 @@ app = typer.Typer(
     " OPERATOR_DATABASE_URL take precedence. Exit codes: 0 success, 1 something is wrong or"
     " failed, 2 wrong arguments or settings.",
 )
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(inspection.inbox, name="inbox")
 app.add_typer(inspection.outbox, name="outbox")

@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.observability.log_stream import LostLines
+from shared.version import VERSION
 
 _CALL_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
 _HANDLING_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -42,7 +43,7 @@ class _LostLogLines(Collector):
 class Metrics:
     """The collectors of one process. `metrics.outbox_pending.set(3)`."""
 
-    def __init__(self, service: str, version: str = "0.1.0") -> None:
+    def __init__(self, service: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that nobody asks for
         self.service = service
         self.registry = CollectorRegistry()
@@ -50,7 +51,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(_LostLogLines())
         self._info = self._new(Info, "zoho_relay", "The service and its version.")
-        self.set_info(service=service, version=version)
+        self.set_info(service=service, version=VERSION)
         self._zoho()
         self._messages()
         self._webhooks_and_state()

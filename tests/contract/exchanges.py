@@ -15,7 +15,7 @@ _PREFIXES: Final = {
     "crm": re.compile(r"/crm/(?:bulk/)?v[0-9.]+"),
     "desk": re.compile(r"/desk/api/v1"),
 }
-_OUR_AGENT: Final = "zoho-relay"
+_OUR_AGENT: Final = "zoho-relay/"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Exchange:
     @property
     def is_ours(self) -> bool:
         """Whether one of our clients sent it, and not a test by itself."""
-        return self.headers.get("user-agent") == _OUR_AGENT
+        return self.headers.get("user-agent", "").startswith(_OUR_AGENT)
 
 
 def ours(record: Path, *, start: int = 0) -> Iterator[Exchange]:

@@ -153,7 +153,7 @@ def test_a_run_with_a_wrong_request_fails(tmp_path: Path) -> None:
         "method": "GET",
         "path": "/billing/v1/custommers",
         "query": {},
-        "headers": {"User-Agent": "zoho-relay", "Authorization": "sha256:0"},
+        "headers": {"User-Agent": "zoho-relay/1", "Authorization": "sha256:0"},
         "body": None,
         "status": 404,
         "fault": None,

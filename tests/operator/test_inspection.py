@@ -7,6 +7,7 @@ from aio_pika import Message
 
 from shared.background import ended
 from shared.errors import NotYetKnown
+from shared.version import VERSION
 from tests.operator.busy_broker import busy_broker
 from tests.operator.conftest import until
 
@@ -258,3 +259,9 @@ async def test_an_intervention_needs_a_message_that_is_open(desk, waiting):
 
     assert (gone.code, unknown.code) == (1, 2)
     assert "billing-worker" in unknown.err
+
+
+async def test_the_version_is_shown_without_any_settings(desk):
+    output = await desk.ask("--version", DATABASE_URL="")
+
+    assert (output.code, output.out) == (0, f"zoho-relay {VERSION}\n")

@@ -53,7 +53,7 @@ async def open_zoho(
 ) -> AsyncIterator[ZohoSetup]:
     endpoints = Endpoints.of(zoho, PROFILES, organization_ids)
     quotas = {name: profile.quota for name, profile in PROFILES.items()}
-    async with open_transport() as transport:
+    async with open_transport("operator") as transport:
         http = ZohoHttp(
             transport,
             Tokens(session, tokens.token_service_url, tokens.token_service_key),

@@ -24,7 +24,6 @@ never edited. `CREATE INDEX CONCURRENTLY` cannot run in a transaction, so it can
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +33,7 @@ from shared.errors import CannotStart
 from shared.storage.migrations.files import SqlFile, SqlFolder, folders_of
 from shared.storage.migrations.functions import replace_function
 from shared.storage.pool import PooledConnection
+from shared.version import VERSION
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 _LOCK = 0x7A6F686F  # one for all services, because they share the schema `relay`
@@ -84,7 +84,7 @@ async def migrate(
     async with pool.acquire() as connection:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_TIMEOUT_S)
         try:
-            await _apply(connection, folders, release or version("zoho-relay"))
+            await _apply(connection, folders, release or VERSION)
         finally:
             if not connection.is_closed():  # a lost connection has lost its lock already
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)

@@ -14,10 +14,12 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from shared.version import VERSION
+
 _CONNECT_S: Final = 5.0
 # Idle connections are dropped by us before a peer is likely to.
 _KEEP_S: Final = 10.0
-_AGENT: Final = "zoho-relay"
+_AGENT: Final = f"zoho-relay/{VERSION}"
 
 
 class NotWritten(Exception):
@@ -115,11 +117,12 @@ class Transport:
 
 
 @asynccontextmanager
-async def open_transport(*, connections: int = 20) -> AsyncIterator[Transport]:
-    """The sessions that calls go through, closed on the way out."""
+async def open_transport(service: str = "", *, connections: int = 20) -> AsyncIterator[Transport]:
+    """The sessions that calls go through, closed on the way out. Zoho sees the service's name."""
+    agent = f"{_AGENT} ({service})" if service else _AGENT
     async with (
-        _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S)) as kept,
-        _session(aiohttp.TCPConnector(limit=0, force_close=True)) as fresh,
+        _session(agent, aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_S)) as kept,
+        _session(agent, aiohttp.TCPConnector(limit=0, force_close=True)) as fresh,
     ):
         yield Transport(kept, fresh, connections)
 
@@ -135,7 +138,7 @@ def _decimal(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(agent: str, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(_about_to_connect)
     trace.on_request_headers_sent.append(_about_to_write)
@@ -143,7 +146,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         connector=connector,
         trace_configs=[trace],
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": _AGENT},
+        headers={"User-Agent": agent},
     )
 
 

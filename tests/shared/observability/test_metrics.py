@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.observability.metrics import Metrics
+from shared.version import VERSION
 
 # Public names and labels. `org` stands beside them where an organization is concerned.
 PUBLIC = {
@@ -100,5 +101,5 @@ def test_two_processes_in_one_interpreter_do_not_share_counts():
 def test_the_service_is_named_and_no_created_series_are_shown(metrics):
     text = metrics.render().decode()
 
-    assert 'zoho_relay_info{service="billing-worker"' in text
+    assert f'zoho_relay_info{{service="billing-worker",version="{VERSION}"}} 1.0' in text
     assert "_created" not in text
