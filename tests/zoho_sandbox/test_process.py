@@ -19,8 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def running(port: int, state: Path) -> AsyncIterator[SandboxDriver]:
-    """Run a sandbox process, and stop it by SIGTERM."""
+async def running(
+    port: int, state: Path, *, end: signal.Signals = signal.SIGTERM
+) -> AsyncIterator[SandboxDriver]:
+    """Run a sandbox process, and end it by this signal."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.zoho_sandbox",
         cwd=ROOT,
@@ -32,9 +34,9 @@ async def running(port: int, state: Path) -> AsyncIterator[SandboxDriver]:
             await _until_it_answers(driver)
             yield driver
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(end)
         await process.communicate()
-    assert process.returncode == 0
+    assert process.returncode == (0 if end is signal.SIGTERM else -end)
 
 
 async def _until_it_answers(driver: SandboxDriver) -> None:
@@ -63,6 +65,30 @@ async def test_records_and_targets_outlive_the_process(tmp_path: Path) -> None:
         assert [one["url"] for one in await second.deliveries()] == ["http://127.0.0.1:9/hooks"]
         await second.reset()
         assert await second.records("billing", "customers") == []
+
+
+async def test_what_was_answered_outlives_a_kill_at_once(tmp_path: Path) -> None:
+    port = Ports(tmp_path / "ports.json", in_use=False).of("sandbox")
+    state = tmp_path / "state.json"
+    ids = [f"46000000000000000{n}" for n in range(1, 10)]
+    async with running(port, state, end=signal.SIGKILL) as first:
+        for customer_id in ids:
+            await first.load({"billing": {"customers": [{"customer_id": customer_id}]}})
+        await first.set_targets(billing={"url": "http://127.0.0.1:9/hooks", "secret": "s"})
+
+    async with running(port, state, end=signal.SIGKILL) as second:
+        kept = await second.records("billing", "customers")
+        assert [customer["customer_id"] for customer in kept] == ids
+        await second.billing_event("card_expired", {})
+        assert [one["url"] for one in await second.deliveries()] == ["http://127.0.0.1:9/hooks"]
+        await second.reset()
+        await second.load({"crm": {"contacts": [{"id": "4870000000000000001"}]}})
+
+    async with running(port, state) as third:
+        assert await third.records("billing", "customers") == []
+        assert [row["id"] for row in await third.records("crm", "contacts")] == [
+            "4870000000000000001"
+        ]
 
 
 async def test_a_bad_setting_is_named() -> None:

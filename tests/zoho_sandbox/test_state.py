@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.zoho_sandbox.app import create_app
 from services.zoho_sandbox.server.request_log import RequestLog
+from services.zoho_sandbox.server.state_file import StateFile
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
 
@@ -20,9 +21,10 @@ def a_world() -> World:
 
 async def test_a_stop_while_the_state_is_written_keeps_the_newest(tmp_path: Path) -> None:
     state, world = tmp_path / "state.json", a_world()
+    file = StateFile(state, world)
     customers = world.table("billing", "customers")
     customers.load([{"customer_id": "1", "notes": "x" * 60_000_000}])
-    saver = asyncio.create_task(world.save_on_change(state))
+    saver = asyncio.create_task(file.save_on_change())
     while not state.with_suffix(".json.new").exists():  # noqa: ASYNC110 - a file tells nobody
         await asyncio.sleep(0)
 
@@ -32,7 +34,7 @@ async def test_a_stop_while_the_state_is_written_keeps_the_newest(tmp_path: Path
         await saver
 
     restored = a_world()
-    restored.restore(state)
+    StateFile(state, restored).restore()
     assert [row["customer_id"] for row in restored.table("billing", "customers")] == ["1", "2"]
 
 

@@ -139,7 +139,7 @@ class AdminEndpoints:
     async def set_targets(self, request: web.Request, body: dict[str, Any]) -> Any:
         """Set each product's target, or a list of them: `{url, secret?}` and its options."""
         self._world.webhooks.set_targets(body)
-        self._world.mark_changed()
+        self._world.targets_changed()
         return {product: len(self._world.webhooks.targets(product)) for product in body}
 
     async def set_delivery_faults(self, request: web.Request, body: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ class Table:
         new_id: Callable[[], str],
         lag_s: Callable[[], float],
         now: Callable[[], float],
-        changed: Callable[[], None],
+        changed: Callable[[str | None], None],
     ) -> None:
         self.key = key
         self._new_id = new_id
@@ -83,7 +83,7 @@ class Table:
         self._rows.clear()
         self._index.clear()
         self._pending.clear()
-        self._changed()
+        self._changed(None)
 
     def load(self, records: Iterable[Record]) -> None:
         """Add records unchanged, visible to searches at once."""
@@ -95,7 +95,8 @@ class Table:
         self._pending = deque(change for change in self._pending if change[1] not in loaded)
         self._rows |= loaded
         self._index |= copy.deepcopy(loaded)
-        self._changed()
+        for record_id in loaded:
+            self._changed(record_id)
 
     def searched(self) -> list[Record]:
         """Return copies of the records that a list or search sees now, in order of creation."""
@@ -110,4 +111,4 @@ class Table:
 
     def _note(self, record_id: str, record: Record | None) -> None:
         self._pending.append((self._now(), record_id, record))
-        self._changed()
+        self._changed(record_id)

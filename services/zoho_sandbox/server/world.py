@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
-
-import orjson
 
 from services.zoho_sandbox.server.behaviour import Behaviour
 from services.zoho_sandbox.server.clock import Clock
@@ -20,11 +17,12 @@ from services.zoho_sandbox.server.webhook_delivery import WebhookDeliveries
 from services.zoho_sandbox.settings import SandboxSettings
 
 PRODUCTS = ("accounts", "billing", "books", "crm", "desk")
-_SAVE_AFTER_S = 0.5
 # `integration` is the time until Books shows a change made in Billing.
 _LAGS_S = {**dict.fromkeys(PRODUCTS, 0.0), "integration": 0.3}
 
 InitialRecords = Callable[["World"], None]
+ChangeObserver = Callable[[str, str, str | None], None]
+"""Is called with product, table and id of what changed. Without an id: all of the table."""
 
 
 class World:
@@ -44,7 +42,7 @@ class World:
         self._tables: dict[str, dict[str, Table]] = {product: {} for product in PRODUCTS}
         self._initial_records: list[InitialRecords] = []
         self._timers: set[asyncio.TimerHandle] = set()
-        self._changed = asyncio.Event()
+        self._observers: list[ChangeObserver] = []
 
     def define(self, product: str, name: str, *, key: str) -> Table:
         """Define a table, listed in the state as `product.name`. `key` is its id field."""
@@ -53,7 +51,7 @@ class World:
             new_id=lambda: self.ids.new(product),
             lag_s=lambda: self.lag_s[product],
             now=self.clock.monotonic,
-            changed=self.mark_changed,
+            changed=partial(self._notify, product, name),
         )
         self._tables[product][name] = table
         return table
@@ -66,9 +64,16 @@ class World:
         self._initial_records.append(initial_records)
         initial_records(self)
 
-    def mark_changed(self) -> None:
-        """Request another write of the state file."""
-        self._changed.set()
+    def observe(self, observer: ChangeObserver) -> None:
+        """Have the observer called after every change of a record or of the webhook targets."""
+        self._observers.append(observer)
+
+    def targets_changed(self) -> None:
+        self._notify("targets", "", None)
+
+    def _notify(self, product: str, table: str, record_id: str | None) -> None:
+        for observe in self._observers:
+            observe(product, table, record_id)
 
     def call_later(self, delay_s: float, act: Callable[[], object]) -> None:
         """Run an action of Zoho itself after a delay. A reset cancels it."""
@@ -126,43 +131,7 @@ class World:
                 table.clear()
         for initial_records in self._initial_records:
             initial_records(self)
-
-    def restore(self, path: Path) -> None:
-        """Load the state file of a former run, if there is one."""
-        if not path.exists():
-            return
-        state = orjson.loads(path.read_bytes())
-        self.webhooks.set_targets(state.pop("targets", {}))
-        self.load(state)
-
-    async def save_on_change(self, path: Path) -> None:
-        """Write the state file after every change, until cancelled, and then once more."""
-        writing: asyncio.Future[None] | None = None
-        try:
-            while True:
-                await self._changed.wait()
-                self._changed.clear()
-                writing = asyncio.ensure_future(asyncio.to_thread(_write, path, self._serialized()))
-                await asyncio.shield(writing)
-                await asyncio.sleep(_SAVE_AFTER_S)
-        finally:
-            if writing is not None:
-                # A thread cannot be cancelled. Without this wait it would write into the same
-                # file, or replace it with an older state.
-                await asyncio.wait([writing])
-            _write(path, self._serialized())
-
-    def _serialized(self) -> bytes:
-        return orjson.dumps({**self.state(), "targets": self.webhooks.targets_as_json()})
-
-
-def _write(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(path.suffix + ".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)  # a kill before this line leaves the old state whole
+        self.targets_changed()
 
 
 __all__ = ["PRODUCTS", "Record", "Table", "World"]
