@@ -47,8 +47,10 @@ class ZohoCallBudget:
             if self._breakers.held_for(self._org, (product, ACCOUNTS), priority) is not None
         ]
 
-    def spend(self, reservations: Mapping[str, int]) -> AbstractContextManager[object]:
-        return spending(reservations)
+    def spend(
+        self, reservations: Mapping[str, int], priority: int
+    ) -> AbstractContextManager[object]:
+        return spending(reservations, PRIORITIES[MessagePriority(priority)])
 
     async def give_back(self, reservations: Collection[int]) -> None:
         for given_back in [self._given_back.run(reservation) for reservation in reservations]:

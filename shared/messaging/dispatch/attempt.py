@@ -131,7 +131,7 @@ class Attempts:
                 attempt=leased.attempt,
                 commit_early=self._commit_early,
             )
-            with self._budget.spend(leased.reservations):
+            with self._budget.spend(leased.reservations, leased.priority):
                 await route.handle(parsed, work)
             try:
                 await self._commit(work)

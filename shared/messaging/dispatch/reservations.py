@@ -25,8 +25,13 @@ class CallBudget(Protocol):
     def closed(self) -> Collection[ClosedProduct]:
         """The products whose breaker is open: their messages are passed over."""
 
-    def spend(self, reservations: Mapping[str, int]) -> AbstractContextManager[object]:
-        """Calls made inside take their permits out of these reservations, by product."""
+    def spend(
+        self, reservations: Mapping[str, int], priority: int
+    ) -> AbstractContextManager[object]:
+        """Calls made inside take their permits out of these reservations, by product.
+
+        All of them are made at this priority, that of the message's line.
+        """
 
     async def give_back(self, reservations: Collection[int]) -> None:
         """Return what is left of these reservations."""
@@ -42,7 +47,9 @@ class NoCalls:
     def closed(self) -> Collection[ClosedProduct]:
         return ()
 
-    def spend(self, reservations: Mapping[str, int]) -> AbstractContextManager[object]:
+    def spend(
+        self, reservations: Mapping[str, int], priority: int
+    ) -> AbstractContextManager[object]:
         return nullcontext()
 
     async def give_back(self, reservations: Collection[int]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from shared.zoho import waits
 from shared.zoho.quota.call import Call
 from shared.zoho.quota.priority import Priority
+from shared.zoho.quota.reservations import priority_of_calls
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ class Operation:
         weight: int | None = None,
         timeout_s: float | None = None,
     ) -> Call:
-        """Return one call of this operation, at its own weight and timeout by default."""
+        """Return one call of this operation, at its own weight and timeout by default.
+
+        Made for a leased message, it has the priority of the message's line: what stands behind it
+        may be more urgent than the message itself.
+        """
         cost = self.weight if weight is None else weight
         return Call(
             org,
             self.product,
             self.name,
-            priority,
+            priority_of_calls(priority),
             weight=cost,
             heavy=self.heavy_above is not None and cost > self.heavy_above,
             timeout_s=self.timeout_s if timeout_s is None else timeout_s,

@@ -1,4 +1,4 @@
-"""Calls that are reserved for a message before its work starts, and what becomes of them."""
+"""Reserve calls for a message before its work starts, and know what its calls may take."""
 
 from __future__ import annotations
 
@@ -17,16 +17,28 @@ from shared.zoho.quota.priority import Priority
 
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _RESERVED: Final[ContextVar[Mapping[str, int]]] = ContextVar("reserved calls", default=_NONE)
+_PRIORITY: Final[ContextVar[Priority | None]] = ContextVar("priority of calls", default=None)
 
 
 @contextmanager
-def spending(reservations: Mapping[str, int]) -> Iterator[None]:
-    """Take the permits of the calls made inside out of these reservations, by product."""
-    token = _RESERVED.set(reservations)
+def spending(reservations: Mapping[str, int], priority: Priority | None = None) -> Iterator[None]:
+    """Take the permits of the calls made inside out of these reservations, by product.
+
+    All of these calls have `priority`, the reserved ones and the others, whatever their clients
+    have. None: each has that of its client.
+    """
+    reserved = _RESERVED.set(reservations)
+    urgency = _PRIORITY.set(priority)
     try:
         yield
     finally:
-        _RESERVED.reset(token)
+        _PRIORITY.reset(urgency)
+        _RESERVED.reset(reserved)
+
+
+def priority_of_calls(otherwise: Priority) -> Priority:
+    """The priority at which calls are made here. `otherwise`: outside of a leased message."""
+    return _PRIORITY.get() or otherwise
 
 
 def reservation_of(product: str) -> int | None:
