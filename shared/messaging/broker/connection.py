@@ -17,7 +17,8 @@ from aiormq.channel import Channel
 from pydantic import SecretStr
 from yarl import URL
 
-from shared.background import Background, is_cancelled
+from shared.background import Background, is_cancelled, wait_for
+from shared.errors import CannotStart
 from shared.exponential_backoff import jittered_s
 from shared.messaging.broker import lenient_decoding
 from shared.server_urls import amqp_urls
@@ -52,6 +53,7 @@ class ReconnectingConnection(Background):
         super().__init__(name)
         self._prepare = prepare
         self._up = asyncio.Event()
+        self._tried = asyncio.Event()
         self._connection: AbstractConnection | None = None
 
     @property
@@ -60,6 +62,16 @@ class ReconnectingConnection(Background):
 
     async def wait_up(self) -> None:
         await self._up.wait()
+
+    async def tried(self, within_s: float) -> None:
+        """Return once a first attempt to connect was made, successful or not, or after `within_s`.
+
+        Raises:
+            CannotStart: of `prepare`. No further attempt is made.
+        """
+        await wait_for(self._tried, within_s)
+        if self._task is not None and self._task.done():
+            self._task.result()
 
     async def prepare_again(self) -> None:
         """Declare the topology once more: something of it is gone. Raises as `channel`."""
@@ -95,6 +107,11 @@ class ReconnectingConnection(Background):
                 await self._connect_once()
                 failures = 0
                 continue
+            except CannotStart as error:
+                # Nothing that passes. Who enters this connection ends by it, at the latest when it
+                # stops.
+                _log.critical("the broker is refused", code=error.code, reason=error.reason)
+                raise
             except (Exception, asyncio.CancelledError) as error:
                 if is_cancelled():
                     raise
@@ -104,6 +121,8 @@ class ReconnectingConnection(Background):
                         connection=self._name,
                         error=type(error).__name__,
                     )
+            finally:
+                self._tried.set()
             self._urls.rotate(-1)
             failures += 1
             rounds, hosts_left = divmod(failures, len(self._urls))
@@ -129,6 +148,7 @@ class ReconnectingConnection(Background):
                 return
             self._connection = connection
             self._up.set()
+            self._tried.set()
             _log.info("connected to the broker", connection=self._name)
             with suppress(Exception):
                 await connection.transport.connection.closing

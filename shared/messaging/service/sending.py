@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import Final, Self
 
 import structlog
+from aio_pika.abc import AbstractConnection
 from pydantic import SecretStr
 
 from shared.errors import Unavailable
 from shared.messaging.broker.connection import ReconnectingConnection
+from shared.messaging.broker.former_queues import refuse_former_queues
 from shared.messaging.broker.publisher import Publisher
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
@@ -22,11 +24,15 @@ from shared.messaging.outbox.relay import Relay
 from shared.observability.metrics import Metrics
 
 _FLUSH_S: Final = 5.0
+_START_S: Final = 5.0
 
 
 class Sending:
     """An async context manager. Entered: the outbox is relayed, on a connection of its own. A
     broker that is down is waited for in the background. Left: the outbox is flushed.
+
+    Entering it raises `CannotStart` for a broker with queues of a version before 0.1.0. When the
+    broker comes up only later, nothing is sent to it, and leaving raises that.
     """
 
     def __init__(
@@ -39,7 +45,10 @@ class Sending:
         metrics: Metrics,
         policy: MessagingPolicy,
     ) -> None:
-        link = ReconnectingConnection(amqp_url, f"{service} publish", topology.declare)
+        self._service = service
+        self._topology = topology
+        self._link = link = ReconnectingConnection(amqp_url, f"{service} publish", self._prepare)
+        self._former_queues_looked_for = False
         self.publisher = Publisher(link)
         self.outbox = outbox
         self.outgoing = DirectPublisher(self.publisher, outbox)
@@ -51,6 +60,7 @@ class Sending:
         async with AsyncExitStack() as stack:
             for part in self._parts:
                 await stack.enter_async_context(part)
+            await self._link.tried(_START_S)
             self._stack = stack.pop_all()
         return self
 
@@ -64,6 +74,12 @@ class Sending:
             await self._flush()
         finally:
             await self._stack.aclose()
+
+    async def _prepare(self, connection: AbstractConnection) -> None:
+        if not self._former_queues_looked_for:
+            await refuse_former_queues(connection, self._service)
+            self._former_queues_looked_for = True
+        await self._topology.declare(connection)
 
     async def _flush(self) -> None:
         """Publish what is committed. What does not go now, another replica or start relays."""
