@@ -107,6 +107,7 @@ class HandlerParts:
     subscriptions: Subscriptions
     invoices: Invoices
     payments: Payments
+    reminders: Reminders
     subscription_sync: SubscriptionSync
 
     @classmethod
@@ -123,6 +124,7 @@ class HandlerParts:
             subscriptions=subscriptions,
             invoices=invoices,
             payments=Payments(*storage),
+            reminders=Reminders(parts.pool),
             subscription_sync=SubscriptionSync(
                 users, subscriptions, invoices, settings.zoho_free_plan_codes
             ),
@@ -148,7 +150,7 @@ class HandlerParts:
             invoices=self.invoices,
             invoice_sync=InvoiceSync(self.books.on(Priority.URGENT), self.invoices),
             payments=self.payments,
-            payment_sync=PaymentSync(self.zoho.on(Priority.URGENT), self.payments, self.invoices),
+            payment_sync=self._payment_sync(self.zoho.on(Priority.URGENT)),
         )
         urgent = partial(Route, priority=MessagePriority.PAYMENTS)
         return {
@@ -246,7 +248,7 @@ class HandlerParts:
             webhook_user=webhook_user,
             subscriptions=self.subscriptions,
             payments=self.payments,
-            reminders=Reminders(self.parts.pool),
+            reminders=self.reminders,
         )
         of_billing = WebhookHandlers(
             zoho=self.zoho,
@@ -255,11 +257,14 @@ class HandlerParts:
             subscriptions=self.subscriptions,
             invoices=self.invoices,
             subscription_sync=self.subscription_sync,
-            payment_sync=PaymentSync(self.zoho, self.payments, self.invoices),
+            payment_sync=self._payment_sync(self.zoho),
             invoice_sync=InvoiceSync(self.books, self.invoices),
             webhook_user=webhook_user,
         )
         return of_books.routes() | reminders.routes() | of_billing.routes()
+
+    def _payment_sync(self, zoho: ZohoBilling) -> PaymentSync:
+        return PaymentSync(zoho, self.payments, self.invoices, self.reminders)
 
     def _customers(self, priority: Priority) -> Customers:
         return Customers(self.zoho.on(priority), self.parts.effects, self.users)

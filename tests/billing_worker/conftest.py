@@ -27,6 +27,7 @@ from services.billing_worker.settings import Settings
 from services.token_service.app import build as build_token_service
 from services.token_service.settings import Settings as TokenSettings
 from services.zoho_sandbox.app import create_app
+from services.zoho_sandbox.server.behaviour import Behaviour
 from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
 from shared.contracts.commands import Command
@@ -51,6 +52,21 @@ class Upstream(SystemDriver):
     """Act as the application and Zoho's staff, and observe the events."""
 
     gateway_url: str = ""
+    database_url: str = ""
+    posted: int = 0
+
+    async def webhooks_handled(self) -> None:
+        """Wait until every webhook that Zoho has posted so far is settled."""
+        for product in _MADE:
+            await self.sandbox.wait_until_delivered(product=product)
+        connection = await asyncpg.connect(self.database_url)
+        settled = """
+            SELECT count(*) = $1 AND NOT EXISTS
+                (SELECT FROM billing.inbox WHERE exchange = 'zoho.webhooks')
+            FROM billing.accepted_ids WHERE routing_key ~ '^(billing|books)[.]'
+        """
+        await until(lambda: connection.fetchval(settled, self.posted), True)
+        await connection.close()
 
     async def send(self, command: Command, *, message_id: str | None = None) -> None:
         body = command.model_dump(mode="json", exclude_unset=True)
@@ -211,7 +227,8 @@ async def upstream(
         stage = await stack.enter_async_context(Upstream(broker_url, sandbox_url, patience_s=30))
         for product in _MADE:  # all tests together exceed a minute's limit
             await stage.sandbox.set_limits(product, minute=100_000)
-        stage.gateway_url = gateway = await _gateway(stack, broker_url)
+        stage.database_url = own_database_url
+        stage.gateway_url = gateway = await _gateway(stack, broker_url, stage)
         for product in _MADE:
             target = {"url": f"{gateway}/{product}", "secret": "notcheckedhere1"}
             await stage.sandbox.set_targets(**{product: [target]})
@@ -238,6 +255,7 @@ async def _forget_everything(database_url: str, world: World) -> None:
             emptied = True
     await connection.close()
     world.faults.clear()
+    world.behaviour = Behaviour()
     world.webhooks.reset()
     world.lag_s = dict.fromkeys(world.lag_s, 0.0)
     for product, kinds in _MADE.items():
@@ -289,13 +307,14 @@ async def _consuming(amqp_url: str, running: asyncio.Task[None]) -> None:
                     await asyncio.sleep(0.05)
 
 
-async def _gateway(stack: AsyncExitStack, amqp_url: str) -> str:
+async def _gateway(stack: AsyncExitStack, amqp_url: str, stage: Upstream) -> str:
     """Stand in for webhook-gateway: publish what the sandbox posts, unsealed."""
     connection = await stack.enter_async_context(await aio_pika.connect(amqp_url))
     channel = await connection.channel()
     webhooks = await channel.get_exchange("zoho.webhooks")
 
     async def receive(request: web.Request) -> web.Response:
+        stage.posted += 1
         payload = await request.json()
         is_event = "event_type" in payload
         record = next((name for name in payload if name != "organization_id"), "")

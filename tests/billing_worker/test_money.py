@@ -14,10 +14,9 @@ from shared.contracts.commands import (
     PaymentRecordRequested,
     PaymentRefundRequested,
 )
-from tests.billing_worker.conftest import Upstream
+from tests.billing_worker.conftest import Upstream, until
 from tests.billing_worker.scenarios import (
     a_card_payment,
-    a_last_message,
     an_unpaid_invoice,
     charges,
     with_card,
@@ -92,8 +91,7 @@ async def test_a_declined_card_is_a_failed_payment_and_no_failed_command(
 
     failed = await upstream.event("payment.failed.v1", invoice_id=invoice_id)
     notice = await upstream.event("notification.requested.v1", template="payment_failed")
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
     assert (failed["reason"], failed["origin"]) == ("Your card was declined.", "application")
     assert notice["data"]["payment_id"] == failed["payment_id"]
     assert len(upstream.events_named("payment.failed.v1")) == 1
@@ -177,7 +175,7 @@ async def test_a_charge_that_may_have_happened_ends_as_unknown(upstream: Upstrea
     assert await charges(upstream) == []
 
 
-async def test_a_decline_whose_answer_was_lost_is_proof_enough_to_charge_again(
+async def test_a_decline_whose_answer_was_lost_is_announced_and_the_card_not_tried_again(
     upstream: Upstream,
 ) -> None:
     invoice_id = await an_unpaid_invoice(upstream)
@@ -186,8 +184,47 @@ async def test_a_decline_whose_answer_was_lost_is_proof_enough_to_charge_again(
 
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
-    await upstream.event("payment.succeeded.v1", user_id="u1")
+    failed = await upstream.event("payment.failed.v1", invoice_id=invoice_id)
+    await upstream.webhooks_handled()
+    assert failed["reason"] == "Your card was declined."
+    assert len(await upstream.records("billing", "payments")) == 1
+    assert len(upstream.events_named("payment.failed.v1")) == 1
+
+
+async def test_a_card_that_was_declined_is_tried_again_by_the_next_command(
+    upstream: Upstream,
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await upstream.sandbox.decline_next(await with_card(upstream), times=2)
+
+    for number in (1, 2):
+        await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+        await until(lambda: failures_of(upstream, invoice_id), number)
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    await upstream.event("payment.succeeded.v1", invoice_id=invoice_id)
     assert len(await charges(upstream)) == 1
+    assert await failures_of(upstream, invoice_id) == 2
+
+
+async def failures_of(upstream: Upstream, invoice_id: str) -> int:
+    return len(upstream.events_named("payment.failed.v1", invoice_id=invoice_id))
+
+
+@pytest.mark.parametrize("ahead_s", [-90.0, 90.0, -7200.0], ids=["behind", "ahead", "far behind"])
+async def test_a_decline_is_recognized_though_zohos_clock_differs(
+    upstream: Upstream, ahead_s: float
+) -> None:
+    invoice_id = await an_unpaid_invoice(upstream)
+    await upstream.sandbox.set_targets(billing=[])  # so that no webhook announces it
+    await upstream.sandbox.decline_next(await with_card(upstream))
+    await upstream.sandbox.set_behaviour(clock_ahead_s=ahead_s)
+
+    await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
+
+    failed = await upstream.event("payment.failed.v1", invoice_id=invoice_id)
+    assert failed["reason"] == "Your card was declined."
+    assert upstream.events_named("command.failed.v1") == []
 
 
 async def test_a_charge_that_cannot_be_looked_up_is_not_announced_as_declined(

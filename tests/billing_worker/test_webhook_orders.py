@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.billing_worker.conftest import Upstream
-from tests.billing_worker.scenarios import a_last_message, subscribe
+from tests.billing_worker.scenarios import subscribe
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -73,8 +73,7 @@ async def test_any_order_of_webhooks_leads_to_one_state_and_one_notice_each(
         await upstream.event("subscription.changed.v1", user_id=user_id, status="cancelled")
         await upstream.event("payment.succeeded.v1", user_id=user_id)
         await upstream.event("payment.failed.v1", user_id=user_id)
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
 
     for user_id in rows:
         states = [

@@ -10,7 +10,6 @@ from shared.contracts.commands import PaymentRefundRequested
 from tests.billing_worker.conftest import Upstream
 from tests.billing_worker.scenarios import (
     a_card_payment,
-    a_last_message,
     a_subscription,
     an_unpaid_invoice,
     with_card,
@@ -67,9 +66,7 @@ async def test_duplicated_and_shuffled_webhooks_announce_each_change_once(
     await upstream.event("payment.failed.v1", user_id="u1")
     await upstream.sandbox.cancel(subscription["subscription_id"])
     await upstream.event("subscription.changed.v1", status="cancelled")
-    await upstream.sandbox.wait_until_delivered(product="billing")
-
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
 
     causes = [changed["cause"] for changed in upstream.events_named("subscription.changed.v1")]
     assert len(causes) == len(set(causes))
@@ -99,11 +96,47 @@ async def test_webhooks_of_one_failure_without_a_payment_id_request_one_notifica
         await upstream.sandbox.billing_event(
             "payment_failed", {"customer": {"email": "ada@example.com"}}
         )
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
 
     assert len(upstream.events_named("payment.failed.v1")) == 1
     assert len(upstream.events_named("notification.requested.v1", template="payment_failed")) == 1
+
+
+async def test_a_failure_without_a_payment_id_is_announced_once_though_it_names_its_next_try(
+    upstream: Upstream,
+) -> None:
+    subscription = await a_subscription(upstream)
+    await upstream.sandbox.fail_payment(subscription["subscription_id"])
+    await upstream.event("payment.failed.v1", user_id="u1")
+
+    retried = {"customer_id": subscription["customer_id"], "next_retry_at": "2031-01-02"}
+    for _ in range(2):
+        await upstream.sandbox.billing_event("payment_declined", {"payment": retried})
+    await upstream.webhooks_handled()
+
+    assert len(upstream.events_named("payment.failed.v1")) == 1
+    assert len(upstream.events_named("notification.requested.v1", template="payment_failed")) == 1
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["no payment failed", "no list of payments"])
+async def test_failures_that_zoho_lists_no_payment_of_differ_by_their_next_try(
+    upstream: Upstream, listed: bool
+) -> None:
+    subscription = await a_subscription(upstream)
+    if not listed:
+        await upstream.sandbox.fault("billing", "status:404", operation="list_payments")
+
+    for day in ("2031-01-02", "2031-01-02", "2031-01-05"):
+        failed = {"customer_id": subscription["customer_id"], "next_retry_at": day}
+        await upstream.sandbox.billing_event("payment_declined", {"payment": failed})
+    await upstream.webhooks_handled()
+
+    announced = upstream.events_named("payment.failed.v1", user_id="u1")
+    assert sorted(event["next_retry_at"][:10] for event in announced) == [
+        "2031-01-02",
+        "2031-01-05",
+    ]
+    assert len(upstream.events_named("notification.requested.v1", template="payment_failed")) == 2
 
 
 async def test_a_subscription_of_staff_with_a_reference_of_ours_is_another_one(
@@ -133,7 +166,7 @@ async def test_an_invoice_that_staff_void_in_books_is_announced_once(upstream: U
         await upstream.post_books_record("invoice", in_books)
 
     changed = await upstream.event("invoice.changed.v1", invoice_id=invoice_id)
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
     assert (changed["status"], changed["origin"]) == ("void", "zoho")
     assert len(upstream.events_named("invoice.changed.v1", invoice_id=invoice_id)) == 1
 
@@ -164,8 +197,7 @@ async def test_a_trial_that_ends_soon_requests_one_notification(upstream: Upstre
         await upstream.sandbox.remind(subscription["subscription_id"], "trial_expiring")
 
     notice = await upstream.event("notification.requested.v1", template="trial_ending")
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
     assert notice["email"] == "ada@example.com"
     assert notice["data"]["subscription_id"] == "s1"
     assert notice["data"]["ends_at"]
@@ -181,8 +213,7 @@ async def test_a_card_that_expires_soon_requests_one_notification(upstream: Upst
         await upstream.sandbox.expire_card(card["card_id"], soon=True)
 
     notice = await upstream.event("notification.requested.v1", template="card_expiring")
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
     assert notice["data"]["expires_year"] == card["expiry_year"]
     assert notice["data"]["last_four_digits"] == f"{int(card['last_four_digits']):04}"
     assert len(upstream.events_named("notification.requested.v1")) == 1
@@ -209,8 +240,7 @@ async def test_a_state_in_a_webhook_that_is_older_or_far_ahead_is_not_taken(
     carried = {**subscription, "status": "cancelled", "updated_time": later(subscription, shift)}
 
     await upstream.sandbox.billing_event("subscription_cancelled", {"subscription": carried})
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
 
     statuses = {e["status"] for e in upstream.events_named("subscription.changed.v1")}
     assert statuses == {"live"}
@@ -227,8 +257,7 @@ async def test_a_read_that_is_older_than_what_is_stored_changes_nothing(
 
     bare = {"subscription_id": subscription["subscription_id"]}
     await upstream.sandbox.billing_event("subscription_renewed", {"subscription": bare})
-    await upstream.sandbox.wait_until_delivered(product="billing")
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
 
     statuses = [e["status"] for e in upstream.events_named("subscription.changed.v1")]
     assert statuses == ["live", "unpaid"]
@@ -246,5 +275,5 @@ async def test_an_unknown_event_is_acknowledged(upstream: Upstream) -> None:
     await upstream.sandbox.billing_event("quote_sent", {"quote": {}})
     await upstream.sandbox.wait_until_delivered(product="billing")
 
-    await a_last_message(upstream)
+    await upstream.webhooks_handled()
     assert upstream.events_named("command.failed.v1") == []

@@ -26,8 +26,8 @@ FIRST_RETRY = dt.datetime(2031, 1, 1, tzinfo=dt.UTC)
 class Declines:
     """Posts one webhook after the other while its context is entered, `per_s` a second.
 
-    A decline that names no payment is announced each time it is handled, and needs no read at Zoho.
-    So what is handled twice is announced twice. `next_retry_at` distinguishes them.
+    They name no payment, and `next_retry_at` distinguishes them: each is a failure of its own, and
+    is announced once.
     """
 
     gateway_url: str

@@ -1,4 +1,4 @@
-"""List the nine things that Zoho would make, or charge, twice when asked twice.
+"""List the ten things that Zoho would make, or charge, twice when asked twice.
 
 Each is for a user of its own, so that none waits in another's line.
 """
@@ -15,6 +15,7 @@ from services.zoho_sandbox.driver import Json
 from tests.kit.people import email_of, sign_up_of
 
 BILLING, CRM, DESK = "billing-worker", "crm-worker", "desk-worker"
+_LINE: Json = {"description": "Work", "quantity": "1", "rate": "20"}
 
 
 @dataclass
@@ -53,6 +54,7 @@ async def prepare(stage: SystemDriver) -> list[Create]:
         of_crm = tasks.create_task(_contact(stage, f"n-{tail}"))
         of_desk = tasks.create_task(_ticket(stage, f"t-{tail}"))
         owing = tasks.create_task(_unpaid_invoice(stage, f"c-{tail}"))
+        own = tasks.create_task(_own_invoice(stage, f"o-{tail}"))
         paid = tasks.create_task(_card_payment(stage, f"r-{tail}"))
         subscriber, payer = await asyncio.gather(
             _customer(stage, f"s-{tail}"), _customer(stage, f"p-{tail}")
@@ -79,7 +81,7 @@ async def prepare(stage: SystemDriver) -> list[Create]:
             {
                 "user_id": invoiced,
                 "invoice_id": f"inv-{tail}",
-                "lines": [{"description": "Work", "quantity": "1", "rate": "20"}],
+                "lines": [_LINE],
             },
             _counting(
                 "books", "invoices",
@@ -97,6 +99,21 @@ async def prepare(stage: SystemDriver) -> list[Create]:
                 "mode": "cash",
             },
             _counting("billing", "payments", lambda p: p["reference_number"] == f"pay-{tail}"),
+        ),
+        Create(
+            "payment in Books", BILLING, "books", "create_customer_payment",
+            "payment.record_requested.v1", f"own-{tail}",
+            {
+                "user_id": f"o-{tail}",
+                "payment_id": f"own-{tail}",
+                "amount": "5",
+                "currency": "USD",
+                "mode": "cash",
+                "invoice_id": own.result(),
+            },
+            _counting(
+                "books", "customerpayments", lambda p: p["reference_number"] == f"own-{tail}"
+            ),
         ),
         Create(
             "collect", BILLING, "billing", "collect_charge",
@@ -184,6 +201,14 @@ async def _unpaid_invoice(stage: SystemDriver, user_id: str) -> Unpaid:
     customer = await stage.sandbox.wait_for_record("billing", "customers", email=email_of(user_id))
     await stage.sandbox.add_card(customer["customer_id"])
     return Unpaid(issued["invoice_id"], customer["customer_id"])
+
+
+async def _own_invoice(stage: SystemDriver, user_id: str) -> str:
+    """Of the application's own: Billing does not know it."""
+    await _customer_in_books(stage, user_id)
+    body = {"user_id": user_id, "invoice_id": f"inv-of-{user_id}", "lines": [_LINE]}
+    await stage.publish("invoice.create_requested.v1", body)
+    return str((await stage.event("invoice.issued.v1", user_id=user_id))["invoice_id"])
 
 
 async def _card_payment(stage: SystemDriver, user_id: str) -> str:

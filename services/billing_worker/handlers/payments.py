@@ -11,7 +11,7 @@ from services.billing_worker.id_conflicts import (
     ensure_same_request,
 )
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
-from services.billing_worker.payments.collect_invoice import CardDeclined, CollectInvoice
+from services.billing_worker.payments.collect_invoice import CollectInvoice, declined_in
 from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.payments.record_books_payment import RecordBooksPayment
 from services.billing_worker.payments.record_payment import RecordPayment
@@ -138,7 +138,9 @@ class PaymentHandlers:
             zoho=self.zoho,
             effects=self.effects,
             customers=self.customers,
+            payments=self.payments,
             org=work.org,
+            message_id=work.received.message_id if work.received else "",
             invoice_id=message.invoice_id,
             billing_id=invoice.billing_id,
             customer_id=user.customer_id,
@@ -146,11 +148,9 @@ class PaymentHandlers:
         if await effect.is_paid_otherwise():
             return
         owner = UserKey(work.org, user.user_id)
-        try:
-            await self.effects.perform(COLLECT_INVOICE, message.invoice_id, owner, effect)
-        except CardDeclined as declined:
-            # The command was carried out: the bank was asked, and said no.
-            await self.payment_sync.record_decline(work, user, invoice, declined.payment)
+        result = await self.effects.perform(COLLECT_INVOICE, message.invoice_id, owner, effect)
+        if (declined := declined_in(result)) is not None:
+            await self.payment_sync.record_decline(work, user, invoice, declined)
             return
         await self._announce_collected(work, user, invoice, invoice.billing_id)
 

@@ -121,7 +121,7 @@ class WebhookHandlers:
         if user is None:
             return
         stored = await self._subscription_paid(work.org, user, hint)
-        await self.payment_sync.record_failure(work, user, hint, stored)
+        await self.payment_sync.record_failure(work, user, hint, stored, message.received_at)
         if stored is not None:
             await self._refresh(message, work, stored)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
+from uuid import UUID, uuid5
 
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.payments import PaymentOutcome, Payments, StoredPayment
+from services.billing_worker.repositories.reminders import Reminders
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.repositories.users import User
 from shared.contracts.events import (
@@ -19,9 +22,16 @@ from shared.contracts.events import (
 )
 from shared.contracts.money import as_money
 from shared.contracts.zoho_payloads import BillingWebhook, PaymentHint
+from shared.errors import ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.billing.models import Payment
+
+# A fixed namespace: the same failure must have the same id in every version.
+_IDS: Final = UUID("3f0c1f0e-8c57-4a0b-9a4e-5a8f6a2f7d11")
+# A webhook is posted at once, and again for some hours when it was not taken.
+_REPORTED_WITHIN: Final = timedelta(days=1)
+_CLOCKS_DIFFER_BY: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,13 @@ class _PaymentFacts:
 
 
 class PaymentSync:
-    def __init__(self, zoho: ZohoBilling, payments: Payments, invoices: Invoices) -> None:
+    def __init__(
+        self, zoho: ZohoBilling, payments: Payments, invoices: Invoices, reminders: Reminders
+    ) -> None:
         self._zoho = zoho
         self._payments = payments
         self._invoices = invoices
+        self._reminders = reminders
 
     async def record_success(
         self,
@@ -68,25 +81,34 @@ class PaymentSync:
         user: User,
         hint: BillingWebhook,
         subscription: StoredSubscription | None,
+        received_at: datetime,
     ) -> None:
         """Announce a failure that a webhook reports, and request the user's notification.
 
-        The webhook need not say anything of the payment. Then it is the user's last failed one,
-        so that several webhooks of one failure announce it once.
+        The webhook need not name the payment. Then Zoho is asked which one failed, so that several
+        webhooks of one failure announce it once. `received_at`: when the webhook came.
         """
-        payment = hint.payment
-        if payment is None or (payment.payment_id is None and payment.next_retry_at is None):
-            payment = await self._last_failed(user) or payment
-        facts = await self._record_if_new(work, user, payment, "failed")
-        if facts is None and payment is not None and payment.payment_id is not None:
-            return  # announced before
-        _announce_failure(
-            work,
-            user,
-            facts,
-            subscription_id=subscription.subscription_id if subscription else None,
-            next_retry_at=payment.next_retry_at if payment else None,
-        )
+        payment = hint.payment or PaymentHint()
+        if payment.payment_id is None:
+            failed = await self._failed_before(user, hint.event_time or received_at)
+            payment = payment.model_copy(update={"payment_id": failed})
+        subscription_id = subscription.subscription_id if subscription else None
+        if payment.payment_id is not None:
+            facts = await self._record_if_new(work, user, payment, "failed")
+            is_new = facts is not None
+        else:
+            facts = None
+            is_new = await self._is_first(
+                work, user, subscription_id, payment.next_retry_at, received_at
+            )
+        if is_new:
+            _announce_failure(
+                work,
+                user,
+                facts,
+                subscription_id=subscription_id,
+                next_retry_at=payment.next_retry_at,
+            )
 
     async def record_decline(
         self, work: UnitOfWork, user: User, invoice: StoredInvoice, payment: Payment
@@ -113,18 +135,42 @@ class PaymentSync:
             origin="application",
         )
 
-    async def _last_failed(self, user: User) -> PaymentHint | None:
+    async def _failed_before(self, user: User, moment: datetime) -> str | None:
+        """Zoho's id of the user's payment that failed last, within a day before the moment."""
         if user.customer_id is None:
             return None
+        try:
+            payments = await self._zoho.payments_of(user.customer_id)
+        except ZohoRejected:
+            return None  # a listing that Zoho's OpenAPI file lacks: it may not be there for all
         failed = [
-            payment
-            for payment in await self._zoho.payments_of(user.customer_id)
-            if payment.status == "failure" and payment.created_time is not None
+            (payment.created_time, payment.payment_id)
+            for payment in payments
+            if payment.status == "failure"
+            and payment.created_time is not None
+            and moment - _REPORTED_WITHIN <= payment.created_time <= moment + _CLOCKS_DIFFER_BY
         ]
-        if not failed:
-            return None
-        last = max(failed, key=lambda payment: (payment.created_time, payment.payment_id))
-        return PaymentHint(payment_id=last.payment_id)
+        return max(failed)[1] if failed else None
+
+    async def _is_first(
+        self,
+        work: UnitOfWork,
+        user: User,
+        subscription_id: str | None,
+        next_retry_at: datetime | None,
+        received_at: datetime,
+    ) -> bool:
+        """Whether a failure that Zoho lists no payment of is reported for the first time.
+
+        When the next try is tells failures apart. Without it, those of one day count as one.
+        """
+        occasion = next_retry_at.isoformat() if next_retry_at else received_at.date().isoformat()
+        about = f"{work.org} payment_failed {user.user_id} {subscription_id} {occasion}"
+        reminder_id = uuid5(_IDS, about)
+        if await self._reminders.was_sent(work.org, reminder_id):
+            return False
+        self._reminders.add(work, reminder_id)
+        return True
 
     async def _record_if_new(
         self, work: UnitOfWork, user: User, payment: PaymentHint | None, outcome: PaymentOutcome

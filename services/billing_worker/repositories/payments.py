@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -95,6 +96,18 @@ class Payments:
     async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredPayment | None:
         payment_id = await self._by_zoho_id.find(org, "payment", zoho_id)
         return await self.get(org, payment_id) if payment_id else None
+
+    async def recorded_at(self, org: str, zoho_id: str) -> datetime | None:
+        """When Zoho's payment was recorded, by PostgreSQL's clock. None when it was not."""
+        payment_id = await self._by_zoho_id.find(org, "payment", zoho_id)
+        if payment_id is None:
+            return None
+        recorded: datetime | None = await self._pool.fetchval(
+            "SELECT created_at FROM billing.payments WHERE org = $1 AND payment_id = $2",
+            org,
+            payment_id,
+        )
+        return recorded
 
     async def add(self, work: UnitOfWork, payment: StoredPayment) -> None:
         """Record a payment being announced. The commit fails when another announces it too."""

@@ -19,6 +19,9 @@ class Behaviour(BaseModel):
     replies_move_modified_time: bool = True
     """Whether mails and comments move a ticket's `modifiedTime`. No public source says so."""
 
+    clock_ahead_s: float = 0.0
+    """By how much Zoho's clock is ahead of its clients', negative when it is behind."""
+
     def ignores(self, product: str, name: str) -> bool:
         """Return whether the product's lists ignore this query parameter."""
         return name in self.ignored_filters.get(product, ())

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 
 class Clock:
-    """The organization's clock. `monotonic` is for limits and lags, the rest for records."""
+    """The organization's clock. `monotonic` is for limits and lags, the rest for records.
 
-    def __init__(self, time_zone: str) -> None:
+    `ahead_s`: by how much this clock is ahead of its clients' now.
+    """
+
+    def __init__(self, time_zone: str, ahead_s: Callable[[], float] = lambda: 0.0) -> None:
         self.time_zone = time_zone
         self._zone = ZoneInfo(time_zone)
+        self._ahead_s = ahead_s
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + timedelta(seconds=self._ahead_s())
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -30,9 +30,9 @@ class World:
 
     def __init__(self, settings: SandboxSettings, log: RequestLog | None = None) -> None:
         self.settings = settings
-        self.clock = Clock(settings.time_zone)
-        self.ids = Ids()
         self.behaviour = Behaviour()
+        self.clock = Clock(settings.time_zone, lambda: self.behaviour.clock_ahead_s)
+        self.ids = Ids()
         self.faults = Faults()
         self.limits = RateLimits(self.clock.monotonic, self.clock.seconds_to_midnight)
         self.lag_s = dict(_LAGS_S)

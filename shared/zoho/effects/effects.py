@@ -82,6 +82,13 @@ class Effect(ABC, Generic[ClientT]):
     async def find(self) -> EffectResult | Absence | None:
         """Look for what an unanswered act may have made, comparing for equality."""
 
+    def stands(self, result: EffectResult) -> bool:
+        """Whether a stored result still answers this request. Otherwise it is made anew.
+
+        A charge that the bank declined was carried out, and a later command may try once more.
+        """
+        return True
+
 
 class Effects:
     """Performs effects by the journal. One per process. Safe for any number of replicas.
@@ -150,10 +157,17 @@ class Effects:
         """Whether it was ever begun. If so, what Zoho reports of it was made by us."""
         return await self._journal.entry(key) is not None
 
-    async def may_be_done(self, key: EffectKey) -> bool:
-        """Whether it was done or may have been. False when every try was surely refused."""
+    async def may_be_done(self, key: EffectKey, effect: Effect[ClientT] | None = None) -> bool:
+        """Whether it was done or may have been. False when every try was surely refused.
+
+        Nor does a stored result count that does not stand for `effect`.
+        """
         entry = await self._journal.entry(key)
-        return entry is not None and entry.state is not EffectState.CLEAR
+        if entry is None or entry.state is EffectState.CLEAR:
+            return False
+        if effect is None or entry.state is not EffectState.DONE:
+            return True
+        return effect.stands(await self._open(key, entry))
 
     async def begun_at(self, key: EffectKey) -> datetime | None:
         """Return when it was first intended, or None. Nothing that it made is older than that."""
@@ -194,7 +208,7 @@ class Effects:
                 key,
                 product=operation.product,
                 owner=_user_of(owner),
-                after=entry.number if entry else 0,
+                after=entry,
                 write_s=self._write_s,
                 look_s=look_s,
             )
@@ -219,7 +233,8 @@ class Effects:
         if entry.state is EffectState.UNKNOWN:
             raise _unknown(key)
         if entry.state is EffectState.DONE:
-            return await self._open(key, entry)
+            stored = await self._open(key, entry)
+            return stored if effect.stands(stored) else None
         if entry.look_in_s > 0:
             raise OutcomeUnknown(
                 f"{key.operation} was begun and has not been answered",

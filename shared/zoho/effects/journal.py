@@ -89,14 +89,15 @@ class EffectsJournal:
         *,
         product: str,
         owner: str | None,
-        after: int,
+        after: JournalEntry | None,
         write_s: float,
         look_s: float,
     ) -> int | None:
         """Commit the intent to act. Return its number, or None when another has moved meanwhile.
 
-        `after` is the number that was read (0 = no row). The request may be written for `write_s`
-        from now. Nobody looks until `look_s` after that.
+        `after` is the entry that was read (None = no row). A result is replaced only when it was
+        read with it. The request may be written for `write_s` from now. Nobody looks until
+        `look_s` after that.
         """
         number: int | None = await self._pool.fetchval(
             """
@@ -107,20 +108,21 @@ class EffectsJournal:
                    at + make_interval(secs => $7 + $8), at
             FROM coalesce($9, clock_timestamp()) AS at
             ON CONFLICT (org, operation, business_id) DO UPDATE
-            SET state = 'intended', number = e.number + 1, updated_at = now(),
+            SET state = 'intended', number = e.number + 1, updated_at = now(), result = NULL,
                 owner = coalesce(excluded.owner, e.owner),
                 write_until = excluded.write_until, look_after = excluded.look_after,
                 intended_at = excluded.intended_at
-            WHERE e.number = $6 AND e.state IN ('clear', 'intended')
+            WHERE e.number = $6 AND (e.state IN ('clear', 'intended') OR e.state = 'done' AND $10)
             RETURNING number
             """,
             *_columns(key),
             product,
             owner,
-            after,
+            after.number if after else 0,
             write_s,
             look_s,
             self._clock(),
+            after is not None and after.state is EffectState.DONE,
         )
         return number
 
