@@ -16,8 +16,11 @@ from pamqp.common import FieldTable
 
 from shared.messaging.handling.routes import COMMANDS, EVENTS, UNROUTED, WEBHOOKS, Routes
 
+POISON: Final = ".poison"
+"""How the names of the queues end to which the broker dead-letters."""
+
 UNROUTED_QUEUE: Final = "unrouted.intake"
-UNROUTED_POISON: Final = "unrouted.poison"
+UNROUTED_POISON: Final = f"unrouted{POISON}"
 
 PREFETCH: Final = 128
 """Of every intake, of every version: a standby with another one would change the order.
@@ -41,7 +44,7 @@ class Topology:
     def queues(self) -> list[str]:
         """The queues that the service's intake drains, the poison queues last."""
         names = [self._queue(kind) for kind, keys in self._kinds() if keys]
-        poison = [f"{self._service}.poison"] if names else []
+        poison = [f"{self._service}{POISON}"] if names else []
         if self._routes.unrouted:
             names.append(UNROUTED_QUEUE)
             poison.append(UNROUTED_POISON)
@@ -54,7 +57,7 @@ class Topology:
             for kind, keys in self._kinds():
                 if keys:
                     bindings = [(_EXCHANGES[kind], key) for key in keys]
-                    poison = f"{self._service}.poison"
+                    poison = f"{self._service}{POISON}"
                     await _intake_queue(channel, self._queue(kind), poison, bindings)
 
     async def _exchanges(self, channel: AbstractChannel) -> None:

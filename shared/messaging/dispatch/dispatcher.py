@@ -22,6 +22,7 @@ from shared.messaging.inbox.lines import LeasedMessage, Lines
 _log = structlog.get_logger(__name__)
 
 _PAUSE_S: Final = 0.5
+_LASTING: Final = 10
 
 
 class Dispatcher(Background):
@@ -68,10 +69,13 @@ class Dispatcher(Background):
         self._must_idle = False
         self._moved = self._answering_since = time.monotonic()
 
-    @property
-    def stands_for_s(self) -> float:
-        """Seconds for which it has had free slots and asked for no work. 0 when it is busy."""
-        return 0.0 if self._running else time.monotonic() - self._moved
+    def stands(self, after_s: float) -> bool:
+        """Whether it gets nothing done: it asks for no work, or none that it has comes to an end.
+
+        An attempt may last, so the latter is only said after `_LASTING` times as long.
+        """
+        still_s = time.monotonic() - self._moved
+        return still_s >= (after_s * _LASTING if self._running else after_s)
 
     async def drain(self, timeout_s: float) -> None:
         """Lease nothing more. Finish what is in hand within `timeout_s`, then let go of it."""
@@ -157,5 +161,6 @@ class Dispatcher(Background):
         finally:
             self._renewal.drop(leased.arrived, leased.claim)
             del self._running[leased.claim]
+            self._moved = time.monotonic()
             self._slots.give_back(leased.priority)
             self._wakeup.set()  # the next of its line may be due

@@ -55,6 +55,8 @@ class MessagingPolicy:
             killed or frozen process wait for so long until another replica takes them over.
         drain_timeout_s: how long a stopping service lets handlers finish.
         stale_reads: how often a unit whose read has become stale is done anew at once.
+        stands_s: when intake or the dispatcher gets nothing done for so long though it should, the
+            service is not ready.
         open_rows, open_bytes: beyond these intake stops taking, with an alert. Rows that wait for a
             fact or a person do not count, and have a bound of their own, ten times as high.
     """
@@ -67,6 +69,7 @@ class MessagingPolicy:
     drain_timeout_s: float = 30.0
     relay_poll_s: float = 1.0
     stale_reads: int = 5
+    stands_s: float = 60.0
     open_rows: int = 200_000
     open_bytes: int = 4 * 1024**3
     dead_letter_days: float = 30.0

@@ -7,16 +7,18 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
+from math import inf
 from typing import Any, Final, Protocol
 
 import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
-from shared.background import Background, is_cancelled
+from shared.background import Background, is_cancelled, wait_for
 from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.broker.frames import FrameWriter, ack_frame
-from shared.messaging.broker.topology import PREFETCH, UNROUTED_POISON, UNROUTED_QUEUE
+from shared.messaging.broker.topology import POISON, PREFETCH, UNROUTED_POISON, UNROUTED_QUEUE
 from shared.messaging.intake.handover import ALONE_FROM_DELIVERY, Handover, Unanswered
 from shared.messaging.messages.decode import Arrival, decode
 
@@ -24,6 +26,8 @@ _log = structlog.get_logger(__name__)
 
 _REOPEN_S: Final = 1.0
 _CLOSE_S: Final = 5.0
+_IDLE_S: Final = 10.0  # what a channel is given back, its next consumer has long before
+_GROUP_BYTES: Final = 16 * 1024 * 1024
 
 HELD_AT_MOST_S: Final = 1_200.0
 """The broker closes a channel that leaves a message unacknowledged for 30 minutes by default."""
@@ -62,14 +66,27 @@ class QueueConsumer(Background):
         self._link = link
         self._handover = handover
         self._capacity = capacity
-        self._known_orgs = known_orgs
+        self._decode = partial(decode, known_orgs=known_orgs, dead_lettered=queue.endswith(POISON))
         self._stored = stored
         self._dropped = dropped
         self._stopping = asyncio.Event()
+        self._failing_since: float | None = None
+        self._storing_since: float | None = None
 
     @property
     def queue(self) -> str:
         return self._queue
+
+    @property
+    def stands_for_s(self) -> float:
+        """Seconds for which it has failed again and again, or waited for one group to be stored.
+
+        0 when it stores what comes, when nothing comes, and while the inbox is full.
+        """
+        if self._task is not None and self._task.done() and not self._stopping.is_set():
+            return inf
+        began = [at for at in (self._failing_since, self._storing_since) if at is not None]
+        return time.monotonic() - min(began) if began else 0.0
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing more, finish the INSERT under way, acknowledge, and close the channel."""
@@ -94,6 +111,8 @@ class QueueConsumer(Background):
                 _log.exception("intake failed", queue=self._queue)
             else:
                 continue
+            if self._failing_since is None:
+                self._failing_since = time.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REOPEN_S):
                     await self._stopping.wait()
@@ -104,7 +123,7 @@ class QueueConsumer(Background):
     async def _consume(self) -> None:
         """Consume until the channel is lost, the broker ends it, or the service stops."""
         channel = await self._link.channel(confirms=False)
-        taking = _Taking(channel, self._known_orgs, self._dropped)
+        taking = _Taking(channel, self._decode, self._dropped)
         storing: asyncio.Task[None] | None = None
         try:
             await channel.basic_qos(prefetch_count=PREFETCH)
@@ -138,18 +157,22 @@ class QueueConsumer(Background):
     async def _store_all(self, taking: _Taking) -> None:
         """Store what has arrived, group by group, until it has to stop or is held for too long."""
         while not self._stopping.is_set() and not taking.channel.is_closed:
-            if not await self._within_bounds(taking, taking.arrived.wait()):
-                return
+            if not await wait_for(taking.arrived, _IDLE_S):
+                self._failing_since = None  # it stands by, or nothing is sent
+                await taking.arrived.wait()
             if not await self._within_bounds(taking, self._capacity.available()):
                 return
             group = taking.next_group()
             if group:
                 taking.is_storing = True
+                self._storing_since = time.monotonic()
                 try:
                     async with asyncio.timeout(HELD_AT_MOST_S):
                         await self._store(group)
                 finally:
                     taking.is_storing = False
+                    self._storing_since = None
+                self._failing_since = None
                 taking.acknowledge(group)
                 self._stored()
 
@@ -177,20 +200,23 @@ class _Taking:
     """What arrived by one channel and is not acknowledged yet."""
 
     def __init__(
-        self, channel: Channel, known_orgs: frozenset[str], dropped: Callable[[int], None]
+        self,
+        channel: Channel,
+        decode: Callable[[DeliveredMessage], Arrival],
+        dropped: Callable[[int], None],
     ) -> None:
         self.channel = channel
         self.acks = FrameWriter(channel)
         self.arrived = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.is_storing = False
-        self._known_orgs = known_orgs
+        self._decode = decode
         self._dropped = dropped
         self._pending: deque[tuple[float, Arrival]] = deque()
         channel.on_consumer_cancel_callbacks.add(lambda _frame: self.cancelled.set())
 
     async def take(self, delivered: DeliveredMessage) -> None:
-        arrival = decode(delivered, self._known_orgs)
+        arrival = self._decode(delivered)
         if arrival.dropped:
             self._dropped(arrival.dropped)
         self._pending.append((time.monotonic(), arrival))
@@ -203,14 +229,19 @@ class _Taking:
         return HELD_AT_MOST_S - (time.monotonic() - self._pending[0][0])
 
     def next_group(self) -> list[Arrival]:
-        """All that has arrived, or the first alone when it may be what kills processes."""
+        """All that has arrived, or the first alone when it may be what kills processes.
+
+        What is large is stored in several groups: a statement takes several times their size.
+        """
         group: list[Arrival] = []
-        while self._pending:
+        size = 0
+        while self._pending and size < _GROUP_BYTES:
             _, arrival = self._pending[0]
             is_suspect = arrival.deliveries >= ALONE_FROM_DELIVERY
             if is_suspect and group:
                 break
             group.append(self._pending.popleft()[1])
+            size += len(arrival.message.body)
             if is_suspect:
                 break
         if not self._pending:

@@ -82,12 +82,17 @@ class Validation:
             return await self.given_up(message, error.code, error.reason)
 
     async def given_up(self, message: ReceivedMessage, code: str, reason: str) -> ArrivedMessage:
-        """The message stored as given up, with its `command.failed.v1` and its reply, unparsed."""
+        """The message stored as given up, with its `command.failed.v1` and its reply, unparsed.
+
+        A body beyond the limit is not kept: it may be anything up to the broker's own limit.
+        """
         announced = await self._announced(message, message.body, code, reason)
         if not message.is_identified:
             # An id of its own, the same for the same message.
             message = replace(message, message_id=str(derived_id(self._service, message, "id")))
-        return self._arrived(message, message.body, NO_LINE, given_up=announced)
+        macs = b"".join(self._index.macs("body", message.body))
+        kept = b"" if _is_too_large(message.body) else message.body
+        return self._arrived(message, kept, NO_LINE, macs=macs, given_up=announced)
 
     async def refuse(self, arrived: ArrivedMessage, code: str, reason: str) -> GivenUp:
         """What announces that a valid message is given up as it arrives (a reused id)."""
@@ -213,5 +218,9 @@ def _check_arrival(arrival: Arrival) -> None:
     if arrival.unreadable:
         names = ", ".join(arrival.unreadable)
         raise InvalidMessage(f"what cannot be read: the property {names}")
-    if len(arrival.message.body) > MAX_BODY_BYTES + _OVERHEAD_BYTES:
+    if _is_too_large(arrival.message.body):
         raise InvalidMessage(f"the body is longer than {MAX_BODY_BYTES} bytes", code="too_large")
+
+
+def _is_too_large(body: bytes) -> bool:
+    return len(body) > MAX_BODY_BYTES + _OVERHEAD_BYTES

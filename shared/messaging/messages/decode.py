@@ -13,12 +13,19 @@ from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
 from shared.messaging.broker.lenient_decoding import UNREADABLE
+from shared.messaging.messages.outgoing_message import SEALED
 from shared.messaging.messages.received_message import NOT_TEXT, ReceivedMessage
 
 DEFAULT_ORG: Final = "default"
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
 """Of a sender's headers, together. What is beyond is dropped: with ours, it must fit a frame."""
+
+_MAX_TRACEPARENT: Final = 128
+_MAX_SHORT_BYTES: Final = 255
+
+# What decides something, and is kept before the sender's own.
+_OURS: Final = ("org", SEALED)
 
 # The broker's own: they say how a message came here, not what its sender said.
 _BROKERS: Final = ("x-death", "x-delivery-count", "x-acquired-count", "cc", "bcc")
@@ -42,22 +49,29 @@ class Arrival:
     died_of: str | None = None
 
 
-def decode(delivered: DeliveredMessage, known_orgs: frozenset[str]) -> Arrival:
+def decode(
+    delivered: DeliveredMessage, known_orgs: frozenset[str], *, dead_lettered: bool = False
+) -> Arrival:
     """Decode each property by itself. Nothing that the broker lets through makes this raise.
 
     An unknown organization is kept under `default`: its name is anybody's text, and every row and
     key has one. The header itself is checked by the validation.
+
+    Args:
+        dead_lettered: it came by a queue that only the broker fills, so `x-death` is the broker's.
     """
     properties: commands.Basic.Properties = delivered.header.properties
     frame = delivered.delivery
     table: Mapping[str, Any] = properties.headers if isinstance(properties.headers, dict) else {}
-    death = _death(table)
+    death = _death(table) if dead_lettered else None
     exchange, routing_key = getattr(frame, "exchange", ""), getattr(frame, "routing_key", "")
     if death is not None:
-        keys = death.get("routing-keys") or [""]
-        exchange, routing_key = death.get("exchange", ""), keys[0]
+        keys = death.get("routing-keys")
+        routing_key = keys[0] if isinstance(keys, list) and keys else ""
+        exchange = death.get("exchange", "")
     org = table.get("org")
     headers, dropped = _kept(table)
+    traceparent = _text(table.get("traceparent"))
     unreadable = _unreadable(properties, table, routing_key)
     headers |= _raw(properties, unreadable)
     message = ReceivedMessage(
@@ -65,10 +79,11 @@ def decode(delivered: DeliveredMessage, known_orgs: frozenset[str]) -> Arrival:
         routing_key=_text(routing_key),
         message_id=_text(properties.message_id),
         org=org if isinstance(org, str) and org in known_orgs else DEFAULT_ORG,
-        correlation_id=_text(properties.correlation_id) or str(uuid4()),
+        correlation_id=_short_text(properties.correlation_id) or str(uuid4()),
         body=delivered.body,
-        traceparent=_text(table.get("traceparent")) or None,
-        reply_to=_text(properties.reply_to) or None,
+        traceparent=traceparent if 0 < len(traceparent) <= _MAX_TRACEPARENT else None,
+        # Garbled, it names nobody's queue.
+        reply_to=None if "reply_to" in unreadable else _short_text(properties.reply_to) or None,
         timestamp=properties.timestamp if isinstance(properties.timestamp, datetime) else None,
         headers=headers,
     )
@@ -153,15 +168,18 @@ def _kept(table: Mapping[str, Any]) -> tuple[dict[str, object], int]:
     """The sender's headers as JSON can hold them, within the bound, and how many were dropped."""
     kept: dict[str, object] = {}
     size = dropped = 0
-    for name, value in table.items():
+    for name in sorted(table, key=lambda name: name not in _OURS):
         if is_brokers_own(name):
             continue
-        plain = _plain(value)
-        size += len(name) + len(str(plain))
-        if size > MAX_HEADERS_BYTES:
-            dropped += 1
-        else:
+        plain = _plain(table[name])
+        taken = len(name) + len(str(plain))
+        if size + taken <= MAX_HEADERS_BYTES:
+            size += taken
             kept[_text(name)] = plain
+            continue
+        dropped += 1
+        if name in _OURS:  # that it was there decides, and no value of this size is right
+            kept[name] = None
     return kept, dropped
 
 
@@ -186,3 +204,8 @@ def _text(value: object) -> str:
     if isinstance(value, bytes | bytearray):
         value = bytes(value).decode("utf-8", "replace")
     return value.replace("\0", NOT_TEXT) if isinstance(value, str) else ""
+
+
+def _short_text(value: object) -> str:
+    """Text that fits a property again. What stands for a byte that is no text is longer than it."""
+    return _text(value).encode()[:_MAX_SHORT_BYTES].decode(errors="ignore")

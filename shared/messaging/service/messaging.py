@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import asyncpg
 from pydantic import SecretStr
@@ -41,8 +41,6 @@ from shared.messaging.service.retention import rules
 from shared.messaging.service.sending import Sending
 from shared.observability.metrics import Metrics
 from shared.storage.retention import Pruner
-
-_STANDS_S: Final = 60.0
 
 
 class Messaging:
@@ -169,7 +167,8 @@ class Messaging:
         return (
             self._sending.publisher.is_up
             and self._intake_link.is_up
-            and self._dispatcher.stands_for_s < _STANDS_S
+            and not self._dispatcher.stands(self._policy.stands_s)
+            and all(each.stands_for_s < self._policy.stands_s for each in self._consumers)
         )
 
     def closed_products(self) -> list[ClosedProduct]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import struct
 from contextlib import AsyncExitStack
+from unittest.mock import AsyncMock
 
 import pytest
 
+from shared.contracts.commands import UserUpdated
+from shared.errors import Unavailable
 from shared.messaging.handling.settlement import Done
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.acceptance import ArrivedMessage
 from shared.messaging.intake.handover import GIVEN_UP_AT_DEATHS
 from shared.messaging.messages.decode import Arrival
-from tests.shared.messaging.conftest import Bench, named
+from tests.shared.messaging.conftest import Bench, named, note, quicker, until
 from tests.shared.messaging.raw_publisher import (
     CORRELATION_ID,
     EXPIRATION,
@@ -97,13 +101,163 @@ async def test_what_expires_in_the_queue_is_accounted_for(bench: Bench, amqp_url
     assert (await bench.dead_letter()).routing_key == "user.updated.v1"
 
 
-async def test_headers_beyond_the_bound_are_dropped(bench: Bench) -> None:
+async def test_headers_beyond_the_bound_are_dropped_and_counted(bench: Bench) -> None:
+    """At 130 kB, ours beside them would not fit the frame in which they came."""
     await bench.start()
+    events = await bench.listen(key="noted.v1")
 
     await bench.send(named("Ada"), headers={f"h{n}": "x" * 5000 for n in range(25)})
 
     assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["Ada"]
+    assert (await events.next_body())["note"] == "Ada"
+    assert _dropped(bench) == 22
+
+
+async def test_a_traceparent_beyond_the_bound_is_not_carried_on(bench: Bench) -> None:
+    await bench.start()
+    events = await bench.listen()
+
+    await bench.send(named("Ada"), headers={"traceparent": "0" * 130_900})
+
+    event = await events.next()
+    assert event.routing_key == "noted.v1"
+    assert "traceparent" not in event.headers
+    assert _dropped(bench) == 1
+
+
+async def test_an_organization_beyond_the_bound_is_not_the_default_one(bench: Bench) -> None:
+    await bench.start()
+    failed = await bench.listen(key="command.failed.v1")
+
+    await bench.send(named("Ada"), headers={"mine": "kept", "org": "d" * 120_000})
+
+    assert (await failed.next_body())["code"] == "unknown_organization"
+    assert _dropped(bench) == 1
+
+
+async def test_a_table_within_a_thousand_tables_is_left_out(bench: Bench, amqp_url: str) -> None:
+    messaging = await bench.start()
+    connection = messaging._intake_link._connection
+    failed = await bench.listen(key="command.failed.v1")
+    inner = b"V"
+    for _ in range(5000):
+        inner = b"F" + table(short(b"in") + inner)
+    headers = table(short(b"nest") + inner + short(b"mine") + b"b\x07")
+
+    await publish_raw(amqp_url, KEY, body("Ada"), {MESSAGE_ID: short(b"m1"), HEADERS: headers})
+
+    event = await failed.next_body()
+    assert (event["message_id"], event["code"]) == ("m1", "invalid_message")
+    assert (await bench.dead_letter()).headers == {"x-unreadable-headers": 1, "mine": 7}
+    assert messaging._intake_link._connection is connection
+
+
+async def test_what_stands_for_bytes_that_are_no_text_is_cut_to_what_a_property_holds(
+    bench: Bench, amqp_url: str
+) -> None:
+    await bench.start()
+    failed = await bench.listen(key="command.failed.v1")
+    odd = {CORRELATION_ID: short(b"\xe4" * 255), REPLY_TO: short(b"\xe4" * 255)}
+
+    await publish_raw(amqp_url, KEY, body("Ada"), {MESSAGE_ID: short(b"m1"), **odd})
+
+    announced = await failed.next()
+    assert b"the property correlation_id, reply_to" in announced.body
+    assert announced.correlation_id == "\N{REPLACEMENT CHARACTER}" * 85
+
+
+@pytest.mark.parametrize("keys", [b"I\0\0\0\1", b"A\0\0\0\0", b"S\0\0\0\1x"])
+async def test_a_sender_who_writes_the_broker_s_headers_is_not_believed(
+    bench: Bench, amqp_url: str, keys: bytes
+) -> None:
+    await bench.start()
+    death = short(b"queue") + b"S\0\0\0\x1ebilling-worker.intake.commands"
+    death += short(b"routing-keys") + keys
+    item = b"F" + table(death)
+    headers = table(short(b"x-death") + b"A" + struct.pack(">I", len(item)) + item)
+
+    await publish_raw(amqp_url, KEY, body("Ada"), {MESSAGE_ID: short(b"m1"), HEADERS: headers})
+
+    assert await bench.next_settlement() == Done()
+    assert await bench.handled() == ["Ada"]
+
+
+async def test_bytes_in_the_headers_lose_no_slot_whatever_becomes_of_the_message(
+    bench: Bench, amqp_url: str
+) -> None:
+    """More of each kind than there are slots: bodies that break their contract, a Zoho that fails,
+    and handlers that end without a word."""
+    policy = quicker(slots=4, lease_s=0.3)
+
+    async def fail_first(message: UserUpdated, work: UnitOfWork) -> None:
+        if work.attempt == 1:
+            raise Unavailable("Zoho answered with an error", code="zoho_unavailable")
+        if work.attempt == 2:
+            raise asyncio.CancelledError
+        await note(message, work)
+
+    messaging = await bench.start({"user.updated.v1": fail_first}, policy=policy)
+    failed = await bench.listen(key="command.failed.v1")
+    odd = {HEADERS: table(short(b"odd") + b"S" + struct.pack(">I", 2) + b"\xff\xfe")}
+    for n in range(6):
+        bad = {MESSAGE_ID: short(b"bad%d" % n), **odd}
+        await publish_raw(amqp_url, KEY, b'{"user_id": 7}', bad)
+        good = {MESSAGE_ID: short(b"good%d" % n), **odd}
+        await publish_raw(amqp_url, KEY, body(f"n{n}", f"u{n}"), good)
+
+    async def all_done() -> bool:
+        return len(await bench.handled()) == 6
+
+    codes = [(await failed.next_body())["code"] for _ in range(6)]
+    assert codes == ["invalid_message"] * 6
+    await until(all_done)
+    assert messaging._dispatcher._slots.free == 4
+
+
+async def test_a_service_whose_intake_stands_is_not_ready(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messaging = await bench.start(policy=quicker(stands_s=1.5))
+    validation = messaging._consumers[0]._handover._validation
+    read = validation.read
+    monkeypatch.setattr(validation, "read", AsyncMock(side_effect=TypeError))
+    monkeypatch.setattr(validation, "given_up", AsyncMock(side_effect=TypeError))
+
+    await bench.send(named("Ada"))
+
+    async def stands() -> bool:
+        return not await messaging.ready()
+
+    await until(stands)
+    monkeypatch.setattr(validation, "read", read)
+    assert await bench.next_settlement() == Done()
+    await until(messaging.ready)
+
+
+async def test_a_service_whose_handlers_never_end_is_not_ready(bench: Bench) -> None:
+    go_on = asyncio.Event()
+
+    async def hang(message: UserUpdated, work: UnitOfWork) -> None:
+        await go_on.wait()
+
+    messaging = await bench.start({"user.updated.v1": hang}, policy=quicker(slots=2, stands_s=0.5))
+    for n in range(3):
+        await bench.send(named(f"n{n}", f"u{n}"))
+
+    async def stands() -> bool:
+        return not await messaging.ready()
+
+    await until(stands)
+    go_on.set()
+    await until(messaging.ready)
+
+
+def _dropped(bench: Bench) -> float:
+    [metrics] = bench.metrics
+    return sum(
+        sample.value for family in metrics.headers_dropped.collect() for sample in family.samples
+    )
 
 
 async def test_the_order_of_the_queue_survives_an_outage_of_the_database(bench: Bench) -> None:
