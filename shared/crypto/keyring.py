@@ -3,7 +3,6 @@
 import base64
 import binascii
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -50,11 +49,6 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(self._keys)})"
-
-
-def fresh_key(key_id: str) -> str:
-    """Return a new random key in the form that `KeyRing.parse` reads."""
-    return f"{key_id}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
 
 
 def _parse_key(entry: str, number: int) -> RingKey:

@@ -32,7 +32,7 @@ from services.zoho_sandbox.server.world import World
 from services.zoho_sandbox.settings import SandboxSettings
 from shared.contracts.commands import Command
 from shared.contracts.webhooks import WebhookReceived, event_name
-from shared.crypto.keyring import fresh_key
+from tests.kit.fresh_keys import fresh_key
 from tests.kit.servers import Servers
 
 _QUEUES = ("intake.commands", "intake.webhooks")

@@ -37,12 +37,13 @@ from services.webhook_gateway.sources.finance.source import FinanceSource
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
 from shared.messaging.messages.outgoing_message import sealing_context
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
+from tests.kit.fresh_keys import fresh_key
 
 SECRET = "ZohoTestSecret123"
 OLD_SECRET = "ZohoOldSecret4567"

@@ -22,11 +22,12 @@ from services.webhook_gateway.app import build
 from services.webhook_gateway.settings import Settings
 from shared.contracts.webhooks import WebhookReceived
 from shared.crypto.envelope import DataKeys, Vault
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
 from shared.environment import SettingsError
 from shared.messaging.messages.outgoing_message import sealing_context
 from shared.observability import logs
 from shared.storage import pool as storage
+from tests.kit.fresh_keys import fresh_key
 from tests.kit.proxy import proxy_to
 from tests.kit.servers import Management
 from tests.webhook_gateway.conftest import SECRET, signed

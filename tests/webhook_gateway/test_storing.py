@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from services.webhook_gateway.repositories.webhooks import retention
-from shared.crypto.keyring import fresh_key
 from shared.storage import pool as storage
 from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.retention import Pruner
+from tests.kit.fresh_keys import fresh_key
 from tests.webhook_gateway.conftest import Gateway, running, signed
 
 INVOICE = {"organization_id": "1", "invoice": {"invoice_id": "2", "status": "paid"}}

@@ -26,7 +26,7 @@ from shared.errors import (
     ZohoRejected,
 )
 from shared.lease_in_hand import LeaseInHand, holding
-from shared.messaging.handling.gate import Gate
+from shared.zoho.call.breakers import BreakerGate
 from shared.zoho.call.known_answers import NOT_JSON
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Flusher:
         contacts: Contacts,
         sender: ContactSender,
         refusals: Refusals,
-        gate: Gate,
+        gate: BreakerGate,
         pace: FlushPacing | None = None,
     ) -> None:
         self._org = org

@@ -20,9 +20,9 @@ from services.desk_worker.watching.changes import TicketChange, customer_replied
 from services.desk_worker.watching.ticket_watcher import TicketWatcher
 from shared.background import repeat
 from shared.errors import IntegrationError, Postponed, ZohoRejected
-from shared.messaging.handling.gate import Gate
 from shared.messaging.outbox.committer import Committer
 from shared.observability.metrics import Metrics
+from shared.zoho.call.breakers import BreakerGate
 from shared.zoho.products.desk.client import ZohoDesk
 from shared.zoho.products.desk.models import Ticket
 
@@ -57,7 +57,7 @@ class Poller:
         adoption: Adoption,
         committer: Committer,
         desk: ZohoDesk,
-        gate: Gate,
+        gate: BreakerGate,
         metrics: Metrics,
         pace: PollPacing,
     ) -> None:

@@ -33,3 +33,19 @@ def list_items(
             return [describe(item) for item in await query(pool)]
 
     show(asyncio.run(read()), as_json=as_json, empty=empty)
+
+
+def add_list(
+    app: typer.Typer,
+    name: str,
+    query: Callable[[asyncpg.Pool, int], Awaitable[Sequence[_Item]]],
+    describe: Callable[[_Item], TableRow],
+    *,
+    explain: str,
+    empty: str,
+) -> None:
+    """Add a command that lists what `query` returns, at most as many as it is given."""
+
+    @app.command(name, help=explain)
+    def show_all(limit: LimitOption = 100, as_json: JsonOption = False) -> None:
+        list_items(lambda pool: query(pool, limit), describe, as_json=as_json, empty=empty)

@@ -9,7 +9,13 @@ import typer
 
 from services.operator.access import broker as rabbitmq
 from services.operator.access.database import open_database
-from services.operator.console.listing import JsonOption, LimitOption, OrgOption, list_items
+from services.operator.console.listing import (
+    JsonOption,
+    LimitOption,
+    OrgOption,
+    add_list,
+    list_items,
+)
 from services.operator.console.output import TableRow, duration, print_error, print_line, show
 from services.operator.inspection import open_messages
 from services.operator.repositories.inboxes import Inboxes, Stuck
@@ -89,17 +95,6 @@ def _pending_row(group: PendingGroup) -> TableRow:
     }
 
 
-@contacts.command("refused")
-def contacts_refused(limit: LimitOption = 100, as_json: JsonOption = False) -> None:
-    """List contacts that CRM refuses as they are. The user's next change is sent again."""
-    list_items(
-        lambda pool: RefusedContacts(pool).all(limit),
-        _refused_row,
-        as_json=as_json,
-        empty="CRM refuses no contact.",
-    )
-
-
 def _refused_row(contact: RefusedContact) -> TableRow:
     return {
         "org": contact.org,
@@ -109,17 +104,6 @@ def _refused_row(contact: RefusedContact) -> TableRow:
         "message_id": contact.changed_by_id or "",
         "age": duration(contact.age_s),
     }
-
-
-@effects.command("list")
-def effects_list(limit: LimitOption = 100, as_json: JsonOption = False) -> None:
-    """List writes without an answer: `unknown` ones need a decision, overdue ones a replay."""
-    list_items(
-        lambda pool: OpenEffects(pool).all(limit),
-        _effect_row,
-        as_json=as_json,
-        empty="Every write to Zoho has its answer.",
-    )
 
 
 def _effect_row(effect: OpenEffect) -> TableRow:
@@ -132,6 +116,24 @@ def _effect_row(effect: OpenEffect) -> TableRow:
         "age": duration(effect.age_s),
         "looked_for_in": _looked_for_in(effect),
     }
+
+
+add_list(
+    contacts,
+    "refused",
+    lambda pool, limit: RefusedContacts(pool).all(limit),
+    _refused_row,
+    explain="List contacts that CRM refuses as they are. The user's next change is sent again.",
+    empty="CRM refuses no contact.",
+)
+add_list(
+    effects,
+    "list",
+    lambda pool, limit: OpenEffects(pool).all(limit),
+    _effect_row,
+    explain="List writes without an answer: `unknown` ones need a decision, overdue ones a replay.",
+    empty="Every write to Zoho has its answer.",
+)
 
 
 @effects.command("resolve")

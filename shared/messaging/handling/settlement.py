@@ -22,18 +22,34 @@ class Done:
     """Done, or nothing to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Postpone:
-    """Its turn has not come: due after `delay_s` in its line, no attempt spent."""
+@dataclass(frozen=True)
+class _Later:
+    """It is due again after `delay_s`."""
 
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """It failed but may succeed: due after `delay_s` in its line, an attempt spent."""
+class Postpone(_Later):
+    """Its turn has not come. It stays in its line, no attempt spent."""
 
-    delay_s: float
+
+class Retry(_Later):
+    """It failed but may succeed. It stays in its line, an attempt spent."""
+
+
+class Reconcile(_Later):
+    """It may have been done: later, and only a look. No attempt spent."""
+
+
+class LookLater(_Later):
+    """It needs what nobody records: off its line, later each time."""
+
+
+@dataclass(frozen=True)
+class WaitForPerson(_Later):
+    """Nothing of this product can succeed now: no attempt spent, an alert."""
+
+    product: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +58,6 @@ class WaitForFact:
 
     kind: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class LookLater:
-    """It needs what nobody records: off its line, due after `delay_s`, later each time."""
-
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class WaitForPerson:
-    """Nothing of this product can succeed now: due after `delay_s`, no attempt spent, an alert."""
-
-    product: str
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reconcile:
-    """It may have been done: due after `delay_s`, only to look. No attempt spent."""
-
-    delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,7 @@ def settlement_for(error: BaseException, attempt: int, policy: RetryPolicy) -> S
         case Postponed(retry_after_s=delay_s):
             return Postpone(delay_s)
         case Misconfigured(product=product):
-            return WaitForPerson(product, PERSON_S)
+            return WaitForPerson(PERSON_S, product)
         case OutcomeUnknown(search_lag_s=delay_s):
             return Reconcile(delay_s)  # later, and only a look. See the effects journal
         case PermanentError(code=code, reason=reason):

@@ -94,8 +94,7 @@ class InboxInspection:
             WHERE $7::text IS NULL OR o.waits_for = $7
             ORDER BY o.arrived LIMIT $8
             """  # noqa: S608
-        self._end_sql = f"SELECT {schema}.end_wait($1, $2, $3)"
-        self._give_up_sql = f"SELECT {schema}.give_up_message($1, $2, $3, $4, $5)"
+        self._intervene_sql = f"SELECT {schema}.intervene($1, $2, $3, $4, $5, $6)"
         self._interventions_sql = f"""
             SELECT arrived, routing_key, message_id, action, done_by, done_at
             FROM {schema}.interventions ORDER BY id DESC LIMIT $1
@@ -129,24 +128,25 @@ class InboxInspection:
 
     async def end_wait(self, arrived: int, *, by: str) -> bool:
         """Let it look once more, now. False: it is not open, or somebody works on it."""
-        with unavailable_when_down():
-            ended: bool = await self._pool.fetchval(self._end_sql, arrived, by, self._clock())
-        return ended
+        return await self._intervene(arrived, "end_wait", by)
 
     async def give_up(self, arrived: int, *, by: str) -> bool:
         """Let the service give it up. False: it is not open, or somebody works on it."""
-        reason = "an operator gave it up"
-        with unavailable_when_down():
-            given_up: bool = await self._pool.fetchval(
-                self._give_up_sql, arrived, by, GIVEN_UP_BY_HAND, reason, self._clock()
-            )
-        return given_up
+        return await self._intervene(arrived, "give_up", by)
 
     async def interventions(self, limit: int = 50) -> Sequence[Intervention]:
         """What operators did, the latest first."""
         with unavailable_when_down():
             rows = await self._pool.fetch(self._interventions_sql, limit)
         return [Intervention(**row) for row in rows]
+
+    async def _intervene(self, arrived: int, action: str, by: str) -> bool:
+        why = (GIVEN_UP_BY_HAND, "an operator gave it up")
+        with unavailable_when_down():
+            done: bool = await self._pool.fetchval(
+                self._intervene_sql, arrived, action, by, *why, self._clock()
+            )
+        return done
 
 
 def _open_message(row: asyncpg.Record) -> OpenMessage:

@@ -9,13 +9,6 @@ from pamqp import commands
 from pamqp.common import FieldTable
 
 SEALED = "x-sealed"
-FIRST_EXCHANGE = "x-first-exchange"
-FIRST_ROUTING_KEY = "x-first-routing-key"
-REPLAY = "x-relay-replay"
-REASON = "x-reason"
-CODE = "x-code"
-ATTEMPTS = "x-attempts"
-GIVEN_UP_AT = "x-given-up-at"  # ISO 8601, UTC
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,8 @@ concern all processes at once. They are in the quota ledger.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,7 +86,6 @@ class Breakers:
         self._first_pause_s = first_pause_s
         self._breakers: dict[BreakerKey, _Breaker] = {}
         self._lost_in_a_row: dict[tuple[str, str], int] = {}
-        self._changed = asyncio.Event()
 
     def check(self, call: Call) -> bool:
         """Refuse a call that cannot succeed. Return True when this call is the trial.
@@ -107,8 +104,6 @@ class Breakers:
                 raise _error_for_another_call(breaker.error, max(breaker.until - now, 1.0))
         for breaker in concerned:
             breaker.trying_until = now + waits.TRIAL_S
-        if concerned:
-            self._wake()
         return bool(concerned)
 
     def failed(
@@ -154,7 +149,6 @@ class Breakers:
         """Let another call be the trial, in case this one was it and has shown nothing."""
         for breaker in self._holding(call):
             breaker.trying_until = 0.0
-        self._wake()
 
     def gate(self, org: str, *products: str, priority: Priority | None = None) -> BreakerGate:
         """Return the gate of work that calls these products."""
@@ -179,12 +173,6 @@ class Breakers:
             and breaker.holds(now)
         ]
         return max(pauses, default=None)
-
-    async def change(self, within_s: float | None) -> None:
-        """Wait until a breaker has changed, at most `within_s`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._changed.wait()
 
     def _holding(self, call: Call) -> Iterator[_Breaker]:
         for key, breaker in self._breakers.items():
@@ -223,7 +211,6 @@ class Breakers:
             fields = {"org": key.org, "product": key.product, "cause": key.cause}
             getattr(_log, level)("breaker opened", **fields, code=error.code)
         self._observe(key.org, key.product, key.cause, True)
-        self._wake()
 
     def _pause_s(self, key: BreakerKey, known: _Breaker | None) -> float:
         if known is None or key.product == ACCOUNTS:
@@ -237,18 +224,10 @@ class Breakers:
         # Another priority or operation may be held by the same cause.
         is_open = any((s.org, s.product, s.cause) == closed for s in self._breakers)
         self._observe(*closed, is_open)
-        self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 class BreakerGate:
-    """Implement `shared.messaging.handling.gate.Gate` for work that calls `products`.
-
-    It is closed while a breaker of these products, or of the credentials, is open.
-    """
+    """The breakers as work in the background sees them: a flusher, a poller."""
 
     def __init__(
         self, breakers: Breakers, org: str, products: tuple[str, ...], priority: Priority | None
@@ -259,18 +238,8 @@ class BreakerGate:
         self._priority = priority
 
     def is_open(self) -> bool:
-        return self._held_for() is None
-
-    async def opened(self) -> None:
-        while (wait_s := self._held_for()) is not None:
-            await self._breakers.change(wait_s)
-
-    async def closed(self) -> None:
-        while self._held_for() is None:
-            await self._breakers.change(None)
-
-    def _held_for(self) -> float | None:
-        return self._breakers.held_for(self._org, self._products, self._priority)
+        """Whether no breaker of these products, or of the credentials, is open."""
+        return self._breakers.held_for(self._org, self._products, self._priority) is None
 
 
 def _error_for_another_call(error: IntegrationError, wait_s: float) -> IntegrationError:

@@ -2,7 +2,8 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from shared.crypto.blind_index import BlindIndex, normalized_email
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
+from tests.kit.fresh_keys import fresh_key
 
 OLD, NEW = fresh_key("old"), fresh_key("new")
 emails = BlindIndex(KeyRing.parse(NEW), "billing.users")

@@ -10,8 +10,9 @@ from hypothesis import given
 from shared.crypto.data_key import DataKey
 from shared.crypto.data_keys import DESTROY_USER_KEY, owner_of_user
 from shared.crypto.envelope import DataKeys, DayKey, KeyOwner, UserKey, Vault
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
 from shared.errors import PermanentError, Unavailable
+from tests.kit.fresh_keys import fresh_key
 
 OLD, NEW = fresh_key("old"), fresh_key("new")
 ANN = UserKey("default", "u1")

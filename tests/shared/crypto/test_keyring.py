@@ -2,7 +2,8 @@ import base64
 
 import pytest
 
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
+from tests.kit.fresh_keys import fresh_key
 
 
 def test_the_first_key_writes_and_all_read() -> None:

@@ -7,10 +7,11 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.data_keys import DataKeys
 from shared.crypto.envelope import UserKey, Vault
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
 from shared.crypto.opaque_ids import opaque_id
 from shared.crypto.sealed_columns import SealedColumns
 from shared.errors import PermanentError
+from tests.kit.fresh_keys import fresh_key
 
 OLD, NEW = fresh_key("old"), fresh_key("new")
 ANN = UserKey("default", "u1")

@@ -160,7 +160,7 @@ async def test_what_a_person_has_to_mend_waits_without_an_end(bench: Bench) -> N
     await bench.start({"user.updated.v1": misconfigured}, policy=quicker(waits=waits))
     await bench.send(named("Ada"))
 
-    assert await bench.next_settlement() == WaitForPerson("billing", 60.0)
+    assert await bench.next_settlement() == WaitForPerson(60.0, "billing")
     assert await bench.dead_letters() == []
     assert await bench.open_messages() == 1
 

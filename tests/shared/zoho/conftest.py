@@ -5,9 +5,10 @@ import pytest
 from pydantic import SecretStr
 
 from shared.crypto.envelope import DataKeys, Vault
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
+from tests.kit.fresh_keys import fresh_key
 from tests.shared.zoho.effects_world import World
 from tests.shared.zoho.moved_clock import MovedClock
 

@@ -11,10 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from shared.crypto.envelope import DataKeys, Vault
-from shared.crypto.keyring import KeyRing, fresh_key
+from shared.crypto.keyring import KeyRing
 from shared.errors import PermanentError
 from shared.observability.metrics import Metrics
 from shared.storage import pool as storage
+from tests.kit.fresh_keys import fresh_key
 from tests.shared.zoho.effects_lives import FATES, GATES, Life
 
 CASES = 260

@@ -19,9 +19,6 @@ from shared.zoho.quota.priority import Priority
 MAX_ROWS: Final = 100
 """Rows of one upsert. More than 10 count against a smaller limit of calls in flight."""
 
-MAX_TAGGED: Final = 500
-"""Contacts of one tag action."""
-
 # One row: its error is the call's.
 CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", search_lag_s=30)
 _UPSERT: Final = Operation(
