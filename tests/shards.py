@@ -7,6 +7,7 @@ Arguments go to a single pytest instead: `python -m tests.shards -k tiers -x`.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from deploy.local.stack import Stack
+from tests.contract.operations import NOT_SENT_YET
+from tests.contract.plugin import REPORT, SENT_FOLDER
+from tests.contract.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest", "-m", "not bench and not chaos")
@@ -44,8 +48,13 @@ class Shard(NamedTuple):
 def main() -> int:
     if len(sys.argv) > 1:
         return subprocess.run([*PYTEST, *sys.argv[1:]], cwd=ROOT, check=False).returncode
-    with Stack(ROOT / ".run" / "test", services={}, sandbox=False, durable=False):
-        return _run([*SHARDS, _the_rest()])
+    with (
+        Stack(ROOT / ".run" / "test", services={}, sandbox=False, durable=False),
+        tempfile.TemporaryDirectory() as sent,
+    ):
+        os.environ[SENT_FOLDER] = sent
+        failed = _run([*SHARDS, _the_rest()])
+        return _covered(Path(sent)) or failed
 
 
 def _the_rest() -> tuple[str, ...]:
@@ -78,6 +87,18 @@ def _run(shards: list[tuple[str, ...]]) -> int:
         counts["failed"] = failed  # a process that ended without a count
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if failed else 0
+
+
+def _covered(sent: Path) -> int:
+    """Show which operations of Zoho's the services have sent. Fails when one was sent by none."""
+    report = Report()
+    for file in sent.glob("*.json"):
+        report.load(file)
+    REPORT.write_text("\n".join(report.lines()) + "\n")
+    missing = sorted({*report.never_sent(), *report.sent_by_tests_alone()} - NOT_SENT_YET)
+    for product, name in missing:
+        print(f"no service has sent {product} {name}: delete it, or test the path that uses it")
+    return 1 if missing else 0
 
 
 def _start(folders: tuple[str, ...]) -> Shard:

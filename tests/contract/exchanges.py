@@ -15,7 +15,8 @@ _PREFIXES: Final = {
     "crm": re.compile(r"/crm/(?:bulk/)?v[0-9.]+"),
     "desk": re.compile(r"/desk/api/v1"),
 }
-_OUR_AGENT: Final = "zoho-relay/"
+# Of a service: `zoho-relay/0.1.0 (billing-worker)`. Of a test's own client: without a name.
+_OUR_AGENT: Final = re.compile(r"zoho-relay/\S+(?: \((?P<service>[^)]+)\))?")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,16 @@ class Exchange:
     @property
     def is_ours(self) -> bool:
         """Whether one of our clients sent it, and not a test by itself."""
-        return self.headers.get("user-agent", "").startswith(_OUR_AGENT)
+        return self._agent is not None
+
+    @property
+    def service(self) -> str:
+        """The service whose own path sent it. Empty when a test called the client."""
+        return (self._agent and self._agent["service"]) or ""
+
+    @property
+    def _agent(self) -> re.Match[str] | None:
+        return _OUR_AGENT.fullmatch(self.headers.get("user-agent", ""))
 
 
 def ours(record: Path, *, start: int = 0) -> Iterator[Exchange]:

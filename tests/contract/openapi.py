@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -20,52 +19,23 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from tests.contract import patches
+from tests.contract.documented import Documented, Parameter, pattern_of
+from tests.contract.operations import ROOT
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-REFERENCE: Final = ROOT.parent / "shared" / "zoho"
-FOLDER: Final = REFERENCE / "oas"
-NOT_THERE: Final = "Zoho's OpenAPI files (../shared/zoho/oas) are not on this machine"
+VARIABLE: Final = "ZOHO_OPENAPI_DIR"
+_USUAL_FOLDER: Final = ROOT.parent / "shared" / "zoho" / "oas"
+FOLDER: Final = Path(os.environ.get(VARIABLE) or _USUAL_FOLDER)
+NOT_THERE: Final = f"Zoho's OpenAPI files are not here: {VARIABLE} names their folder"
 
-PRODUCTS: Final = ("billing", "books", "crm", "desk")
 _PREFIX_IN_FILE: Final = "/api/v1"  # Desk's files have it in their paths
-
-
-@dataclass(frozen=True)
-class Parameter:
-    name: str
-    where: str
-    required: bool
-    schema: Validator
-
-
-@dataclass(frozen=True)
-class Documented:
-    """One operation as Zoho's file has it. `request` and the schemas in `answers` may be None:
-    nothing is said of the body."""
-
-    product: str
-    method: str
-    path: str
-    file: str
-    parameters: tuple[Parameter, ...]
-    takes_body: bool
-    request: Validator | None
-    answers: Mapping[int, Validator | None]
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
-
-    def path_values(self, path: str) -> dict[str, str]:
-        match = _pattern(self.path).fullmatch(path)
-        names = re.findall(r"\{([^}]*)\}", self.path)
-        return dict(zip(names, match.groups() if match else (), strict=True))
 
 
 class OpenApi:
     """A product's files, read and patched when first asked. An operation, when first matched."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_tables: bool = False) -> None:
+        """`of_tables`: the schemas of answers hold the answers of a table, which name fields."""
+        self._of_tables = of_tables
         self._documents: dict[str, dict[str, dict[str, Any]]] = {}
         self._registry: dict[str, Registry[Any]] = {}
         self._operations: dict[tuple[str, str, str], Documented] = {}
@@ -80,7 +50,7 @@ class OpenApi:
             for file, document in self._files(product).items()
             for template, item in document.get("paths", {}).items()
             if method.lower() in item
-            and _pattern(template.removeprefix(_PREFIX_IN_FILE)).fullmatch(path)
+            and pattern_of(template.removeprefix(_PREFIX_IN_FILE)).fullmatch(path)
         ]
         if not found:
             return None
@@ -107,7 +77,7 @@ class OpenApi:
         item = document["paths"][path]
         operation = item[method]
         place = _uri(product, file) + f"#/paths/{_pointer(path)}"
-        asked, answered = _kinds(product, document["openapi"])
+        asked, answered = _kinds(product, document["openapi"], of_tables=self._of_tables)
 
         def validator(uri: str, kind: type[Validator] = asked) -> Validator:
             built: Validator = kind({"$ref": uri}, registry=self._registry[product])
@@ -135,7 +105,6 @@ class OpenApi:
             product=product,
             method=method.upper(),
             path=path.removeprefix(_PREFIX_IN_FILE),
-            file=f"{product}/{file}",
             parameters=tuple(parameters.values()),
             takes_body="requestBody" in operation,
             request=validator(request) if request else None,
@@ -165,22 +134,31 @@ class OpenApi:
 
 
 @cache
-def zohos_files() -> OpenApi:
-    """The files of ../shared/zoho/oas, read once in a process."""
-    return OpenApi()
+def zohos_files() -> OpenApi | None:
+    """Zoho's files, read once in a process. None where they are not on this machine."""
+    return OpenApi() if FOLDER.exists() else None
 
 
 @cache
-def _kinds(product: str, version: str) -> tuple[type[Validator], type[Validator]]:
+def _kinds(
+    product: str, version: str, *, of_tables: bool
+) -> tuple[type[Validator], type[Validator]]:
     """The validators of what we send and of what is answered.
 
     We send no field that the file does not name. The finance files do not say so themselves: they
-    close no object.
+    close no object. Nor does a table name a field of an answer that the file does not have. It
+    need not name all of them.
     """
     kind: Any = OAS30Validator if version.startswith("3.0") else OAS31Validator
     asked = _extended(kind, {"properties": _only_known}) if version.startswith("3.0") else kind
+    if of_tables:
+        any_of = {"oneOf": kind.VALIDATORS["anyOf"]}
+        return asked, _extended(asked, any_of | dict.fromkeys(_NOT_OF_TABLES, _holds))
     _, not_held = patches.NOT_HELD_IN_ANSWERS.get(product, ("", frozenset()))
     return asked, _extended(kind, dict.fromkeys(not_held, _holds))
+
+
+_NOT_OF_TABLES: Final = ("required", "minProperties", "maxProperties", "enum", "pattern", "format")
 
 
 def _extended(kind: type[Validator], keywords: dict[str, Any]) -> type[Validator]:
@@ -199,16 +177,6 @@ def _only_known(
 
 def _holds(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     yield from ()
-
-
-@cache
-def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(
-        "".join(
-            "([^/]+)" if part.startswith("{") else re.escape(part)
-            for part in re.split(r"(\{[^}]*\})", template)
-        )
-    )
 
 
 def _load(file: Path) -> dict[str, Any]:

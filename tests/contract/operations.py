@@ -1,93 +1,19 @@
-"""Map each operation of our clients to its name in Zoho's files."""
+"""Find every operation that our clients declare, and the client methods that nobody uses."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
-from tests.contract.openapi import ROOT
+from tests.contract.tables import PRODUCTS, OurOperation
 
-Ours = tuple[str, str]
-"""Product and name, as in `Operation("billing", "create_customer", …)`."""
-
-IN_ZOHOS_FILES: Final[dict[Ours, str]] = {
-    ("billing", "create_customer"): "POST /customers",
-    ("billing", "get_customer"): "GET /customers/{customer_id}",
-    ("billing", "list_customers"): "GET /customers",
-    ("billing", "update_customer"): "PUT /customers/{customer_id}",
-    ("billing", "mark_customer_inactive"): "POST /customers/{customer_id}/markasinactive",
-    ("billing", "mark_customer_active"): "POST /customers/{customer_id}/markasactive",
-    ("billing", "list_cards"): "GET /customers/{customer_id}/cards",
-    ("billing", "get_plan"): "GET /plans/{plan_code}",
-    ("billing", "list_plans"): "GET /plans",
-    ("billing", "create_subscription"): "POST /subscriptions",
-    ("billing", "get_subscription"): "GET /subscriptions/{subscription_id}",
-    ("billing", "list_subscriptions"): "GET /subscriptions",
-    ("billing", "update_subscription"): "PUT /subscriptions/{subscription_id}",
-    ("billing", "cancel_subscription"): "POST /subscriptions/{subscription_id}/cancel",
-    ("billing", "reactivate_subscription"): "POST /subscriptions/{subscription_id}/reactivate",
-    ("billing", "list_invoices"): "GET /invoices",
-    ("billing", "get_invoice"): "GET /invoices/{invoice_id}",
-    ("billing", "void_invoice"): "POST /invoices/{invoice_id}/void",
-    ("billing", "write_off_invoice"): "POST /invoices/{invoice_id}/writeoff",
-    ("billing", "collect_invoice"): "POST /invoices/{invoice_id}/collect",
-    ("billing", "create_payment"): "POST /payments",
-    ("billing", "get_payment"): "GET /payments/{payment_id}",
-    ("billing", "list_payments"): "GET /payments",
-    ("billing", "refund_payment"): "POST /payments/{payment_id}/refunds",
-    ("billing", "list_events"): "GET /events",
-    ("billing", "get_event"): "GET /events/{event_id}",
-    ("books", "get_invoice"): "GET /invoices/{invoice_id}",
-    ("books", "get_invoice_pdf"): "GET /invoices/{invoice_id} as PDF",
-    ("books", "list_invoices"): "GET /invoices",
-    ("books", "list_contacts"): "GET /contacts",
-    ("books", "get_contact"): "GET /contacts/{contact_id}",
-    ("books", "upsert_invoice"): "PUT /invoices",
-    ("books", "mark_invoice_sent"): "POST /invoices/{invoice_id}/status/sent",
-    ("books", "mark_invoice_void"): "POST /invoices/{invoice_id}/status/void",
-    ("books", "write_off_invoice"): "POST /invoices/{invoice_id}/writeoff",
-    ("books", "get_credit_note"): "GET /creditnotes/{creditnote_id}",
-    ("books", "list_credit_notes"): "GET /creditnotes",
-    ("books", "list_customer_payments"): "GET /customerpayments",
-    ("books", "create_customer_payment"): "POST /customerpayments",
-    ("books", "get_customer_payment"): "GET /customerpayments/{payment_id}",
-    ("books", "list_credit_note_refunds"): "GET /creditnotes/refunds",
-    ("books", "list_customer_payment_refunds"): (
-        "GET /customerpayments/{customer_payment_id}/refunds"
-    ),
-    ("books", "list_currencies"): "GET /settings/currencies",
-    ("books", "get_organization"): "GET /organizations/{organization_id}",
-    ("books", "list_organizations"): "GET /organizations",
-    ("crm", "upsert_contacts"): "POST /{module}/upsert",
-    ("crm", "update_contact"): "PUT /{module}/{recordID}",
-    ("crm", "get_contact"): "GET /{module}/{recordID}",
-    ("crm", "search_contacts"): "GET /{module}/search",
-    ("crm", "add_tags"): "POST /{module}/actions/add_tags",
-    ("crm", "remove_tags"): "POST /{module}/actions/remove_tags",
-    ("crm", "create_notes"): "POST /Notes",
-    ("crm", "list_notes"): "GET /{module}/{recordID}/Notes",
-    ("crm", "get_org"): "GET /org",
-    ("crm", "get_fields"): "GET /settings/fields",
-    ("crm", "get_notifications"): "GET /actions/watch",
-    ("desk", "create_ticket"): "POST /tickets",
-    ("desk", "get_ticket"): "GET /tickets/{ticketId}",
-    ("desk", "update_ticket"): "PATCH /tickets/{ticketId}",
-    ("desk", "close_tickets"): "POST /closeTickets",
-    ("desk", "search_tickets"): "GET /tickets/search",
-    ("desk", "create_comment"): "POST /tickets/{ticketId}/comments",
-    ("desk", "list_comments"): "GET /tickets/{ticketId}/comments",
-    ("desk", "get_ticket_history"): "GET /tickets/{ticketId}/History",
-    ("desk", "search_contacts"): "GET /contacts/search",
-    ("desk", "list_tickets"): "GET /tickets",
-    ("desk", "list_organizations"): "GET /organizations",
-    ("desk", "get_department"): "GET /departments/{departmentId}",
-    ("desk", "list_fields"): "GET /organizationFields",
-    ("desk", "list_webhooks"): "GET /webhooks",
-}
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-def declared() -> set[Ours]:
+def declared() -> set[OurOperation]:
     """Every `Operation(product, name, …)` that the code of shared and services holds."""
     return {
         operation
@@ -97,7 +23,7 @@ def declared() -> set[Ours]:
     }
 
 
-def _declared_in(source: str) -> Iterator[Ours]:
+def _declared_in(source: str) -> Iterator[OurOperation]:
     if "Operation(" not in source:
         return
     for node in ast.walk(ast.parse(source)):
@@ -107,3 +33,71 @@ def _declared_in(source: str) -> Iterator[Ours]:
                 args=[ast.Constant(value=str(product)), ast.Constant(value=str(name)), *_],
             ):
                 yield product, name
+
+
+def called() -> set[str]:
+    """`books.invoice`, … of every client method that the services' own code calls.
+
+    A receiver is named as its product, or `zoho` where a file or a service has one at its heart.
+    """
+    return {
+        method
+        for folder in ("shared/zoho/products", "services")
+        for file in (ROOT / folder).rglob("*.py")
+        if "zoho_sandbox" not in file.parts
+        for method in _called_in(file)
+    }
+
+
+_OF_FOLDER: Final = {
+    "billing_worker": "billing",
+    "crm_worker": "crm",
+    "desk_worker": "desk",
+    "operator": "setup",
+}
+
+
+def _called_in(file: Path) -> Iterator[str]:
+    source = file.read_text()
+    imported = set(re.findall(r"^from shared\.zoho\.products\.(\w+)\.client import", source, re.M))
+    folder = next((part for part in file.parts if part in (*_OF_FOLDER, *PRODUCTS)), "")
+    own = imported.pop() if len(imported) == 1 else _OF_FOLDER.get(folder, folder)
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(value=ast.Attribute(attr=receiver), attr=name):
+                pass
+            case ast.Attribute(value=ast.Name(id=receiver), attr=name):
+                pass
+            case _:
+                continue
+        product = own if receiver in ("zoho", "_zoho", "self") else receiver.lstrip("_")
+        yield f"{product}.{name}"
+
+
+# Of the client's methods, those that wait for the service that will call them.
+AWAITED: Final = frozenset(
+    {
+        "billing.event",
+        "billing.events",
+        "billing.mark_customer_active",
+        "billing.mark_customer_inactive",
+        "billing.plans",
+        "billing.subscriptions_of",
+        "billing.void_invoice",
+        "billing.write_off_invoice",
+        "crm.anonymize_contact",
+        "crm.contacts_with_email",
+        "desk.contacts_with_email",
+    }
+)
+# And the operations that only these send.
+NOT_SENT_YET: Final = frozenset(
+    {
+        ("billing", "mark_customer_active"),
+        ("billing", "mark_customer_inactive"),
+        ("billing", "void_invoice"),
+        ("billing", "write_off_invoice"),
+        ("crm", "search_contacts"),
+        ("desk", "search_contacts"),
+    }
+)

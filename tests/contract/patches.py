@@ -1,8 +1,7 @@
 """List the known defects of Zoho's OpenAPI files: the only place that forgives.
 
-Each patch carries the words of the reference (../shared/zoho) that mark its defect. A test finds
-them there. One that changes nothing fails when it is applied. `UNMARKED`: defects that the
-reference does not name. The comment says how we know.
+Each patch names its defect in the words of docs/zoho, where it says how we know. A test finds them
+there. A patch that changes nothing fails when it is applied.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ from tests.contract.mending import (
     unselected_files,
 )
 
-UNMARKED: Final = ""
-
 
 @dataclass(frozen=True)
 class Patch:
@@ -50,14 +47,12 @@ def apply(product: str, documents: Documents) -> None:
 
 _SCHEMAS: Final = "components schemas"
 
-_NO_PAGING = "no paging params, no max lengths, no pause/resume, no `GET /payments`"
-_TAX = "marks `tax_authority_id`, `tax_authority_name` **required** (edition-specific)"
-_SUBSCRIPTION = "marks `customer`, `customer_id`, `card_id`, `account_id`, `plan` all required"
-_MONEY = 'Money: numbers in Billing, strings in parts of Books OAS (`total:"10000.0"`)'
-_DATES = "dates `_start/_end/_before/_after`"
-_SORTED = "`sort_column`, `sort_order=A|D`"
-_JAVA = "fail only on a Java regex"
-_TAGS_BODY = "JSON body `{tags:[{name}], ids:[…], over_write}`"
+_AMOUNTS = "an amount has one type, where answers have numbers and strings"
+_SUBSCRIPTION_TAX = "`plan.tax_id` is required"
+_CUSTOMER_TAX = "`tax_authority_id` and `tax_authority_name` are required of every customer"
+_TAG_BODIES = "`ids` and `tags` of the tag actions are one object each"
+_JAVA = "patterns are written for Java"
+_REQUIRED = "`required` names nearly every field of a ticket and of a comment"
 _IDS = {"type": "array", "items": {"type": "string"}, "maxItems": 500}
 _TAG_LIST = {
     "type": "array",
@@ -68,12 +63,14 @@ _TAG_LIST = {
 PATCHES: Final = (
     # --- Billing ---------------------------------------------------------------------------------
     *(
-        Patch("billing", _NO_PAGING, query(f"GET {path}", "page", "per_page"))
+        Patch(
+            "billing", "`page` and `per_page` are missing", query(f"GET {path}", "page", "per_page")
+        )
         for path in ("/customers", "/plans", "/subscriptions", "/invoices", "/events")
     ),
     Patch(
         "billing",
-        _NO_PAGING,
+        "`GET /payments` is missing",
         undocumented(
             "payments.yml",
             "GET /payments",
@@ -82,29 +79,32 @@ PATCHES: Final = (
             organization="#/components/parameters/organization_id",
         ),
     ),
-    Patch("billing", "used by at least 4 repos, not in the OAS", query("GET /customers", "email")),
-    Patch("billing", "`email_contains` in 3", query("GET /customers", "email_contains")),
     Patch(
         "billing",
-        "**`&reference_contains=`**",
+        "`email` and `email_contains` of `GET /customers` are missing",
+        query("GET /customers", "email", "email_contains"),
+    ),
+    Patch(
+        "billing",
+        "`customer_id` and `reference_contains` of `GET /subscriptions` are missing",
         query("GET /subscriptions", "customer_id", "reference_contains"),
     ),
     Patch(
         "billing",
-        "`GET /invoices?customer_id=|subscription_id=",
+        "`customer_id` and `subscription_id` of `GET /invoices` are missing",
         query("GET /invoices", "customer_id", "subscription_id"),
     ),
     *(
         Patch(
             "billing",
-            _TAX,
+            _CUSTOMER_TAX,
             required("customers.yml", f"{_SCHEMAS} {name}-request", "display_name", "email"),
         )
         for name in ("create-a-customer", "update-a-customer")
     ),
     Patch(
         "billing",
-        _SUBSCRIPTION,
+        "the alternatives of `POST /subscriptions` are all required",
         required(
             "subscription.yml",
             f"{_SCHEMAS} create-a-subscription-request",
@@ -114,24 +114,22 @@ PATCHES: Final = (
     ),
     Patch(
         "billing",
-        "`PUT /subscriptions/{id}`: same",
+        "`PUT /subscriptions/{id}` requires more than `plan`",
         required("subscription.yml", f"{_SCHEMAS} update-a-subscription-request", "plan"),
     ),
     *(
         Patch(
             "billing",
-            "`plan.tax_id`, `addons[].tax_id`, `customer.tax_authority_*` likewise",
+            _SUBSCRIPTION_TAX,
             required("subscription.yml", f"{_SCHEMAS} {name} properties plan", "plan_code"),
         )
         for name in ("create-a-subscription-request", "update-a-subscription-request")
     ),
-    Patch("billing", _MONEY, numbers("price", "item_total")),
-    # Public code names custom fields of the finance products so, in all of them but Billing
-    # [code ix:25391179213, ix:13468780673, ix:60051800975]. To be seen on a real organization.
+    Patch("billing", _AMOUNTS, numbers("price", "item_total")),
     *(
         Patch(
             "billing",
-            UNMARKED,
+            "`api_name` of a customer's custom field is missing",
             field(
                 "customers.yml",
                 f"{_SCHEMAS} {name}-a-customer-request properties custom_fields items",
@@ -140,25 +138,28 @@ PATCHES: Final = (
         )
         for name in ("create", "update")
     ),
-    # The example beside `type: string` is the number 1, and so it is in Zoho's printed samples.
-    Patch("billing", UNMARKED, numbers("interval")),
+    Patch("billing", "an interval is a string", numbers("interval")),
     # --- Books -----------------------------------------------------------------------------------
     *(
-        Patch("books", _DATES, query(f"GET {path}", "date_start", "date_end"))
+        Patch(
+            "books",
+            "`date_start` and `date_end` are missing",
+            query(f"GET {path}", "date_start", "date_end"),
+        )
         for path in ("/invoices", "/creditnotes", "/customerpayments")
     ),
     *(
-        Patch("books", _SORTED, query(f"GET {path}", "sort_order"))
+        Patch("books", "`sort_order` is missing", query(f"GET {path}", "sort_order"))
         for path in ("/invoices", "/creditnotes", "/customerpayments")
     ),
     Patch(
         "books",
-        "`{api_name, value}` is proven for Books and Inventory",
+        "`api_name` of an invoice's custom field is missing",
         field("invoices.yml", f"{_SCHEMAS} custom_fields items", "api_name"),
     ),
-    Patch(  # the fields of an applied invoice are required at the top level too
+    Patch(
         "books",
-        "`POST /customerpayments` (customer_id*, payment_mode*, amount*, date*",
+        "the fields of an applied invoice are required of the payment too",
         required(
             "customer-payments.yml",
             f"{_SCHEMAS} create-a-payment-request",
@@ -168,45 +169,47 @@ PATCHES: Final = (
             "date",
         ),
     ),
-    # Public code reads the payments of Zoho Invoice, the same platform, by it.
-    Patch("books", UNMARKED, query("GET /customerpayments", "last_modified_time")),
-    Patch("books", "Create → 201, others 200", answers("PUT /invoices", 201, like=200)),
     Patch(
         "books",
-        "the OAS types it as an array for invoices",
+        "`last_modified_time` of `GET /customerpayments` is missing",
+        query("GET /customerpayments", "last_modified_time"),
+    ),
+    Patch(
+        "books", "the 201 of `PUT /invoices` is missing", answers("PUT /invoices", 201, like=200)
+    ),
+    Patch(
+        "books",
+        "`page_context` of invoices is a list",
         replaced(
             "invoices.yml",
             f"{_SCHEMAS} list-invoices-response properties page_context",
             {"type": "object"},
         ),
     ),
-    # Of all lists of Books this one is typed as one object. Its name is a plural.
     Patch(
         "books",
-        UNMARKED,
+        "`creditnotes` is one object with other fields",
         replaced(
             "credit-notes.yml",
             f"{_SCHEMAS} list-all-credit-notes-response properties creditnotes",
             {"type": "array", "items": {"type": "object"}},
         ),
     ),
-    # Public code sends lines without an item of the catalogue: name, description, quantity, rate
-    # [code ix:61194272593]. To be seen on a real organization.
     Patch(
         "books",
-        UNMARKED,
+        "`item_id` is required of every line of an invoice",
         required(
             "invoices.yml",
             f"{_SCHEMAS} update-an-invoice-request properties line_items items",
         ),
     ),
-    Patch("books", _MONEY, numbers("total", "balance", "amount_bcy", "amount_fcy")),
+    Patch("books", _AMOUNTS, numbers("total", "balance", "amount_bcy", "amount_fcy")),
     # --- CRM -------------------------------------------------------------------------------------
     Patch("crm", _JAVA, java_patterns),
     *(
         Patch(
             "crm",
-            _TAGS_BODY,
+            _TAG_BODIES,
             replaced("tags_actions.json", f"{_SCHEMAS} {name} properties {field}", schema),
         )
         for name in ("PostaddtagsRequest", "PostremovetagsRequest")
@@ -214,13 +217,13 @@ PATCHES: Final = (
     ),
     Patch(
         "crm",
-        "`POST /Contacts/actions/add_tags` with `ids` **≤500**",
+        "the parameter `module` of the tag actions is in the path and in the query",
         optional("tags_actions.json", "components parameters ParamQueryModule"),
     ),
-    Patch("crm", "**204** empty body", answers("GET /actions/watch", 204)),
+    Patch("crm", "the 204 of `GET /actions/watch` is missing", answers("GET /actions/watch", 204)),
     Patch(
         "crm",
-        "24 JSON, OAS **3.0.0**, `/crm/v8/…`",  # the related lists are in a file not selected
+        "`GET /{module}/{recordID}/Notes` is in none of the files that we use",
         undocumented(
             "notes.json",
             "GET /{module}/{recordID}/Notes",
@@ -233,12 +236,12 @@ PATCHES: Final = (
         ),
     ),
     # --- Desk ------------------------------------------------------------------------------------
-    Patch("desk", "Java regex `\\P{InBasicLatin}`", java_patterns),
-    Patch("desk", "A selection of the files below lies in `oas/crm/`", unselected_files),
-    Patch("desk", "OAS models it as a query parameter", organization_in_a_header),
-    Patch("desk", "Request bodies are `additionalProperties:false` in the OAS", closed_as_a_whole),
+    Patch("desk", _JAVA, java_patterns),
+    Patch("desk", "references lead to files of other modules", unselected_files),
+    Patch("desk", "`orgId` is a parameter of the query", organization_in_a_header),
+    Patch("desk", "`allOf` joins objects that are closed each by itself", closed_as_a_whole),
     *(
-        Patch("desk", "over-broad, don't generate models from it", required("Ticket.json", *place))
+        Patch("desk", _REQUIRED, required("Ticket.json", *place))
         for place in (
             (f"{_SCHEMAS} commonKeys",),
             (f"{_SCHEMAS} commonRequestJson allOf 1",),
@@ -251,26 +254,26 @@ PATCHES: Final = (
     ),
     Patch(
         "desk",
-        "Desk: `required` lists over-broad, everything nullable",
+        _REQUIRED,
         required(
             "TicketComment.json",
             "components requestBodies addCommentInput content application/json schema",
             "content",
         ),
     ),
-    Patch(  # its description is of another operation, the count of a department's tickets
+    Patch(
         "desk",
-        "Desk: `required` lists over-broad, everything nullable",
+        "`departmentId` of `GET /tickets` is required",
         optional("Ticket.json", "components parameters departmentId"),
     ),
     Patch(
         "desk",
-        "searchContacts lacks email/phone",
+        "`email` of `GET /contacts/search` is missing",
         query("GET /api/v1/contacts/search", "email"),
     ),
     Patch(
         "desk",
-        "`GET /tickets/{id}/History?fieldName=status` (limit ≤50)",
+        "`GET /tickets/{id}/History` is missing its list",
         undocumented(
             "TicketHistory.json",
             "GET /api/v1/tickets/{ticketId}/History",
@@ -285,7 +288,7 @@ PATCHES: Final = (
     ),
     Patch(
         "desk",
-        "examples contradict types",
+        "the value of a changed property is an object",
         replaced(
             "TicketHistory.json",
             f"{_SCHEMAS} singleCaseHistoryRespns properties eventInfo items properties"
@@ -295,7 +298,7 @@ PATCHES: Final = (
     ),
     Patch(
         "desk",
-        "**Empty list or search = 204 without body**",
+        "the 204 of an empty list is missing",
         answers("GET /api/v1/tickets/{ticketId}/comments", 204),
     ),
 )
@@ -304,7 +307,7 @@ _CLOSED: Final = frozenset({"additionalProperties", "unevaluatedProperties"})
 _PRESENT: Final = frozenset({"required", "minProperties", "maxProperties"})
 
 NOT_HELD_IN_ANSWERS: Final = {
-    "crm": ("Response models must ignore unknown fields", _CLOSED),
-    "desk": ("Desk: `required` lists over-broad, everything nullable", _CLOSED | _PRESENT),
+    "crm": ("Answers may have fields that the files do not name", _CLOSED),
+    "desk": ("In answers `required` does not count", _CLOSED | _PRESENT),
 }
 """Keywords that an answer of the product need not fulfil, with the words that say so."""

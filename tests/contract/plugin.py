@@ -1,4 +1,4 @@
-"""Record every run of the tests at the sandboxes, and compare it with Zoho's files at its end.
+"""Record every run of the tests at the sandboxes, and compare it with the references at its end.
 
 Loaded by tests/conftest.py. The comparison is the last test of the run, whatever was selected, so
 that a request that Zoho would refuse fails the run in which it was sent. Measurements (`-m bench`)
@@ -22,25 +22,29 @@ if TYPE_CHECKING:
     from tests.contract.report import Report
 
 VARIABLE = "SANDBOX_RECORD"
-REPORT = Path(__file__).resolve().parents[2] / ".run" / "contract-report.txt"
+_RUN = Path(__file__).resolve().parents[2] / ".run"
+REPORT = _RUN / "contract-report.txt"
+# Names a folder in which each process of one run leaves what it has sent (tests/shards.py).
+SENT_FOLDER = "CONTRACT_SENT"
 
 _folder = pytest.StashKey[Path]()
 _report: pytest.StashKey[Report] = pytest.StashKey()
 
 
 class EveryRecordedRequest(EndOfRun):
-    heading = "not as Zoho's own files say"
+    heading = "not as the references say (tests/contract/table, and Zoho's own files)"
 
     def problems(self) -> Iterable[str]:
         # Only here: every run of any test loads this module.
         from tests.contract.exchanges import ours
-        from tests.contract.openapi import FOLDER, NOT_THERE, zohos_files
+        from tests.contract.openapi import zohos_files
         from tests.contract.report import compare
+        from tests.contract.tables import our_tables
 
-        if not FOLDER.exists():
-            pytest.skip(NOT_THERE)
-        report = compare(ours(Path(os.environ[VARIABLE])), zohos_files())
+        report = compare(ours(Path(os.environ[VARIABLE])), our_tables(), zohos_files())
         self.config.stash[_report] = report
+        if folder := os.environ.get(SENT_FOLDER):
+            report.save(Path(folder) / f"{os.getpid()}.json")
         return report.problems()
 
 
@@ -55,7 +59,7 @@ def pytest_collection_modifyitems(
     config.stash[_folder] = folder
     os.environ[VARIABLE] = str(folder / "exchanges.jsonl")
     last = EveryRecordedRequest.from_parent(
-        session, name="every recorded request is as Zoho's files say"
+        session, name="every recorded request is as the references say"
     )
     last.add_marker(pytest.mark.timeout(600))
     items.append(last)
@@ -63,11 +67,11 @@ def pytest_collection_modifyitems(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     report = terminalreporter.config.stash.get(_report, None)
-    if report is None or not report.seen:
+    if report is None or not report.sent:
         return
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text("\n".join(report.lines()) + "\n")
-    terminalreporter.section("requests compared with Zoho's own files")
+    terminalreporter.section("requests compared with the references")
     for line in report.lines():
         terminalreporter.write_line(line)
 

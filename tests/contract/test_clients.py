@@ -1,63 +1,63 @@
-"""Test that each typed method sends what Zoho's files say, and that the sandbox answers so."""
+"""Test that each typed method sends what the references say, and that the sandbox answers so."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import pytest
 
 from shared.zoho.products.profiles import PROFILES
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
-from tests.contract.openapi import OpenApi
-from tests.contract.operations import IN_ZOHOS_FILES, declared
-from tests.contract.report import Operation, Report, compare
+from tests.contract.operations import AWAITED, called, declared
+from tests.contract.report import Report
+from tests.contract.tables import our_tables
 from tests.kit.zoho_access import request_of
 
 
 @pytest.fixture(scope="module")
-def seen() -> Counter[Operation]:
+def sent() -> Report:
     """Keep what the tests of this module have sent."""
-    return Counter()
+    return Report()
 
 
 @pytest.mark.parametrize("method", method_names())
-async def test_a_call_is_as_zoho_documents_it(
-    method: str, clients: Clients, openapi: OpenApi, seen: Counter[Operation]
-) -> None:
+async def test_a_call_is_as_the_references_say(method: str, clients: Clients, sent: Report) -> None:
     assert method in CALLS, "every method that makes a call is called in tests/contract/calls"
 
     await CALLS[method](clients)
 
-    report = compare(clients.sent(), openapi)
-    seen.update(report.seen)
-    assert report.seen
-    assert report.holds, _told(report)
+    report = clients.report()
+    sent.sent.update(report.sent)
+    assert report.sent
+    assert report.holds, _problems(report)
 
 
 @pytest.mark.parametrize("product", PROFILES)
-async def test_a_breakers_probe_is_as_zoho_documents_it(
-    product: str, clients: Clients, openapi: OpenApi, seen: Counter[Operation]
+async def test_a_breakers_probe_is_as_the_references_say(
+    product: str, clients: Clients, sent: Report
 ) -> None:
     operation, path = PROFILES[product].probe
 
     await clients.http.call(request_of(operation, path))
 
-    report = compare(clients.sent(), openapi)
-    seen.update(report.seen)
-    assert report.holds, _told(report)
+    report = clients.report()
+    sent.sent.update(report.sent)
+    assert report.holds, _problems(report)
 
 
 def test_every_operation_of_the_clients_was_called(
-    seen: Counter[Operation], openapi: OpenApi, request: pytest.FixtureRequest
+    sent: Report, request: pytest.FixtureRequest
 ) -> None:
     others = [item for item in request.session.items if item.path == request.path]
     if len(others) < len(CALLS) + len(PROFILES) + 1:
         pytest.skip("only some of the calls were selected")
 
-    assert declared() == set(IN_ZOHOS_FILES)
-    assert not Report(seen=seen).never_seen()
+    assert declared() == our_tables().operations
+    assert not sent.never_sent()
 
 
-def _told(report: Report) -> str:
+def test_every_method_of_the_clients_is_used_by_a_service() -> None:
+    assert not set(method_names()) - called() - AWAITED
+
+
+def _problems(report: Report) -> str:
     return "\n".join(report.problems())

@@ -1,4 +1,4 @@
-"""Compare one exchange with Zoho's files. Findings name fields and rules, never values."""
+"""Compare one exchange with a reference. Findings name fields and rules, never values."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
+from tests.contract.documented import Documented
 from tests.contract.exchanges import Exchange
-from tests.contract.openapi import Documented
 
 # The messages of these hold names of fields. Those of others hold values, which are not shown.
 _NAMED_BY_SCHEMA: Final = ("required", "additionalProperties", "unevaluatedProperties")
 
 
 def request_problems(exchange: Exchange, documented: Documented) -> list[str]:
-    """Report what a client sent that Zoho's file does not allow, or left out."""
+    """Report what a client sent that the reference does not allow, or left out."""
     return [
         *_parameter_problems(exchange, documented),
         *_header_problems(exchange),
@@ -25,7 +25,7 @@ def request_problems(exchange: Exchange, documented: Documented) -> list[str]:
 
 
 def answer_problems(exchange: Exchange, documented: Documented) -> list[str]:
-    """Report what the sandbox answered to a success beyond Zoho's file. Refusals are not
+    """Report what the sandbox answered to a success beyond the reference. Refusals are not
     looked at, because the finance files have none and Desk's are not complete."""
     answer = exchange.answer
     if answer is None or not 200 <= exchange.status < 300:
