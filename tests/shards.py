@@ -53,18 +53,19 @@ def main() -> int:
         tempfile.TemporaryDirectory() as sent,
     ):
         os.environ[SENT_FOLDER] = sent
-        failed = _run([*SHARDS, _the_rest()])
+        failed = _run(shards())
         return _covered(Path(sent)) or failed
 
 
-def _the_rest() -> tuple[str, ...]:
+def shards() -> list[tuple[str, ...]]:
+    """The folders and files of each process, relative to the project."""
     named = {folder for shard in SHARDS for folder in shard}
-    folders = sorted(
+    found = sorted(
         f"tests/{entry.name}"
         for entry in (ROOT / "tests").iterdir()
-        if any(entry.rglob("test_*.py"))
+        if entry.match("test_*.py") or any(entry.rglob("test_*.py"))
     )
-    return tuple(folder for folder in folders if folder not in named)
+    return [*SHARDS, tuple(entry for entry in found if entry not in named)]
 
 
 def _run(shards: list[tuple[str, ...]]) -> int:

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.shards import shards
+
 TESTS = Path(__file__).parent
 
 
@@ -23,6 +25,17 @@ def test_a_conftest_is_imported_only_in_its_own_folder() -> None:
 
 def test_every_import_from_the_tests_leads_to_a_module() -> None:
     assert [f"{file}: {name}" for file, name in imports() if not module(name).exists()] == []
+
+
+def test_make_test_runs_every_test_once() -> None:
+    files = [str(file.relative_to(TESTS.parent)) for file in TESTS.rglob("test_*.py")]
+    runs = {
+        file: [entry for shard in shards() for entry in shard if f"{file}/".startswith(f"{entry}/")]
+        for file in files
+    }
+
+    assert files
+    assert {file: entries for file, entries in runs.items() if len(entries) != 1} == {}
 
 
 def imports() -> Iterator[tuple[Path, str]]:
