@@ -106,11 +106,12 @@ class Gates:
         """State and code of a message. `absent` before it is accepted."""
         row = await self._watch.fetchrow(
             f"""
-            SELECT CASE WHEN o.claim IS NOT NULL THEN 'claimed'
+            SELECT CASE WHEN l.claim IS NOT NULL THEN 'claimed'
                         WHEN o.arrived IS NOT NULL THEN 'waiting'
                         WHEN d.arrived IS NOT NULL THEN 'given_up' ELSE 'done' END, d.code
             FROM {schema}.accepted_ids a
             LEFT JOIN {schema}.inbox o USING (org, routing_key, message_id)
+            LEFT JOIN {schema}.lines l ON l.leased_arrived = o.arrived
             LEFT JOIN {schema}.dead_letters d USING (org, routing_key, message_id)
             WHERE a.message_id = $1
             """,  # noqa: S608

@@ -72,7 +72,8 @@ class Watched:
         """Drop the messages that wait for a later try: what becomes of them was looked at."""
         await self._execute(
             "DELETE FROM {schema}.lines WHERE leased_until IS NULL",
-            "DELETE FROM {schema}.inbox WHERE claim IS NULL",
+            "DELETE FROM {schema}.inbox m WHERE NOT EXISTS ("
+            " SELECT FROM {schema}.lines l WHERE l.leased_arrived = m.arrived)",
         )
 
     async def order(self, product: str, operation: str, **fault: Any) -> None:

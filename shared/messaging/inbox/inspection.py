@@ -83,7 +83,7 @@ class InboxInspection:
                            AS ends_at,
                        EXISTS (SELECT FROM {schema}.lines l
                                WHERE l.org = m.org AND l.line = m.line
-                                 AND l.leased_arrived = m.arrived AND l.claim = m.claim) AS leased
+                                 AND l.leased_arrived = m.arrived) AS leased
                 FROM {schema}.inbox m,
                      (SELECT coalesce($1, clock_timestamp()) AS now) n
                 WHERE m.arrived > $2 AND ($3::text IS NULL OR m.org = $3)

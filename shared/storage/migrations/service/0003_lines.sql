@@ -38,10 +38,9 @@ CREATE TABLE {schema}.inbox (
     priority smallint NOT NULL,
     records text[],                     -- the kinds of facts that it may record
     state text NOT NULL DEFAULT 'in_line' CHECK (state IN ('in_line', 'fact', 'look')),
-    attempt integer NOT NULL DEFAULT 0,
+    attempt integer NOT NULL DEFAULT 0, -- that ended; the one under way is not counted yet
     lapses smallint NOT NULL DEFAULT 0, -- leases in a row that nobody ended
-    claim bigint,                       -- of who works on it, or gives it up
-    seen pg_snapshot,                   -- the transactions whose writes that attempt could read
+    claim bigint,                       -- of who gives it up because its wait is over
     due_at timestamptz NOT NULL,
     wait text CHECK (wait IN ('time', 'fact', 'look', 'person', 'release')),
     code text,                          -- under which it is given up when its wait ends
@@ -62,7 +61,7 @@ CREATE TABLE {schema}.inbox (
     headers jsonb NOT NULL,
     body bytea NOT NULL,
     accepted_at timestamptz NOT NULL
-) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000,
+) WITH (fillfactor = 95, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
 
 -- Sealed bytes do not compress.
@@ -83,8 +82,9 @@ CREATE INDEX inbox_recorders ON {schema}.inbox (org)
 -- A line is what waits under one ordering key: there is a row while a message stands in it. The
 -- first of them is its head, at most one is leased.
 --
--- A lease changes no indexed column, so it is a HOT update. A lease that lapsed is found where the
--- line is due. `moving_to`: it is moved there once the leased message of it is settled.
+-- A lease writes this row alone, and no indexed column of it, so it is a HOT update. Half of a page is
+-- kept free for that. A lease that lapsed is found where the line is due. `moving_to`: it is moved
+-- there once the leased message of it is settled.
 CREATE TABLE {schema}.lines (
     org text NOT NULL,
     line text NOT NULL,
@@ -95,14 +95,15 @@ CREATE TABLE {schema}.lines (
     priority smallint NOT NULL,         -- the highest of its messages: the smallest number
     due_at timestamptz NOT NULL,
     lapses smallint NOT NULL DEFAULT 0, -- of the head
-    claim bigint,
+    claim bigint,                       -- of who works on `leased_arrived`
     leased_arrived bigint,
     leased_at timestamptz,
     leased_until timestamptz,
     leased_alone boolean,
+    seen pg_snapshot,                   -- the transactions whose writes that attempt could read
     moving_to text,
     PRIMARY KEY (org, line)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000,
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX lines_due ON {schema}.lines (org, head_route, priority, head_place)

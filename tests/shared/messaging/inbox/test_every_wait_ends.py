@@ -58,9 +58,10 @@ BROKEN: Final = {
         SELECT * FROM test.inbox o WHERE state <> 'in_line' AND (o.end_s IS NULL
             OR (o.state = 'fact' AND (o.check_at IS NULL OR o.fact_kind IS NULL)))
     """,
-    "two messages of a line that are leased at once": """
-        SELECT org, line FROM test.inbox WHERE claim IS NOT NULL AND state = 'in_line'
-        GROUP BY org, line HAVING count(*) > 1
+    "a lease of no message, or of one that is off its line": """
+        SELECT * FROM test.lines l
+        LEFT JOIN test.inbox o ON o.arrived = l.leased_arrived AND o.line = l.line
+        WHERE l.leased_arrived IS NOT NULL AND o.state IS DISTINCT FROM 'in_line'
     """,
     "a message left in the line of a name that belongs to another line": """
         SELECT * FROM test.inbox o

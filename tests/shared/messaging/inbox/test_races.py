@@ -215,7 +215,7 @@ async def test_a_claim_lost_while_its_settlement_waits_repeats_the_transaction(
     async with other(inbox) as (taking, transaction):
         await taking.execute("SELECT FROM test.lines FOR UPDATE")
         settling = await blocked(inbox, inbox.settle(former))
-        await taking.execute("UPDATE test.inbox SET claim = claim + 1")
+        await taking.execute("UPDATE test.lines SET claim = claim + 1")
         await transaction.commit()
         with pytest.raises(asyncpg.SerializationError):
             await settling

@@ -28,10 +28,10 @@ BEGIN
         SELECT m.arrived, m.counted_s, m.end_s, {schema}.count_step_s(m.end_s) AS step_s,
                extract(epoch FROM at - m.counted_at)::float8 AS elapsed_s,
                extract(epoch FROM at - m.waiting_since)::float8 AS waited_s,
-               m.claim IS NOT NULL AND EXISTS (
+               EXISTS (
                    SELECT FROM {schema}.lines l
                    WHERE l.org = m.org AND l.line = m.line
-                     AND l.leased_arrived = m.arrived AND l.claim = m.claim) AS leased,
+                     AND l.leased_arrived = m.arrived) AS leased,
                m.state = 'fact' AND EXISTS (
                    SELECT FROM unnest(p_paused_org, p_paused_kind) AS p (org, kind)
                    WHERE p.org = m.org AND p.kind = m.fact_kind) AS paused,

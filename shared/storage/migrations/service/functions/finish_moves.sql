@@ -7,19 +7,22 @@ DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
     v_org text[];
     v_line text[];
-    v_claim bigint[];
+    v_lapsed bigint[];
 BEGIN
-    SELECT array_agg(l.org), array_agg(l.line), array_agg(l.claim) INTO v_org, v_line, v_claim
+    SELECT array_agg(l.org), array_agg(l.line) INTO v_org, v_line
     FROM {schema}.lines l
     WHERE l.moving_to IS NOT NULL AND (l.leased_until IS NULL OR l.leased_until <= at);
     IF v_org IS NULL THEN
         RETURN;
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
-    UPDATE {schema}.inbox m
-    SET claim = NULL, lapses = m.lapses + 1, attempt = m.attempt - 1
-    FROM unnest(v_org, v_line, v_claim) AS u (org, line, claim)
-    JOIN {schema}.lines l ON l.org = u.org AND l.line = u.line AND l.claim = u.claim
-    WHERE m.arrived = l.leased_arrived AND m.claim = l.claim AND l.leased_until <= at;
-    PERFORM {schema}.refresh_lines(v_org, v_line, at);
+    WITH lapsed AS (
+        UPDATE {schema}.inbox m SET lapses = m.lapses + 1
+        FROM unnest(v_org, v_line) AS u (org, line)
+        JOIN {schema}.lines l ON l.org = u.org AND l.line = u.line
+        WHERE m.arrived = l.leased_arrived AND l.leased_until <= at
+        RETURNING m.arrived
+    )
+    SELECT array_agg(l.arrived) INTO v_lapsed FROM lapsed l;
+    PERFORM {schema}.refresh_lines(v_org, v_line, at, v_lapsed);
 END $$;

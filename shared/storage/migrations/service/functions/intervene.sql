@@ -25,7 +25,8 @@ BEGIN
         UPDATE {schema}.inbox m
         SET last_look = m.state = 'fact', state = 'in_line', due_at = at, check_at = NULL, claim = NULL
         WHERE m.arrived = p_arrived AND m.line = v_line[1]
-          AND (m.claim IS NULL OR m.state <> 'in_line');
+          AND NOT EXISTS (SELECT FROM {schema}.lines l WHERE l.org = m.org AND l.line = m.line
+                          AND l.leased_arrived = m.arrived);
     ELSE
         -- Off its line, so that nobody leases it before.
         UPDATE {schema}.inbox m
@@ -33,7 +34,8 @@ BEGIN
             fact_kind = NULL, fact_key = NULL, waiting_since = at, counted_at = at, counted_s = 0,
             end_s = 0, check_at = at, claim = NULL
         WHERE m.arrived = p_arrived AND m.line = v_line[1]
-          AND (m.claim IS NULL OR m.state <> 'in_line');
+          AND NOT EXISTS (SELECT FROM {schema}.lines l WHERE l.org = m.org AND l.line = m.line
+                          AND l.leased_arrived = m.arrived);
     END IF;
     v_found := FOUND;
     IF v_found THEN

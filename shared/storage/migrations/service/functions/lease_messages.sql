@@ -39,6 +39,7 @@ DECLARE
     v_row tid[] := '{}';                -- of the lines: locked, so they stay where they are
     v_lapsed boolean := false;
     v_head bigint[] := '{}';
+    v_claim bigint[];
     v_priority smallint[] := '{}';
     v_route text[] := '{}';
     v_alone boolean[] := '{}';
@@ -129,9 +130,12 @@ BEGIN
         WHERE CASE WHEN p_idle THEN k.n = v_first ELSE NOT k.alone END;
     END IF;
 
+    SELECT array_agg(nextval('{schema}.claims')) INTO v_claim
+    FROM generate_series(1, cardinality(v_head));
     IF p_confident THEN
         BEGIN
-            PERFORM {schema}.take_lines(v_row, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
+            PERFORM {schema}.take_lines(
+                v_row, v_claim, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
             SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
                    array_agg(a.reservation) AS reservations,
                    array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
@@ -167,32 +171,34 @@ BEGIN
             WHERE a.retry_in_s IS NOT NULL;
 
             SELECT array_agg(k.at_row ORDER BY k.n) AS rows,
+                   array_agg(k.claim ORDER BY k.n) AS claims,
                    array_agg(k.alone ORDER BY k.n) AS alone, array_agg(k.n::integer ORDER BY k.n) AS items
             INTO v_picked
-            FROM unnest(v_row, v_alone) WITH ORDINALITY AS k (at_row, alone, n)
+            FROM unnest(v_row, v_claim, v_alone) WITH ORDINALITY AS k (at_row, claim, alone, n)
             WHERE NOT EXISTS (
                 SELECT FROM unnest(v_answers.items, v_answers.reservations) AS a (item, reservation)
                 WHERE a.item = k.n AND a.reservation IS NULL);
-            PERFORM {schema}.take_lines(
-                v_picked.rows, v_picked.alone, v_lapsed, p_lease_s, p_answering_s, at);
+            PERFORM {schema}.take_lines(v_picked.rows, v_picked.claims, v_picked.alone, v_lapsed,
+                                        p_lease_s, p_answering_s, at);
             SELECT array_agg(CASE WHEN k.n = ANY (v_picked.items) THEN k.head END ORDER BY k.n)
             INTO v_head FROM unnest(v_head) WITH ORDINALITY AS k (head, n);
         ELSE
-            PERFORM {schema}.take_lines(v_row, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
+            PERFORM {schema}.take_lines(
+                v_row, v_claim, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
         END IF;
     END IF;
 
     RETURN QUERY
     SELECT 'message'::text, m.org, NULL::text, k.priority, NULL::float8, m.arrived,
-           m.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt, k.alone,
+           k.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt + 1, k.alone,
            k.erased, m.correlation_id, m.reply_to, m.traceparent, m.sent_at, m.headers, m.body,
            m.accepted_at,
            CASE WHEN m.wait IS NULL THEN 0
                 ELSE m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) END,
            m.body_mac, NULL::text, NULL::text, m.place = 0, m.records,
            NULL::bigint[], NULL::text[], NULL::bigint[]
-    FROM unnest(v_head, v_priority, v_alone, v_erased) WITH ORDINALITY
-         AS k (head, priority, alone, erased, n)
+    FROM unnest(v_head, v_claim, v_priority, v_alone, v_erased) WITH ORDINALITY
+         AS k (head, claim, priority, alone, erased, n)
     JOIN {schema}.inbox m ON m.arrived = k.head
     ORDER BY k.n;
     IF v_answers.items IS NOT NULL THEN

@@ -9,7 +9,7 @@ BEGIN
     UPDATE {schema}.lines l SET moving_to = u.target
     FROM unnest(p_org, p_from, p_to) AS u (org, source, target), {schema}.inbox m
     WHERE l.org = u.org AND l.line = u.source AND u.source <> u.target
-      AND m.arrived = l.leased_arrived AND m.claim = l.claim;
+      AND m.arrived = l.leased_arrived;
     UPDATE {schema}.inbox m SET line = u.target
     FROM unnest(p_org, p_from, p_to) AS u (org, source, target)
     JOIN {schema}.lines l ON l.org = u.org AND l.line = u.source AND l.moving_to IS NULL

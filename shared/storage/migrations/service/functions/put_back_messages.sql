@@ -20,7 +20,9 @@ DECLARE
 BEGIN
     SELECT array_agg(m.org), array_agg(m.line) INTO v_org, v_line
     FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
-    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim;
+    JOIN {schema}.inbox m ON m.arrived = u.arrived
+    JOIN {schema}.lines l
+      ON l.org = m.org AND l.line = m.line AND l.leased_arrived = u.arrived AND l.claim = u.claim;
 
     IF v_org IS NOT NULL THEN
         IF 'fact' = ANY (p_kind) THEN
@@ -31,14 +33,15 @@ BEGIN
         END IF;
         PERFORM {schema}.lock_lines(v_org, v_line);
         PERFORM FROM {schema}.inbox m
-        JOIN unnest(p_arrived, p_claim) AS u (arrived, claim)
-          ON u.arrived = m.arrived AND u.claim = m.claim
+        JOIN unnest(p_arrived, p_claim) AS u (arrived, claim) ON u.arrived = m.arrived
+        JOIN {schema}.lines l
+          ON l.org = m.org AND l.line = m.line AND l.leased_arrived = u.arrived AND l.claim = u.claim
         ORDER BY m.arrived FOR UPDATE OF m;
     END IF;
 
     SELECT array_agg(
         CASE WHEN m.arrived IS NULL THEN 'lost'
-             WHEN u.kind = 'fact' AND NOT pg_visible_in_snapshot(r.recorded_in, m.seen) THEN 'again'
+             WHEN u.kind = 'fact' AND NOT pg_visible_in_snapshot(r.recorded_in, l.seen) THEN 'again'
              WHEN u.kind = 'fact' AND m.last_look AND m.fact_kind = u.fact_kind
                   AND m.fact_key = u.fact_key THEN 'ended'
              WHEN u.kind = m.wait AND (u.kind <> 'fact' OR m.fact_kind = u.fact_kind
@@ -50,18 +53,21 @@ BEGIN
     INTO v_result
     FROM unnest(p_arrived, p_claim, p_kind, p_fact_kind, p_fact_key, p_end_s) WITH ORDINALITY
          AS u (arrived, claim, kind, fact_kind, fact_key, end_s, n)
-    LEFT JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim
+    LEFT JOIN ({schema}.inbox m
+               JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line)
+      ON m.arrived = u.arrived AND l.leased_arrived = u.arrived AND l.claim = u.claim
     LEFT JOIN {schema}.recorded_facts r
       ON u.kind = 'fact' AND r.org = m.org AND r.kind = u.fact_kind AND r.key = u.fact_key
      -- A number from another cluster's time says nothing.
      AND r.recorded_in < pg_snapshot_xmax(pg_current_snapshot());
 
-    UPDATE {schema}.inbox m SET seen = pg_current_snapshot()
+    UPDATE {schema}.lines l SET seen = pg_current_snapshot()
     FROM unnest(p_arrived, v_result) AS u (arrived, result)
-    WHERE u.result = 'again' AND m.arrived = u.arrived;
+    JOIN {schema}.inbox m ON m.arrived = u.arrived
+    WHERE u.result = 'again' AND l.org = m.org AND l.line = m.line;
 
     UPDATE {schema}.inbox m
-    SET claim = NULL, lapses = 0, attempt = m.attempt - (NOT u.spent)::integer,
+    SET lapses = 0, attempt = m.attempt + u.spent::integer,
         state = CASE WHEN u.kind IN ('fact', 'look') AND NOT e.erased THEN u.kind ELSE 'in_line' END,
         due_at = CASE WHEN e.erased THEN at ELSE at + make_interval(secs => u.due_s) END,
         wait = u.kind, code = u.code, reason = u.reason, product = u.product,
@@ -90,7 +96,9 @@ BEGIN
     WHERE u.result = 'waits' AND m.arrived = u.arrived;
 
     IF v_org IS NOT NULL THEN
-        PERFORM {schema}.refresh_lines(v_org, v_line, at);
+        PERFORM {schema}.refresh_lines(v_org, v_line, at, ARRAY(
+            SELECT u.arrived FROM unnest(p_arrived, v_result) AS u (arrived, result)
+            WHERE u.result = 'waits'));
     END IF;
     RETURN QUERY SELECT r.n::integer, r.result
     FROM unnest(v_result) WITH ORDINALITY AS r (result, n) ORDER BY r.n;

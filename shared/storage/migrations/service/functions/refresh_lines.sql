@@ -4,10 +4,10 @@
 -- seen here, and what comes later waits for the lock. In one statement with the lock, a line could be
 -- deleted under a message that was accepted at the same moment, which would never be leased.
 --
--- A lease ends when its message is settled or put back, that is, when its claim is gone. Then a line
--- that is marked moves.
+-- A lease ends when its message is settled, that is, gone, or put back (p_put_back). Then a line that is
+-- marked moves.
 CREATE OR REPLACE FUNCTION {schema}.refresh_lines(
-    p_org text[], p_line text[], p_now timestamptz DEFAULT NULL
+    p_org text[], p_line text[], p_now timestamptz DEFAULT NULL, p_put_back bigint[] DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
@@ -15,6 +15,7 @@ DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
     v_org text[] := p_org;
     v_line text[] := p_line;
+    v_put_back bigint[] := coalesce(p_put_back, '{}');
     marked record;
 BEGIN
     FOR marked IN
@@ -23,7 +24,7 @@ BEGIN
         JOIN {schema}.lines l ON l.org = u.org AND l.line = u.line
         WHERE l.moving_to IS NOT NULL AND NOT EXISTS (
             SELECT FROM {schema}.inbox m
-            WHERE m.arrived = l.leased_arrived AND m.claim = l.claim)
+            WHERE m.arrived = l.leased_arrived AND m.arrived <> ALL (v_put_back))
         ORDER BY l.org, l.line
     LOOP
         -- Locked already, unless the mark was set after that.
@@ -43,7 +44,7 @@ BEGIN
         SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority,
                EXISTS (SELECT FROM {schema}.lines l
                        JOIN {schema}.inbox m
-                         ON m.arrived = l.leased_arrived AND m.claim = l.claim
+                         ON m.arrived = l.leased_arrived AND m.arrived <> ALL (v_put_back)
                         AND m.org = l.org AND m.line = l.line
                        WHERE l.org = w.org AND l.line = w.line) AS holds
         FROM wanted w
@@ -70,6 +71,7 @@ BEGIN
         leased_at = CASE WHEN h.holds THEN l.leased_at END,
         leased_until = CASE WHEN h.holds THEN l.leased_until END,
         leased_alone = CASE WHEN h.holds THEN l.leased_alone END,
+        seen = CASE WHEN h.holds THEN l.seen END,
         moving_to = CASE WHEN h.holds THEN l.moving_to END
     FROM heads h
     WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NOT NULL;

@@ -10,9 +10,9 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH held AS MATERIALIZED (
-        SELECT l.org, l.line, m.arrived
+        SELECT l.org, l.line, u.arrived
         FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
-        JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim
+        JOIN {schema}.inbox m ON m.arrived = u.arrived
         JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
         WHERE l.leased_arrived = u.arrived AND l.claim = u.claim
         ORDER BY l.org, l.line FOR UPDATE OF l

@@ -40,7 +40,9 @@ BEGIN
            array_agg(m.org) FILTER (WHERE m.place = 0), array_agg(m.line) FILTER (WHERE m.place = 0)
     INTO v_won, v_org, v_line, v_ended, v_given_up, v_first_org, v_first_line
     FROM unnest(p_arrived, p_claim, p_outcome) AS u (arrived, claim, outcome)
-    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.claim = u.claim;
+    JOIN {schema}.inbox m ON m.arrived = u.arrived
+    LEFT JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
+    WHERE m.claim = u.claim OR l.leased_arrived = m.arrived AND l.claim = u.claim;
 
     IF cardinality(p_name_org) > 0 THEN
         WITH made AS (
@@ -108,9 +110,10 @@ BEGIN
     PERFORM {schema}.lock_lines(v_org, v_line);
 
     PERFORM FROM {schema}.inbox m
-    JOIN unnest(p_arrived, p_claim) AS u (arrived, claim)
-      ON u.arrived = m.arrived AND u.claim = m.claim
+    JOIN unnest(p_arrived, p_claim) AS u (arrived, claim) ON u.arrived = m.arrived
+    LEFT JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
     WHERE m.arrived = ANY (v_won)
+      AND (m.claim = u.claim OR l.leased_arrived = m.arrived AND l.claim = u.claim)
     ORDER BY m.arrived FOR UPDATE OF m;
     GET DIAGNOSTICS v_held = ROW_COUNT;
     IF v_held <> coalesce(cardinality(v_won), 0) THEN

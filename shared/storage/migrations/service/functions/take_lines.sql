@@ -1,7 +1,8 @@
--- Lease the heads of lines that `lease_messages` has locked. p_lapsed: there are lapsed leases among them.
+-- Lease the heads of lines that `lease_messages` has locked, under the claims that it chose. p_lapsed:
+-- there are lapsed leases among them. Nothing else of a message is written: a lease costs one row.
 CREATE OR REPLACE FUNCTION {schema}.take_lines(
-    p_rows tid[], p_alone boolean[], p_lapsed boolean, p_lease_s float8, p_answering_s float8,
-    p_now timestamptz DEFAULT NULL
+    p_rows tid[], p_claims bigint[], p_alone boolean[], p_lapsed boolean, p_lease_s float8,
+    p_answering_s float8, p_now timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
@@ -13,24 +14,18 @@ BEGIN
         -- A lapsed attempt counts only when it says something about the message: its process did
         -- nothing else, and PostgreSQL would have taken its renewals.
         UPDATE {schema}.inbox m
-        SET claim = NULL, lapses = m.lapses + 1,
-            attempt = m.attempt - (NOT (l.leased_alone
+        SET lapses = m.lapses + 1,
+            attempt = m.attempt + (l.leased_alone
                 AND l.leased_at >= at - make_interval(secs => p_answering_s)
-                AND l.leased_at >= pg_postmaster_start_time()))::integer
+                AND l.leased_at >= pg_postmaster_start_time())::integer
         FROM unnest(p_rows) AS k (at_row)
         JOIN {schema}.lines l ON l.ctid = k.at_row
-        WHERE l.leased_arrived IS NOT NULL AND m.arrived = l.leased_arrived AND m.claim = l.claim;
+        WHERE m.arrived = l.leased_arrived;
     END IF;
-    WITH taken AS (
-        UPDATE {schema}.lines l
-        SET claim = nextval('{schema}.claims'), leased_arrived = l.head, leased_at = at,
-            lapses = l.lapses + coalesce(l.leased_arrived = l.head, false)::integer,
-            leased_until = at + make_interval(secs => p_lease_s), leased_alone = k.alone
-        FROM unnest(p_rows, p_alone) AS k (at_row, alone)
-        WHERE l.ctid = k.at_row
-        RETURNING l.head, l.claim
-    )
-    UPDATE {schema}.inbox m
-    SET claim = t.claim, attempt = m.attempt + 1, seen = pg_current_snapshot()
-    FROM taken t WHERE m.arrived = t.head;
+    UPDATE {schema}.lines l
+    SET claim = k.claim, leased_arrived = l.head, leased_at = at, seen = pg_current_snapshot(),
+        lapses = l.lapses + coalesce(l.leased_arrived = l.head, false)::integer,
+        leased_until = at + make_interval(secs => p_lease_s), leased_alone = k.alone
+    FROM unnest(p_rows, p_claims, p_alone) AS k (at_row, claim, alone)
+    WHERE l.ctid = k.at_row;
 END $$;
