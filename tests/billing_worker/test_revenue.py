@@ -188,6 +188,39 @@ def credit_note_refund(number: int, amount: float, day: date) -> dict[str, Any]:
     }
 
 
+def two_currencies(**records: list[dict[str, Any]]) -> dict[str, Any]:
+    """An organization whose rows without a currency may be of either."""
+    currencies = [
+        {"currency_id": f"46000000000009000{n}", "currency_code": code}
+        for n, code in enumerate(("EUR", "JPY"))
+    ]
+    return {"books": {"currencies": currencies, **records}}
+
+
+async def test_a_refund_of_a_credit_note_counts_in_the_notes_currency(upstream: Upstream) -> None:
+    await upstream.sandbox.load(
+        two_currencies(
+            creditnotes=[credit_note(1, 20, BEFORE, currency_code="EUR")],
+            creditnote_refunds=[credit_note_refund(1, 5, FIRST)],
+        )
+    )
+
+    assert await cash(upstream) == {"EUR": "-5.00"}
+
+
+async def test_a_payment_counts_in_its_own_currency_where_its_customer_has_none(
+    upstream: Upstream,
+) -> None:
+    await upstream.sandbox.load(
+        two_currencies(
+            contacts=[contact("1", "")],
+            customerpayments=[payment(1, "1", 10, FIRST, currency_code="JPY")],
+        )
+    )
+
+    assert await cash(upstream) == {"JPY": "10"}
+
+
 SMALL_ORGANIZATION = {
     "contacts": [contact("1", "USD")],
     "invoices": [

@@ -162,6 +162,25 @@ async def test_an_interaction_becomes_one_note(crm: SystemDriver) -> None:
     assert len(await crm.sandbox.records("crm", "notes")) == 1
 
 
+async def test_a_lost_answer_makes_no_second_note(
+    around: Surroundings, database: asyncpg.Connection
+) -> None:
+    soon = settings(around, effect_write_s=0.5, effect_timeout_s=0.5, settle_factor=0.01)
+    async with around.running(app.main, soon, queue="crm-worker.intake.events") as crm:
+        await crm.publish("user.signed_up.v1", ADA)
+        await crm.event("contact.synced.v1", user_id="u1")
+        await crm.sandbox.fault("crm", "reset_after", operation="create_notes", times=1)
+
+        await crm.publish(
+            "interaction.recorded.v1",
+            {"user_id": "u1", "interaction_id": "i1", "title": "Call", "content": "Said hello"},
+        )
+
+        await crm.sandbox.wait_for_request("crm", "get_notes")
+        await until(database, "SELECT count(*)::int FROM crm.inbox", 0)
+        assert len(await crm.sandbox.records("crm", "notes")) == 1
+
+
 async def test_a_change_that_comes_while_its_contact_is_being_sent_is_sent_too(
     crm: SystemDriver, database: asyncpg.Connection
 ) -> None:

@@ -64,6 +64,24 @@ async def test_a_lost_answer_makes_no_second_ticket(
         assert len(await stage.sandbox.records("desk", "tickets")) == 1
 
 
+async def test_a_refused_ticket_is_sent_again_after_a_read_has_found_desk_well(desk: Desk) -> None:
+    await desk.stage.sandbox.post(
+        "faults",
+        product="desk",
+        kind="answer",
+        operation="create_ticket",
+        times=1,
+        status=429,
+        body={"errorCode": "TOO_MANY_REQUESTS", "message": "Too many requests."},
+    )
+
+    await desk.escalate()
+
+    sent = [request["operation"] for request in await desk.stage.sandbox.requests(product="desk")]
+    first, second = (n for n, operation in enumerate(sent) if operation == "create_ticket")
+    assert sent[first + 1 : second] == ["list_tickets"]
+
+
 async def test_a_long_transcript_goes_on_in_private_comments_and_nothing_is_cut(desk: Desk) -> None:
     lines = [f"user: line {number} of <many> & more" for number in range(4_000)]
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.settings import ALL_SCOPES
 from tests.operator.at_zoho import House, house
 from tests.operator.conftest import KEY, Desk
@@ -40,6 +41,14 @@ async def test_a_set_up_that_is_whole_passes(home: House) -> None:
     assert diagnosis.state("scopes", "ZOHO_SCOPES") == "ok"
     assert diagnosis.state("custom fields", "ZOHO_CRM_USER_FIELD") == "ok"
     assert "calls of this minute" in diagnosis.line("quotas", "Billing")["found"]
+
+
+async def test_an_event_that_no_webhook_is_told_of_is_wrong(home: House) -> None:
+    announce(home.world, "subscription_created", {"subscription": {"subscription_id": "1"}})
+
+    line = (await home.doctor()).line("webhooks", "Billing")
+
+    assert (line["state"], line["found"]) == ("wrong", "its newest event was sent to no webhook")
 
 
 async def test_what_no_call_shows_is_named_with_where_to_look(home: House) -> None:
