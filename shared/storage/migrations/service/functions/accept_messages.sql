@@ -61,8 +61,10 @@ BEGIN
     FROM unnest(p_org, p_routing_key, p_message_id, p_macs, p_given_up, p_user_id, p_fallback,
                 v_arrived) WITH ORDINALITY
          AS g (org, routing_key, message_id, macs, given_up, user_id, fallback, arrived, n)
-    LEFT JOIN {schema}.accepted_ids a
-      ON a.org = g.org AND a.routing_key = g.routing_key AND a.message_id = g.message_id;
+    LEFT JOIN LATERAL (
+        SELECT a.arrived, a.body_mac FROM {schema}.accepted_ids a
+        WHERE a.org = g.org AND a.routing_key = g.routing_key AND a.message_id = g.message_id OFFSET 0
+    ) a ON true;
 
     -- Users who asked to be forgotten; once for the lines of users, once for those found by a name.
     v_outcome := {schema}.refuse_erased(p_org, v_line, p_first, v_outcome);

@@ -67,7 +67,7 @@ BEGIN
                 WHEN o.is_over THEN p_claim_s
                 -- A little late, so that a wait of whole steps ends at its last one.
                 ELSE least(o.step_s, greatest(o.end_s - o.new_s, 0.05)) END)
-        FROM over o WHERE m.arrived = o.arrived
+        FROM over o WHERE m.arrived = o.arrived AND m.arrived = ANY (v_arrived)
         RETURNING o.is_over AS ended, m AS counted_message
     )
     SELECT w.ended, CASE WHEN w.ended THEN w.counted_message END FROM written w;

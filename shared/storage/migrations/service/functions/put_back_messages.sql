@@ -20,9 +20,12 @@ DECLARE
 BEGIN
     SELECT array_agg(m.org), array_agg(m.line) INTO v_org, v_line
     FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
-    JOIN {schema}.inbox m ON m.arrived = u.arrived
-    JOIN {schema}.lines l
-      ON l.org = m.org AND l.line = m.line AND l.leased_arrived = u.arrived AND l.claim = u.claim;
+    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.arrived = ANY (p_arrived)
+    CROSS JOIN LATERAL (
+        SELECT l.leased_arrived, l.claim FROM {schema}.lines l
+        WHERE l.org = m.org AND l.line = m.line OFFSET 0
+    ) l
+    WHERE l.leased_arrived = u.arrived AND l.claim = u.claim;
 
     IF v_org IS NOT NULL THEN
         IF 'fact' = ANY (p_kind) THEN
@@ -34,14 +37,17 @@ BEGIN
         PERFORM {schema}.lock_lines(v_org, v_line);
         PERFORM FROM {schema}.inbox m
         JOIN unnest(p_arrived, p_claim) AS u (arrived, claim) ON u.arrived = m.arrived
-        JOIN {schema}.lines l
-          ON l.org = m.org AND l.line = m.line AND l.leased_arrived = u.arrived AND l.claim = u.claim
+        CROSS JOIN LATERAL (
+            SELECT l.leased_arrived, l.claim FROM {schema}.lines l
+            WHERE l.org = m.org AND l.line = m.line OFFSET 0
+        ) l
+        WHERE m.arrived = ANY (p_arrived) AND l.leased_arrived = u.arrived AND l.claim = u.claim
         ORDER BY m.arrived FOR UPDATE OF m;
     END IF;
 
     SELECT array_agg(
         CASE WHEN m.arrived IS NULL THEN 'lost'
-             WHEN u.kind = 'fact' AND NOT pg_visible_in_snapshot(r.recorded_in, l.seen) THEN 'again'
+             WHEN u.kind = 'fact' AND NOT pg_visible_in_snapshot(r.recorded_in, m.seen) THEN 'again'
              WHEN u.kind = 'fact' AND m.last_look AND m.fact_kind = u.fact_kind
                   AND m.fact_key = u.fact_key THEN 'ended'
              WHEN u.kind = m.wait AND (u.kind <> 'fact' OR m.fact_kind = u.fact_kind
@@ -53,9 +59,14 @@ BEGIN
     INTO v_result
     FROM unnest(p_arrived, p_claim, p_kind, p_fact_kind, p_fact_key, p_end_s) WITH ORDINALITY
          AS u (arrived, claim, kind, fact_kind, fact_key, end_s, n)
-    LEFT JOIN ({schema}.inbox m
-               JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line)
-      ON m.arrived = u.arrived AND l.leased_arrived = u.arrived AND l.claim = u.claim
+    LEFT JOIN LATERAL (
+        SELECT m.*, l.seen FROM {schema}.inbox m
+        CROSS JOIN LATERAL (
+            SELECT l.leased_arrived, l.claim, l.seen FROM {schema}.lines l
+            WHERE l.org = m.org AND l.line = m.line OFFSET 0
+        ) l
+        WHERE m.arrived = u.arrived AND l.leased_arrived = u.arrived AND l.claim = u.claim OFFSET 0
+    ) m ON true
     LEFT JOIN {schema}.recorded_facts r
       ON u.kind = 'fact' AND r.org = m.org AND r.kind = u.fact_kind AND r.key = u.fact_key
      -- A number from another cluster's time says nothing.
@@ -64,7 +75,8 @@ BEGIN
     UPDATE {schema}.lines l SET seen = pg_current_snapshot()
     FROM unnest(p_arrived, v_result) AS u (arrived, result)
     JOIN {schema}.inbox m ON m.arrived = u.arrived
-    WHERE u.result = 'again' AND l.org = m.org AND l.line = m.line;
+    WHERE u.result = 'again' AND l.org = m.org AND l.line = m.line
+      AND l.org = ANY (v_org) AND l.line = ANY (v_line);
 
     UPDATE {schema}.inbox m
     SET lapses = 0, attempt = m.attempt + u.spent::integer,
@@ -93,7 +105,7 @@ BEGIN
         OR EXISTS (SELECT FROM {schema}.inbox f
                    WHERE f.org = o.org AND f.line = o.line AND f.state = 'in_line'
                      AND f.place = 0 AND f.arrived <> o.arrived)) AS erased) e
-    WHERE u.result = 'waits' AND m.arrived = u.arrived;
+    WHERE u.result = 'waits' AND m.arrived = u.arrived AND m.arrived = ANY (p_arrived);
 
     IF v_org IS NOT NULL THEN
         PERFORM {schema}.refresh_lines(v_org, v_line, at, ARRAY(

@@ -42,11 +42,11 @@ BEGIN
         SELECT DISTINCT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line)
     ), heads AS MATERIALIZED (
         SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority,
-               EXISTS (SELECT FROM {schema}.lines l
-                       JOIN {schema}.inbox m
-                         ON m.arrived = l.leased_arrived AND m.arrived <> ALL (v_put_back)
-                        AND m.org = l.org AND m.line = l.line
-                       WHERE l.org = w.org AND l.line = w.line) AS holds
+               coalesce((SELECT l.leased_arrived <> ALL (v_put_back) AND (
+                             SELECT m.org = l.org AND m.line = l.line FROM {schema}.inbox m
+                             WHERE m.arrived = l.leased_arrived)
+                         FROM {schema}.lines l
+                         WHERE l.org = w.org AND l.line = w.line), false) AS holds
         FROM wanted w
         LEFT JOIN LATERAL (
             SELECT m.arrived, m.place, m.route, m.due_at, m.lapses FROM {schema}.inbox m
@@ -61,6 +61,7 @@ BEGIN
     ), gone AS (
         DELETE FROM {schema}.lines l USING heads h
         WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NULL
+          AND l.org = ANY (v_org) AND l.line = ANY (v_line)
     )
     UPDATE {schema}.lines l
     SET state = CASE WHEN h.due_at <= at THEN 'due' ELSE 'later' END,
@@ -74,5 +75,6 @@ BEGIN
         seen = CASE WHEN h.holds THEN l.seen END,
         moving_to = CASE WHEN h.holds THEN l.moving_to END
     FROM heads h
-    WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NOT NULL;
+    WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NOT NULL
+      AND l.org = ANY (v_org) AND l.line = ANY (v_line);
 END $$;

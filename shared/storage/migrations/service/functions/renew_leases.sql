@@ -7,17 +7,21 @@ AS $$
 #variable_conflict use_column
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
+    v_row tid[];
+    v_arrived bigint[];
 BEGIN
-    RETURN QUERY
-    WITH held AS MATERIALIZED (
-        SELECT l.org, l.line, u.arrived
-        FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
-        JOIN {schema}.inbox m ON m.arrived = u.arrived
-        JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
-        WHERE l.leased_arrived = u.arrived AND l.claim = u.claim
-        ORDER BY l.org, l.line FOR UPDATE OF l
-    )
+    -- Locked one after the other, in sorted order.
+    SELECT array_agg(l.at_row), array_agg(k.arrived) INTO v_row, v_arrived
+    FROM (SELECT m.org, m.line, u.arrived, u.claim
+          FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
+          JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.arrived = ANY (p_arrived)
+          ORDER BY m.org, m.line OFFSET 0) k
+    CROSS JOIN LATERAL (
+        SELECT l.ctid AS at_row FROM {schema}.lines l
+        WHERE l.org = k.org AND l.line = k.line
+          AND l.leased_arrived = k.arrived AND l.claim = k.claim FOR UPDATE
+    ) l;
     UPDATE {schema}.lines l SET leased_until = at + make_interval(secs => p_lease_s)
-    FROM held h WHERE l.org = h.org AND l.line = h.line
-    RETURNING h.arrived;
+    WHERE l.ctid = ANY (v_row);
+    RETURN QUERY SELECT unnest(v_arrived);
 END $$;

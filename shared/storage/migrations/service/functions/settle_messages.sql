@@ -40,8 +40,11 @@ BEGIN
            array_agg(m.org) FILTER (WHERE m.place = 0), array_agg(m.line) FILTER (WHERE m.place = 0)
     INTO v_won, v_org, v_line, v_ended, v_given_up, v_first_org, v_first_line
     FROM unnest(p_arrived, p_claim, p_outcome) AS u (arrived, claim, outcome)
-    JOIN {schema}.inbox m ON m.arrived = u.arrived
-    LEFT JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
+    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.arrived = ANY (p_arrived)
+    LEFT JOIN LATERAL (
+        SELECT l.leased_arrived, l.claim FROM {schema}.lines l
+        WHERE l.org = m.org AND l.line = m.line OFFSET 0
+    ) l ON true
     WHERE m.claim = u.claim OR l.leased_arrived = m.arrived AND l.claim = u.claim;
 
     IF cardinality(p_name_org) > 0 THEN
@@ -111,7 +114,10 @@ BEGIN
 
     PERFORM FROM {schema}.inbox m
     JOIN unnest(p_arrived, p_claim) AS u (arrived, claim) ON u.arrived = m.arrived
-    LEFT JOIN {schema}.lines l ON l.org = m.org AND l.line = m.line
+    LEFT JOIN LATERAL (
+        SELECT l.leased_arrived, l.claim FROM {schema}.lines l
+        WHERE l.org = m.org AND l.line = m.line OFFSET 0
+    ) l ON true
     WHERE m.arrived = ANY (v_won)
       AND (m.claim = u.claim OR l.leased_arrived = m.arrived AND l.claim = u.claim)
     ORDER BY m.arrived FOR UPDATE OF m;
