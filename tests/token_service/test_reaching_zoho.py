@@ -151,7 +151,7 @@ async def test_a_fault_that_needs_a_person_costs_no_mint_where_zoho_names_it(
 ) -> None:
     fault(accounts, kind, product, times=mints)
     operation = Operation(product, "list", "GET")
-    paths = {"billing": "/customers", "books": "/contacts", "crm": "/Contacts", "desk": "/tickets"}
+    paths = {"billing": "/customers", "books": "/contacts", "crm": "/org", "desk": "/tickets"}
     with pytest.raises(Misconfigured) as caught:
         await worker.call(operation, paths[product])
     assert caught.value.cause == cause
