@@ -19,7 +19,6 @@ SANDBOX_PATHS = {
     "ZOHO_BILLING_URL": "/billing/v1",
     "ZOHO_BOOKS_URL": "/books/v3",
     "ZOHO_CRM_URL": "/crm",
-    "ZOHO_CRM_UPLOAD_URL": "/crm",
     "ZOHO_DESK_URL": "/desk/api/v1",
     "ZOHO_DESK_JWKS_URL": "/desk/.well-known/jwks.json",
 }

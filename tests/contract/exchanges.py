@@ -12,7 +12,7 @@ from typing import Any, Final
 _PREFIXES: Final = {
     "billing": re.compile(r"/billing/v1"),
     "books": re.compile(r"/books/v3"),
-    "crm": re.compile(r"/crm/(?:bulk/)?v[0-9.]+"),
+    "crm": re.compile(r"/crm/v[0-9.]+"),
     "desk": re.compile(r"/desk/api/v1"),
 }
 # Of a service: `zoho-relay/0.1.0 (billing-worker)`. Of a test's own client: without a name.

@@ -137,11 +137,11 @@ async def test_a_report_holds_names_and_no_values(clients: Clients) -> None:
     body = {"display_name": 17_000_000_000_001, "email": ["secret@example.com"], "first_name": {}}
     report = await sent(clients, "billing", "POST /customers", json=body)
 
-    told = "\n".join(report.lines())
+    printed = "\n".join(report.lines())
 
-    assert "body.email: is a list, against type string" in told
-    assert "secret@example.com" not in told
-    assert "17000000000001" not in told
+    assert "body.email: is a list, against type string" in printed
+    assert "secret@example.com" not in printed
+    assert "17000000000001" not in printed
 
 
 def test_a_run_with_a_wrong_request_fails(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def _readings(value: str) -> Iterator[Any]:
 
 
 def _schema_problems(label: str, schema: Validator, value: Any) -> list[str]:
-    found = {f"{label}{_place(error)}: {_told(error)}" for error in _leaves(schema, value)}
+    found = {f"{label}{_place(error)}: {_described(error)}" for error in _leaves(schema, value)}
     return sorted(found)
 
 
@@ -119,12 +119,12 @@ def _place(error: ValidationError) -> str:
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
 
 
-def _told(error: ValidationError) -> str:
+def _described(error: ValidationError) -> str:
     if error.validator in _NAMED_BY_SCHEMA:
         return str(error.message)
     rule: Any = error.validator_value
-    told = rule if isinstance(rule, (str, int, float, list)) else ""
-    return f"is {_kind(error.instance)}, against {error.validator} {told}".rstrip()
+    expected = rule if isinstance(rule, (str, int, float, list)) else ""
+    return f"is {_kind(error.instance)}, against {error.validator} {expected}".rstrip()
 
 
 def _kind(value: Any) -> str:

@@ -43,7 +43,7 @@ async def test_a_set_up_that_is_whole_passes(home: House) -> None:
     assert "calls of this minute" in diagnosis.line("quotas", "Billing")["found"]
 
 
-async def test_an_event_that_no_webhook_is_told_of_is_wrong(home: House) -> None:
+async def test_an_event_that_was_sent_to_no_webhook_is_wrong(home: House) -> None:
     announce(home.world, "subscription_created", {"subscription": {"subscription_id": "1"}})
 
     line = (await home.doctor()).line("webhooks", "Billing")

@@ -70,7 +70,7 @@ class Endpoints:
         `zoho_<product>_version` where there are several.
         """
         names = ["accounts"]
-        names += [address.setting for p in products.values() for address in p.addresses]
+        names += [profile.address.setting for profile in products.values()]
         urls = {name: getattr(settings, f"zoho_{name}_url") for name in names}
         return cls(
             products,
@@ -95,14 +95,14 @@ class Endpoints:
             f"https://{DATA_CENTERS[self.data_center].accounts}"
         )
 
-    def url(self, product: str, path: str, *, at: str | None = None, api_domain: str = "") -> str:
-        """Return the URL of `path` in `product`, or at another address of the product.
+    def url(self, product: str, path: str, *, api_domain: str = "") -> str:
+        """Return the URL of `path` in `product`.
 
         `api_domain` comes with the token and names the right host whatever was configured, except
-        for addresses with hosts of their own, and except where a prefix is overridden.
+        for products with hosts of their own, and except where a prefix is overridden.
         """
         profile = self.products[product]
-        address = profile.other_addresses[at] if at else profile.address
+        address = profile.address
         prefix = self.overrides.get(address.setting, "").rstrip("/") or (
             f"https://{self._host(address, api_domain)}{address.root}"
         )

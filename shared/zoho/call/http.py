@@ -230,9 +230,7 @@ class ZohoHttp:
         left_s = permit.deadline - time.monotonic()
         return HttpRequest(
             operation.method,
-            endpoints.url(
-                operation.product, request.path, at=operation.at, api_domain=token.api_domain
-            ),
+            endpoints.url(operation.product, request.path, api_domain=token.api_domain),
             params=endpoints.params(operation.product)
             | {name: str(value) for name, value in request.params.items()},
             json=request.json,

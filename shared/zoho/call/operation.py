@@ -21,8 +21,6 @@ class Operation:
     `weight` is what it costs of the day's credits. A call may have another.
     `heavy_above`: calls of a greater weight count against the product's smaller limit of calls in
     flight too. With 0 every call does.
-    `at`: the name of another address of the product (`ProductProfile.other_addresses`). Quota,
-    errors and headers stay the same.
     `search_lag_s`: how long after a lost answer a search surely shows what was done.
     `rows`: the answer holds one result per row sent. Rows that failed come back in their place
     instead of raising, whatever the HTTP status, unless all failed for a reason that concerns the
@@ -39,7 +37,6 @@ class Operation:
     repeatable: bool = False
     weight: int = 1
     heavy_above: int | None = None
-    at: str | None = None
     timeout_s: float = 20.0
     search_lag_s: float = waits.SEARCH_LAG_S
     accept: Literal["json", "pdf"] = "json"

@@ -7,7 +7,7 @@ profiles are passed in (`shared.zoho.products.profiles` lists them).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.zoho.call.known_answers import KnownAnswer
 from shared.zoho.call.operation import Operation
@@ -20,7 +20,7 @@ Probe = tuple[Operation, str]
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a product, or of a part of it: host, then `root`, then `suffix`.
+    """The address of a product: host, then `root`, then `suffix`.
 
     `hosts` by data centre. Without them it is the host of Zoho's API, which comes with the token:
     one that begins with `www`, or with one of `other_host_kinds`.
@@ -39,7 +39,6 @@ class Address:
 class ProductProfile:
     """All that generic code has to know of a product.
 
-    `other_addresses`: of operations that are not reached at the product's own (`Operation.at`).
     `organization_header`, `organization_param`: where the organization's id goes. With neither, the
     token names the organization. `credits_left_headers` say what is left of the day's credits.
     `scopes` are asked for one by one: an organization need not give away more. `probe` is called
@@ -48,7 +47,6 @@ class ProductProfile:
 
     name: str
     address: Address
-    other_addresses: Mapping[str, Address] = field(default_factory=dict)
     version: str = ""
     organization_header: str | None = None
     organization_param: str | None = None
@@ -58,7 +56,3 @@ class ProductProfile:
     quota: ProductQuota
     scopes: tuple[str, ...]
     probe: Probe
-
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        return (self.address, *self.other_addresses.values())

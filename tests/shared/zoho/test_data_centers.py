@@ -39,29 +39,6 @@ def test_every_data_centre_has_its_hosts(name: str, accounts: str, billing: str,
     assert endpoints.url("desk", "/tickets") == f"https://{desk}/api/v1/tickets"
 
 
-def test_uploads_have_hosts_of_their_own() -> None:
-    assert (
-        Endpoints(PROFILES, "ca").url("crm", "/upload", at="upload")
-        == "https://upload.zohocloud.ca/crm/v8/upload"
-    )
-    assert (
-        Endpoints(PROFILES, "sa").url("crm", "/upload", at="upload")
-        == "https://files.zoho.sa/crm/v8/upload"
-    )
-
-
-def test_bulk_jobs_stand_before_the_version() -> None:
-    eu = "https://www.zohoapis.eu"
-    assert (
-        Endpoints(PROFILES).url("crm", "/write", at="bulk", api_domain=eu)
-        == f"{eu}/crm/bulk/v8/write"
-    )
-    own = Endpoints(PROFILES, versions={"crm": "v7"}, overrides={"crm": "http://127.0.0.1:1/crm"})
-    assert (
-        own.url("crm", "/write", at="bulk", api_domain=eu) == "http://127.0.0.1:1/crm/bulk/v7/write"
-    )
-
-
 def test_there_are_ten() -> None:
     assert len(DATA_CENTERS) == 10
 
@@ -82,7 +59,6 @@ def test_crm_goes_to_the_host_of_a_sandbox_or_developer_organization(
     endpoints = Endpoints(PROFILES)
 
     assert endpoints.url("crm", "/x", api_domain=domain) == f"{domain}/crm/v8/x"
-    assert endpoints.url("crm", "/x", at="bulk", api_domain=domain) == f"{domain}/crm/bulk/v8/x"
     for product in ("billing", "books"):
         assert endpoints.url(product, "/x", api_domain=domain).startswith(
             "https://www.zohoapis.com/"

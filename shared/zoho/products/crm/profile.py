@@ -19,19 +19,6 @@ from shared.zoho.quota.limits import PlanQuota, ProductQuota
 # Sandbox and developer organizations have hosts of their own in every data centre, and their tokens
 # name one (crm.md §1.1). The other products are not served there.
 _TEST_HOST_KINDS: Final = ("sandbox", "developer")
-# Those of `uk` and `ae` are in no source we saw. Unverified.
-_UPLOAD_HOSTS: Final = {
-    "us": "content.zohoapis.com",
-    "eu": "content.zohoapis.eu",
-    "in": "content.zohoapis.in",
-    "au": "content.zohoapis.com.au",
-    "jp": "content.zohoapis.jp",
-    "ca": "upload.zohocloud.ca",
-    "sa": "files.zoho.sa",
-    "cn": "content.zohoapis.com.cn",
-    "uk": "content.zohoapis.uk",
-    "ae": "content.zohoapis.ae",
-}
 
 # Rows are answered under the name of what was sent.
 _ROWS: Final = ("data", "watch", "tags", "users")
@@ -59,10 +46,6 @@ def _codes_of_rows(body: Mapping[str, Any]) -> Sequence[object]:
 CRM: Final = ProductProfile(
     name="crm",
     address=Address("crm", "/crm", "/{version}", other_host_kinds=_TEST_HOST_KINDS),
-    other_addresses={
-        "bulk": Address("crm", "/crm", "/bulk/{version}", other_host_kinds=_TEST_HOST_KINDS),
-        "upload": Address("crm_upload", "/crm", "/{version}", hosts=_UPLOAD_HOSTS),
-    },
     version="v8",
     envelope=Envelope(_code, _codes_of_rows),
     known_answers=KNOWN_ANSWERS,

@@ -21,7 +21,6 @@ class CrmAccess(Environment):
 
     zoho_crm_url: HttpUrl | None = None
     zoho_crm_version: Annotated[str, Field(pattern=r"^v\d+(\.\d+)?$")] = "v8"
-    zoho_crm_upload_url: HttpUrl | None = None
     zoho_crm_edition: CrmEdition | None = None
     zoho_crm_users: Count = 1
     zoho_crm_calls_a_minute: Count | None = None
