@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from services.zoho_sandbox.settings import SandboxSettings
 from shared.errors import IntegrationError
 from shared.zoho.call.operation import Operation
+from shared.zoho.call.transport import HttpRequest, RequestTrace, open_transport
 from shared.zoho.products.crm.models import ContactToSend
 from tests.contract import calls
 from tests.contract.conftest import Clients, clients_beside
+from tests.contract.exchanges import Exchange
 from tests.contract.openapi import zohos_files
 from tests.contract.operations import ROOT
 from tests.contract.plugin import VARIABLE
@@ -181,3 +186,42 @@ def test_a_run_with_a_wrong_request_fails(tmp_path: Path) -> None:
 def test_a_sandbox_records_nothing_unless_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE)
     assert SandboxSettings().record is None
+
+
+def test_what_several_processes_sent_counts_together(tmp_path: Path) -> None:
+    for number, (operation, service) in enumerate(
+        [(("crm", "get_org"), "crm-worker"), (("crm", "get_org"), ""), (("crm", "list_notes"), "")]
+    ):
+        one = Report()
+        one.sent[operation, service] = 1
+        one.save(tmp_path / f"{number}.json")
+
+    report = Report()
+    for file in tmp_path.iterdir():
+        report.load(file)
+
+    assert report.covered() == [("crm", "get_org")]
+    assert report.sent_by_tests_alone() == [("crm", "list_notes")]
+    assert ("crm", "get_org") not in report.never_sent()
+    assert ("billing", "get_plan") in report.never_sent()
+
+
+@pytest.mark.parametrize("service", ["billing-worker", ""])
+async def test_a_request_shows_which_service_sent_it(service: str) -> None:
+    agents: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        agents.append(request.headers["User-Agent"])
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    async with TestServer(app) as server, open_transport(service) as transport:
+        url = str(server.make_url("/"))
+        request = HttpRequest("GET", url, {}, None, {}, timeout_s=5.0, fresh=True)
+        await transport.send(request, RequestTrace(time.monotonic() + 5))
+
+    line = {"product": "crm", "method": "GET", "path": "/", "query": {}, "body": None}
+    line |= {"headers": {"User-Agent": agents[0]}, "status": 200, "fault": None, "answer": None}
+    exchange = Exchange.of(line)
+    assert (exchange.is_ours, exchange.service) == (True, service)
