@@ -111,8 +111,8 @@ class Gates:
                         WHEN d.arrived IS NOT NULL THEN 'given_up' ELSE 'done' END, d.code
             FROM {schema}.accepted_ids a
             LEFT JOIN {schema}.inbox o USING (org, routing_key, message_id)
-            LEFT JOIN {schema}.lines l ON l.leased_arrived = o.arrived
             LEFT JOIN {schema}.dead_letters d USING (org, routing_key, message_id)
+            LEFT JOIN {schema}.lines l ON l.leased_arrived = o.arrived
             WHERE a.message_id = $1
             """,  # noqa: S608
             message_id,
