@@ -31,7 +31,7 @@ check: ## format, lint, types, import rules
 
 bench: ## measurements, on this machine
 	@$(BOOTSTRAP) --servers --tests
-	@$(PY) -m pytest -m bench -s --timeout=0 $(ARGS)
+	@$(PY) -m pytest -m bench --show-capture=no --timeout=0 $(ARGS)
 
 chaos: ## long runs with faults: killed processes, stopped servers, lost answers
 	@$(BOOTSTRAP) --servers --tests

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import uvloop
@@ -22,13 +22,19 @@ from tests.bench import bare, baseline, ours
 from tests.bench.workload import Servers
 
 CONTENDERS: Final = {"bare": bare.run, "baseline": baseline.run, "ours": ours.run}
-AT_LEAST: Final = 1.3
+AT_LEAST: Final = 2.4
+AIM: Final = 3.0
 FLOOR: Final = 0.15
-"""A baseline under this part of bare consuming is too slow to count."""
+"""Of bare consuming. Under this part, the machine is too busy for a fair baseline."""
 
 
 def compare(
-    runs: int, count: int, env: Mapping[str, str], names: tuple[str, ...] = tuple(CONTENDERS)
+    runs: int,
+    count: int,
+    env: Mapping[str, str],
+    names: tuple[str, ...] = tuple(CONTENDERS),
+    *,
+    show: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """The median of each contender, in messages per second of wall time."""
     rates: dict[str, list[float]] = defaultdict(list)
@@ -36,18 +42,18 @@ def compare(
         for name in names:
             rate = _one(name, count, f"{os.getpid()}-{number}", env)
             rates[name].append(rate)
-            print(f"run {number + 1}: {name:9} {rate:8.0f} messages/s", flush=True)
+            show(f"run {number + 1}: {name:9} {rate:8.0f} messages/s")
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
-def show(medians: Mapping[str, float]) -> str:
-    """The table."""
+def table(medians: Mapping[str, float]) -> str:
+    """The medians, one a line, and their ratios."""
     lines = [f"{name:9} {median:8.0f} messages/s" for name, median in medians.items()]
     if len(medians) == len(CONTENDERS):
         floor = medians["baseline"] / medians["bare"]
         ratio = medians["ours"] / medians["baseline"]
         lines.append(f"baseline / bare {floor:.2f} (at least {FLOOR})")
-        lines.append(f"ours / baseline {ratio:.2f} (at least {AT_LEAST}, 2.5 to aim for)")
+        lines.append(f"ours / baseline {ratio:.2f} (at least {AT_LEAST}, {AIM} to aim for)")
     return "\n" + "\n".join(lines)
 
 
@@ -74,7 +80,7 @@ def main() -> None:
         print(uvloop.run(CONTENDERS[options.one](servers, options.count, options.prefix)))
         return
     names = (options.only,) if options.only else tuple(CONTENDERS)
-    print(show(compare(options.runs, options.count, os.environ, names)))
+    print(table(compare(options.runs, options.count, os.environ, names)))
 
 
 if __name__ == "__main__":

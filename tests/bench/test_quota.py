@@ -19,6 +19,7 @@ from shared.zoho.quota.call import Call
 from shared.zoho.quota.limits import SHARES, QuotaLimits
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota, QuotaFeedback
+from tests.bench.figures import Figure, Figures
 from tests.kit.quota_crowd import LANES, Crowd, crowd, most_in_a_window
 from tests.kit.servers import SERVICES, TEST_STACK, new_database
 
@@ -68,7 +69,7 @@ async def used(together: Crowd) -> float:
     ids=["all-priorities", "commands-alone", "reads-alone", "backfill-alone"],
 )
 async def test_eight_workers_use_the_minute_and_no_more(
-    database_url: str, priorities: tuple[str, ...], share: float
+    database_url: str, priorities: tuple[str, ...], share: float, figures: Figures
 ) -> None:
     async with crowd(database_url, calls=CALLS, window_s=WINDOW_S, answer_s=0.015) as together:
         for _ in range(WORKERS):
@@ -78,16 +79,16 @@ async def test_eight_workers_use_the_minute_and_no_more(
         most = most_in_a_window(await together.arrivals(), WINDOW_S)
         refused = await together.refused()
     errors = [one["errors"] for one in seen if one["errors"]]
-    print(
-        f"\n{'+'.join(priorities)}: {part:.1%} used, at most {most} in a window, {refused} refused"
-    )
-    print(f"  waited in place for too long: {errors}")
+    name = "+".join(priorities)
+    figures.show(f"{name}: {refused} refused; waited in place for too long: {errors}")
     assert refused == 0
-    assert most <= CALLS
-    assert part >= 0.97
+    figures.add(Figure(f"quota, most in a window ({name})", most, "calls", at_most=CALLS))
+    figures.add(Figure(f"quota, used of the share ({name})", part * 100, "%", at_least=97))
 
 
-async def test_a_payment_hardly_waits_while_backfill_is_full(database_url: str) -> None:
+async def test_a_payment_hardly_waits_while_backfill_is_full(
+    database_url: str, figures: Figures
+) -> None:
     async with crowd(database_url, calls=CALLS, window_s=WINDOW_S, answer_s=0.015) as together:
         for _ in range(WORKERS - 1):
             await together.join(60.0, *["backfill"] * 8)
@@ -95,12 +96,14 @@ async def test_a_payment_hardly_waits_while_backfill_is_full(database_url: str) 
         payments = await together.join(50.0, "urgent", every_s=2.0)
         seen = await together.seen(payments)
     waits = seen["waits_s"]["urgent"]
-    print(f"\n{len(waits)} payments waited p99 {p99(waits) * 1e3:.0f} ms; {seen['errors']}")
+    figures.show(f"{len(waits)} payments; {seen['errors']}")
     assert not seen["errors"]
-    assert p99(waits) <= 0.25
+    figures.add(
+        Figure("quota, a payment beside backfill, p99", p99(waits) * 1e3, "ms", at_most=250)
+    )
 
 
-async def test_a_decision_takes_milliseconds(database_url: str) -> None:
+async def test_a_decision_takes_milliseconds(database_url: str, figures: Figures) -> None:
     """50 a second, with a window that is well filled by them. In between, what the machine makes of
     the least statement. Five rounds: a machine that is not alone hesitates now and then."""
     limits = QuotaLimits(
@@ -121,14 +124,12 @@ async def test_a_decision_takes_milliseconds(database_url: str) -> None:
                     await asyncio.sleep(0.01)
                     tasks.create_task(_do_least(pool, least))
             p99s.append(p99(times))
-            _show("a decision", times)
-            _show("  SELECT 1", least)
-    print(f"a decision: median of p99 {median(p99s) * 1e3:.1f} ms (at most 10)")
-    assert median(p99s) <= 0.01
+            figures.show(f"a decision: {_of(times)}; SELECT 1: {_of(least)}")
+    figures.add(Figure("quota, a decision, p99", median(p99s) * 1e3, "ms", at_most=10))
 
 
-def _show(name: str, times: list[float]) -> None:
-    print(f"\n{name}: p50 {median(times) * 1e3:.1f} ms, p99 {p99(times) * 1e3:.1f} ms", end="")
+def _of(times: list[float]) -> str:
+    return f"p50 {median(times) * 1e3:.1f} ms, p99 {p99(times) * 1e3:.1f} ms"
 
 
 async def _decide(quota: Quota, times: list[float]) -> None:
