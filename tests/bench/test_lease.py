@@ -25,8 +25,7 @@ pytestmark = pytest.mark.bench
 
 SECONDS = float(os.environ.get("BENCH_LEASE_S", "60"))
 LEASERS, P99_MS = 3, 20.0
-# Of the tables, between a quarter of the run and its end. Vacuum is a minute behind at most.
-GROWTH = 1.15
+GROWTH = 1.1
 
 # 10,000 messages of one user at the front, whose first waits for an hour. 50,000 of others
 # wait for a day. Every second message is of a product that is closed.
@@ -81,16 +80,20 @@ async def test_a_lease_at_200_000_waiting_takes_20_ms_at_most(
     p99 = quantiles(leases_ms, n=100)[98]
     settled = sum(one["settled"] for one in seen)
     figures.show(
-        f"lease of 64 at 200,000, {LEASERS} leasers: p50 {median(leases_ms):.1f} ms,"
-        f" longest {leases_ms[-1]:.0f} ms; {settled / SECONDS:.0f} messages/s"
+        f"lease of 64 at 200,000, {LEASERS} leasers: p50 {median(leases_ms):.1f} ms, p99 {p99:.1f}"
+        f" ms, longest {leases_ms[-1]:.0f} ms; {settled:,} messages, {settled / SECONDS:.0f}/s"
     )
     for name in ("open", "lines", "reservations"):
-        growth = late[name] / early[name]
-        figures.show(
-            f"  {name}: {early[name] / 1e6:.0f} MB after a quarter of {settled:,} messages,"
-            f" {late[name] / 1e6:.0f} MB after all"
+        figures.add(
+            Figure(
+                f"lease, {name} grew since a quarter of the run",
+                late[name] / early[name],
+                "times",
+                at_most=GROWTH,
+                # Vacuum comes once a minute, so a short run says little of it.
+                warn_only=SECONDS < 600,
+            )
         )
-        figures.add(Figure(f"lease, growth of {name}", growth, "times", at_most=GROWTH))
     figures.add(Figure("lease at 200,000, p99", p99, "ms", at_most=P99_MS))
 
 
