@@ -30,8 +30,9 @@ from tests.bench.workload import (
     vault_of,
 )
 
-# As many as intake takes at once. What calls Zoho needs fewer, and is bounded by the ledger.
-_SLOTS: Final = 128
+# Twice what one commit takes: a group is handled while the one before it is committed. What calls
+# Zoho needs fewer, and is bounded by the ledger.
+_SLOTS: Final = 256
 
 
 class Noted(Event):
