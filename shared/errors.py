@@ -115,6 +115,10 @@ class Misconfigured(IntegrationError):
         self.org = org
 
 
+class StoppedBeforeStart(Exception):
+    """The process was asked to stop while it waited for what it needs to begin."""
+
+
 class CannotStart(IntegrationError):
     """A person has to change something first: starting again would fail in the same way."""
 

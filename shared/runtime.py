@@ -20,7 +20,7 @@ import structlog
 import uvloop
 
 from shared.environment import SettingsError
-from shared.errors import CannotStart
+from shared.errors import CannotStart, StoppedBeforeStart
 from shared.observability import logs
 from shared.settings import Observability
 
@@ -67,6 +67,8 @@ async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[N
         await main(settings, stop)
     except CannotStart:
         raise
+    except StoppedBeforeStart:
+        pass
     except Exception as error:
         log.critical("service failed", **logs.describe(error))
         return Exit.FAILED

@@ -8,6 +8,7 @@ Parts are entered in the order in which they need each other, and left in the op
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ import asyncpg
 from shared.call_budget import ZohoCallBudget
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
+from shared.crypto.key_table import require_data_keys
 from shared.crypto.keyring import KeyRing
 from shared.errors import Unavailable
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Routes
 from shared.messaging.service.messaging import Messaging
+from shared.messaging.service.restore_watch import RestoreWatch
 from shared.observability.health import Health
 from shared.observability.metrics import Metrics
 from shared.settings import (
@@ -43,7 +46,7 @@ from shared.storage.write_probe import try_write
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
 from shared.zoho.call.http import ZohoHttp
-from shared.zoho.call.observers import ZohoMetrics, log_call
+from shared.zoho.call.observers import ZohoMetrics, count_call, log_call
 from shared.zoho.call.profile import ProductProfile
 from shared.zoho.call.tokens import Tokens
 from shared.zoho.call.transport import open_transport
@@ -86,6 +89,7 @@ class WorkerParts:
     http: ZohoHttp
     effects: Effects
     reservations: Reservations
+    restore_watch: RestoreWatch
     org: str
 
     @asynccontextmanager
@@ -129,7 +133,7 @@ class WorkerParts:
 
         self.health.before_scrape("lag", lag)
         self.health.before_scrape("paused products", paused)
-        async with messaging:
+        async with self.restore_watch.admitted(), messaging:
             self.health.add("broker", broker)
             self.health.started()
             yield messaging
@@ -149,9 +153,13 @@ async def worker_parts(
     migrations: Path,
     organization_ids: Mapping[str, str],
     products: Sequence[ProductProfile],
+    stop: asyncio.Event | None = None,
     org: str = "default",
 ) -> AsyncIterator[WorkerParts]:
-    """Build the parts. `products` are those that it calls. `organization_ids` are Zoho's."""
+    """Build the parts. `products` are those that it calls. `organization_ids` are Zoho's.
+
+    `stop` ends what has no end by itself: the wait for an operator after a restore.
+    """
     async with AsyncExitStack() as stack:
         metrics = Metrics(service)
         health = Health(metrics, host=settings.http_host, port=settings.metrics_port)
@@ -162,6 +170,7 @@ async def worker_parts(
             )
         )
         await migrate(pool, schema=schema, folder=migrations)
+        await require_data_keys(pool, schema)
 
         health.add("database", partial(try_write, pool, service))
         vault = Vault(DataKeys(pool, KeyRing.parse(settings.encryption_keys.get_secret_value())))
@@ -177,8 +186,16 @@ async def worker_parts(
             quota,
             {org: endpoints},
             breakers,
-            observers=(log_call, zoho_metrics.called),
+            observers=(log_call, zoho_metrics.called, count_call),
             probes={profile.name: profile.probe for profile in products},
+        )
+        restore_watch = RestoreWatch(
+            service=service,
+            schema=schema,
+            amqp_url=settings.amqp_url,
+            pool=pool,
+            metrics=metrics,
+            stop=stop,
         )
         effects = Effects(
             pool,
@@ -188,6 +205,7 @@ async def worker_parts(
             write_s=settings.effect_write_s,
             timeout_s=settings.effect_timeout_s,
             search_lag_factor=settings.settle_factor,
+            work_mark=restore_watch,
         )
         yield WorkerParts(
             service,
@@ -202,6 +220,7 @@ async def worker_parts(
             http,
             effects,
             reservations,
+            restore_watch,
             org,
         )
 

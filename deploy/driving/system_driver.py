@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
@@ -21,6 +21,12 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 from services.zoho_sandbox.driver import Json, SandboxDriver, WaitTimeout
 
 PATIENCE_S = 60.0
+
+
+class PublishedCommand(NamedTuple):
+    routing_key: str
+    body: Json
+    message_id: str
 
 
 @dataclass
@@ -31,7 +37,7 @@ class SystemDriver:
     sandbox_url: str
     patience_s: float = PATIENCE_S
     events: list[tuple[str, Json]] = field(default_factory=list)
-    published: list[tuple[str, Json]] = field(default_factory=list)
+    published: list[PublishedCommand] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
         self._changed = asyncio.Condition()
@@ -95,7 +101,7 @@ class SystemDriver:
     async def _publish(
         self, routing_key: str, body: Json, message_id: str, reply_to: str | None
     ) -> None:
-        self.published.append((routing_key, body))
+        self.published.append(PublishedCommand(routing_key, body, message_id))
         message = aio_pika.Message(
             json.dumps(body).encode(),
             message_id=message_id,

@@ -78,6 +78,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         migrations=MIGRATIONS,
         organization_ids=organizations,
         products=(BILLING, BOOKS),
+        stop=stop,
     ) as parts:
         worker = HandlerParts.of(parts, settings)
         async with parts.messaging(
@@ -276,6 +277,8 @@ class HandlerParts:
             users=self.users,
             customers=self._customers(priority),
             subscriptions=self.subscriptions,
-            decisions=Decisions(self.parts.pool),
+            decisions=Decisions(
+                self.parts.pool, self.parts.vault, gather_s=self.settings.recovery_gather_s
+            ),
             subscription_sync=self.subscription_sync,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.environment import Port, for_service
+from shared.environment import Port, Seconds, for_service
 from shared.worker import WorkerSettings
 from shared.zoho.products.billing.settings import BillingAccess, BillingFields
 from shared.zoho.products.books.settings import BooksAccess, BooksFields
@@ -15,3 +15,5 @@ class Settings(
     model_config = for_service("billing-worker")
 
     metrics_port: Port = 9102
+    # After a restore: how long a change of a subscription waits for later ones published again.
+    recovery_gather_s: Seconds = 30.0

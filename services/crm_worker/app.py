@@ -38,6 +38,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         migrations=MIGRATIONS,
         organization_ids={},
         products=(CRM,),
+        stop=stop,
     ) as parts:
         contacts = Contacts(parts.pool, parts.vault, parts.blind_index)
         crm = ZohoCrm(parts.http, settings, version=settings.zoho_crm_version)

@@ -60,6 +60,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         migrations=MIGRATIONS,
         organization_ids={DESK.name: settings.zoho_desk_org_id},
         products=(DESK,),
+        stop=stop,
     ) as parts:
         shared = desk_parts(parts, settings)
         async with parts.messaging(routes(parts, shared)) as messaging:

@@ -15,6 +15,7 @@ from services.operator.dead_letters import commands as dead_letters
 from services.operator.doctor.command import doctor
 from services.operator.inspection import commands as inspection
 from services.operator.oauth import commands as oauth
+from services.operator.recovery.commands import recover
 from shared.environment import SettingsError
 from shared.errors import IntegrationError
 from shared.version import VERSION
@@ -56,6 +57,7 @@ app.add_typer(inspection.outbox, name="outbox")
 app.add_typer(inspection.effects, name="effects")
 app.add_typer(inspection.contacts, name="contacts")
 app.command("queues")(inspection.queues)
+app.add_typer(recover, name="recover")
 app.add_typer(oauth.app, name="oauth")
 app.command("doctor")(doctor)
 

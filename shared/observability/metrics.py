@@ -131,6 +131,11 @@ class Metrics:
             "1 while messages that need this product are not worked on.",
             *("org", "service", "product"),
         )
+        self.recovery_needed = self._gauge(
+            "recovery_needed",
+            "1 while work stands because the database may be older than the work.",
+            "service",
+        )
         self.outbox_pending = self._gauge("outbox_pending", "Outbox rows not yet confirmed.")
         self.outbox_oldest_age = self._gauge(
             "outbox_oldest_age_seconds", "Age of the oldest outbox row not yet confirmed."

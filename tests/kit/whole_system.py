@@ -24,6 +24,7 @@ SHORT_WAITS = {
     "EFFECT_WRITE_S": "1",
     "EFFECT_TIMEOUT_S": "2",
     "SETTLE_FACTOR": "0",
+    "RECOVERY_GATHER_S": "3",
     "LEASE_S": "4",
     "ZOHO_MINUTE_CALLS": "100000",
     # The calls of killed workers count as in flight to their deadline: room for several kills.

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import AsyncMock, MagicMock
 
+from pydantic import SecretStr
+
 from services.billing_worker import app as billing
 from services.crm_worker import app as crm
 from services.desk_worker import app as desk
 from services.token_service import app as token
 from services.webhook_gateway import app as gateway
 from services.webhook_gateway.repositories.webhooks import SCHEMA as GATEWAY_SCHEMA
+from shared.messaging.broker.mark_queue import MarkQueue
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.routes import Routes
 from shared.storage.migrations.files import folders_of
@@ -99,6 +102,8 @@ async def _queues() -> dict[str, dict[str, Any]]:
         (desk.SERVICE, desk.routes(parts, desk.desk_parts(parts, settings))),
     ):
         await Topology(service, routes).declare(connection)
+        if routes.commands:
+            await MarkQueue(service, SecretStr("amqp://localhost")).declare(connection)
     return {
         call.args[0]: {"durable": call.kwargs["durable"], **call.kwargs["arguments"]}
         for call in channel.declare_queue.await_args_list

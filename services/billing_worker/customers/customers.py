@@ -35,7 +35,10 @@ class Customers:
         result = await self._create(user, email)
         customer_id: str = result["customer_id"]
         await self._users.record_customer(work, user.user_id, customer_id)
-        work.publish(CustomerCreated(user_id=user.user_id, adopted=result.get("adopted", False)))
+        work.publish(
+            CustomerCreated(user_id=user.user_id, adopted=result.get("adopted", False)),
+            once_for=user.user_id,
+        )
         return customer_id
 
     async def _create(self, user: User, email: str) -> EffectResult:

@@ -75,7 +75,8 @@ class ApplicationInvoiceHandlers:
                     invoice,
                     subscription_id=None,
                     origin="application",
-                )
+                ),
+                once_for=message.invoice_id,
             )
 
     async def _require_currency(self, contact_id: str, currency: str) -> None:

@@ -229,7 +229,8 @@ class PaymentHandlers:
                     currency=payment.currency,
                     invoice_id=payment.invoice_id,
                     origin="application",
-                )
+                ),
+                once_for=payment.payment_id,
             )
 
     async def _known_invoice(self, org: str, invoice_id: str) -> StoredInvoice:

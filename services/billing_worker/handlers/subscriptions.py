@@ -66,7 +66,8 @@ class SubscriptionHandlers:
         stored, began, subscription = await self._read(work.org, message.subscription_id)
         if subscription.ended:
             raise PermanentError("the subscription is over", code="subscription_ended")
-        if message.at_term_end or not _has_plan(subscription, message):
+        is_missing = message.at_term_end or not _has_plan(subscription, message)
+        if is_missing and not await self.decisions.gives_way(work, message.subscription_id, "plan"):
             subscription = await self.zoho.update_subscription(
                 stored.zoho_id,
                 plan_code=message.plan_code,
@@ -79,8 +80,13 @@ class SubscriptionHandlers:
         if not await self.decisions.claim(work, message.subscription_id, "renewal"):
             return
         stored, began, subscription = await self._read(work.org, message.subscription_id)
-        if subscription.renews or (
+        is_missing = subscription.renews or (
             subscription.status == "non_renewing" and not message.at_term_end
+        )
+        # Nothing later undoes a cancellation at once, so that one gives way to nothing.
+        if is_missing and not (
+            message.at_term_end
+            and await self.decisions.gives_way(work, message.subscription_id, "renewal")
         ):
             subscription = await self.zoho.cancel_subscription(
                 stored.zoho_id, at_term_end=message.at_term_end
@@ -93,7 +99,9 @@ class SubscriptionHandlers:
         stored, began, subscription = await self._read(work.org, message.subscription_id)
         if subscription.ended:
             raise PermanentError("the subscription is over", code="not_reactivatable")
-        if not subscription.renews:
+        if not subscription.renews and not await self.decisions.gives_way(
+            work, message.subscription_id, "renewal"
+        ):
             subscription = await self.zoho.reactivate_subscription(stored.zoho_id)
         await self._apply(work, stored, subscription, began)
 

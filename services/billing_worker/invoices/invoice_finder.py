@@ -129,7 +129,8 @@ class InvoiceFinder(PeriodicTask):
                     invoice,
                     subscription_id=stored.subscription_id,
                     origin="zoho",
-                )
+                ),
+                once_for=stored.invoice_id,
             )
 
     async def _reschedule(self, stored: StoredInvoice, wait_s: float) -> None:

@@ -45,7 +45,9 @@ class CollectInvoice(Effect[ZohoBilling]):
 
     async def is_paid_otherwise(self) -> bool:
         """Whether the invoice was paid before anybody tried to collect it by this command."""
-        if await self.effects.may_be_done(self.key, self):
+        if await self.effects.may_be_done(self.key, self) or await self.effects.is_presumed(
+            self.key
+        ):
             return False
         return is_paid(await self.zoho.invoice(self.billing_id))
 

@@ -72,7 +72,8 @@ class PaymentSync:
                 currency=facts.currency,
                 invoice_id=facts.invoice_id,
                 subscription_id=subscription.subscription_id if subscription else None,
-            )
+            ),
+            once_for=facts.payment_id,
         )
 
     async def record_failure(
@@ -245,7 +246,7 @@ def _announce_failure(
         reason=facts.reason if facts else None,
         origin=origin,
     )
-    work.publish(event)
+    work.publish(event, once_for=event.payment_id)
     if user.email is not None:
         notice = PaymentFailedNotice(
             payment_id=event.payment_id,
@@ -255,4 +256,7 @@ def _announce_failure(
             currency=event.currency,
             next_retry_at=event.next_retry_at,
         )
-        work.publish(NotificationRequested.of(notice, email=user.email, user_id=user.user_id))
+        work.publish(
+            NotificationRequested.of(notice, email=user.email, user_id=user.user_id),
+            once_for=event.payment_id and f"payment_failed:{event.payment_id}",
+        )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import asyncpg
+import orjson
 
+from shared.crypto.envelope import Vault
+from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.lines import sealing_context
+from shared.storage.recoveries import Recoveries
 
 DecisionTopic = Literal["renewal", "plan"]
+
+_COMMANDS: Final[Mapping[DecisionTopic, Sequence[str]]] = {
+    "renewal": ("subscription.cancel_requested.v1", "subscription.reactivate_requested.v1"),
+    "plan": ("subscription.change_requested.v1",),
+}
 
 _CLAIM = """
     INSERT INTO billing.decisions AS d (org, subscription_id, about, arrived)
@@ -19,8 +30,13 @@ _CLAIM = """
 
 
 class Decisions:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    """`gather_s`: how long a command waits for later ones on its topic, after a restore."""
+
+    def __init__(self, pool: asyncpg.Pool, vault: Vault, *, gather_s: float) -> None:
         self._pool = pool
+        self._vault = vault
+        self._gather_s = gather_s
+        self._recoveries = Recoveries(pool)
 
     async def claim(self, work: UnitOfWork, subscription_id: str, about: DecisionTopic) -> bool:
         """Let this command decide the topic. False when a later command has decided it.
@@ -41,3 +57,40 @@ class Decisions:
             return False
         work.record(_CLAIM, work.org, subscription_id, about, work.arrived)
         return True
+
+    async def gives_way(self, work: UnitOfWork, subscription_id: str, about: DecisionTopic) -> bool:
+        """Whether a later command on the topic is open, and this one need not be carried out.
+
+        Asked only after a restore. Then commands come again in a row, and an early one would undo
+        for a moment what a later one has done: Zoho would mail and invoice both.
+
+        Raises:
+            Postponed: later ones may still be on their way.
+        """
+        if work.claim is None or await self._recoveries.searched() is None:
+            return False
+        wait_s: float = await self._pool.fetchval(
+            """
+            SELECT $2 - extract(epoch FROM clock_timestamp() - accepted_at)::float8
+            FROM billing.inbox WHERE arrived = $1
+            """,
+            work.arrived,
+            self._gather_s,
+        )
+        if wait_s > 0:
+            raise Postponed("later commands may be published again too", retry_after_s=wait_s)
+        later = await self._pool.fetch(
+            """
+            SELECT m.routing_key, m.message_id, m.body
+            FROM billing.inbox m JOIN billing.inbox own ON (own.org, own.line) = (m.org, m.line)
+            WHERE own.arrived = $1 AND m.arrived > $1 AND m.routing_key = ANY ($2::text[])
+            """,
+            work.arrived,
+            list(_COMMANDS[about]),
+        )
+        for row in later:
+            context = sealing_context(work.org, row["routing_key"], row["message_id"])
+            body = orjson.loads(await self._vault.open_bytes(row["body"], context))
+            if body.get("subscription_id") == subscription_id:
+                return True
+        return False

@@ -17,6 +17,7 @@ from shared.crypto.sealed_columns import SealedColumns
 from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.names import Names
+from shared.storage.recoveries import Recoveries
 from shared.zoho.products.books.models import Invoice
 
 _COLUMNS = """org, invoice_id, user_id, subscription_id, billing_sealed, books_sealed, number,
@@ -86,6 +87,7 @@ class Invoices:
         self._index = index
         self._sealed = SealedColumns(vault, "billing.invoices")
         self._names = Names(pool, "billing")
+        self._recoveries = Recoveries(pool)
 
     def id_of(self, org: str, zoho_id: str) -> str:
         """Our id of Zoho's invoice `zoho_id`: always the same, and it reveals nothing of Zoho's."""
@@ -103,12 +105,18 @@ class Invoices:
     async def unknown(self, org: str, invoice_id: str) -> NotYetKnown | PermanentError:
         """The error of a command about an invoice that is not recorded.
 
-        It waits when another message names the invoice. Otherwise nobody ever will record it.
+        It waits when another message names the invoice. Otherwise nobody ever will record it,
+        except after a restore: what was known then is learned again from Zoho.
         """
         reason, code = "no invoice has this id", "unknown_invoice"
-        if await self._names.line_of(org, "invoice", invoice_id) is None:
+        if not await self._may_be_named(org, invoice_id):
             return PermanentError(reason, code=code)
         return NotYetKnown(reason, kind="invoice", key=invoice_id, code=code)
+
+    async def _may_be_named(self, org: str, invoice_id: str) -> bool:
+        if await self._names.line_of(org, "invoice", invoice_id) is not None:
+            return True
+        return await self._recoveries.searched() is not None
 
     async def find_by_number(self, org: str, number: str) -> StoredInvoice | None:
         row = await self._pool.fetchrow(

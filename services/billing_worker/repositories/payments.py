@@ -18,6 +18,7 @@ from shared.crypto.sealed_columns import SealedColumns
 from shared.errors import NotYetKnown, PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.names import Names
+from shared.storage.recoveries import Recoveries
 
 PaymentOutcome = Literal["succeeded", "failed"]
 
@@ -60,6 +61,7 @@ class Payments:
         self._index = index
         self._sealed = SealedColumns(vault, "billing.payments")
         self._names = Names(pool, "billing")
+        self._recoveries = Recoveries(pool)
         self._by_zoho_id = BlindIndexTable(pool, index, "billing")
 
     def id_of(self, org: str, zoho_id: str) -> str:
@@ -86,12 +88,18 @@ class Payments:
     async def unknown(self, org: str, payment_id: str) -> NotYetKnown | PermanentError:
         """The error of a command about a payment that is not recorded.
 
-        It waits when another message names the payment. Otherwise nobody ever will record it.
+        It waits when another message names the payment. Otherwise nobody ever will record it,
+        except after a restore: what was known then is learned again from Zoho.
         """
         reason, code = "no payment has this id", "unknown_payment"
-        if await self._names.line_of(org, "payment", payment_id) is None:
+        if not await self._may_be_named(org, payment_id):
             return PermanentError(reason, code=code)
         return NotYetKnown(reason, kind="payment", key=payment_id, code=code)
+
+    async def _may_be_named(self, org: str, payment_id: str) -> bool:
+        if await self._names.line_of(org, "payment", payment_id) is not None:
+            return True
+        return await self._recoveries.searched() is not None
 
     async def find_by_zoho_id(self, org: str, zoho_id: str) -> StoredPayment | None:
         payment_id = await self._by_zoho_id.find(org, "payment", zoho_id)

@@ -39,7 +39,8 @@ def announce_created(work: UnitOfWork, escalation: Escalation, *, notify: bool =
             status=_one_line(escalation.state.status),
             priority=_optional_line(escalation.state.priority),
             origin=escalation.origin,
-        )
+        ),
+        once_for=escalation.escalation_id,
     )
     if notify:
         notice = TicketCreatedNotice(
@@ -133,8 +134,10 @@ def _notify(
     change: TicketChange | None = None,
 ) -> None:
     event = NotificationRequested.of(notice, email=escalation.email, user_id=escalation.user_id)
-    event_id = _event_id(escalation, change, event) if change else None
-    work.publish(event, event_id=event_id)
+    if change:
+        work.publish(event, event_id=_event_id(escalation, change, event))
+    else:
+        work.publish(event, once_for=f"ticket_created:{escalation.escalation_id}")
 
 
 def _event_id(escalation: Escalation, change: TicketChange, event: Event) -> UUID:

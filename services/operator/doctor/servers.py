@@ -28,6 +28,7 @@ from shared.crypto.keyring import KeyRing
 from shared.environment import Environment, SettingsError
 from shared.errors import IntegrationError
 from shared.storage import pool as storage
+from shared.storage.recoveries import Recoveries
 from shared.storage.write_probe import try_write
 
 # How often, and after what time, a queue that seems to have no consumer is read again.
@@ -148,6 +149,24 @@ async def check_dead_letters(findings: Findings, pool: asyncpg.Pool) -> None:
         findings.ok("PostgreSQL", "dead letters", "none")
 
 
+async def check_recovery(findings: Findings, pool: asyncpg.Pool) -> None:
+    """Report a restore that waits for an answer, or whose search is not over."""
+    area, check = "PostgreSQL", "restore"
+    latest = await Recoveries(pool).latest()
+    if latest is None or latest.state in ("ended", "not_needed"):
+        findings.ok(area, check, "none is unanswered")
+    elif latest.state == "noticed":
+        findings.wrong(
+            area,
+            check,
+            f"work stands: {latest.reason} (noticed by {latest.noticed_by})",
+            "`zoho-relay recover begin --since TIME`, or `zoho-relay recover none` if PostgreSQL is"
+            " whole: docs/backup-and-recovery.md.",
+        )
+    else:
+        findings.ok(area, check, "is searched for: `zoho-relay recover status`")
+
+
 async def _queue_states(broker: rabbitmq.Broker) -> list[rabbitmq.QueueState]:
     """Return the state of every queue that exists.
 
@@ -221,6 +240,7 @@ async def _check_tables_and_rings(
         findings.ok(area, "tables", "of every service")
     await check_dead_letters(findings, pool)
     try:
+        await check_recovery(findings, pool)
         await _check_rings(findings, pool, settings)
     except asyncpg.UndefinedTableError:
         findings.not_checked("key rings", "ENCRYPTION_KEYS", "nothing is stored yet")

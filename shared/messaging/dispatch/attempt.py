@@ -10,6 +10,8 @@ from typing import Final
 
 import structlog
 
+from shared.business_time import happened_at
+from shared.contracts.commands.command import Command
 from shared.contracts.parsing import parse
 from shared.crypto.envelope import Vault
 from shared.errors import PermanentError, Postponed, Unavailable
@@ -123,6 +125,7 @@ class Attempts:
             # Each attempt before ended without a word: the process died.
             raise PermanentError("every attempt at it broke off", code="attempts_exhausted")
         parsed = parse(route.model, await self._open(leased, message))
+        occurred_at = parsed.occurred_at if isinstance(parsed, Command) else None
         for _ in range(self._policy.stale_reads):
             work = UnitOfWork(
                 org=leased.org,
@@ -131,7 +134,8 @@ class Attempts:
                 attempt=leased.attempt,
                 commit_early=self._commit_early,
             )
-            with self._budget.spend(leased.reservations, leased.priority):
+            spending = self._budget.spend(leased.reservations, leased.priority)
+            with spending, happened_at(occurred_at):
                 await route.handle(parsed, work)
             try:
                 await self._commit(work)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import orjson
 from pamqp.common import FieldTable
@@ -20,6 +20,8 @@ from shared.messaging.messages.outgoing_message import OutgoingMessage
 from shared.messaging.messages.received_message import ReceivedMessage
 
 REPLY_EXPIRES_MS: Final = 600_000
+# Never changed: the ids of events that consumers have seen are derived from it.
+_FACTS: Final = UUID("6f1c1d5e-5f0b-4a53-9a39-1f0f6f1b7c52")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +154,23 @@ class UnitOfWork:
         self.changes.append(Change(sql, args))
 
     def publish(
-        self, event: Event, *, subject: str | None = None, event_id: UUID | None = None
+        self,
+        event: Event,
+        *,
+        subject: str | None = None,
+        event_id: UUID | None = None,
+        once_for: str | None = None,
     ) -> None:
         """Announce it on `zoho.events` once the commit is durable.
 
         `event_id` (a random one unless given, and sent once), `version`, `org`,
         `subject` and, unless the event has its own, `occurred_at` are filled in at the commit.
-        `subject` overrides the event's own.
+        `subject` overrides the event's own. `once_for`: the id of the thing of which this event is
+        published once. Its `event_id` is derived from it, so that a database that was restored
+        announces it under the same one.
         """
+        if once_for is not None:
+            event_id = _id_of_fact(self.org, event.routing_key, once_for)
         self.events.append(EventToPublish(event, subject or event.subject(), event_id or uuid4()))
 
     def reply(self, result: Mapping[str, Any]) -> None:
@@ -226,3 +237,7 @@ class UnitOfWork:
     def trace(self) -> FieldTable:
         """The headers that are carried on."""
         return {"traceparent": self.traceparent} if self.traceparent else {}
+
+
+def _id_of_fact(org: str, routing_key: str, thing: str) -> UUID:
+    return uuid5(_FACTS, orjson.dumps([org, routing_key, thing]).decode())

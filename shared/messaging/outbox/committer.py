@@ -87,8 +87,11 @@ class Committer:
         )
         self._versions_sql = f"""
             INSERT INTO {schema}.versions AS v (org, subject, version)
-            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-            ON CONFLICT (org, subject) DO UPDATE SET version = v.version + excluded.version
+            SELECT org, subject, relay.version_base() + count
+            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS r (org, subject, count)
+            ON CONFLICT (org, subject) DO UPDATE
+            SET version = greatest(v.version, relay.version_base())
+                          + excluded.version - relay.version_base()
             RETURNING org, subject, version
             """  # noqa: S608
 

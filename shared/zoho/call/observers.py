@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 import structlog
 
 from shared.observability.metrics import Metrics
@@ -9,6 +14,31 @@ from shared.zoho.call.operation import Called
 from shared.zoho.quota.quota import Decision
 
 _log = structlog.get_logger()
+
+
+@dataclass
+class CallCount:
+    count: int = 0
+
+
+_counted: ContextVar[CallCount | None] = ContextVar("counted calls", default=None)
+
+
+@contextmanager
+def counting_calls() -> Iterator[CallCount]:
+    """Count the calls that the present task makes inside. `count_call` has to observe them."""
+    calls = CallCount()
+    token = _counted.set(calls)
+    try:
+        yield calls
+    finally:
+        _counted.reset(token)
+
+
+def count_call(_called: Called) -> None:
+    calls = _counted.get()
+    if calls is not None:
+        calls.count += 1
 
 
 def log_call(called: Called) -> None:

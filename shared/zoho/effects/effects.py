@@ -11,11 +11,15 @@ show yet. Then `find` looks for it. Only when it is absent may one replica act a
 needs the intent's number, which changes each time, so that a second replica fails. For an effect
 that moves money, "not found" is not enough: the first try must be proven to have failed.
 Why so: docs/decisions/0072-the-effects-journal.md.
+
+After a restore the journal has forgotten what was done since the backup. Then what it does not know
+is presumed to have been done, and its answer lost: docs/decisions/0105-recovery-after-a-restore.md.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
@@ -33,8 +37,12 @@ from shared.errors import (
 )
 from shared.observability.metrics import Metrics
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.recoveries import Recoveries
 from shared.zoho.call.http import Operation, Permit, ZohoHttp
+from shared.zoho.call.observers import counting_calls
 from shared.zoho.effects.journal import EffectKey, EffectsJournal, EffectState, JournalEntry
+from shared.zoho.effects.presumptions import Presumptions
+from shared.zoho.effects.work_mark import NoWorkMark, WorkMark
 from shared.zoho.products.client import ProductClient
 
 __all__ = ["Absence", "Effect", "EffectKey", "EffectResult", "Effects"]
@@ -95,7 +103,8 @@ class Effects:
 
     `write_s`: how long after its intent a request may still be written. `timeout_s`: the longest
     time Zoho may work on it after that, not less than any operation's request timeout.
-    `search_lag_factor` multiplies the operations' search lags.
+    `search_lag_factor` multiplies the operations' search lags. `work_mark`: by it a restore of the
+    database is noticed before anything is asked of Zoho.
     """
 
     def __init__(
@@ -108,6 +117,7 @@ class Effects:
         write_s: float = 5.0,
         timeout_s: float = 20.0,
         search_lag_factor: float = 1.0,
+        work_mark: WorkMark | None = None,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._journal = EffectsJournal(pool, clock)
@@ -117,6 +127,8 @@ class Effects:
         self._write_s = write_s
         self._timeout_s = timeout_s
         self._search_lag_factor = search_lag_factor
+        self._work_mark = work_mark or NoWorkMark()
+        self._presumptions = Presumptions(self._journal, Recoveries(pool, clock))
 
     async def perform(
         self,
@@ -145,9 +157,14 @@ class Effects:
             if entry is not None and entry.is_anothers(_user_of(owner)):
                 # The stored result would give this user what belongs to the other.
                 raise PermanentError("this id is already another user's", code="id_taken")
+            is_open = entry is not None and entry.state is EffectState.INTENDED
+            if is_open and await self._presume(operation, key, entry, owner):
+                continue
             known = await self._known_result(operation, key, entry, owner, effect)
             if known is not None:
                 return known
+            if not is_open and await self._presume(operation, key, entry, owner):
+                continue
             made = await self._make(operation, key, entry, owner, effect)
             if made is not None:
                 return made
@@ -168,6 +185,10 @@ class Effects:
         if effect is None or entry.state is not EffectState.DONE:
             return True
         return effect.stands(await self._open(key, entry))
+
+    async def is_presumed(self, key: EffectKey) -> bool:
+        """Whether it may have been done before a restore, and nobody has looked yet."""
+        return await self._presumptions.hold_for(await self._journal.entry(key))
 
     async def begun_at(self, key: EffectKey) -> datetime | None:
         """Return when it was first intended, or None. Nothing that it made is older than that."""
@@ -198,26 +219,41 @@ class Effects:
     ) -> EffectResult | None:
         """Make it under an intent of ours. None when the entry has changed meanwhile."""
         existing = await effect.prepare()
-        look_s = self._timeout_s + operation.search_lag_s * self._search_lag_factor
+        look_s = self._look_s(operation)
         call = operation.call(key.org, effect.zoho.priority, timeout_s=self._timeout_s)
         async with self._http.permit(call) as permit:
             # Set before the commit, so that this process's time to write ends before the intent's
             # time in PostgreSQL does.
             permit.write_within(self._write_s)
-            number = await self._journal.intend(
+            floor = self._work_mark.floor()
+            intent = await self._journal.intend(
                 key,
                 product=operation.product,
                 owner=_user_of(owner),
                 after=entry,
                 write_s=self._write_s,
                 look_s=look_s,
+                schema=self._work_mark.schema,
             )
-            if number is None:
+            if intent is None:
                 return None
             result = existing
             if result is None:
-                result = await self._act(key, number, effect, permit, look_s)
-            return await self._remember(key, number, result, owner)
+                confirmed = self._work_mark.confirm(intent.mark, floor)
+                result = await self._act(key, intent.number, effect, permit, look_s, confirmed)
+            return await self._remember(key, intent.number, result, owner)
+
+    async def _presume(
+        self,
+        operation: Operation,
+        key: EffectKey,
+        entry: JournalEntry | None,
+        owner: UserKey | DayKey,
+    ) -> bool:
+        """Whether the entry has become one of what may have been done before a restore."""
+        look_s = self._write_s + self._look_s(operation)
+        user = _user_of(owner)
+        return await self._presumptions.presume(operation, key, entry, user, look_s=look_s)
 
     async def _known_result(
         self,
@@ -240,7 +276,7 @@ class Effects:
                 f"{key.operation} was begun and has not been answered",
                 search_lag_s=entry.look_in_s,
             )
-        found = await self._look(operation, effect)
+        found = await self._look(operation, key, entry, effect)
         if isinstance(found, dict):
             self._count(key, "yes")
             return await self._remember(key, entry.number, found, owner)
@@ -252,14 +288,26 @@ class Effects:
         return None
 
     async def _look(
-        self, operation: Operation, effect: Effect[ClientT]
+        self, operation: Operation, key: EffectKey, entry: JournalEntry, effect: Effect[ClientT]
     ) -> EffectResult | Absence | None:
-        try:
-            return await effect.find()
-        except PermanentError:
-            if not operation.moves_money:
-                raise
-            return None  # a refused look proves nothing about the first try
+        found: EffectResult | Absence | None = None
+        with counting_calls() as calls:
+            try:
+                found = await effect.find()
+            except PermanentError:
+                if not operation.moves_money:
+                    raise
+                # A refused look proves nothing about the first try.
+            finally:
+                if entry.presumed:
+                    await self._journal.looked(
+                        key, entry.number, calls.count, found=isinstance(found, dict)
+                    )
+        return found
+
+    def _look_s(self, operation: Operation) -> float:
+        """How long after the last moment to write nobody looks."""
+        return self._timeout_s + operation.search_lag_s * self._search_lag_factor
 
     async def _act(
         self,
@@ -268,8 +316,10 @@ class Effects:
         effect: Effect[ClientT],
         permit: Permit,
         look_s: float,
+        confirmed: Awaitable[None],
     ) -> EffectResult:
         try:
+            await confirmed
             return await effect.act(effect.zoho.holding(permit))
         except _SURELY_NOT_DONE:
             await self._journal.clear(key, number)

@@ -15,6 +15,7 @@ from typing import Final
 import asyncpg
 
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.recoveries import SearchedRecovery
 
 # So long after looking was allowed an intent still counts as open. What is being made is looked for
 # well before. What is not has no message any more that would look, and would be open for ever.
@@ -43,13 +44,20 @@ class EffectState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """A row of the journal. `look_in_s` is what remains until looking is allowed, never below 0."""
+    """A row of the journal. `look_in_s` is what remains until looking is allowed, never below 0.
+
+    `presumed`: the intent stands for what may have been done before a restore. `recovery`: the
+    last one in which that was presumed.
+    """
 
     state: EffectState
     number: int
     look_in_s: float
     result: bytes | None
     owner: str | None
+    intended_at: datetime
+    presumed: bool
+    recovery: int | None
 
     def is_anothers(self, owner: str | None) -> bool:
         """Whether it is, or may be, made for another user. What was surely not made is nobody's."""
@@ -60,6 +68,14 @@ class JournalEntry:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The number of an intent, and the mark of the schema as it was raised with it."""
+
+    number: int
+    mark: int | None
+
+
 class EffectsJournal:
     def __init__(self, pool: asyncpg.Pool, clock: DatabaseClock = database_clock) -> None:
         self._pool = pool
@@ -68,7 +84,7 @@ class EffectsJournal:
     async def entry(self, key: EffectKey) -> JournalEntry | None:
         row = await self._pool.fetchrow(
             """
-            SELECT state, number, result, owner,
+            SELECT state, number, result, owner, intended_at, presumed, recovery,
                    greatest(extract(epoch FROM look_after - coalesce($4, clock_timestamp())), 0)
                        ::float8
                        AS look_in_s
@@ -79,9 +95,7 @@ class EffectsJournal:
         )
         if row is None:
             return None
-        return JournalEntry(
-            EffectState(row["state"]), row["number"], row["look_in_s"], row["result"], row["owner"]
-        )
+        return JournalEntry(**{**dict(row), "state": EffectState(row["state"])})
 
     async def intend(
         self,
@@ -92,15 +106,20 @@ class EffectsJournal:
         after: JournalEntry | None,
         write_s: float,
         look_s: float,
-    ) -> int | None:
-        """Commit the intent to act. Return its number, or None when another has moved meanwhile.
+        schema: str = "",
+    ) -> Intent | None:
+        """Commit the intent to act. None when another has moved meanwhile.
 
-        `after` is the entry that was read (None = no row). A result is replaced only when it was
-        read with it. The request may be written for `write_s` from now. Nobody looks until
-        `look_s` after that.
+        The mark of `schema` rises in the same statement. `after` is the entry that was read (None =
+        no row). A result is replaced only when it was read with it. The request may be written for
+        `write_s` from now. Nobody looks until `look_s` after that.
         """
-        number: int | None = await self._pool.fetchval(
+        row = await self._pool.fetchrow(
             """
+            WITH moved AS (
+                UPDATE relay.marks SET mark = mark + 1, moved_at = clock_timestamp()
+                WHERE schema = $11 RETURNING mark
+            )
             INSERT INTO relay.effects AS e
                 (org, operation, business_id, product, owner, number, write_until, look_after,
                  intended_at)
@@ -109,11 +128,11 @@ class EffectsJournal:
             FROM coalesce($9, clock_timestamp()) AS at
             ON CONFLICT (org, operation, business_id) DO UPDATE
             SET state = 'intended', number = e.number + 1, updated_at = now(), result = NULL,
-                owner = coalesce(excluded.owner, e.owner),
+                presumed = false, owner = coalesce(excluded.owner, e.owner),
                 write_until = excluded.write_until, look_after = excluded.look_after,
                 intended_at = excluded.intended_at
             WHERE e.number = $6 AND (e.state IN ('clear', 'intended') OR e.state = 'done' AND $10)
-            RETURNING number
+            RETURNING number, (SELECT mark FROM moved) AS mark
             """,
             *_columns(key),
             product,
@@ -123,8 +142,65 @@ class EffectsJournal:
             look_s,
             self._clock(),
             after is not None and after.state is EffectState.DONE,
+            schema,
         )
-        return number
+        return Intent(**dict(row)) if row else None
+
+    async def presume(
+        self,
+        key: EffectKey,
+        *,
+        product: str,
+        owner: str | None,
+        after: JournalEntry | None,
+        recovery: SearchedRecovery,
+        look_s: float,
+    ) -> None:
+        """Record that it may have been done before the restore, as an intent of that time.
+
+        Nobody looks until `look_s` after the recovery began. `after` as in `intend`. Nothing
+        changes when another has moved meanwhile.
+        """
+        await self._pool.execute(
+            """
+            INSERT INTO relay.effects AS e
+                (org, operation, business_id, product, owner, number, write_until, look_after,
+                 intended_at, created_at, recovery, presumed)
+            SELECT $1, $2, $3, $4, $5, $6 + 1, begun_at, begun_at + make_interval(secs => $10),
+                   $7, $7, $9, true
+            FROM (SELECT $8::timestamptz AS begun_at) b
+            ON CONFLICT (org, operation, business_id) DO UPDATE
+            SET state = 'intended', number = e.number + 1, updated_at = now(), presumed = true,
+                owner = coalesce(excluded.owner, e.owner), result = NULL,
+                recovery = excluded.recovery, recovery_found = false, recovery_calls = 0,
+                write_until = excluded.write_until, look_after = excluded.look_after,
+                intended_at = CASE e.state WHEN 'intended'
+                              THEN least(e.intended_at, excluded.intended_at)
+                              ELSE excluded.intended_at END
+            WHERE e.number = $6
+              AND (e.state IN ('clear', 'intended') OR e.state = 'done' AND $11)
+            """,
+            *_columns(key),
+            product,
+            owner,
+            after.number if after else 0,
+            recovery.since,
+            recovery.begun_at,
+            recovery.id,
+            look_s,
+            after is not None and after.state is EffectState.DONE,
+        )
+
+    async def looked(self, key: EffectKey, number: int, calls: int, *, found: bool) -> None:
+        """Record what looking for a presumed one cost, and whether it was there."""
+        await self._change(
+            "recovery_calls = recovery_calls + $5, recovery_found = $6",
+            key,
+            number,
+            calls,
+            found,
+            where="presumed",
+        )
 
     async def begun_at(self, key: EffectKey) -> datetime | None:
         """Return when it was first intended. Nothing that it made is older."""

@@ -64,7 +64,10 @@ class OpenEffects:
         tag: str = await self._pool.execute(
             """
             UPDATE relay.effects
-            SET state = $4, number = number + 1, updated_at = now(), look_after = now()
+            SET state = $4, number = number + 1, updated_at = now(), look_after = now(),
+                -- What a person has seen is not looked for once more after a restore.
+                recovery =
+                    coalesce((SELECT id FROM relay.recoveries WHERE state = 'open'), recovery)
             WHERE org = $1 AND operation = $2 AND business_id = $3
               AND (state = 'unknown' OR state = 'intended' AND look_after <= clock_timestamp())
             """,

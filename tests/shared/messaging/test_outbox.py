@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from shared.errors import PermanentError, Unavailable
 from shared.messaging.handling.routes import WEBHOOKS, Route, Routes
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.recoveries import Recoveries
 from tests.shared.messaging.conftest import RECORD, Bench, Listener, Noted, named, quicker, until
 
 REPORT = ReportRevenueRequested(
@@ -44,6 +46,47 @@ async def test_events_carry_what_consumers_need(bench: Bench) -> None:
     assert bodies[0]["event_id"] == first.message_id
     assert first.headers["traceparent"] == "00-1-2-01"
     assert first.content_type == "application/json"
+
+
+async def test_versions_begin_anew_above_all_that_a_restored_database_gave_out(
+    bench: Bench,
+) -> None:
+    await bench.start()
+    events = await bench.listen()
+    await bench.send(named("before"))
+    before = (await events.next_body())["version"]
+    await bench.parts.pool.execute("DELETE FROM test.versions")  # the backup has none
+    recoveries = Recoveries(bench.parts.pool)
+    for since in ("2 hours", "1 hour"):  # restored twice
+        at = await bench.parts.pool.fetchval("SELECT now() - $1::text::interval", since)
+        begun = await recoveries.begin(at, search_s=3600, by="ada")
+
+    for name in ("first", "second"):
+        await bench.send(named(name))
+    first, second = [(await events.next_body())["version"] for _ in range(2)]
+
+    assert begun.begun_at is not None
+    assert (before, second) == (1, first + 1)
+    since_1970 = begun.begun_at - datetime(1970, 1, 1, tzinfo=UTC)
+    assert first == since_1970 // timedelta(microseconds=1) + 1 < 2**53
+
+
+async def test_a_fact_keeps_its_event_id_in_a_database_that_has_forgotten_it(bench: Bench) -> None:
+    async def note_once(message: UserUpdated, work: UnitOfWork) -> None:
+        work.publish(Noted(user_id=message.user_id, note="x"), once_for=message.user_id)
+
+    await bench.start({"user.updated.v1": note_once})
+    events = await bench.listen()
+    await bench.send(named("Ada"))
+    first = await events.next_body()
+    await bench.parts.pool.execute("TRUNCATE test.accepted_ids, test.outbox")
+
+    await bench.send(named("Ada", user_id="u2"))
+    await bench.send(named("Ada"))
+    other, again = await events.next_body(), await events.next_body()
+
+    assert again["event_id"] == first["event_id"]
+    assert other["event_id"] != first["event_id"]
 
 
 async def test_versions_of_one_subject_have_no_gap_however_many_replicas(bench: Bench) -> None:

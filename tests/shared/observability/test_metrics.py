@@ -35,6 +35,7 @@ PUBLIC = {
     "effects_reconciled_total": {"operation", "found"},
     "gaps_found_total": {"product"},
     "tickets_unreadable_total": set(),
+    "recovery_needed": {"service"},
     "log_lines_lost_total": set(),
 }
 OF_A_PROCESS = {
@@ -45,6 +46,7 @@ OF_A_PROCESS = {
     "intake_behind",
     "intake_stopped",
     "headers_dropped_total",
+    "recovery_needed",
 }
 
 
