@@ -3,8 +3,14 @@
 from hypothesis import HealthCheck, settings
 
 # In every run the requests of our clients are recorded, and compared with Zoho's own files at its
-# end, and all log lines are kept, and searched for what must not be in them. The latter comes last.
-pytest_plugins = ("tests.kit.servers", "tests.contract.plugin", "tests.logs.plugin")
+# end. All events and replies, and all log lines, are kept, and searched for what must not be in
+# them. The log lines come last.
+pytest_plugins = (
+    "tests.kit.servers",
+    "tests.contract.plugin",
+    "tests.messages.plugin",
+    "tests.logs.plugin",
+)
 
 # A machine that stands still for a moment is no finding.
 settings.register_profile(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 
+from deploy.driving.recording import record
 from services.zoho_sandbox.driver import Json, SandboxDriver, WaitTimeout
 
 PATIENCE_S = 60.0
@@ -71,11 +72,13 @@ class SystemDriver:
         return queue
 
     async def _on_event(self, message: AbstractIncomingMessage) -> None:
+        record("event", message.routing_key or "", message.body)
         async with self._changed:
             self.events.append((message.routing_key or "", json.loads(message.body)))
             self._changed.notify_all()
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
+        record("reply", message.correlation_id or "", message.body)
         async with self._changed:
             self._replies[message.correlation_id or ""] = json.loads(message.body)
             self._changed.notify_all()
