@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Base64Bytes, Field
 
-from shared.contracts.fields import Currency, Day, Id
+from shared.contracts.fields import Currency, Day, Id, Instant
 from shared.contracts.outgoing import OutgoingModel, PeoplesText
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
@@ -99,8 +99,18 @@ class RevenueInCurrency(OutgoingModel):
     periods: tuple[RevenuePeriod, ...] = ()
 
 
-class RevenueReport(ReplyResult):
-    """Answers `report.revenue_requested.v1`: per currency, nothing converted, tax included."""
+class Report(ReplyResult):
+    """`read_at`: from when the figures are. What changed at Zoho since then may be missing."""
+
+    read_at: Instant
+
+
+class RevenueReport(Report):
+    """Answers `report.revenue_requested.v1`: per currency, nothing converted, tax included.
+
+    `zoho_says`: the operating income of Zoho's own profit-and-loss report, without tax, where the
+    organization answers it and the accrual revenue is in one currency.
+    """
 
     start_date: Day
     end_date: Day
@@ -108,6 +118,7 @@ class RevenueReport(ReplyResult):
     group_by: Literal["none", "day", "month"]
     tax_included: Literal[True] = True
     time_zone: str | None = None
+    zoho_says: Money | None = None
     revenue: tuple[RevenueInCurrency, ...]
 
 
@@ -123,7 +134,7 @@ class OwedInCurrency(OutgoingModel):
     over_90_days: Money
 
 
-class ReceivablesReport(ReplyResult):
+class ReceivablesReport(Report):
     """Answers `report.receivables_requested.v1`."""
 
     as_of: Day
@@ -140,7 +151,7 @@ class SummaryInCurrency(OutgoingModel):
     outstanding: Money
 
 
-class SummaryReport(ReplyResult):
+class SummaryReport(Report):
     """Answers `report.summary_requested.v1`."""
 
     start_date: Day

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from shared.contracts.commands import (
+    ChosenAddon,
     SubscriptionCancelRequested,
     SubscriptionChangeRequested,
     SubscriptionReactivateRequested,
@@ -172,6 +173,76 @@ async def test_a_quantity_multiplies_the_price(upstream: Upstream) -> None:
     issued = await upstream.event("invoice.issued.v1", subscription_id="s1")
     assert subscription["plan"]["quantity"] == 3
     assert Decimal(issued["total"]) == 3 * Decimal(str(subscription["plan"]["price"]))
+
+
+SEATS = ChosenAddon(addon_code="extra-seat", quantity=2)
+
+
+async def test_addons_are_billed_with_the_plan_and_announced(upstream: Upstream) -> None:
+    once = ChosenAddon(addon_code="onboarding")
+
+    subscription = await a_subscription(upstream, addons=(SEATS, once))
+
+    changed = await upstream.event("subscription.changed.v1", subscription_id="s1")
+    issued = await upstream.event("invoice.issued.v1", subscription_id="s1")
+    price = Decimal(str(subscription["plan"]["price"]))
+    assert Decimal(issued["total"]) == price + 2 * 5 + 30
+    assert changed["addons"] == [{"addon_code": "extra-seat", "quantity": 2}]
+    await upstream.sandbox.renew(subscription["subscription_id"])
+    renewed = await upstream.event("subscription.changed.v1", cause="renewed")
+    assert renewed["addons"] == changed["addons"]
+
+
+async def test_an_addon_that_does_not_exist_makes_no_subscription(upstream: Upstream) -> None:
+    await upstream.send(ADA)
+
+    await upstream.send(subscribe(addons=(ChosenAddon(addon_code="no-such-addon"),)))
+
+    assert (await upstream.event("command.failed.v1"))["code"] == "unknown_addon"
+    assert await upstream.records("billing", "subscriptions") == []
+
+
+async def test_addons_change_at_once(upstream: Upstream) -> None:
+    await a_subscription(upstream)
+    change = SubscriptionChangeRequested(
+        subscription_id="s1", plan_code="basic-monthly", addons=(SEATS,)
+    )
+
+    for _ in range(2):
+        await upstream.send(change)
+    added = await upstream.event(
+        "subscription.changed.v1", addons=[{"addon_code": "extra-seat", "quantity": 2}]
+    )
+    await upstream.send(change.model_copy(update={"quantity": 3, "addons": None}))
+    kept = await upstream.event("subscription.changed.v1", quantity=3)
+    await upstream.send(change.model_copy(update={"addons": ()}))
+
+    await upstream.event("subscription.changed.v1", quantity=3, addons=[])
+    (subscription,) = await upstream.records("billing", "subscriptions")
+    updates = await upstream.sandbox.requests(product="billing", operation="update_subscription")
+    of_this = [u for u in updates if subscription["subscription_id"] in u["path"]]
+    assert added["cause"] == "changed"
+    assert kept["addons"] == added["addons"]
+    assert subscription["addons"] == []
+    assert len(of_this) == 3
+
+
+async def test_addons_can_change_when_the_term_ends(upstream: Upstream) -> None:
+    before = await a_subscription(upstream)
+
+    await upstream.send(
+        SubscriptionChangeRequested(
+            subscription_id="s1", plan_code="basic-monthly", addons=(SEATS,), at_term_end=True
+        )
+    )
+    scheduled = await upstream.zoho(
+        "billing", "subscriptions", "scheduled", lambda s: s["end_of_term"]
+    )
+    await upstream.sandbox.renew(before["subscription_id"])
+
+    changed = await upstream.event("subscription.changed.v1", cause="renewed")
+    assert scheduled["addons"] == []
+    assert changed["addons"] == [{"addon_code": "extra-seat", "quantity": 2}]
 
 
 async def test_a_coupon_reduces_the_price(upstream: Upstream) -> None:

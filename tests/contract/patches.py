@@ -125,6 +125,16 @@ PATCHES: Final = (
         )
         for name in ("create-a-subscription-request", "update-a-subscription-request")
     ),
+    *(
+        Patch(
+            "billing",
+            "`addons[].tax_id` is required",
+            required(
+                "subscription.yml", f"{_SCHEMAS} {name} properties addons items", "addon_code"
+            ),
+        )
+        for name in ("create-a-subscription-request", "update-a-subscription-request")
+    ),
     Patch("billing", _AMOUNTS, numbers("price", "item_total")),
     *(
         Patch(
@@ -204,6 +214,17 @@ PATCHES: Final = (
         ),
     ),
     Patch("books", _AMOUNTS, numbers("total", "balance", "amount_bcy", "amount_fcy")),
+    Patch(
+        "books",
+        "`GET /reports/profitandloss` is missing",
+        undocumented(
+            "invoices.yml",
+            "GET /reports/profitandloss",
+            ("from_date", "to_date", "filter_by"),
+            {},
+            organization="#/components/parameters/organization_id",
+        ),
+    ),
     # --- CRM -------------------------------------------------------------------------------------
     Patch("crm", _JAVA, java_patterns),
     *(

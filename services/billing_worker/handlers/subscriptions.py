@@ -6,8 +6,10 @@ stored. A repeated message changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from services.billing_worker.customers.customers import Customers
 from services.billing_worker.customers.user_fields import user_fields_in
@@ -71,7 +73,8 @@ class SubscriptionHandlers:
             subscription = await self.zoho.update_subscription(
                 stored.zoho_id,
                 plan_code=message.plan_code,
-                quantity=message.quantity,
+                quantity=message.quantity or _whole(subscription.quantity),
+                addons=_addons_in(message),
                 at_term_end=message.at_term_end,
             )
         await self._apply(work, stored, subscription, began)
@@ -134,19 +137,18 @@ class SubscriptionHandlers:
                 CREATE_SUBSCRIPTION, message.subscription_id, owner, effect
             )
         except ZohoRejected as refused:
-            await self._require_plan(message.plan_code, refused)
+            await self._require_known(message, refused)
             raise
         ensure_same_request(effect.fingerprint, result, "subscription_id")
         return effect.created or await self.zoho.subscription(result["subscription_id"])
 
-    async def _require_plan(self, plan_code: str, refused: ZohoRejected) -> None:
-        """Find out whether the plan was refused. Zoho's refusals do not name the refused value."""
-        try:
-            await self.zoho.plan(plan_code)
-        except ZohoRejected as error:
-            if error.status == 404:
-                raise PermanentError("there is no such plan", code="unknown_plan") from refused
-            raise
+    async def _require_known(self, message: SubscriptionRequested, refused: ZohoRejected) -> None:
+        """Find out what was refused. Zoho's refusals do not name the refused value."""
+        if not await _exists(self.zoho.plan(message.plan_code)):
+            raise PermanentError("there is no such plan", code="unknown_plan") from refused
+        for addon in message.addons:
+            if not await _exists(self.zoho.addon(addon.addon_code)):
+                raise PermanentError("there is no such add-on", code="unknown_addon") from refused
 
     async def _read(
         self, org: str, subscription_id: str
@@ -178,4 +180,26 @@ class SubscriptionHandlers:
 
 def _has_plan(subscription: Subscription, message: SubscriptionChangeRequested) -> bool:
     has_quantity = message.quantity in (None, subscription.quantity)
-    return subscription.plan_code == message.plan_code and has_quantity
+    has_addons = _addons_in(message) in (None, subscription.recurring_addons)
+    return subscription.plan_code == message.plan_code and has_quantity and has_addons
+
+
+def _whole(quantity: Decimal | None) -> int | None:
+    """The present quantity, which Zoho would set to 1 where a change does not name it."""
+    return int(quantity) if quantity else None
+
+
+def _addons_in(message: SubscriptionChangeRequested) -> dict[str, int] | None:
+    if message.addons is None:
+        return None
+    return {addon.addon_code: addon.quantity for addon in message.addons}
+
+
+async def _exists(read: Awaitable[object]) -> bool:
+    try:
+        await read
+    except ZohoRejected as error:
+        if error.status == 404:
+            return False
+        raise
+    return True

@@ -252,7 +252,7 @@ def _newer_in_payload(message: WebhookReceived, stored: StoredSubscription) -> S
     record = data.get("subscription") if isinstance(data, dict) else None
     if not isinstance(record, dict) or stored.zoho_updated_at is None:
         return None
-    if not {"current_term_ends_at", "plan", "updated_time"} <= record.keys():
+    if not {"addons", "current_term_ends_at", "plan", "updated_time"} <= record.keys():
         return None
     try:
         carried = Subscription.model_validate(record)

@@ -33,6 +33,7 @@ CREATE TABLE {schema}.subscriptions (
     status text NOT NULL,               -- Zoho's word
     plan_code text,
     quantity numeric,
+    addons jsonb NOT NULL DEFAULT '{}', -- how often each recurring add-on, by its code
     term_ends_at date,
     requested_plan text,                -- what a command asked for. Null: no command did.
     zoho_updated_at timestamptz,        -- the age of what is stored, by Zoho's clock

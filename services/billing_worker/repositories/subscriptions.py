@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
 import asyncpg
+import orjson
 
 from shared.contracts.events import Origin
 from shared.crypto.blind_index import BlindIndex
@@ -17,17 +19,17 @@ from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 
 _COLUMNS = """org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
-    term_ends_at, zoho_updated_at, read_at, requested_plan"""
+    addons, term_ends_at, zoho_updated_at, read_at, requested_plan"""
 
 _SAVE = """
     INSERT INTO billing.subscriptions
         (org, subscription_id, user_id, zoho_id_sealed, origin, status, plan_code, quantity,
-         term_ends_at, zoho_updated_at, read_at, requested_plan)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         term_ends_at, zoho_updated_at, read_at, requested_plan, addons)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     ON CONFLICT (org, subscription_id) DO UPDATE
     SET status = excluded.status, plan_code = excluded.plan_code, quantity = excluded.quantity,
         term_ends_at = excluded.term_ends_at, zoho_updated_at = excluded.zoho_updated_at,
-        read_at = excluded.read_at
+        read_at = excluded.read_at, addons = excluded.addons
 """
 
 _READ = """
@@ -50,6 +52,7 @@ class StoredSubscription:
     zoho_updated_at: datetime | None
     read_at: datetime | None
     requested_plan: str | None = None  # the plan in the command that created it
+    addons: Mapping[str, int] = field(default_factory=dict)  # how often, by code: recurring ones
 
 
 class Subscriptions:
@@ -105,6 +108,7 @@ class Subscriptions:
             subscription.zoho_updated_at,
             subscription.read_at,
             subscription.requested_plan,
+            orjson.dumps(subscription.addons, option=orjson.OPT_SORT_KEYS).decode(),
         )
         self._by_zoho_id.add(work, org, "subscription", subscription.zoho_id, row)
         work.record_name("subscription", subscription.subscription_id, subscription.user_id)
@@ -125,7 +129,7 @@ class Subscriptions:
         zoho_id = await self._sealed.open(
             row["org"], "zoho_id", row["subscription_id"], row["zoho_id_sealed"]
         )
-        return StoredSubscription(
-            zoho_id=zoho_id,
-            **{name: value for name, value in row.items() if name != "zoho_id_sealed"},
-        )
+        values = dict(row)
+        del values["zoho_id_sealed"]
+        addons = orjson.loads(values.pop("addons"))
+        return StoredSubscription(zoho_id=zoho_id, addons=addons, **values)

@@ -36,6 +36,7 @@ class CreateSubscription(Effect[ZohoBilling]):
             subscription_id=message.subscription_id,
             plan_code=message.plan_code,
             quantity=message.quantity,
+            addons={addon.addon_code: addon.quantity for addon in message.addons},
             trial_days=message.trial_days,
             coupon_code=message.coupon_code,
             starts_at=message.starts_at,

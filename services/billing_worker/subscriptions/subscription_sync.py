@@ -22,6 +22,7 @@ from services.billing_worker.subscriptions.user_tier import (
 from shared.contracts.events import (
     NotificationRequested,
     Origin,
+    SubscribedAddon,
     SubscriptionCancelledNotice,
     SubscriptionChanged,
     SubscriptionExpiredNotice,
@@ -155,6 +156,11 @@ class SubscriptionSync:
                 status=after.status,
                 active=is_active(after.status),
                 plan_code=after.plan_code,
+                quantity=int(after.quantity) if after.quantity else None,
+                addons=tuple(
+                    SubscribedAddon(addon_code=code, quantity=quantity)
+                    for code, quantity in sorted(after.addons.items())
+                ),
                 tier=tier_of(owned, self._free_plan_codes),
                 term_ends_at=after.term_ends_at,
                 cause=cause_of(before, after),
@@ -190,6 +196,7 @@ def _updated(
         status=subscription.status,
         plan_code=subscription.plan_code or stored.plan_code,
         quantity=subscription.quantity,
+        addons=subscription.recurring_addons,
         term_ends_at=subscription.current_term_ends_at or subscription.expires_at,
         zoho_updated_at=subscription.updated_time or stored.zoho_updated_at,
         read_at=read_at,
@@ -216,9 +223,8 @@ def _is_older(from_zoho: StoredSubscription, stored: StoredSubscription) -> bool
 
 
 def _is_same_state(from_zoho: StoredSubscription, stored: StoredSubscription) -> bool:
-    return (from_zoho.status, from_zoho.plan_code, from_zoho.quantity, from_zoho.term_ends_at) == (
-        stored.status,
-        stored.plan_code,
-        stored.quantity,
-        stored.term_ends_at,
-    )
+    return _state(from_zoho) == _state(stored)
+
+
+def _state(stored: StoredSubscription) -> tuple[object, ...]:
+    return stored.status, stored.plan_code, stored.quantity, stored.addons, stored.term_ends_at

@@ -32,6 +32,7 @@ from shared.contracts.commands.reports import (
     ReportSummaryRequested,
 )
 from shared.contracts.commands.subscriptions import (
+    ChosenAddon,
     SubscriptionCancelRequested,
     SubscriptionChangeRequested,
     SubscriptionReactivateRequested,
@@ -101,6 +102,7 @@ def parse_command(routing_key: str, body: bytes) -> Command:
 __all__ = [
     "COMMANDS",
     "MAX_BODY_BYTES",
+    "ChosenAddon",
     "Command",
     "InteractionRecorded",
     "InvoiceCreateRequested",

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.contracts.commands.command import Command, EntityIds, References
 from shared.contracts.fields import Code, Day, Email, FullName, Id, Quantity
+
+
+class ChosenAddon(BaseModel):
+    """An add-on of Billing's, by its code, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    addon_code: Code
+    quantity: Quantity = 1
+
+
+def _each_once(addons: tuple[ChosenAddon, ...]) -> tuple[ChosenAddon, ...]:
+    if len({addon.addon_code for addon in addons}) < len(addons):
+        raise ValueError("an add-on is listed twice: give its quantity instead")
+    return addons
+
+
+ChosenAddons = Annotated[tuple[ChosenAddon, ...], Field(max_length=100), AfterValidator(_each_once)]
 
 
 class SubscriptionRequested(Command):
@@ -15,7 +33,7 @@ class SubscriptionRequested(Command):
 
     With `email` it needs no sign-up before it. `trial_days` 0 starts without a trial. Without
     `trial_days` the plan's own trial holds. `use_stored_card` charges the customer's card at each
-    renewal.
+    renewal. One-time add-ons are in the first invoice only.
     """
 
     routing_key: ClassVar[str] = "subscription.requested.v1"
@@ -24,6 +42,7 @@ class SubscriptionRequested(Command):
     subscription_id: Id
     plan_code: Code
     quantity: Quantity | None = None
+    addons: ChosenAddons = ()
     trial_days: Annotated[int, Field(ge=0, le=3_650)] | None = None
     coupon_code: Code | None = None
     starts_at: Day | None = None
@@ -46,12 +65,17 @@ class _SubscriptionCommand(Command):
 
 
 class SubscriptionChangeRequested(_SubscriptionCommand):
-    """Change plan or quantity, now or at the next term. `subscription.change_requested.v1`."""
+    """Change plan, quantity or add-ons, now or at the next term.
+
+    `subscription.change_requested.v1`. Without `quantity` or `addons` they stay as they are. With
+    `addons`, exactly these recurring add-ons are left.
+    """
 
     routing_key: ClassVar[str] = "subscription.change_requested.v1"
 
     plan_code: Code
     quantity: Quantity | None = None
+    addons: ChosenAddons | None = None
     at_term_end: bool = False
 
 

@@ -10,6 +10,7 @@ from shared.contracts.events.billing import (
     InvoiceIssued,
     PaymentFailed,
     PaymentSucceeded,
+    SubscribedAddon,
     SubscriptionChanged,
 )
 from shared.contracts.events.event import Event, Origin
@@ -79,6 +80,7 @@ __all__ = [
     "PaymentFailedNotice",
     "PaymentRefundedNotice",
     "PaymentSucceeded",
+    "SubscribedAddon",
     "SubscriptionCancelledNotice",
     "SubscriptionChanged",
     "SubscriptionExpiredNotice",

@@ -8,8 +8,15 @@ from pydantic import Field
 
 from shared.contracts.events.event import Origin, UserEvent
 from shared.contracts.fields import Amount, Code, Currency, Day, Id, Instant, Rate, Word
-from shared.contracts.outgoing import PeoplesText
+from shared.contracts.outgoing import OutgoingModel, PeoplesText
 from shared.contracts.tier import Tier
+
+
+class SubscribedAddon(OutgoingModel):
+    """A recurring add-on of a subscription, by its code, and how often."""
+
+    addon_code: Code
+    quantity: Annotated[int, Field(ge=1)] = 1
 
 
 class SubscriptionChanged(UserEvent):
@@ -28,6 +35,8 @@ class SubscriptionChanged(UserEvent):
     status: Word
     active: bool
     plan_code: Code | None = None
+    quantity: Annotated[int, Field(ge=1)] | None = None
+    addons: tuple[SubscribedAddon, ...] = ()
     tier: Tier
     tier_version: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     term_ends_at: Day | None = None

@@ -71,6 +71,22 @@ class SubscriptionPlan(ZohoModel):
     price: MaybeZohoMoney = None
 
 
+class Addon(ZohoModel):
+    """An add-on as the organization sells it."""
+
+    addon_code: str
+    name: ZohoText = None
+    type: ZohoText = None
+
+
+class SubscriptionAddon(ZohoModel):
+    """An add-on of a subscription. `type` is recurring or one_time, where Zoho says so."""
+
+    addon_code: str
+    quantity: MaybeZohoMoney = None
+    type: ZohoText = Field(default=None, validation_alias=AliasChoices("type", "addon_type"))
+
+
 class SubscriptionCustomer(ZohoModel):
     customer_id: ZohoId
     email: ZohoText = None
@@ -81,6 +97,10 @@ class Card(ZohoModel):
     card_id: ZohoId
     last_four_digits: Any = None
     status: ZohoText = None
+
+
+def _rows(value: Any) -> Any:
+    return value or ()
 
 
 class Subscription(ZohoModel):
@@ -105,6 +125,7 @@ class Subscription(ZohoModel):
     expires_at: ZohoDay = None
     cancelled_at: ZohoDay = None
     child_invoice_id: MaybeId = None
+    addons: Annotated[tuple[SubscriptionAddon, ...], BeforeValidator(_rows)] = ()
     card: Annotated[Card | None, BeforeValidator(none_if_nothing)] = None
     updated_time: ZohoTime = None
 
@@ -128,6 +149,15 @@ class Subscription(ZohoModel):
     @property
     def quantity(self) -> Decimal | None:
         return self.plan.quantity if self.plan else None
+
+    @property
+    def recurring_addons(self) -> dict[str, int]:
+        """How often each add-on is in every term, by its code. One-time ones are in one only."""
+        return {
+            addon.addon_code: int(addon.quantity or 1)
+            for addon in self.addons
+            if (addon.type or "").lower().replace("_", "") != "onetime"
+        }
 
 
 class InvoicePayment(ZohoModel):

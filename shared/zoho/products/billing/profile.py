@@ -34,6 +34,7 @@ BILLING: Final = ProductProfile(
         "ZohoSubscriptions.customers.READ",
         "ZohoSubscriptions.customers.UPDATE",
         "ZohoSubscriptions.plans.READ",
+        "ZohoSubscriptions.addons.READ",
         "ZohoSubscriptions.subscriptions.CREATE",
         "ZohoSubscriptions.subscriptions.READ",
         "ZohoSubscriptions.subscriptions.UPDATE",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
 
 from shared.zoho.call.http import Operation
-from shared.zoho.products.billing.models import Plan, Subscription
+from shared.zoho.products.billing.models import Addon, Plan, Subscription
 from shared.zoho.products.billing.settings import BillingFields
 from shared.zoho.products.finance.client import FinanceClient
 from shared.zoho.products.finance.pages import all_rows
 
 CREATE_SUBSCRIPTION: Final = Operation("billing", "create_subscription", "POST", search_lag_s=10)
 _GET_PLAN: Final = Operation("billing", "get_plan", "GET", repeatable=True)
+_GET_ADDON: Final = Operation("billing", "get_addon", "GET", repeatable=True)
 _LIST_PLANS: Final = Operation("billing", "list_plans", "GET", repeatable=True)
 _GET: Final = Operation("billing", "get_subscription", "GET", repeatable=True)
 _LIST: Final = Operation("billing", "list_subscriptions", "GET", repeatable=True)
@@ -27,6 +29,11 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
         reply = await self._call(_GET_PLAN, f"/plans/{plan_code}")
         return Plan.model_validate(reply.body["plan"])
 
+    async def addon(self, addon_code: str) -> Addon:
+        """Raises ZohoRejected (404) for a code that the organization does not have."""
+        reply = await self._call(_GET_ADDON, f"/addons/{addon_code}")
+        return Addon.model_validate(reply.body["addon"])
+
     async def plans(self) -> list[Plan]:
         fetch = self._page(_LIST_PLANS, "/plans")
         rows = await all_rows(fetch, {"filter_by": "PlanStatus.ALL"}, "plans")
@@ -39,6 +46,7 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
         subscription_id: str,
         plan_code: str,
         quantity: int | None = None,
+        addons: Mapping[str, int] | None = None,
         trial_days: int | None = None,
         coupon_code: str | None = None,
         starts_at: date | None = None,
@@ -51,7 +59,7 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
         Zoho makes another one each time it is asked: only inside an effect.
 
         Raises:
-            ZohoRejected: unknown plan, coupon or card.
+            ZohoRejected: unknown plan, add-on, coupon or card.
         """
         plan: dict[str, Any] = {"plan_code": plan_code}
         if quantity is not None:
@@ -64,6 +72,8 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
             "reference_id": subscription_id,
             "auto_collect": card_id is not None,
         }
+        if addons:
+            body["addons"] = _addons(addons)
         if card_id is not None:
             body["card_id"] = card_id
         if coupon_code is not None:
@@ -106,16 +116,20 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
         *,
         plan_code: str,
         quantity: int | None = None,
+        addons: Mapping[str, int] | None = None,
         at_term_end: bool = False,
     ) -> Subscription:
-        """Move to another plan or quantity, at once or when the term ends.
+        """Move to another plan, quantity or add-ons, at once or when the term ends.
 
-        The plan's code has to be sent even when only the quantity changes.
+        The plan's code has to be sent even when only the quantity changes. `addons` replaces those
+        that there are. None leaves them.
         """
         plan: dict[str, Any] = {"plan_code": plan_code}
         if quantity is not None:
             plan["quantity"] = quantity
-        body = {"plan": plan, "end_of_term": at_term_end}
+        body: dict[str, Any] = {"plan": plan, "end_of_term": at_term_end}
+        if addons is not None:
+            body["addons"] = _addons(addons)
         reply = await self._call(_UPDATE, f"/subscriptions/{zoho_id}", json=body)
         return Subscription.model_validate(reply.body["subscription"])
 
@@ -144,3 +158,7 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
         params = {"filter_by": "SubscriptionStatus.All", **filters}
         rows = await all_rows(fetch, params, "subscriptions")
         return [Subscription.model_validate(row) for row in rows]
+
+
+def _addons(chosen: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"addon_code": code, "quantity": quantity} for code, quantity in chosen.items()]
