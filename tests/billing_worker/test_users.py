@@ -109,6 +109,23 @@ async def test_a_name_that_is_taken_is_given_a_suffix(
     assert customer["display_name"] == name
 
 
+async def test_a_customer_carries_our_id_though_billing_names_the_field_in_another_way(
+    upstream: Upstream,
+) -> None:
+    await upstream.sandbox.set_behaviour(customer_fields_by="label")
+
+    for n in range(3):
+        await upstream.publish("user.signed_up.v1", {"user_id": f"u{n}", "email": f"u{n}@x.org"})
+        await upstream.event("customer.created.v1", user_id=f"u{n}")
+
+    customers = await upstream.records("billing", "customers")
+    updates = await upstream.sandbox.requests(product="billing", operation="update_customer")
+    ids = {customer["customer_id"] for customer in customers}
+    marked = [update for update in updates if update["path"].rsplit("/", 1)[1] in ids]
+    assert {customer["custom_fields"][0]["value"] for customer in customers} == {"u0", "u1", "u2"}
+    assert len(marked) == 1, "the form that was stored is used from then on"
+
+
 async def test_a_customer_of_another_user_is_not_adopted(upstream: Upstream) -> None:
     await upstream.send(ADA)
     await upstream.event("customer.created.v1", user_id="u1")

@@ -38,7 +38,8 @@ class CreateCustomer(Effect[ZohoBilling]):
             last_name=fields.get("last_name") or None,
             phone=fields.get("phone") or None,
         )
-        return _result(customer)
+        is_marked = not zoho.marks_users or zoho.user_of(customer) == self.user.user_id
+        return {**_result(customer), "marked": is_marked}
 
     async def find(self) -> EffectResult | None:
         customer = await self.zoho.customer_of_user(self.user.user_id, email=self.email)

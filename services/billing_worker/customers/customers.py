@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import structlog
+
 from services.billing_worker.customers.create_customer import CreateCustomer
 from services.billing_worker.customers.free_name import with_free_name
 from services.billing_worker.customers.user_fields import display_names
+from services.billing_worker.repositories.organizations import Organizations
 from services.billing_worker.repositories.users import User, Users
 from shared.contracts.events import CustomerCreated
 from shared.crypto.envelope import UserKey
@@ -13,12 +16,17 @@ from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.effects.effects import EffectResult, Effects
 from shared.zoho.products.billing.client import CREATE_CUSTOMER, ZohoBilling
 
+_LOG = structlog.get_logger()
+
 
 class Customers:
-    def __init__(self, zoho: ZohoBilling, effects: Effects, users: Users) -> None:
+    def __init__(
+        self, zoho: ZohoBilling, effects: Effects, users: Users, organizations: Organizations
+    ) -> None:
         self._zoho = zoho
         self._effects = effects
         self._users = users
+        self._organizations = organizations
 
     async def ensure(self, user: User, work: UnitOfWork) -> str:
         """Return Billing's id of the user's customer, which is created if there is none.
@@ -34,12 +42,28 @@ class Customers:
 
         result = await self._create(user, email)
         customer_id: str = result["customer_id"]
+        if not result.get("marked", True):
+            await self._mark(user, customer_id)
         await self._users.record_customer(work, user.user_id, customer_id)
         work.publish(
             CustomerCreated(user_id=user.user_id, adopted=result.get("adopted", False)),
             once_for=user.user_id,
         )
         return customer_id
+
+    async def _mark(self, user: User, customer_id: str) -> None:
+        """Write our id into the customer, which Billing has stored without it.
+
+        Not within the effect: an error here must not have the customer created once more.
+        """
+        customer = await self._zoho.customer(customer_id)
+        if self._zoho.user_of(customer) is not None:
+            return
+        form = await self._zoho.mark_customer(customer, user.user_id)
+        if form is None:
+            _LOG.warning("Billing stores no custom field of customers", org=user.org)
+        else:
+            await self._organizations.remember_customer_field_form(user.org, form)
 
     async def _create(self, user: User, email: str) -> EffectResult:
         """Create the customer under the first display name that is not taken.

@@ -115,7 +115,9 @@ def new_customer(world: World, sent: Record) -> Record:
         "unused_credits": 0,
         "outstanding": 0,
         "status": "active",
-        "custom_fields": custom_fields(sent.get("custom_fields")),
+        "custom_fields": custom_fields(
+            world.behaviour.known_customer_fields(sent.get("custom_fields"))
+        ),
         "tags": [],
         "zcrm_account_id": "",
         "zcrm_contact_id": "",
@@ -227,7 +229,8 @@ async def _update(call: ApiCall) -> web.Response:
     if "is_portal_enabled" in sent:
         record["is_portal_enabled"] = bool(sent["is_portal_enabled"])
     if "custom_fields" in sent:
-        changed = {field["api_name"]: field for field in custom_fields(sent["custom_fields"])}
+        known = call.world.behaviour.known_customer_fields(sent["custom_fields"])
+        changed = {field["api_name"]: field for field in custom_fields(known)}
         stored = {field["api_name"]: field for field in record["custom_fields"]}
         record["custom_fields"] = list((stored | changed).values())
     return ok("The customer details have been updated.", customer=shown(_saved(call, record)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -19,8 +21,16 @@ class Behaviour(BaseModel):
     replies_move_modified_time: bool = True
     """Whether mails and comments move a ticket's `modifiedTime`. No public source says so."""
 
+    customer_fields_by: Literal["both", "api_name", "label"] = "both"
+    """What names a custom field in Billing's requests about customers. Others are ignored."""
+
     clock_ahead_s: float = 0.0
     """By how much Zoho's clock is ahead of its clients', negative when it is behind."""
+
+    def known_customer_fields(self, sent: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        """Return the custom fields of a request that Billing takes."""
+        known = ("api_name", "label") if self.customer_fields_by == "both" else ()
+        return [f for f in sent or [] if any(f.get(n) for n in (*known, self.customer_fields_by))]
 
     def ignores(self, product: str, name: str) -> bool:
         """Return whether the product's lists ignore this query parameter."""

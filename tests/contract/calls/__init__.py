@@ -28,7 +28,7 @@ CALLS: Final[dict[str, Act]] = {
 
 def method_names() -> list[str]:
     """`billing.create_customer`, … of every method that makes a call."""
-    asks_nothing = {"holding", "on", "user_of"}
+    asks_nothing = {"holding", "on", "use_field_form", "user_of"}
     return [
         f"{product}.{name}"
         for product, client in (

@@ -67,6 +67,16 @@ async def _(zoho: Clients) -> None:
     await zoho.billing.plan("basic-monthly")
 
 
+@CALLS("mark_customer")
+async def _(zoho: Clients) -> None:
+    assert await zoho.billing.mark_customer(await a_customer(zoho), "u-marked")
+
+
+@CALLS("addon")
+async def _(zoho: Clients) -> None:
+    await zoho.billing.addon("extra-seat")
+
+
 @CALLS("plans")
 async def _(zoho: Clients) -> None:
     assert await zoho.billing.plans()

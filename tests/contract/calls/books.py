@@ -56,7 +56,7 @@ async def _(zoho: Clients) -> None:
 @CALLS("invoices_unpaid")
 async def _(zoho: Clients) -> None:
     await a_book_invoice(zoho)
-    assert await zoho.books.invoices_unpaid()
+    assert [one async for one in zoho.books.invoices_unpaid()]
 
 
 @CALLS("upsert_invoice")
@@ -141,7 +141,7 @@ async def _(zoho: Clients) -> None:
 @CALLS("contacts")
 async def _(zoho: Clients) -> None:
     await a_book_invoice(zoho)
-    assert await zoho.books.contacts()
+    assert [one async for one in zoho.books.contacts()]
 
 
 @CALLS("currencies")
@@ -162,6 +162,12 @@ async def _(zoho: Clients) -> None:
     payments = zoho.books.customer_payments_dated(FIRST, LAST)
     async for payment in payments:
         await zoho.books.customer_payment_refunds(payment.payment_id)
+
+
+@CALLS("operating_income")
+async def _(zoho: Clients) -> None:
+    await a_book_invoice(zoho)
+    assert await zoho.books.operating_income(FIRST, LAST)
 
 
 @CALLS("organization")

@@ -9,6 +9,12 @@ from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Customer
 from shared.zoho.products.billing.settings import BillingFields
 from shared.zoho.products.finance.client import FinanceClient
+from shared.zoho.products.finance.custom_fields import (
+    CustomFieldForm,
+    name_in,
+    other_form,
+    usual_form,
+)
 from shared.zoho.products.finance.pages import pages
 
 CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", search_lag_s=10)
@@ -24,6 +30,7 @@ class BillingCustomers(FinanceClient[BillingFields]):
         super().__init__(*args, **options)
         # Shared by the copies of this client for other priorities.
         self._ignored_filters: set[str] = set()
+        self._field_form: list[CustomFieldForm] = []
 
     async def create_customer(
         self,
@@ -115,7 +122,35 @@ class BillingCustomers(FinanceClient[BillingFields]):
 
     def user_of(self, customer: Customer) -> str | None:
         """Return the user whose customer it says it is: our id in its custom field."""
-        return customer.custom_field(self._user_field) if self._user_field else None
+        field = self._user_field
+        if field is None:
+            return None
+        return customer.custom_field(field) or customer.custom_field(
+            name_in(other_form(usual_form(field)), field)
+        )
+
+    def use_field_form(self, form: CustomFieldForm) -> None:
+        """Name our custom field in this form from now on, on every copy of this client."""
+        self._field_form[:] = [form]
+
+    async def mark_customer(self, customer: Customer, user_id: str) -> CustomFieldForm | None:
+        """Write our id into the customer that was created without it, in the other form.
+
+        The reference has `label`, public code of other finance products `api_name`. Zoho ignores
+        what it does not know, so the answer is looked at. Returns the form that Billing stores,
+        which is used from then on. None when it stores neither: then there is no such field.
+        """
+        form = other_form(self._form)
+        body = {
+            "display_name": customer.display_name,
+            "email": customer.email,
+            "custom_fields": self._custom_fields(user_id, form),
+        }
+        reply = await self._call(_UPDATE_CUSTOMER, f"/customers/{customer.customer_id}", json=body)
+        if self.user_of(Customer.model_validate(reply.body["customer"])) != user_id:
+            return None
+        self.use_field_form(form)
+        return form
 
     async def update_customer(
         self,
@@ -146,11 +181,17 @@ class BillingCustomers(FinanceClient[BillingFields]):
     async def mark_customer_active(self, customer_id: str) -> None:
         await self._call(_MARK_ACTIVE, f"/customers/{customer_id}/markasactive")
 
-    def _custom_fields(self, user_id: str) -> list[dict[str, str]] | None:
+    def _custom_fields(
+        self, user_id: str, form: CustomFieldForm | None = None
+    ) -> list[dict[str, str]] | None:
         if not self._user_field:
             return None
-        named = "api_name" if self._user_field.startswith("cf_") else "label"
-        return [{named: self._user_field, "value": user_id}]
+        form = form or self._form
+        return [{form: name_in(form, self._user_field), "value": user_id}]
+
+    @property
+    def _form(self) -> CustomFieldForm:
+        return self._field_form[0] if self._field_form else usual_form(self._user_field or "")
 
     @property
     def _user_field(self) -> str | None:
