@@ -28,8 +28,10 @@ from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.decisions import Decisions
 from services.billing_worker.repositories.invoices import Invoices
+from services.billing_worker.repositories.organizations import Organizations
 from services.billing_worker.repositories.payments import Payments
 from services.billing_worker.repositories.reminders import Reminders
+from services.billing_worker.repositories.report_pages import ReportPages, retention
 from services.billing_worker.repositories.subscriptions import Subscriptions
 from services.billing_worker.repositories.users import Users
 from services.billing_worker.settings import Settings
@@ -54,6 +56,7 @@ from shared.contracts.commands import (
     UserUpdated,
 )
 from shared.messaging.handling.routes import MessagePriority, Route, Routes
+from shared.storage.retention import Pruner
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.billing.profile import BILLING
@@ -81,6 +84,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         stop=stop,
     ) as parts:
         worker = HandlerParts.of(parts, settings)
+        if form := await Organizations(parts.pool).customer_field_form(worker.zoho.org):
+            worker.zoho.use_field_form(form)
         async with parts.messaging(
             worker.routes(), lag_sources=[worker.invoices.lag_s]
         ) as messaging:
@@ -92,7 +97,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 committer=messaging.committer,
                 metrics=parts.metrics,
             )
-            async with finder:
+            async with finder, Pruner(parts.pool, retention()):
                 await stop.wait()
 
 
@@ -216,6 +221,9 @@ class HandlerParts:
 
     def reads(self) -> Mapping[str, Route]:
         books = self.books.on(Priority.READS)
+        organization_day = OrganizationDay(
+            books, self.settings.books_organization_id, Organizations(self.parts.pool)
+        )
         invoices = InvoiceHandlers(
             books=books,
             users=self.users,
@@ -223,9 +231,14 @@ class HandlerParts:
             invoices=self.invoices,
             invoice_sync=InvoiceSync(books, self.invoices),
             identities=InvoiceIdentities(self.zoho.on(Priority.READS), self.invoices),
-            organization_day=OrganizationDay(books, self.settings.books_organization_id),
+            organization_day=organization_day,
         )
-        reports = ReportHandlers(books=books, organization_id=self.settings.books_organization_id)
+        reports = ReportHandlers(
+            books=books,
+            organization_day=organization_day,
+            pages=ReportPages(self.parts.pool, self.parts.vault),
+            metrics=self.parts.metrics,
+        )
         return {
             "invoice.requested.v1": answered(InvoiceRequested, invoices.show),
             "invoice.list_requested.v1": answered(InvoiceListRequested, invoices.list_of_user),
@@ -268,7 +281,8 @@ class HandlerParts:
         return PaymentSync(zoho, self.payments, self.invoices, self.reminders)
 
     def _customers(self, priority: Priority) -> Customers:
-        return Customers(self.zoho.on(priority), self.parts.effects, self.users)
+        organizations = Organizations(self.parts.pool)
+        return Customers(self.zoho.on(priority), self.parts.effects, self.users, organizations)
 
     def _subscriptions(self, priority: Priority) -> SubscriptionHandlers:
         return SubscriptionHandlers(

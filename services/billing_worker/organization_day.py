@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
+from services.billing_worker.repositories.organizations import Organizations
 from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.time_zones import zone_of
+
+# An organization hardly ever changes it, and a call is scarce.
+_REMEMBERED: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class OrganizationDay:
-    """`organization_id` is that of Books. It costs one call, since the time zone may change."""
+    """`organization_id` is that of Books. The time zone is read once a day, by one replica."""
 
     books: ZohoBooks
     organization_id: str
+    organizations: Organizations
 
     async def today(self) -> date:
         """The current day. UTC's for a time zone that is unknown, which `doctor` reports."""
+        return datetime.now(zone_of(await self.time_zone()) or ZoneInfo("UTC")).date()
+
+    async def time_zone(self) -> str | None:
+        """Zoho's name of the organization's time zone."""
+        org = self.books.org
+        known = await self.organizations.time_zone(org, not_older_than=_REMEMBERED)
+        if known is not None:
+            return known[0]
         organization = await self.books.organization(self.organization_id)
-        return datetime.now(zone_of(organization.time_zone) or ZoneInfo("UTC")).date()
+        await self.organizations.remember_time_zone(org, organization.time_zone)
+        return organization.time_zone

@@ -134,12 +134,14 @@ class SandboxDriver:
         operation: str | None = None,
         body_contains: str = "",
         times: int | None = None,
+        skip: int = 0,
         probability: float = 1.0,
         delay_s: float | None = None,
     ) -> Json:
         """Order a fault. `operation` is a name or a prefix of paths, `POST /customers`.
 
-        With `body_contains` the fault is only for requests whose body has this text.
+        With `body_contains` the fault is only for requests whose body has this text. The first
+        `skip` requests that it concerns are answered as always.
         """
         return dict(
             await self._call(
@@ -151,6 +153,7 @@ class SandboxDriver:
                     "operation": operation,
                     "body_contains": body_contains,
                     "times": times,
+                    "skip": skip,
                     "probability": probability,
                     "delay_s": delay_s,
                 },

@@ -178,6 +178,11 @@ class Metrics:
             "Writes without an answer, by what the look found.",
             *("operation", "found", "org"),
         )
+        self.report_differences = self._counter(
+            "report_differences_total",
+            "Reports of revenue that differ from Zoho's own figure.",
+            "org",
+        )
         self.gaps_found = self._counter(
             "gaps_found_total", "Changes that no webhook told of.", "product", "org"
         )

@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 import aio_pika
 import aiohttp
 import asyncpg
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from pypdf import PdfReader
 
 from deploy.driving.system_driver import SystemDriver
+from deploy.local.ports import free_port
 from services.billing_worker.app import main
 from services.billing_worker.settings import Settings
 from services.token_service.app import build as build_token_service
@@ -54,6 +56,29 @@ class Upstream(SystemDriver):
     gateway_url: str = ""
     database_url: str = ""
     posted: int = 0
+
+    async def take_webhook(
+        self, product: str, payload: dict[str, Any], *, received_at: datetime | None = None
+    ) -> None:
+        """Pass a webhook on as webhook-gateway does, unsealed."""
+        self.posted += 1
+        is_event = "event_type" in payload
+        record = next((name for name in payload if name != "organization_id"), "")
+        received = WebhookReceived(
+            webhook_id=str(uuid.uuid4()),
+            product=product,
+            event=event_name(payload["event_type"] if is_event else f"{record}_changed"),
+            event_id=payload.get("event_id"),
+            received_at=received_at or datetime.now(UTC),
+            payload=payload,
+        )
+        message = aio_pika.Message(
+            received.model_dump_json().encode(),
+            message_id=received.webhook_id,
+            content_type="application/json",
+        )
+        webhooks = await self.channel.get_exchange("zoho.webhooks", ensure=False)
+        await webhooks.publish(message, received.routing_key)
 
     async def webhooks_handled(self) -> None:
         """Wait until every webhook that Zoho has posted so far is settled."""
@@ -158,8 +183,13 @@ async def own_database_url(postgres_url: str) -> AsyncIterator[str]:
 
 
 @shared
+async def metrics_port() -> int:
+    return free_port()
+
+
+@shared
 async def worker(
-    own_database_url: str, broker_url: str, sandbox_url: str
+    own_database_url: str, broker_url: str, sandbox_url: str, metrics_port: int
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A running billing-worker and its token-service, for all tests of the package."""
     sandbox = SandboxSettings()
@@ -200,9 +230,13 @@ async def worker(
             effect_write_s=1.0,
             effect_timeout_s=0.2,
             settle_factor=0.02,
+            breaker_pause_s=0.1,
             http_host="127.0.0.1",
-            metrics_port=0,
+            metrics_port=metrics_port,
         )
+        # A webhook that overtakes its command looks again soon.
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("services.billing_worker.handlers.webhook_user._LOOK_AGAIN_S", 0.3)
         stop = asyncio.Event()
         running = asyncio.create_task(main(settings, stop))
         try:
@@ -228,7 +262,7 @@ async def upstream(
         for product in _MADE:  # all tests together exceed a minute's limit
             await stage.sandbox.set_limits(product, minute=100_000)
         stage.database_url = own_database_url
-        stage.gateway_url = gateway = await _gateway(stack, broker_url, stage)
+        stage.gateway_url = gateway = await _gateway(stack, stage)
         for product in _MADE:
             target = {"url": f"{gateway}/{product}", "secret": "notcheckedhere1"}
             await stage.sandbox.set_targets(**{product: [target]})
@@ -269,7 +303,7 @@ async def _forget_everything(database_url: str, world: World) -> None:
 
 async def until(read: Callable[[], Awaitable[object]], expected: object) -> None:
     """Wait until `read` returns `expected`."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while await read() != expected:  # noqa: ASYNC110  (a database has no event)
             await asyncio.sleep(0.05)
 
@@ -307,33 +341,11 @@ async def _consuming(amqp_url: str, running: asyncio.Task[None]) -> None:
                     await asyncio.sleep(0.05)
 
 
-async def _gateway(stack: AsyncExitStack, amqp_url: str, stage: Upstream) -> str:
-    """Stand in for webhook-gateway: publish what the sandbox posts, unsealed."""
-    connection = await stack.enter_async_context(await aio_pika.connect(amqp_url))
-    channel = await connection.channel()
-    webhooks = await channel.get_exchange("zoho.webhooks")
+async def _gateway(stack: AsyncExitStack, stage: Upstream) -> str:
+    """Stand in for webhook-gateway: take what the sandbox posts."""
 
     async def receive(request: web.Request) -> web.Response:
-        stage.posted += 1
-        payload = await request.json()
-        is_event = "event_type" in payload
-        record = next((name for name in payload if name != "organization_id"), "")
-        received = WebhookReceived(
-            webhook_id=str(uuid.uuid4()),
-            product=request.match_info["product"],
-            event=event_name(payload["event_type"] if is_event else f"{record}_changed"),
-            event_id=payload.get("event_id"),
-            received_at=datetime.now(UTC),
-            payload=payload,
-        )
-        await webhooks.publish(
-            aio_pika.Message(
-                received.model_dump_json().encode(),
-                message_id=received.webhook_id,
-                content_type="application/json",
-            ),
-            received.routing_key,
-        )
+        await stage.take_webhook(request.match_info["product"], await request.json())
         return web.Response()
 
     app = web.Application()

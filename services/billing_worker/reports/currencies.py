@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
+from services.billing_worker.reports.saved_reads import SavedReads
 from shared.zoho.products.books.client import ZohoBooks
-from shared.zoho.products.books.models import BooksRefund, CustomerPayment
+from shared.zoho.products.books.models import BooksContact, BooksRefund, CreditNote, CustomerPayment
+from shared.zoho.products.finance.pages import Listing
 
-# One page of contacts costs one call and has 200 of them.
+# One page of contacts or credit notes costs one call and has 200 of them.
 _READ_SINGLY: Final = 3
 
 
 class Currencies:
-    """Currencies as one report needs them. Everything read is kept for the rest of the report."""
+    """Currencies as one report needs them. Everything read is kept for the rest of the report.
 
-    def __init__(self, books: ZohoBooks) -> None:
+    `notes`: the credit notes among which refunded ones are looked for first.
+    """
+
+    def __init__(self, books: ZohoBooks, reads: SavedReads, notes: Listing[CreditNote]) -> None:
         self._books = books
+        self._reads = reads
+        self._notes = notes
         self._only: str | None = None
         self._loaded = False
         self._by_contact: dict[str, str | None] = {}
-        self._by_note: dict[str, str | None] = {}
 
     async def of_payments(self, payments: Sequence[CustomerPayment]) -> list[str]:
         """The currency of each payment: its own, the organization's only one, or the contact's."""
@@ -32,18 +39,15 @@ class Currencies:
         await self._load_contacts(unknown - self._by_contact.keys())
         return [await self._of_payment(payment) for payment in payments]
 
-    async def of_credit_note_refund(self, refund: BooksRefund) -> str:
-        """The refund's own currency, the organization's only one, or the credit note's."""
-        if refund.currency_code:
-            return refund.currency_code
-        if (only := await self._only_currency()) is not None:
-            return only
-        if refund.creditnote_id is None:
-            return ""
-        if refund.creditnote_id not in self._by_note:
-            note = await self._books.credit_note(refund.creditnote_id)
-            self._by_note[refund.creditnote_id] = note.currency_code
-        return self._by_note[refund.creditnote_id] or ""
+    async def of_credit_note_refunds(self, refunds: Sequence[BooksRefund]) -> list[str]:
+        """The currency of each refund: its own, the organization's only one, or the note's."""
+        unknown = {r.creditnote_id for r in refunds if not r.currency_code and r.creditnote_id}
+        only = await self._only_currency() if unknown else None
+        notes = await self._of_notes(unknown) if only is None else {}
+        return [
+            refund.currency_code or only or notes.get(refund.creditnote_id or "") or ""
+            for refund in refunds
+        ]
 
     async def _only_currency(self) -> str | None:
         if not self._loaded:
@@ -52,9 +56,26 @@ class Currencies:
             self._loaded = True
         return self._only
 
+    async def _of_notes(self, ids: set[str]) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        if len(ids) > _READ_SINGLY:
+            listed = self._reads.all_of("notes of refunds", self._notes)
+            found = {note.creditnote_id: note.currency_code async for note in listed}
+        # Named by their place, because their ids are Zoho's.
+        for n, note_id in enumerate(sorted(ids - found.keys())):
+            read = partial(self._note, note_id)
+            (note,) = await self._reads.once(f"note of a refund {n}", CreditNote, read)
+            found[note_id] = note.currency_code
+        return found
+
+    async def _note(self, note_id: str) -> list[CreditNote]:
+        return [await self._books.credit_note(note_id)]
+
     async def _load_contacts(self, contact_ids: set[str]) -> None:
+        contacts: list[BooksContact]
         if len(contact_ids) > _READ_SINGLY:
-            contacts = await self._books.contacts()
+            listed = self._reads.all_of("contacts", self._books.contacts())
+            contacts = [contact async for contact in listed]
         else:
             contacts = [await self._books.contact(contact_id) for contact_id in contact_ids]
         self._by_contact |= {contact.contact_id: contact.currency_code for contact in contacts}

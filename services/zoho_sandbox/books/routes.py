@@ -82,7 +82,7 @@ def _known(world: World) -> Record:
         "plan_name": "PREMIUM",
         "plan_period": "Monthly",
         "language_code": "en",
-        "time_zone": world.settings.time_zone,
+        "time_zone": world.clock.time_zone,
         "is_org_active": True,
         "currency_code": world.settings.currency,
         "currency_symbol": "$",

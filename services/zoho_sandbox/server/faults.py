@@ -69,7 +69,7 @@ class FaultAnswer:
 
 @dataclass
 class Fault:
-    """One ordered fault. `times` counts down. None never ends."""
+    """One ordered fault. `times` counts down. None never ends. The first `skip` calls pass."""
 
     id: int
     product: str
@@ -77,6 +77,7 @@ class Fault:
     operation: str | None = None
     body_contains: bytes = b""
     times: int | None = None
+    skip: int = 0
     probability: float = 1.0
     delay_s: float | None = None
     answer: FaultAnswer | None = None
@@ -114,6 +115,7 @@ class Fault:
             "operation": self.operation,
             "body_contains": self.body_contains.decode(),
             "times": self.times,
+            "skip": self.skip,
             "probability": self.probability,
             "delay_s": self.delay_s,
             "hits": self.hits,
@@ -149,6 +151,7 @@ class Faults:
             operation=order.get("operation"),
             body_contains=str(order.get("body_contains") or "").encode(),
             times=None if times is None else int(times),
+            skip=int(order.get("skip") or 0),
             probability=float(order.get("probability", 1.0)),
             delay_s=None if order.get("delay_s") is None else float(order["delay_s"]),
             answer=FaultAnswer.of(order) if kind == "answer" else None,
@@ -183,6 +186,9 @@ class Faults:
             if not fault.concerns(product, operation, method, path, body):
                 continue
             if fault.probability < 1.0 and random.random() >= fault.probability:  # noqa: S311
+                continue
+            if fault.skip > 0:
+                fault.skip -= 1
                 continue
             fault.hits += 1
             if fault.times is not None:

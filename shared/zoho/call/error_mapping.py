@@ -85,6 +85,8 @@ def error_for(
     if row.meaning is Meaning.PERMISSION and request.operation.of_one_record:
         # Zoho hides single records, by a sharing rule or a department. The others can be read.
         return _rejected(request, what, answer, code="zoho_forbidden")
+    if request.operation.optional and row.meaning in (*MISCONFIGURED, Meaning.BAD_TOKEN):
+        return _rejected(request, what, answer, code="zoho_forbidden")
     if row.meaning in MISCONFIGURED:
         return Misconfigured(what, product=product, cause=row.meaning.value, org=request.org)
     if row.meaning is Meaning.BAD_TOKEN:

@@ -220,7 +220,12 @@ class ZohoHttp:
             raise
 
     def _may_replace(self, request: ZohoRequest, permit: Permit, token: Token) -> bool:
-        """Once a call, and a breaker's trial does not pay a mint for a token that is new."""
+        """Once a call, and a breaker's trial does not pay a mint for a token that is new.
+
+        Nor does a call that may lack its right. A token that is dead the next call finds out.
+        """
+        if request.operation.optional:
+            return False
         return not request.token_replaced and not (permit.trial and self._tokens.is_new(token))
 
     def _http_request(self, request: ZohoRequest, permit: Permit, token: Token) -> HttpRequest:

@@ -27,6 +27,8 @@ class Operation:
     whole call.
     `of_one_record`: it reads one record, which may be hidden while the others are not. That it is
     forbidden then says nothing of the next one.
+    `optional`: an organization may lack it. That Zoho refuses it for want of a right is an answer,
+    and nobody has to correct anything.
     `moves_money`: it is done again only on positive evidence that the first did not happen (see
     `Effects`).
     """
@@ -42,6 +44,7 @@ class Operation:
     accept: Literal["json", "pdf"] = "json"
     rows: bool = False
     of_one_record: bool = False
+    optional: bool = False
     moves_money: bool = False
 
     def call(

@@ -13,9 +13,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class ZohoModel(BaseModel):
-    """A thing as Zoho describes it. Its ids are Zoho's: they are sealed before they are stored."""
+    """A thing as Zoho describes it. Its ids are Zoho's: they are sealed before they are stored.
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    It is read by Zoho's names, and by its own when it comes back from where it was stored.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     def __repr__(self) -> str:
         # Reprs end in logs and tracebacks, and this holds ids of Zoho's and personal data.

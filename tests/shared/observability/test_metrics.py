@@ -33,6 +33,7 @@ PUBLIC = {
     "webhook_accept_seconds": set(),
     "sync_lag_seconds": {"service"},
     "effects_reconciled_total": {"operation", "found"},
+    "report_differences_total": set(),
     "gaps_found_total": {"product"},
     "tickets_unreadable_total": set(),
     "recovery_needed": {"service"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from pydantic import AliasChoices, Field
 
@@ -123,6 +125,12 @@ class BooksContact(ZohoModel):
     currency_code: ZohoText = None
 
 
+class ReportedAccount(ZohoModel):
+    """A line of a report. Its `account_transactions` are lines again."""
+
+    total: MaybeZohoMoney = None
+
+
 class Organization(ZohoModel):
     """`time_zone` decides the current day for Books. `time_zones.zone_of` reads its names."""
 
@@ -130,3 +138,18 @@ class Organization(ZohoModel):
     name: ZohoText = None
     time_zone: ZohoText = None
     currency_code: ZohoText = None
+
+
+def account_total(accounts: Any, name: str) -> Decimal | None:
+    """The total of the account of this name (in lower case) in a report of nested accounts.
+
+    None when the report has none, or another form.
+    """
+    for account in accounts if isinstance(accounts, list) else ():
+        if not isinstance(account, Mapping):
+            continue
+        if str(account.get("name", "")).strip().lower() == name:
+            return ReportedAccount.model_validate(account).total
+        if (total := account_total(account.get("account_transactions"), name)) is not None:
+            return total
+    return None

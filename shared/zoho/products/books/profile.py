@@ -32,6 +32,7 @@ BOOKS: Final = ProductProfile(
         "ZohoBooks.invoices.CREATE",
         "ZohoBooks.invoices.READ",
         "ZohoBooks.invoices.UPDATE",
+        "ZohoBooks.customerpayments.CREATE",
         "ZohoBooks.customerpayments.READ",
         "ZohoBooks.creditnotes.READ",
         "ZohoBooks.settings.READ",

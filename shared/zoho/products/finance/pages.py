@@ -1,14 +1,57 @@
-"""Reading every page of a list of Zoho's finance products."""
+"""Read the pages of a list of Zoho's finance products."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from shared.zoho.products.values import ZohoModel
 
 PER_PAGE: Final = 200
 """The largest page Billing and Books give (https://www.zoho.com/books/api/v3/pagination/)."""
 
 Fetch = Callable[[dict[str, str]], Awaitable[Mapping[str, Any]]]
+
+
+ItemT = TypeVar("ItemT", bound=ZohoModel)
+
+
+@dataclass(frozen=True)
+class ListPage(Generic[ItemT]):
+    """What is wanted of one page. `number` counts from 1."""
+
+    number: int
+    items: Sequence[ItemT]
+    is_last: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Generic[ItemT]):
+    """A list of Zoho's, whose pages are read as they are asked for.
+
+    `keys`: the names that the list may have in an answer. `wanted`: which of its items are given.
+    Zoho ignores filters that it does not know, so every item is compared.
+    """
+
+    fetch: Fetch
+    params: Mapping[str, str]
+    keys: tuple[str, ...]
+    model: type[ItemT]
+    wanted: Callable[[ItemT], bool]
+
+    async def pages(self, *, first: int = 1) -> AsyncIterator[ListPage[ItemT]]:
+        """The pages from this one on, one call each."""
+        number = first
+        async for rows, is_last in _pages(self.fetch, self.params, *self.keys, first=first):
+            items = [item for item in map(self.model.model_validate, rows) if self.wanted(item)]
+            yield ListPage(number, items, is_last)
+            number += 1
+
+    async def __aiter__(self) -> AsyncIterator[ItemT]:
+        async for page in self.pages():
+            for item in page.items:
+                yield item
 
 
 async def pages(
@@ -19,13 +62,19 @@ async def pages(
     `keys` are the names a list may have: Books calls one list `customerpayments` in its answers
     and `customer_payments` in its documentation.
     """
-    page = 1
-    while True:
+    async for rows, _ in _pages(fetch, params, *keys):
+        yield rows
+
+
+async def _pages(
+    fetch: Fetch, params: Mapping[str, str], *keys: str, first: int = 1
+) -> AsyncIterator[tuple[list[dict[str, Any]], bool]]:
+    page, is_last = first, False
+    while not is_last:
         body = await fetch({**params, "page": str(page), "per_page": str(PER_PAGE)})
         rows: list[dict[str, Any]] = next((body[key] for key in keys if key in body), [])
-        yield rows
-        if not rows or not _has_more(body.get("page_context")):
-            return
+        is_last = not rows or not _has_more(body.get("page_context"))
+        yield rows, is_last
         page += 1
 
 
