@@ -16,7 +16,7 @@ from shared.errors import InvalidMessage, PermanentError, Unavailable
 from shared.messaging.handling.giving_up import derived_id, failure_of
 from shared.messaging.handling.routes import MessagePriority, Routes
 from shared.messaging.inbox.acceptance import ArrivedMessage, GivenUp, WaitsForRelease
-from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey, ordering_key_of
+from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey, line_key_of
 from shared.messaging.messages.decode import Arrival
 from shared.messaging.messages.outgoing_message import SEALED, sealing_context
 from shared.messaging.messages.received_message import MAX_MESSAGE_ID, ReceivedMessage
@@ -140,7 +140,7 @@ class Validation:
         )
 
     def _line(self, message: ReceivedMessage, parsed: BaseModel | None) -> OrderingKey:
-        return ordering_key_of(parsed, message.org, self._index)
+        return line_key_of(parsed, message.org, self._index)
 
     def _arrived(
         self,
