@@ -107,6 +107,23 @@ class ConsumerSettings(Environment):
     intake_open_bytes: Count = 4 * 1024**3
 
 
+class ErasureSettings(Environment):
+    """The times of erasures, in seconds, and how long copies that nobody can edit are kept.
+
+    `erasure_quiet_s`: how long after an erasure was asked for a request that began before may still
+    reach Zoho. Without one, a lease and the longest request. `erasure_retry_s`: how soon a product
+    without an answer is asked again. `erasure_refusals`: how often Zoho is asked again for what it
+    refused, `erasure_refusal_wait_s` apart. `backup_days`: how long backups of PostgreSQL and of
+    the broker's disk are kept. The receipt names it.
+    """
+
+    erasure_quiet_s: Annotated[float, Field(ge=0)] | None = None
+    erasure_retry_s: Seconds = 60.0
+    erasure_refusals: Annotated[int, Field(ge=0)] = 3
+    erasure_refusal_wait_s: Seconds = 900.0
+    backup_days: Annotated[int, Field(ge=0, le=3650)] = 30
+
+
 class HttpServer(Environment):
     """The address of a service's own HTTP interface. Its settings give `http_port` a default."""
 

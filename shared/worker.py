@@ -19,13 +19,18 @@ import aiohttp
 import asyncpg
 
 from shared.call_budget import ZohoCallBudget
+from shared.contracts.commands import UserErasureRequested
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.key_table import require_data_keys
 from shared.crypto.keyring import KeyRing
+from shared.erasing.erasures import Erasures
+from shared.erasing.outcome import ProductErasure
+from shared.erasing.row_cleanup import RowCleanup
+from shared.erasing.user_erasure import ErasurePolicy, UserErasure
 from shared.errors import Unavailable
 from shared.messaging.handling.policy import MessagingPolicy
-from shared.messaging.handling.routes import Routes
+from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.service.messaging import Messaging
 from shared.messaging.service.restore_watch import RestoreWatch
 from shared.observability.health import Health
@@ -35,6 +40,7 @@ from shared.settings import (
     ConsumerSettings,
     Crypto,
     Database,
+    ErasureSettings,
     Observability,
     TokenServiceAccess,
     ZohoCalls,
@@ -68,6 +74,7 @@ class WorkerSettings(
     ZohoEndpoints,
     ZohoCalls,
     ConsumerSettings,
+    ErasureSettings,
     Observability,
 ):
     """The settings of every worker. Each adds its own groups."""
@@ -91,6 +98,22 @@ class WorkerParts:
     reservations: Reservations
     restore_watch: RestoreWatch
     org: str
+
+    async def erasure(self, *parts: ProductErasure, cleanup: RowCleanup | None = None) -> Route:
+        """The route of erasures, and from now on every erasure needs these products' parts."""
+        erasures = Erasures(self.pool, self.vault)
+        await erasures.take_part(self.service, [part.product for part in parts])
+
+        async def backlog() -> None:
+            open_now, oldest_s = await erasures.backlog(self.org)
+            self.metrics.erasures_open.labels(org=self.org).set(open_now)
+            self.metrics.erasure_oldest_age.labels(org=self.org).set(oldest_s)
+
+        self.health.before_scrape("erasures", backlog)
+        handler = UserErasure(
+            erasures, self.schema, parts, ErasurePolicy.of(self.settings), cleanup or RowCleanup()
+        )
+        return Route(UserErasureRequested, handler.erase)
 
     @asynccontextmanager
     async def messaging(

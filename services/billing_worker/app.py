@@ -10,6 +10,9 @@ from pathlib import Path
 
 from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.customers.customers import Customers
+from services.billing_worker.erasing.billing_cleanup import CLEANUP
+from services.billing_worker.erasing.billing_customers import BillingErasure
+from services.billing_worker.erasing.books_contacts import BooksErasure
 from services.billing_worker.handlers.application_invoices import ApplicationInvoiceHandlers
 from services.billing_worker.handlers.books_webhooks import BooksWebhookHandlers
 from services.billing_worker.handlers.invoices import InvoiceHandlers
@@ -55,6 +58,8 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
+from shared.erasing.outcome import ProductErasure
+from shared.erasing.placeholder import Placeholders
 from shared.messaging.handling.routes import MessagePriority, Route, Routes
 from shared.storage.retention import Pruner
 from shared.worker import WorkerParts, worker_parts
@@ -86,8 +91,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         worker = HandlerParts.of(parts, settings)
         if form := await Organizations(parts.pool).customer_field_form(worker.zoho.org):
             worker.zoho.use_field_form(form)
+        erasure = await parts.erasure(*worker.erasures(), cleanup=CLEANUP)
         async with parts.messaging(
-            worker.routes(), lag_sources=[worker.invoices.lag_s]
+            worker.routes(erasure), lag_sources=[worker.invoices.lag_s]
         ) as messaging:
             finder = InvoiceFinder(
                 zoho=worker.zoho,
@@ -136,10 +142,34 @@ class HandlerParts:
             ),
         )
 
-    def routes(self) -> Routes:
+    def erasures(self) -> tuple[ProductErasure, ...]:
+        """The parts of Books and Billing. Books looks first, while the contact has its email."""
+        placeholders = Placeholders(self.parts.blind_index)
+        books = BooksErasure(
+            books=self.books,
+            users=self.users,
+            invoices=self.invoices,
+            placeholders=placeholders,
+        )
+        billing = BillingErasure(
+            zoho=self.zoho,
+            effects=self.parts.effects,
+            users=self.users,
+            invoices=self.invoices,
+            payments=self.payments,
+            placeholders=placeholders,
+        )
+        return books, billing
+
+    def routes(self, erasure: Route) -> Routes:
         """All that billing-worker handles, the commands that nobody knows included."""
         return Routes(
-            commands={**self.payment_commands(), **self.commands(), **self.reads()},
+            commands={
+                "user.erasure_requested.v1": erasure,
+                **self.payment_commands(),
+                **self.commands(),
+                **self.reads(),
+            },
             webhooks=self.webhooks(),
             unrouted=True,
         )

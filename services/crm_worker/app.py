@@ -10,6 +10,7 @@ from pathlib import Path
 from services.crm_worker.contact_sync.flusher import Flusher, FlushPacing
 from services.crm_worker.contact_sync.refusals import Refusals
 from services.crm_worker.contact_sync.sender import ContactSender
+from services.crm_worker.erasing.crm_contacts import CLEANUP, CrmErasure
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
 from services.crm_worker.handlers.webhooks import acknowledge
@@ -19,6 +20,7 @@ from services.crm_worker.settings import Settings
 from shared.contracts.commands import InteractionRecorded, UserSignedUp, UserUpdated
 from shared.contracts.events import SubscriptionChanged
 from shared.contracts.webhooks import WebhookReceived
+from shared.erasing.placeholder import Placeholders
 from shared.messaging.handling.routes import Route, Routes
 from shared.observability.metrics import Metrics
 from shared.worker import WorkerParts, worker_parts
@@ -49,8 +51,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             parts.metrics.contacts_refused.labels(org=crm.org).set(count)
 
         parts.health.before_scrape("refused contacts", count_refused)
+        erasure = await parts.erasure(crm_erasure(parts, contacts, crm, settings), cleanup=CLEANUP)
         async with parts.messaging(
-            routes(parts, contacts, crm), lag_sources=[contacts.lag_s]
+            routes(parts, contacts, crm, erasure), lag_sources=[contacts.lag_s]
         ) as messaging:
             refusals = Refusals(SERVICE, contacts, emails, messaging.committer, settings)
             flusher = Flusher(
@@ -70,10 +73,24 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await flusher.run(stop)
 
 
-def routes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm) -> Routes:
-    """All that crm-worker handles. Only notes call CRM, the flusher sends the rest."""
+def crm_erasure(
+    parts: WorkerParts, contacts: Contacts, crm: ZohoCrm, settings: Settings
+) -> CrmErasure:
+    """CRM's part of erasures."""
+    return CrmErasure(
+        crm=crm,
+        effects=parts.effects,
+        contacts=contacts,
+        placeholders=Placeholders(parts.blind_index),
+        longest_flush_s=FlushPacing().lease_s,
+        delete_notes=settings.crm_erasure_notes == "delete",
+    )
+
+
+def routes(parts: WorkerParts, contacts: Contacts, crm: ZohoCrm, erasure: Route) -> Routes:
+    """All that crm-worker handles. Only notes and erasures call CRM, the flusher sends the rest."""
     return Routes(
-        commands=commands(contacts, crm, parts.effects),
+        commands={"user.erasure_requested.v1": erasure, **commands(contacts, crm, parts.effects)},
         events=events(contacts),
         webhooks=webhooks(parts.metrics),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from services.desk_worker.erasing.desk_tickets import CLEANUP, DeskErasure
 from services.desk_worker.handlers.escalations import (
     add_message,
     close_ticket,
@@ -30,6 +31,7 @@ from shared.contracts.commands import (
     SupportPriorityRaised,
 )
 from shared.contracts.webhooks import WebhookReceived
+from shared.erasing.placeholder import Placeholders
 from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.outbox.committer import Committer
 from shared.worker import WorkerParts, worker_parts
@@ -63,7 +65,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         stop=stop,
     ) as parts:
         shared = desk_parts(parts, settings)
-        async with parts.messaging(routes(parts, shared)) as messaging:
+        erasure = await parts.erasure(desk_erasure(parts, shared, settings), cleanup=CLEANUP)
+        async with parts.messaging(routes(parts, shared, erasure)) as messaging:
             await poller(parts, settings, shared, messaging.committer).run(stop)
 
 
@@ -84,9 +87,25 @@ def desk_parts(
     return DeskParts(desk, escalations, tickets, watcher, Adoption(escalations, tickets, watcher))
 
 
-def routes(parts: WorkerParts, shared: DeskParts) -> Routes:
+def desk_erasure(parts: WorkerParts, shared: DeskParts, settings: Settings) -> DeskErasure:
+    """Desk's part of erasures."""
+    return DeskErasure(
+        desk=shared.desk,
+        effects=parts.effects,
+        escalations=shared.escalations,
+        tickets=shared.tickets,
+        placeholders=Placeholders(parts.blind_index),
+        fallback_email=settings.desk_fallback_email,
+        delete_tickets=settings.desk_erasure_tickets == "delete",
+    )
+
+
+def routes(parts: WorkerParts, shared: DeskParts, erasure: Route) -> Routes:
     """All that desk-worker handles."""
-    return Routes(commands=commands(shared), webhooks=webhooks(parts, shared))
+    return Routes(
+        commands={"user.erasure_requested.v1": erasure, **commands(shared)},
+        webhooks=webhooks(parts, shared),
+    )
 
 
 def commands(shared: DeskParts) -> Mapping[str, Route]:

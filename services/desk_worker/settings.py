@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from shared.contracts.fields import Email
 from shared.environment import Port, Seconds, for_service
 from shared.worker import WorkerSettings
@@ -19,3 +21,6 @@ class Settings(WorkerSettings, DeskAccess, DeskOrganization):
     # The requester of a ticket when Desk refuses the user's own address. `.invalid` never has a
     # mailbox (RFC 2606), so Desk's automatic reply reaches nobody.
     desk_fallback_email: Email = "unknown.requester@desk.invalid"
+    # What an erasure does with tickets, their comments and attachments: `delete` empties them and
+    # moves the tickets to the recycle bin. The receipt names those that are kept.
+    desk_erasure_tickets: Literal["delete", "keep"] = "delete"

@@ -13,6 +13,7 @@ import typer
 from services.operator.console.output import print_error, print_line
 from services.operator.dead_letters import commands as dead_letters
 from services.operator.doctor.command import doctor
+from services.operator.erasing import commands as erasing
 from services.operator.inspection import commands as inspection
 from services.operator.oauth import commands as oauth
 from services.operator.recovery.commands import recover
@@ -56,6 +57,7 @@ app.add_typer(inspection.inbox, name="inbox")
 app.add_typer(inspection.outbox, name="outbox")
 app.add_typer(inspection.effects, name="effects")
 app.add_typer(inspection.contacts, name="contacts")
+app.add_typer(erasing.app, name="users")
 app.command("queues")(inspection.queues)
 app.add_typer(recover, name="recover")
 app.add_typer(oauth.app, name="oauth")

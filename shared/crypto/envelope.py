@@ -76,6 +76,10 @@ class Vault:
             case DayKey(org):
                 return await self._keys.of_day(org)
 
+    def forget(self, user: UserKey) -> None:
+        """Drop the user's key from this process's memory: it is being destroyed."""
+        self._keys.forget(user.org, user.user_id)
+
     async def preload(self, blobs: list[bytes]) -> None:
         """Fetch the keys of many blobs in one round trip before opening them one by one."""
         await self._keys.load(key_id_of(blob) for blob in blobs)

@@ -170,6 +170,12 @@ class Metrics:
         self.contacts_refused = self._gauge(
             "contacts_refused", "Contacts that CRM refuses as they should be.", "org"
         )
+        self.erasures_open = self._gauge(
+            "erasures_open", "Erasures of users that have not ended.", "org"
+        )
+        self.erasure_oldest_age = self._gauge(
+            "erasure_oldest_age_seconds", "Age of the oldest erasure that has not ended.", "org"
+        )
         self.tickets_unreadable = self._counter(
             "tickets_unreadable_total", "Tickets that polling found and Desk did not show.", "org"
         )

@@ -231,6 +231,10 @@ async def worker(
             effect_timeout_s=0.2,
             settle_factor=0.02,
             breaker_pause_s=0.1,
+            erasure_quiet_s=0.2,
+            erasure_retry_s=0.2,
+            erasure_refusals=1,
+            erasure_refusal_wait_s=0.2,
             http_host="127.0.0.1",
             metrics_port=metrics_port,
         )
@@ -245,6 +249,14 @@ async def worker(
         finally:
             stop.set()
             await running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(own_database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the worker's own database."""
+    connection = await asyncpg.connect(own_database_url)
+    yield connection
+    await connection.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -279,7 +291,8 @@ async def _forget_everything(database_url: str, world: World) -> None:
     connection = await asyncpg.connect(database_url)
     tables = await connection.fetch(
         "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
-        " WHERE schemaname = 'billing' OR schemaname = 'relay' AND tablename = 'effects'"
+        " WHERE schemaname = 'billing' OR schemaname = 'relay'"
+        " AND tablename IN ('effects', 'tombstones', 'erasure_parts')"
     )
     emptied = False
     while not emptied:
@@ -287,6 +300,7 @@ async def _forget_everything(database_url: str, world: World) -> None:
         with suppress(asyncpg.DeadlockDetectedError):
             await connection.execute("TRUNCATE " + ", ".join(row["name"] for row in tables))
             emptied = True
+    await connection.execute("DELETE FROM relay.data_keys WHERE destroyed_at IS NOT NULL")
     await connection.close()
     world.faults.clear()
     world.behaviour = Behaviour()

@@ -17,6 +17,7 @@ _TYPES: Final[Mapping[str, tuple[Schema, Any]]] = {
     "boolean": ({"type": "boolean"}, True),
     "any": ({}, "text"),
     "empty": ({"enum": [None, ""]}, ""),
+    "null": ({"type": "null"}, None),
     "id": (_TEXT | {"pattern": r"^\d+$"}, "4600000000001"),
     "money": ({"anyOf": [{"type": "number"}, _TEXT | {"pattern": r"^-?\d+(\.\d+)?$"}]}, 2.5),
     "email": (_TEXT | {"pattern": r"^[^@\s]+@[^@\s]+$"}, "ada@example.com"),

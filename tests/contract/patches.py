@@ -284,6 +284,11 @@ PATCHES: Final = (
     ),
     Patch(
         "desk",
+        "`required` names fields of a contact that most have not",
+        required("Contact.json", f"{_SCHEMAS} commonJson"),
+    ),
+    Patch(
+        "desk",
         "`departmentId` of `GET /tickets` is required",
         optional("Ticket.json", "components parameters departmentId"),
     ),
@@ -315,6 +320,18 @@ PATCHES: Final = (
             f"{_SCHEMAS} singleCaseHistoryRespns properties eventInfo items properties"
             " propertyValue",
             {},
+        ),
+    ),
+    Patch(
+        "desk",
+        "the 200 of `GET /contacts/{id}/tickets` may be an error",
+        replaced(
+            "Ticket.json",
+            "components responses getTicketsByContactResponse content application/json schema",
+            {
+                "type": "object",
+                "properties": {"data": {"$ref": "#/components/schemas/listViewData"}},
+            },
         ),
     ),
     Patch(

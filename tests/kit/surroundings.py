@@ -88,6 +88,11 @@ class Surroundings:
             "zoho_organization_id": zoho.organization_id,
             "zoho_desk_org_id": zoho.desk_org_id,
             "zoho_desk_department_id": zoho.desk_department_id,
+            # An erasure begins at once, and soon asks again.
+            "erasure_quiet_s": 0.1,
+            "erasure_retry_s": 0.1,
+            "erasure_refusals": 1,
+            "erasure_refusal_wait_s": 0.1,
         }
 
     @asynccontextmanager

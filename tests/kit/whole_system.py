@@ -27,6 +27,9 @@ SHORT_WAITS = {
     "RECOVERY_GATHER_S": "3",
     "LEASE_S": "4",
     "ZOHO_MINUTE_CALLS": "100000",
+    "ERASURE_RETRY_S": "1",
+    "ERASURE_REFUSALS": "2",
+    "ERASURE_REFUSAL_WAIT_S": "1",
     # The calls of killed workers count as in flight to their deadline: room for several kills.
     **{f"ZOHO_{product.upper()}_IN_FLIGHT": "50" for product in PRODUCTS},
 }

@@ -97,9 +97,9 @@ async def _queues() -> dict[str, dict[str, Any]]:
     connection.channel.return_value.__aenter__.return_value = channel
     for service, routes in (
         ("webhook-gateway", Routes()),
-        (billing.SERVICE, billing.HandlerParts.of(parts, settings).routes()),
-        (crm.SERVICE, crm.routes(parts, MagicMock(), MagicMock())),
-        (desk.SERVICE, desk.routes(parts, desk.desk_parts(parts, settings))),
+        (billing.SERVICE, billing.HandlerParts.of(parts, settings).routes(MagicMock())),
+        (crm.SERVICE, crm.routes(parts, MagicMock(), MagicMock(), MagicMock())),
+        (desk.SERVICE, desk.routes(parts, desk.desk_parts(parts, settings), MagicMock())),
     ):
         await Topology(service, routes).declare(connection)
         if routes.commands:

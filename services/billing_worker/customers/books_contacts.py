@@ -46,8 +46,8 @@ class BooksContacts:
         return (await self._books.contact(contact_id)).currency_code
 
     async def _is_of_another(self, contact: BooksContact, user: User) -> bool:
-        owner = await self._users.find_by_contact(user.org, contact.contact_id)
-        return owner is not None and owner.user_id != user.user_id
+        owner = await self._users.owner_of_contact(user.org, contact.contact_id)
+        return owner not in (None, user.user_id)
 
 
 def _theirs(

@@ -67,8 +67,10 @@ class CreateCustomer(Effect[ZohoBilling]):
         customer = await self.zoho.customer(listed.customer_id)
         if self.zoho.user_of(customer) not in (None, self.user.user_id):
             return None
-        owner = await self.users.find_by_customer(self.user.org, customer.customer_id)
-        return customer if owner is None or owner.user_id == self.user.user_id else None
+        if customer.status == "inactive":  # an erasure leaves it so: it is nobody's any more
+            return None
+        owner = await self.users.owner_of_customer(self.user.org, customer.customer_id)
+        return customer if owner in (None, self.user.user_id) else None
 
 
 def _result(customer: Customer) -> EffectResult:

@@ -118,6 +118,18 @@ class Invoices:
             return True
         return await self._recoveries.searched() is not None
 
+    async def ids_of_user(self, org: str, user_id: str) -> list[str]:
+        """Our ids of all invoices of a user."""
+        rows = await self._pool.fetch(
+            """
+            SELECT invoice_id FROM billing.invoices
+            WHERE org = $1 AND user_id = $2 ORDER BY invoice_id
+            """,
+            org,
+            user_id,
+        )
+        return [row["invoice_id"] for row in rows]
+
     async def find_by_number(self, org: str, number: str) -> StoredInvoice | None:
         row = await self._pool.fetchrow(
             f"SELECT {_COLUMNS} FROM billing.invoices"  # noqa: S608 - a constant
@@ -207,6 +219,8 @@ class Invoices:
             WITH due AS (
                 SELECT org, invoice_id FROM billing.invoices
                 WHERE announced_at IS NULL AND lookup_ended IS NULL AND look_at <= now()
+                  AND NOT EXISTS (SELECT FROM relay.tombstones t
+                                  WHERE t.org = invoices.org AND t.user_id = invoices.user_id)
                 ORDER BY look_at LIMIT $1 FOR UPDATE SKIP LOCKED
             ), taken AS (
                 UPDATE billing.invoices i
@@ -255,6 +269,8 @@ class Invoices:
             """
             SELECT extract(epoch FROM now() - min(wanted_at))::float8 FROM billing.invoices
             WHERE org = $1 AND announced_at IS NULL AND lookup_ended IS NULL
+              AND NOT EXISTS (SELECT FROM relay.tombstones t
+                              WHERE t.org = invoices.org AND t.user_id = invoices.user_id)
             """,
             org,
         )

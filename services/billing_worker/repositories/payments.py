@@ -85,6 +85,18 @@ class Payments:
         zoho_id = await self._sealed.open(org, "zoho_id", payment_id, sealed)
         return StoredPayment(zoho_id=zoho_id, **values)
 
+    async def ids_of_user(self, org: str, user_id: str) -> list[str]:
+        """Our ids of all payments of a user that succeeded."""
+        rows = await self._pool.fetch(
+            """
+            SELECT payment_id FROM billing.payments
+            WHERE org = $1 AND user_id = $2 AND outcome = 'succeeded' ORDER BY payment_id
+            """,
+            org,
+            user_id,
+        )
+        return [row["payment_id"] for row in rows]
+
     async def unknown(self, org: str, payment_id: str) -> NotYetKnown | PermanentError:
         """The error of a command about a payment that is not recorded.
 
@@ -133,7 +145,14 @@ class Payments:
             payment.currency,
             payment.invoice_id,
         )
-        self._by_zoho_id.add(work, payment.org, "payment", payment.zoho_id, payment.payment_id)
+        self._by_zoho_id.add(
+            work,
+            payment.org,
+            "payment",
+            payment.zoho_id,
+            payment.payment_id,
+            user_id=payment.user_id,
+        )
         work.record_name("payment", payment.payment_id, payment.user_id)
         work.record_fact("payment", payment.payment_id)
 

@@ -110,7 +110,9 @@ class Subscriptions:
             subscription.requested_plan,
             orjson.dumps(subscription.addons, option=orjson.OPT_SORT_KEYS).decode(),
         )
-        self._by_zoho_id.add(work, org, "subscription", subscription.zoho_id, row)
+        self._by_zoho_id.add(
+            work, org, "subscription", subscription.zoho_id, row, user_id=subscription.user_id
+        )
         work.record_name("subscription", subscription.subscription_id, subscription.user_id)
         work.record_fact("subscription", subscription.subscription_id)
 

@@ -12,7 +12,9 @@ from shared.crypto.blind_index import BlindIndex
 from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.sealed_columns import SealedColumns
+from shared.errors import PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.erased_users import refused_when_erased
 
 UserField = Literal["email", "full_name", "first_name", "last_name", "phone"]
 
@@ -90,15 +92,21 @@ class Users:
         """The user who has this customer; None when no known user has it."""
         return await self._find(org, "customer", customer_id)
 
-    async def find_by_contact(self, org: str, contact_id: str) -> User | None:
-        """The user who has this contact of Books; None when no known user has it."""
-        return await self._find(org, "contact", contact_id)
+    async def owner_of_customer(self, org: str, customer_id: str) -> str | None:
+        """The user whose customer this is, also one who asked to be forgotten."""
+        owners = await self._index.owners(org, "customer", customer_id)
+        return owners[0] if owners else None
+
+    async def owner_of_contact(self, org: str, contact_id: str) -> str | None:
+        """The user whose contact of Books this is, also one who asked to be forgotten."""
+        owners = await self._index.owners(org, "contact", contact_id)
+        return owners[0] if owners else None
 
     async def list_with_email(self, org: str, email: str) -> list[User]:
-        """Every user with this email."""
+        """Every user with this email, those who asked to be forgotten too."""
         users = [
             await self.get(org, user_id)
-            for user_id in await self._index.find_all(org, "email", email)
+            for user_id in await self._index.owners(org, "email", email)
         ]
         return [user for user in users if user is not None]
 
@@ -115,15 +123,17 @@ class Users:
         """
         sealed = await self._seal_fields(org, user_id, fields)
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_USER, org, user_id)
+            with refused_when_erased():
+                await connection.execute(_USER, org, user_id)
             for field, value in sealed.items():
                 stored = await connection.execute(_FIELD, org, user_id, field, value, arrived)
                 if field == "email" and stored == "INSERT 0 1":
-                    rows = self._index.rows(org, "email", fields["email"], user_id)
+                    rows = self._index.rows(org, "email", fields["email"], user_id, user_id=user_id)
                     await self._index.delete(connection, org, "email", user_id)
                     await self._index.insert(connection, rows)
         user = await self.get(org, user_id)
-        assert user is not None  # noqa: S101 - it was stored just now, and users are not deleted
+        if user is None:  # it was stored just now, and has been erased since
+            raise PermanentError("the user asked to be forgotten", code="erased")
         return user
 
     async def record_fields(
@@ -134,19 +144,19 @@ class Users:
             work.record(_FIELD, work.org, user_id, field, value, work.arrived)
         if changes.get("email"):
             self._index.remove(work, work.org, "email", user_id)
-            self._index.add(work, work.org, "email", changes["email"], user_id)
+            self._index.add(work, work.org, "email", changes["email"], user_id, user_id=user_id)
 
     async def record_customer(self, work: UnitOfWork, user_id: str, customer_id: str) -> None:
         owner = UserKey(work.org, user_id)
         sealed = await self._sealed.seal(owner, "customer", user_id, customer_id)
         work.record(_CUSTOMER, work.org, user_id, sealed)
-        self._index.add(work, work.org, "customer", customer_id, user_id)
+        self._index.add(work, work.org, "customer", customer_id, user_id, user_id=user_id)
 
     async def record_contact(self, work: UnitOfWork, user_id: str, contact_id: str) -> None:
         owner = UserKey(work.org, user_id)
         sealed = await self._sealed.seal(owner, "contact", user_id, contact_id)
         work.record(_CONTACT, work.org, user_id, sealed)
-        self._index.add(work, work.org, "contact", contact_id, user_id)
+        self._index.add(work, work.org, "contact", contact_id, user_id, user_id=user_id)
 
     def take_revision(self, work: UnitOfWork, user: User) -> None:
         """Make the commit fail if anything that decides the tier changed since `user` was read."""

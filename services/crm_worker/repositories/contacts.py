@@ -60,6 +60,8 @@ def _lease_sql(condition: str, order: str) -> str:
         WITH due AS (
             SELECT org, user_id FROM crm.contacts
             WHERE org = $1 AND has_email AND leased_until < now() AND {condition}
+              AND NOT EXISTS (SELECT FROM relay.tombstones t
+                              WHERE t.org = contacts.org AND t.user_id = contacts.user_id)
             ORDER BY {order}
             LIMIT $2
             FOR UPDATE SKIP LOCKED
@@ -248,7 +250,34 @@ class Contacts:
         work.record(_SENT, *key, contact.version, sorted(tags), sealed, retag_after_s)
         work.record_fact("contact", user_id)
         if zoho_id != contact.zoho_id:
-            self._index.add(work, org, "zoho_contact", zoho_id, user_id)
+            self._index.add(work, org, "zoho_contact", zoho_id, user_id, user_id=user_id)
+
+    async def fields_of(self, org: str, user_id: str) -> dict[str, str]:
+        """Return what is wanted for a user, whether or not the user asked to be forgotten."""
+        sealed = (await self._fields(org, [user_id])).get(user_id, {})
+        return {
+            field: await self._sealed_fields.open(org, field, user_id, value)
+            for field, value in sealed.items()
+        }
+
+    async def leased_for_s(self, org: str, user_id: str, *, lease_s: float) -> float:
+        """For how long a flush that began before the erasure may still write the contact.
+
+        None begins after it. `lease_s` is the longest lease.
+        """
+        seconds: float | None = await self._pool.fetchval(
+            """
+            SELECT extract(epoch FROM
+                       least(c.leased_until, t.asked_at + make_interval(secs => $3)) - now())
+                       ::float8
+            FROM crm.contacts c JOIN relay.tombstones t USING (org, user_id)
+            WHERE c.org = $1 AND c.user_id = $2 AND c.leased_until > now()
+            """,
+            org,
+            user_id,
+            lease_s,
+        )
+        return max(seconds or 0.0, 0.0)
 
     async def forget_tags(self, contacts: Sequence[WantedContact]) -> None:
         """Note that it is unknown which tags CRM has, until a whole flush is recorded."""
@@ -328,7 +357,7 @@ class Contacts:
 
     async def owner_of(self, org: str, zoho_id: str) -> str | None:
         """Return the user whose contact this is. None when it is nobody's we know."""
-        owners = await self._index.find_all(org, "zoho_contact", zoho_id)
+        owners = await self._index.owners(org, "zoho_contact", zoho_id)
         return owners[0] if owners else None
 
     async def zoho_id(self, org: str, user_id: str) -> str | None:

@@ -15,6 +15,7 @@ from services.crm_worker.repositories.contacts import WantedContact
 from shared.crypto.blind_index import BlindIndex, BlindIndexEntry
 from shared.crypto.blind_index_table import BlindIndexTable, IndexRow
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.erased_users import refused_when_erased
 
 _KEEP_ONLY = """
     DELETE FROM crm.blind_index
@@ -34,7 +35,7 @@ _TRY_AGAIN = """
 """
 
 _HAND_OVER = """
-    UPDATE crm.blind_index SET row = $3
+    UPDATE crm.blind_index SET row = $3, user_id = $3
     WHERE org = $1 AND kind = 'email' AND row = $2 AND index = ANY ($4::bytea[])
 """
 
@@ -54,7 +55,8 @@ class Emails:
         claims = [claim for contact in contacts for claim in self._claims(contact)]
         claims.sort(key=itemgetter(2))  # by index, so that replicas lock in the same order
         async with self._pool.acquire() as connection, connection.transaction():
-            await self._table.insert(connection, claims)
+            with refused_when_erased():
+                await self._table.insert(connection, claims)
             rows = await connection.fetch(
                 """
                 SELECT b.org, b.index, b.row FROM crm.blind_index b
@@ -62,13 +64,11 @@ class Emails:
                   ON b.org = asked.org AND b.index = asked.index
                 WHERE b.kind = 'email'
                 """,
-                [org for org, *_ in claims],
-                [index for _, _, index, _, _ in claims],
+                [claim[0] for claim in claims],
+                [claim[2] for claim in claims],
             )
         owners = {(row["org"], row["index"]): row["row"] for row in rows}
-        return {
-            user_id for org, _, index, _, user_id in claims if owners.get((org, index)) != user_id
-        }
+        return {row for org, _, index, _, row, _ in claims if owners.get((org, index)) != row}
 
     def keep_only_present(self, work: UnitOfWork, contact: WantedContact) -> None:
         """Free the former emails of a contact: CRM has its present one."""
@@ -86,7 +86,9 @@ class Emails:
         return self._index.of(contact.org, "email", contact.email)
 
     def _claims(self, contact: WantedContact) -> list[IndexRow]:
-        return self._table.rows(contact.org, "email", contact.email, contact.user_id)
+        return self._table.rows(
+            contact.org, "email", contact.email, contact.user_id, user_id=contact.user_id
+        )
 
     def _keep(self, work: UnitOfWork, contact: WantedContact, indexes: list[bytes]) -> None:
         work.record(_KEEP_ONLY, contact.org, contact.user_id, indexes, contact.lease)

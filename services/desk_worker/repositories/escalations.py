@@ -94,13 +94,61 @@ class Escalations:
             JOIN (SELECT row FROM desk.blind_index
                   WHERE org = $1 AND kind = 'ticket' AND index = ANY($2)) i
               ON i.row = e.escalation_id
-            WHERE e.org = $1
+            WHERE e.org = $1 AND NOT EXISTS (
+                SELECT FROM relay.tombstones t WHERE t.org = e.org AND t.user_id = e.user_id)
             """,  # noqa: S608
             org,
             self._rows.digests(org, "ticket", zoho_ids),
         )
         escalations = [await self._escalation(row) for row in rows]
         return {escalation.zoho_id: escalation for escalation in escalations}
+
+    async def of_user(self, org: str, user_id: str) -> list[Escalation]:
+        """Return all tickets of a user, whether or not the user asked to be forgotten."""
+        rows = await self._pool.fetch(
+            f"SELECT {_COLUMNS} FROM desk.escalations"  # noqa: S608 - a constant
+            " WHERE org = $1 AND user_id = $2 ORDER BY created_at, escalation_id",
+            org,
+            user_id,
+        )
+        return [await self._escalation(row) for row in rows]
+
+    async def ids_of_user(self, org: str, user_id: str) -> list[str]:
+        rows = await self._pool.fetch(
+            """
+            SELECT escalation_id FROM desk.escalations
+            WHERE org = $1 AND user_id = $2 ORDER BY escalation_id
+            """,
+            org,
+            user_id,
+        )
+        return [row["escalation_id"] for row in rows]
+
+    async def others_with_email(self, org: str, email: str, user_id: str) -> list[str]:
+        """Return the other users who escalated under this email."""
+        owners = await self._rows.find_all(org, "email", email)
+        return [owner for owner in owners if owner != user_id]
+
+    async def give_to(self, org: str, user_id: str, zoho_ids: Sequence[str]) -> None:
+        """Let escalations that named no user be this one's, by Zoho's ids of their tickets.
+
+        They are the tickets of the user's own contact. The erasure then deletes them too.
+        """
+        await self._pool.execute(
+            """
+            WITH theirs AS (
+                UPDATE desk.blind_index SET user_id = $2
+                WHERE org = $1 AND kind = 'ticket' AND index = ANY ($3::bytea[])
+                  AND user_id IS NULL
+                RETURNING row
+            )
+            UPDATE desk.escalations SET user_id = $2
+            WHERE org = $1 AND user_id IS NULL AND escalation_id IN (SELECT row FROM theirs)
+            """,
+            org,
+            user_id,
+            self._rows.digests(org, "ticket", zoho_ids),
+        )
 
     async def user_with_email(self, org: str, email: str) -> str | None:
         """Return the one user who escalated under this email. None when there is none, or more."""
@@ -162,10 +210,11 @@ class Escalations:
             escalation.request_mac,
             *_columns(escalation.state),
         )
-        self._rows.add(work, org, "ticket", escalation.zoho_id, row_id)
-        if escalation.user_id is not None:
-            self._rows.add(work, org, "email", escalation.email, escalation.user_id)
-            work.record_name("escalation", row_id, escalation.user_id)
+        user_id = escalation.user_id
+        self._rows.add(work, org, "ticket", escalation.zoho_id, row_id, user_id=user_id)
+        if user_id is not None:
+            self._rows.add(work, org, "email", escalation.email, user_id, user_id=user_id)
+            work.record_name("escalation", row_id, user_id)
         work.record_fact("escalation", row_id)
 
     def advance(self, work: UnitOfWork, escalation: Escalation, state: TicketState) -> None:

@@ -1,19 +1,20 @@
-"""Read how many messages and consumers RabbitMQ's queues have."""
+"""Read how many messages and consumers RabbitMQ's queues have, and publish commands."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from pydantic import SecretStr
 
 from shared.errors import Unavailable
 from shared.messaging.broker.topology import UNROUTED_POISON, UNROUTED_QUEUE
+from shared.messaging.handling.routes import COMMANDS
 from shared.server_urls import amqp_urls
 
 WORKERS: Final = ("billing-worker", "crm-worker", "desk-worker")
@@ -72,6 +73,32 @@ async def connect(url: SecretStr) -> AsyncIterator[Broker]:
     """
     async with await _connect_to_any(amqp_urls(url.get_secret_value())) as connection:
         yield Broker(connection)
+
+
+async def publish_command(
+    url: SecretStr, routing_key: str, body: bytes, *, message_id: str, headers: Mapping[str, str]
+) -> None:
+    """Publish a command as an application does, persistent and confirmed.
+
+    Raises Unavailable when RabbitMQ cannot be reached, or no queue takes it.
+    """
+    message = aio_pika.Message(
+        body,
+        message_id=message_id,
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        headers=dict(headers),
+    )
+    async with await _connect_to_any(amqp_urls(url.get_secret_value())) as connection:
+        try:
+            async with connection.channel(on_return_raises=True) as channel:
+                exchange = await channel.get_exchange(COMMANDS)
+                await exchange.publish(message, routing_key)
+        except (AMQPError, DeliveryError) as error:
+            raise Unavailable(
+                "RabbitMQ did not take the command: were the workers ever started?",
+                code="broker_refused",
+            ) from error
 
 
 async def _connect_to_any(urls: Sequence[str]) -> AbstractConnection:

@@ -23,6 +23,7 @@ class Conversations:
         self,
         comments: Table,
         threads: Table,
+        attachments: Table,
         tickets: Table,
         history: TicketHistory,
         *,
@@ -32,6 +33,7 @@ class Conversations:
     ) -> None:
         self.comments = comments
         self.threads = threads
+        self.attachments = attachments
         self._tickets = tickets
         self._history = history
         self._time = time
@@ -104,6 +106,37 @@ class Conversations:
                 "fromEmailAddress": author.get("email"),
             }
         )
+
+    def attach(self, ticket: Record, name: str, *, actor: Record) -> Record:
+        """Attach a file to a ticket."""
+        row = self.attachments.add(
+            {
+                "ticketId": ticket["id"],
+                "name": name,
+                "size": "1024",
+                "isPublic": False,
+                "creatorId": actor["id"],
+                "createdTime": self._time(),
+                "previewurl": None,
+            }
+        )
+        row["href"] = (
+            f"https://desk.zoho.com/api/v1/tickets/{ticket['id']}/attachments/{row['id']}/content"
+        )
+        self.attachments.save(row)
+        self._count(ticket, "attachmentCount", self.attachments)
+        return row
+
+    def attachments_of(self, ticket_id: str) -> list[Record]:
+        """Return a ticket's files, oldest first."""
+        return [row for row in self.attachments if row["ticketId"] == ticket_id]
+
+    def get_attachment(self, ticket_id: str, attachment_id: str) -> Record:
+        """Return a file of the ticket. Raises: DeskError: 404, there is none with this id."""
+        row = self.attachments.get(attachment_id)
+        if row is None or row["ticketId"] != ticket_id:
+            raise not_found()
+        return row
 
     def comments_of(self, ticket_id: str) -> list[Record]:
         """Return a ticket's comments, oldest first."""

@@ -66,6 +66,7 @@ class DeskOrg:
         self.conversations = Conversations(
             world.define("desk", "comments", key="id"),
             world.define("desk", "threads", key="id"),
+            world.define("desk", "attachments", key="id"),
             tickets,
             self.history,
             time=time,

@@ -98,6 +98,19 @@ class ConversationEndpoints:
         self._conversations.comments.remove(row["id"])
         return web.Response(status=200)
 
+    async def attachments(self, call: ApiCall) -> web.StreamResponse:
+        """List from row 1, at most 100."""
+        check_parameters(call.request.query, {"include", "from", "limit", "sortBy", "orgId"})
+        start, limit = bounded(call.request.query, first=1, limit=10, most=100)
+        rows = self._conversations.attachments_of(self._tickets.get(call.path("id"))["id"])
+        page = rows[start - 1 : start - 1 + limit]
+        return data([{k: v for k, v in row.items() if k != "ticketId"} for row in page])
+
+    async def delete_attachment(self, call: ApiCall) -> web.StreamResponse:
+        row = self._conversations.get_attachment(call.path("id"), call.path("attachment_id"))
+        self._conversations.attachments.remove(row["id"])
+        return web.Response(status=200)
+
     async def threads(self, call: ApiCall) -> web.StreamResponse:
         """List summaries from row 1, at most 200, newest first."""
         check_parameters(call.request.query, {"from", "limit", "sortBy", "orgId"})

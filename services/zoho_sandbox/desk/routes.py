@@ -119,6 +119,10 @@ def _conversation_routes(routes: _DeskRoutes, endpoints: ConversationEndpoints) 
     routes.add("GET", path, "get_comment", endpoints.get_comment, read)
     routes.add("PATCH", path, "update_comment", endpoints.update_comment, change)
     routes.add("DELETE", path, "delete_comment", endpoints.delete_comment, change)
+    files = "/tickets/{id:[0-9]+}/attachments"
+    file = files + "/{attachment_id:[0-9]+}"
+    routes.add("GET", files, "list_attachments", endpoints.attachments, read, paged=True)
+    routes.add("DELETE", file, "delete_attachment", endpoints.delete_attachment, change)
     threads = "/tickets/{id:[0-9]+}/threads"
     routes.add("GET", threads, "list_threads", endpoints.threads, read, paged=True)
 

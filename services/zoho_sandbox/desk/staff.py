@@ -26,6 +26,7 @@ class DeskStaff:
             ("merge", self.merge),
             ("trash", self.trash),
             ("comment", self.comment),
+            ("attach", self.attach),
             ("edit", self.edit),
         ):
             routes.add("POST", "/desk/tickets/{id}/" + action, handler)
@@ -76,6 +77,11 @@ class DeskStaff:
             "isPublic": body.get("isPublic", False),
         }
         return self._desk.conversations.comment(self._ticket(request), comment, actor=STAFF)
+
+    async def attach(self, request: web.Request, body: dict[str, Any]) -> Any:
+        """Attach a file: `{name?}`."""
+        name = str(body.get("name", "screenshot.png"))
+        return self._desk.conversations.attach(self._ticket(request), name, actor=STAFF)
 
     async def edit(self, request: web.Request, body: dict[str, Any]) -> Any:
         """Change any fields of the ticket, such as status, priority or assignee."""

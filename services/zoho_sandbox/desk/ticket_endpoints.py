@@ -42,6 +42,14 @@ _ONLY_OF_ONE = {
     "sentiment": None,
 }
 # Missing in the rows of a list.
+# Schema `listviewCommonJson` of Zoho's file.
+_IN_LISTS_OF_CONTACTS = (
+    "id", "ticketNumber", "subject", "status", "statusType", "priority", "email", "phone",
+    "contactId", "departmentId", "accountId", "assigneeId", "teamId", "productId", "channel",
+    "channelCode", "language", "source", "sentiment", "relationshipType", "lastThread",
+    "threadCount", "commentCount", "createdTime", "closedTime", "onholdTime", "dueDate",
+    "responseDueDate", "customerResponseTime", "isArchived", "isSpam", "webUrl",
+)  # fmt: skip
 _NOT_IN_LISTS = ("description", "cf", "modifiedTime", "resolution", "modifiedBy")
 
 
@@ -96,7 +104,8 @@ class TicketEndpoints:
         contact = self._desk.contacts.get(call.path("id"))
         start, limit = bounded(call.request.query, first=1, limit=10, most=99)
         rows = [row for row in self._tickets.table.searched() if row["contactId"] == contact["id"]]
-        return data(rows[start - 1 : start - 1 + limit])
+        page = rows[start - 1 : start - 1 + limit]
+        return data([{name: row.get(name) for name in _IN_LISTS_OF_CONTACTS} for row in page])
 
     async def close_many(self, call: ApiCall) -> web.StreamResponse:
         """Close tickets. The answer is a 200 without a body."""

@@ -35,6 +35,8 @@ from shared.contracts.events.users import (
     ContactFields,
     ContactSynced,
     CustomerCreated,
+    ErasedPart,
+    ErasedRecords,
     Kept,
     UserErased,
 )
@@ -70,6 +72,8 @@ __all__ = [
     "ContactFields",
     "ContactSynced",
     "CustomerCreated",
+    "ErasedPart",
+    "ErasedRecords",
     "Event",
     "InvoiceChanged",
     "InvoiceIssued",

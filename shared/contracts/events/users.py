@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from shared.contracts.events.event import UserEvent
-from shared.contracts.fields import Email, FullName, Name, Phone
+from shared.contracts.fields import Email, FullName, Id, Instant, Name, Phone
 from shared.contracts.outgoing import OutgoingModel
 from shared.contracts.tier import Tier
+from shared.contracts.webhooks import Product
 
 
 class CustomerCreated(UserEvent):
@@ -60,18 +63,46 @@ class ContactChanged(_ContactEvent):
     fields: ContactFields = ContactFields()
 
 
+class ErasedRecords(OutgoingModel):
+    """Records of one kind that an erasure deleted or emptied (`contact`, `card`, `note`)."""
+
+    what: str
+    count: Annotated[int, Field(ge=1)]
+
+
 class Kept(OutgoingModel):
-    """A record that Zoho must keep by law, or keeps for a time, after an erasure."""
+    """What still exists after an erasure, and why: by law, by configuration, or for a time.
+
+    `ids`: the application's ids, where it knows the records. `days`: how long at most. Absent, it
+    has no end that the relay knows.
+    """
 
     what: str
     reason: str
+    ids: tuple[Id, ...] = ()
+    count: Annotated[int, Field(ge=0)] = 0
     days: int | None = None
 
 
+class ErasedPart(OutgoingModel):
+    """What one product has erased and kept of a user."""
+
+    product: Product
+    erased: tuple[ErasedRecords, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    ended_at: Instant
+
+
 class UserErased(UserEvent):
-    """The receipt of an erasure. `user.erased.v1`."""
+    """The receipt of an erasure. `user.erased.v1`.
+
+    `kept`: what the relay itself still holds, in ciphertext or as digests. The products' own are
+    in `parts`.
+    """
 
     routing_key: ClassVar[str] = "user.erased.v1"
 
+    asked_at: Instant
+    parts: tuple[ErasedPart, ...] = ()
     kept: tuple[Kept, ...] = ()
     longest_retention_days: int

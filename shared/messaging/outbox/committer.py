@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from shared.contracts.events import Event, UserErased
 from shared.crypto.envelope import DayKey, Vault
 from shared.errors import Postponed, Unavailable
 from shared.messaging.batcher import Batcher
@@ -23,9 +24,11 @@ from shared.messaging.inbox.lines import (
     RecordedFact,
     RecordedName,
 )
+from shared.messaging.inbox.statements import columns
 from shared.messaging.outbox.direct_publisher import DirectPublisher
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.messaging.outbox.rows import Versions, rows_of, version_subjects
+from shared.storage.erased_users import raise_if_erased
 from shared.storage.open_webhooks import CLOSE_WEBHOOKS
 from shared.storage.pool import PooledConnection, unavailable_when_down
 
@@ -85,15 +88,7 @@ class Committer:
         self._group: Batcher[UnitOfWork, list[OutboxRow] | ClaimLost] = Batcher(
             "commit", self._commit_group, gather_s=0.002
         )
-        self._versions_sql = f"""
-            INSERT INTO {schema}.versions AS v (org, subject, version)
-            SELECT org, subject, relay.version_base() + count
-            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS r (org, subject, count)
-            ON CONFLICT (org, subject) DO UPDATE
-            SET version = greatest(v.version, relay.version_base())
-                          + excluded.version - relay.version_base()
-            RETURNING org, subject, version
-            """  # noqa: S608
+        self._versions_sql = f"SELECT * FROM {schema}.raise_versions($1, $2, $3, $4, $5)"  # noqa: S608
 
     @asynccontextmanager
     async def begin(
@@ -104,6 +99,7 @@ class Committer:
         What it publishes is published in the background. What fails there is the relay's.
         Raises, on exit:
             StaleRead: nothing was written.
+            PermanentError: `erased`, it is about a user who asked to be forgotten.
             Unavailable: the database is away. Nothing was written, unless the answer was lost.
         """
         work = UnitOfWork(org=org, correlation_id=correlation_id)
@@ -135,6 +131,7 @@ class Committer:
             except asyncpg.PostgresError as error:
                 if error.sqlstate in _STALE:
                     raise StaleRead from error
+                raise_if_erased(error)
                 raise
             self._committed()
             return results
@@ -191,14 +188,25 @@ class Committer:
     async def _raise_versions(
         self, connection: PooledConnection, winners: list[UnitOfWork]
     ) -> Versions:
-        """The version before each subject's first event of this group."""
+        """The version before each subject's first event of this group.
+
+        Fails when an event is about a user who asked to be forgotten.
+        """
         counts = Counter(
             (work.org, subject)
             for work in winners
             for event in work.events
             for subject in version_subjects(event)
         )
-        if not counts:
+        users = sorted(
+            {
+                (work.org, user_id)
+                for work in winners
+                for event in work.events
+                if (user_id := _unless_receipt(event.event)) is not None
+            }
+        )
+        if not counts and not users:
             return {}
         ordered = sorted(counts)  # so that replicas lock in the same order
         raised = await connection.fetch(
@@ -206,6 +214,7 @@ class Committer:
             [org for org, _ in ordered],
             [subject for _, subject in ordered],
             [counts[at] for at in ordered],
+            *columns(users, 2),
         )
         return {(org, subject): version - counts[org, subject] for org, subject, version in raised}
 
@@ -223,6 +232,12 @@ async def _close_webhooks(connection: PooledConnection, winners: Sequence[UnitOf
     ids = [found for found in map(_uuid, handled) if found is not None]
     if ids:
         await connection.execute(CLOSE_WEBHOOKS, ids)
+
+
+def _unless_receipt(event: Event) -> str | None:
+    """The user whom an event is about. The receipt alone is about a user who is erased."""
+    user_id: str | None = getattr(event, "user_id", None)
+    return None if isinstance(event, UserErased) else user_id
 
 
 def _uuid(text: str) -> UUID | None:

@@ -1,5 +1,8 @@
 """Apply the SQL files that make the schemas: tables once, functions again when they change.
 
+A table whose rows belong to users has the columns `org` and `user_id`. Erasures find it by these:
+it gets a trigger that refuses rows of erased users, and a user's rows are deleted from it.
+
 There are three folders of SQL, applied in this order:
 
 - `relay/` beside this file: the schema `relay`, which all services share.
@@ -106,6 +109,14 @@ async def _apply(connection: PooledConnection, folders: list[SqlFolder], release
             for file in changed:
                 await replace_function(connection, folder.schema, file)
                 await _remember(connection, file, release)
+    await _guard_users(connection, {folder.schema for folder in folders})
+
+
+async def _guard_users(connection: PooledConnection, schemas: set[str]) -> None:
+    """See to it that every table with a `user_id` refuses rows of users who were erased."""
+    for schema in sorted(schemas):
+        async with connection.transaction():
+            await connection.execute("SELECT relay.guard_users($1)", schema)
 
 
 def _check_history(folder: SqlFolder, applied: dict[tuple[str, str], _Applied]) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
@@ -96,6 +97,15 @@ class Effect(ABC, Generic[ClientT]):
         A charge that the bank declined was carried out, and a later command may try once more.
         """
         return True
+
+
+@dataclass(frozen=True)
+class MadeEffect:
+    """What was made for a user. `result` is None while nobody knows whether it was."""
+
+    operation: str
+    business_id: str
+    result: EffectResult | None
 
 
 class Effects:
@@ -208,6 +218,17 @@ class Effects:
         Its message was given up, and those who wait for it would wait without end.
         """
         return await self._journal.any_open(org, product)
+
+    async def made_for(self, user: UserKey, product: str) -> list[MadeEffect]:
+        """Return what was, or may have been, made for a user in a product. What was not, is not."""
+        return [
+            MadeEffect(
+                entry.key.operation,
+                entry.key.business_id,
+                None if entry.result is None else await self._opened(entry.key, entry.result),
+            )
+            for entry in await self._journal.of_owner(user.org, user.user_id, product)
+        ]
 
     async def _make(
         self,
@@ -345,7 +366,10 @@ class Effects:
 
     async def _open(self, key: EffectKey, entry: JournalEntry) -> EffectResult:
         assert entry.result is not None  # noqa: S101 - the table's own check
-        result: EffectResult = orjson.loads(await self._vault.open_bytes(entry.result, key.context))
+        return await self._opened(key, entry.result)
+
+    async def _opened(self, key: EffectKey, sealed: bytes) -> EffectResult:
+        result: EffectResult = orjson.loads(await self._vault.open_bytes(sealed, key.context))
         return result
 
     def _count(self, key: EffectKey, found: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import asyncpg
 
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.erased_users import refused_when_erased
 from shared.storage.recoveries import SearchedRecovery
 
 # So long after looking was allowed an intent still counts as open. What is being made is looked for
@@ -76,6 +77,14 @@ class Intent:
     mark: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedEntry:
+    """An entry of one user's. `result` is None while nobody knows whether it was done."""
+
+    key: EffectKey
+    result: bytes | None
+
+
 class EffectsJournal:
     def __init__(self, pool: asyncpg.Pool, clock: DatabaseClock = database_clock) -> None:
         self._pool = pool
@@ -97,6 +106,23 @@ class EffectsJournal:
             return None
         return JournalEntry(**{**dict(row), "state": EffectState(row["state"])})
 
+    async def of_owner(self, org: str, owner: str, product: str) -> list[OwnedEntry]:
+        """All entries of a user's writes to a product that were, or may have been, done."""
+        rows = await self._pool.fetch(
+            """
+            SELECT operation, business_id, result FROM relay.effects
+            WHERE org = $1 AND owner = $2 AND product = $3 AND state <> 'clear'
+            ORDER BY created_at, operation, business_id
+            """,
+            org,
+            owner,
+            product,
+        )
+        return [
+            OwnedEntry(EffectKey(org, row["operation"], row["business_id"]), row["result"])
+            for row in rows
+        ]
+
     async def intend(
         self,
         key: EffectKey,
@@ -113,8 +139,24 @@ class EffectsJournal:
         The mark of `schema` rises in the same statement. `after` is the entry that was read (None =
         no row). A result is replaced only when it was read with it. The request may be written for
         `write_s` from now. Nobody looks until `look_s` after that.
+
+        Raises PermanentError: `erased`, its owner asked to be forgotten.
         """
-        row = await self._pool.fetchrow(
+        with refused_when_erased():
+            row = await self._intend(key, product, owner, after, write_s, look_s, schema)
+        return Intent(**dict(row)) if row else None
+
+    async def _intend(
+        self,
+        key: EffectKey,
+        product: str,
+        owner: str | None,
+        after: JournalEntry | None,
+        write_s: float,
+        look_s: float,
+        schema: str,
+    ) -> asyncpg.Record | None:
+        return await self._pool.fetchrow(
             """
             WITH moved AS (
                 UPDATE relay.marks SET mark = mark + 1, moved_at = clock_timestamp()
@@ -144,7 +186,6 @@ class EffectsJournal:
             after is not None and after.state is EffectState.DONE,
             schema,
         )
-        return Intent(**dict(row)) if row else None
 
     async def presume(
         self,

@@ -52,6 +52,25 @@ async def _(zoho: Clients) -> None:
     )
 
 
+@CALLS("anonymize_customer")
+async def _(zoho: Clients) -> None:
+    customer = await a_customer(zoho)
+    await zoho.billing.anonymize_customer(
+        customer.customer_id, display_name="Erased user 1", email="erased-1@erased.invalid"
+    )
+    emptied = await zoho.billing.customer(customer.customer_id)
+    assert (emptied.email, emptied.last_name) == ("erased-1@erased.invalid", None)
+
+
+@CALLS("delete_card")
+async def _(zoho: Clients) -> None:
+    customer = await a_customer(zoho)
+    await zoho.sandbox.add_card(customer.customer_id)
+    (card,) = await zoho.billing.cards(customer.customer_id)
+    await zoho.billing.delete_card(customer.customer_id, card.card_id)
+    assert not await zoho.billing.cards(customer.customer_id)
+
+
 @CALLS("mark_customer_inactive")
 async def _(zoho: Clients) -> None:
     await zoho.billing.mark_customer_inactive((await a_customer(zoho)).customer_id)

@@ -43,6 +43,21 @@ async def _(zoho: Clients) -> None:
     assert await zoho.books.contacts_with_email("ada@example.com")
 
 
+@CALLS("anonymize_contact")
+async def _(zoho: Clients) -> None:
+    _, contact_id = await a_book_invoice(zoho)
+    await zoho.books.anonymize_contact(
+        contact_id, name="Erased user 1", email="erased-1@erased.invalid"
+    )
+    assert (await zoho.books.contact(contact_id)).contact_name == "Erased user 1"
+
+
+@CALLS("mark_contact_inactive")
+async def _(zoho: Clients) -> None:
+    _, contact_id = await a_book_invoice(zoho)
+    await zoho.books.mark_contact_inactive(contact_id)
+
+
 @CALLS("invoices_of")
 async def _(zoho: Clients) -> None:
     assert await zoho.books.invoices_of((await a_book_invoice(zoho))[1])

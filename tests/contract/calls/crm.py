@@ -31,6 +31,15 @@ async def _(zoho: Clients) -> None:
     assert (await zoho.crm.anonymize_contact(contact_id, fields)).ok
 
 
+@CALLS("delete_note")
+async def _(zoho: Clients) -> None:
+    contact_id = await a_contact(zoho)
+    note = await zoho.crm.create_note(contact_id, title="A call", content="ref n1")
+    assert note.id is not None
+    assert (await zoho.crm.delete_note(note.id)).ok
+    assert not await zoho.crm.notes_of(contact_id)
+
+
 @CALLS("contact")
 async def _(zoho: Clients) -> None:
     assert await zoho.crm.contact(await a_contact(zoho))

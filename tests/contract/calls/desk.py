@@ -68,6 +68,55 @@ async def _(zoho: Clients) -> None:
     assert await zoho.desk.comments_of(ticket.id)
 
 
+@CALLS("delete_comment")
+async def _(zoho: Clients) -> None:
+    ticket = await a_ticket(zoho)
+    comment = await zoho.desk.create_comment(ticket.id, content="ref c1", is_public=True)
+    await zoho.desk.delete_comment(ticket.id, comment.id)
+    assert not await zoho.desk.comments_of(ticket.id)
+
+
+@CALLS("attachments_of")
+async def _(zoho: Clients) -> None:
+    ticket = await a_ticket(zoho)
+    assert not await zoho.desk.attachments_of(ticket.id)
+    await zoho.sandbox.ticket(ticket.id, "attach")
+    assert await zoho.desk.attachments_of(ticket.id)
+
+
+@CALLS("delete_attachment")
+async def _(zoho: Clients) -> None:
+    ticket = await a_ticket(zoho)
+    await zoho.sandbox.ticket(ticket.id, "attach")
+    (attachment_id,) = await zoho.desk.attachments_of(ticket.id)
+    await zoho.desk.delete_attachment(ticket.id, attachment_id)
+    assert not await zoho.desk.attachments_of(ticket.id)
+
+
+@CALLS("move_tickets_to_trash")
+async def _(zoho: Clients) -> None:
+    ticket = await a_ticket(zoho)
+    await zoho.desk.move_tickets_to_trash([ticket.id])
+    assert (await zoho.desk.ticket(ticket.id)).is_trashed
+
+
+@CALLS("tickets_of_contact")
+async def _(zoho: Clients) -> None:
+    ticket = await a_ticket(zoho)
+    (contact,) = await zoho.desk.contacts_with_email("ada@example.com")
+    assert [each.id for each in await zoho.desk.tickets_of_contact(contact.id)] == [ticket.id]
+
+
+@CALLS("anonymize_contact")
+async def _(zoho: Clients) -> None:
+    await a_ticket(zoho)
+    (contact,) = await zoho.desk.contacts_with_email("ada@example.com")
+    await zoho.desk.anonymize_contact(
+        contact.id, last_name="Erased user 1", email="erased-1@erased.invalid"
+    )
+    assert not await zoho.desk.contacts_with_email("ada@example.com")
+
+
 @CALLS("status_history")
 async def _(zoho: Clients) -> None:
     ticket = await a_ticket(zoho)

@@ -34,7 +34,7 @@ def table(pool: asyncpg.Pool, ring: str = OLD) -> BlindIndexTable:
 
 async def store(pool: asyncpg.Pool, index: BlindIndexTable, value: str, row: str) -> None:
     async with pool.acquire() as connection:
-        await index.insert(connection, index.rows("default", "email", value, row))
+        await index.insert(connection, index.rows("default", "email", value, row, user_id=row))
 
 
 async def test_a_sealed_column_opens_for_its_own_row(columns: SealedColumns) -> None:
@@ -78,6 +78,19 @@ async def test_a_value_of_two_rows_finds_neither(emptied_pool: asyncpg.Pool) -> 
 
     assert await index.find("default", "email", "ann@example.com") is None
     assert sorted(await index.find_all("default", "email", "ann@example.com")) == ["u1", "u2"]
+
+
+async def test_a_user_who_asked_to_be_forgotten_is_found_by_who_asks_for_owners_alone(
+    emptied_pool: asyncpg.Pool,
+) -> None:
+    index = table(emptied_pool)
+    await store(emptied_pool, index, "ann@example.com", "forgotten")
+    await emptied_pool.execute(
+        "INSERT INTO relay.tombstones (org, user_id) VALUES ('default', 'forgotten')"
+    )
+
+    assert await index.find("default", "email", "ann@example.com") is None
+    assert await index.owners("default", "email", "ann@example.com") == ["forgotten"]
 
 
 async def test_a_deleted_row_is_no_longer_found(emptied_pool: asyncpg.Pool) -> None:

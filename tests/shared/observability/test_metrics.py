@@ -35,6 +35,8 @@ PUBLIC = {
     "effects_reconciled_total": {"operation", "found"},
     "report_differences_total": set(),
     "gaps_found_total": {"product"},
+    "erasures_open": set(),
+    "erasure_oldest_age_seconds": set(),
     "tickets_unreadable_total": set(),
     "recovery_needed": {"service"},
     "log_lines_lost_total": set(),

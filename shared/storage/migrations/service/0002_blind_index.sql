@@ -6,7 +6,9 @@ CREATE TABLE {schema}.blind_index (
     index bytea NOT NULL,
     key_id text NOT NULL,
     row text NOT NULL,                  -- our id of what is found: a user_id, a ticket's id, …
+    user_id text,                       -- whose it is. Null: of nobody whom we know
     PRIMARY KEY (org, kind, index, key_id, row)
 );
 
 CREATE INDEX ON {schema}.blind_index (org, kind, row);
+CREATE INDEX ON {schema}.blind_index (org, user_id);

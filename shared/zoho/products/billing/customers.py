@@ -22,6 +22,17 @@ _GET_CUSTOMER: Final = Operation("billing", "get_customer", "GET", repeatable=Tr
 _LIST_CUSTOMERS: Final = Operation("billing", "list_customers", "GET", repeatable=True)
 _UPDATE_CUSTOMER: Final = Operation("billing", "update_customer", "PUT", repeatable=True)
 _MARK_INACTIVE: Final = Operation("billing", "mark_customer_inactive", "POST", repeatable=True)
+# https://www.zoho.com/billing/api/v1/customers/#update-a-customer
+_PERSONAL: Final = (
+    "salutation",
+    "first_name",
+    "last_name",
+    "company_name",
+    "phone",
+    "mobile",
+)
+_ADDRESSES: Final = ("billing_address", "shipping_address")
+_ADDRESS: Final = ("attention", "street", "city", "state", "zip", "country", "fax")
 _MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repeatable=True)
 
 
@@ -174,6 +185,20 @@ class BillingCustomers(FinanceClient[BillingFields]):
         )
         reply = await self._call(_UPDATE_CUSTOMER, f"/customers/{customer_id}", json=body)
         return Customer.model_validate(reply.body["customer"])
+
+    async def anonymize_customer(self, customer_id: str, *, display_name: str, email: str) -> None:
+        """Empty every personal field that the API changes. Name and email are required, so others
+        take their place. Website, department, designation and notes cannot be changed.
+
+        Our custom field stays: it shows that the customer is nobody else's.
+        """
+        body = {
+            "display_name": display_name,
+            "email": email,
+            **dict.fromkeys(_PERSONAL, ""),
+            **{address: dict.fromkeys(_ADDRESS, "") for address in _ADDRESSES},
+        }
+        await self._call(_UPDATE_CUSTOMER, f"/customers/{customer_id}", json=body)
 
     async def mark_customer_inactive(self, customer_id: str) -> None:
         await self._call(_MARK_INACTIVE, f"/customers/{customer_id}/markasinactive")

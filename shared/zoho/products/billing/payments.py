@@ -34,6 +34,7 @@ _GET_INVOICE: Final = Operation("billing", "get_invoice", "GET", repeatable=True
 _VOID_INVOICE: Final = Operation("billing", "void_invoice", "POST", repeatable=True)
 _WRITE_OFF: Final = Operation("billing", "write_off_invoice", "POST", repeatable=True)
 _LIST_CARDS: Final = Operation("billing", "list_cards", "GET", repeatable=True)
+_DELETE_CARD: Final = Operation("billing", "delete_card", "DELETE", repeatable=True)
 _GET_PAYMENT: Final = Operation("billing", "get_payment", "GET", repeatable=True)
 _LIST_PAYMENTS: Final = Operation("billing", "list_payments", "GET", repeatable=True)
 _LIST_EVENTS: Final = Operation("billing", "list_events", "GET", repeatable=True)
@@ -82,6 +83,10 @@ class BillingPayments(FinanceClient[BillingFields]):
         """Stored cards, without their numbers."""
         reply = await self._call(_LIST_CARDS, f"/customers/{customer_id}/cards")
         return [Card.model_validate(row) for row in reply.body.get("cards", [])]
+
+    async def delete_card(self, customer_id: str, card_id: str) -> None:
+        """Forget a stored card. Raises ZohoRejected (404) for one that is not there."""
+        await self._call(_DELETE_CARD, f"/customers/{customer_id}/cards/{card_id}")
 
     async def create_payment(
         self,

@@ -33,6 +33,7 @@ BILLING: Final = ProductProfile(
         "ZohoSubscriptions.customers.CREATE",
         "ZohoSubscriptions.customers.READ",
         "ZohoSubscriptions.customers.UPDATE",
+        "ZohoSubscriptions.customers.DELETE",
         "ZohoSubscriptions.plans.READ",
         "ZohoSubscriptions.addons.READ",
         "ZohoSubscriptions.subscriptions.CREATE",

@@ -33,6 +33,8 @@ _GET_INVOICE_PDF: Final = Operation(
 _LIST_INVOICES: Final = Operation("books", "list_invoices", "GET", repeatable=True)
 _LIST_CONTACTS: Final = Operation("books", "list_contacts", "GET", repeatable=True)
 _GET_CONTACT: Final = Operation("books", "get_contact", "GET", repeatable=True)
+_UPDATE_CONTACT: Final = Operation("books", "update_contact", "PUT", repeatable=True)
+_MARK_INACTIVE: Final = Operation("books", "mark_contact_inactive", "POST", repeatable=True)
 _UPSERT_INVOICE: Final = Operation("books", "upsert_invoice", "PUT", repeatable=True)
 _MARK_SENT: Final = Operation("books", "mark_invoice_sent", "POST", repeatable=True)
 _VOID_INVOICE: Final = Operation("books", "mark_invoice_void", "POST", repeatable=True)
@@ -54,6 +56,8 @@ _PROFIT_AND_LOSS: Final = Operation(
 )
 _GET_ORGANIZATION: Final = Operation("books", "get_organization", "GET", repeatable=True)
 
+_ADDRESSES: Final = ("billing_address", "shipping_address")
+_ADDRESS: Final = ("attention", "address", "street2", "city", "state", "zip", "country", "fax")
 # By creation, oldest first: what is made while pages are read comes last and moves no page.
 _STABLE: Final = {"sort_column": "created_time", "sort_order": "A"}
 # The list's key in answers, and in Zoho's documentation.
@@ -103,6 +107,29 @@ class ZohoBooks(FinanceClient[BooksFields]):
         """Raises ZohoRejected (404) for a contact that Books does not have."""
         reply = await self._call(_GET_CONTACT, f"/contacts/{contact_id}")
         return BooksContact.model_validate(reply.body["contact"])
+
+    async def anonymize_contact(self, contact_id: str, *, name: str, email: str) -> None:
+        """Empty every personal field. The nested person replaces the former ones whole."""
+        body = {
+            "contact_name": name,
+            "company_name": "",
+            "notes": "",
+            "contact_persons": [
+                {
+                    "first_name": "",
+                    "last_name": name,
+                    "email": email,
+                    "phone": "",
+                    "mobile": "",
+                    "is_primary_contact": True,
+                }
+            ],
+            **{address: dict.fromkeys(_ADDRESS, "") for address in _ADDRESSES},
+        }
+        await self._call(_UPDATE_CONTACT, f"/contacts/{contact_id}", json=body)
+
+    async def mark_contact_inactive(self, contact_id: str) -> None:
+        await self._call(_MARK_INACTIVE, f"/contacts/{contact_id}/inactive")
 
     def contacts(self) -> Listing[BooksContact]:
         """All contacts of the organization, inactive ones too."""

@@ -28,7 +28,9 @@ BOOKS: Final = ProductProfile(
     credits_left_headers=CREDITS_LEFT_HEADERS,
     quota=ProductQuota(plans=PLANS, plan_setting="zoho_books_plan", calls_a_minute=CALLS_A_MINUTE),
     scopes=(
+        "ZohoBooks.contacts.CREATE",
         "ZohoBooks.contacts.READ",
+        "ZohoBooks.contacts.UPDATE",
         "ZohoBooks.invoices.CREATE",
         "ZohoBooks.invoices.READ",
         "ZohoBooks.invoices.UPDATE",

@@ -29,6 +29,7 @@ _GET: Final = Operation("crm", "get_contact", "GET", repeatable=True)
 _SEARCH: Final = Operation("crm", "search_contacts", "GET", repeatable=True)
 _ADD_TAGS: Final = Operation("crm", "add_tags", "POST", repeatable=True, rows=True)
 _REMOVE_TAGS: Final = Operation("crm", "remove_tags", "POST", repeatable=True, rows=True)
+_DELETE_NOTE: Final = Operation("crm", "delete_note", "DELETE", repeatable=True, rows=True)
 _LIST_NOTES: Final = Operation("crm", "list_notes", "GET", repeatable=True)
 
 
@@ -54,6 +55,18 @@ class ZohoCrm(ProductClient[CrmFields]):
     def finds_by_user_id(self) -> bool:
         """Whether an upsert matches by our id. Without such a field it goes by email alone."""
         return self._settings.zoho_crm_user_field is not None
+
+    def user_of(self, contact: CrmContact) -> str | None:
+        """Return the user whose contact it says it is: our id in its custom field."""
+        field = self._settings.zoho_crm_user_field
+        value = contact.fields.get(field) if field else None
+        return str(value) if value else None
+
+    @property
+    def our_fields(self) -> tuple[str, ...]:
+        """The custom fields that we write."""
+        fields = (self._settings.zoho_crm_user_field, self._settings.zoho_crm_tier_field)
+        return tuple(field for field in fields if field)
 
     async def upsert_contacts(
         self, contacts: Sequence[ContactToSend], *, automations: bool = True
@@ -136,6 +149,11 @@ class ZohoCrm(ProductClient[CrmFields]):
         params = {"fields": "Note_Title,Note_Content,Modified_Time", "per_page": "200"}
         reply = await self._call(_LIST_NOTES, f"/Contacts/{contact_id}/Notes", params=params)
         return [Note.model_validate(record) for record in reply.body.get("data") or []]
+
+    async def delete_note(self, note_id: str) -> RowResult:
+        """Move a note to the recycle bin. One that is gone is `is_unknown_id`."""
+        reply = await self._call(_DELETE_NOTE, f"/Notes/{note_id}")
+        return rows_of(reply.body)[0]
 
     async def _tags(
         self, operation: Operation, action: str, contact_ids: Sequence[str], tags: Sequence[str]

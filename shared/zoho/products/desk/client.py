@@ -19,11 +19,29 @@ from shared.zoho.products.desk.settings import DeskOrganization
 MAX_DESCRIPTION: Final = 65_535
 MAX_COMMENT: Final = 32_000
 _PAGE: Final = 100
+_SHORT_PAGE: Final = 99
+# Standard fields of a contact that say who it is.
+_PERSONAL: Final = (
+    "firstName",
+    "secondaryEmail",
+    "phone",
+    "mobile",
+    "description",
+    "title",
+    "street",
+    "city",
+    "state",
+    "country",
+    "zip",
+    "twitter",
+    "facebook",
+)
 _REACHABLE: Final = 4_999
 # Credits of a page that begins up to this row, and of a later one (docs/zoho/desk.md §2.5).
 _CHEAP_UP_TO: Final = 2_000
 _NEAR: Final = 3
 _FAR: Final = 5
+_TRASHES: Final = 6
 
 CREATE_TICKET: Final = Operation("desk", "create_ticket", "POST", search_lag_s=60)
 CREATE_COMMENT: Final = Operation("desk", "create_comment", "POST", search_lag_s=5)
@@ -33,6 +51,16 @@ _CLOSE: Final = Operation("desk", "close_tickets", "POST", repeatable=True)
 _SEARCH: Final = Operation("desk", "search_tickets", "GET", repeatable=True, weight=_NEAR)
 _LIST_COMMENTS: Final = Operation("desk", "list_comments", "GET", repeatable=True, weight=_NEAR)
 _HISTORY: Final = Operation("desk", "get_ticket_history", "GET", repeatable=True, weight=_NEAR)
+_TRASH: Final = Operation("desk", "move_tickets_to_trash", "POST", repeatable=True, weight=_TRASHES)
+_DELETE_COMMENT: Final = Operation("desk", "delete_comment", "DELETE", repeatable=True)
+_LIST_ATTACHMENTS: Final = Operation(
+    "desk", "list_attachments", "GET", repeatable=True, weight=_NEAR
+)
+_DELETE_ATTACHMENT: Final = Operation("desk", "delete_attachment", "DELETE", repeatable=True)
+_UPDATE_CONTACT: Final = Operation("desk", "update_contact", "PATCH", repeatable=True)
+_TICKETS_OF_CONTACT: Final = Operation(
+    "desk", "list_tickets_of_contact", "GET", repeatable=True, weight=_NEAR
+)
 _SEARCH_CONTACTS: Final = Operation("desk", "search_contacts", "GET", repeatable=True, weight=_NEAR)
 
 
@@ -132,6 +160,44 @@ class ZohoDesk(ProductClient[DeskOrganization]):
                 break
             start += _PAGE
         return comments
+
+    async def delete_comment(self, ticket_id: str, comment_id: str) -> None:
+        """Delete a comment. Raises ZohoRejected (404) for one that is gone."""
+        await self._call(_DELETE_COMMENT, f"/tickets/{ticket_id}/comments/{comment_id}")
+
+    async def attachments_of(self, ticket_id: str) -> list[str]:
+        """The ids of the files attached to a ticket, at most 100."""
+        path = f"/tickets/{ticket_id}/attachments"
+        reply = await self._call(_LIST_ATTACHMENTS, path, params={"from": 1, "limit": _PAGE})
+        return [str(row["id"]) for row in reply.body.get("data") or []]
+
+    async def delete_attachment(self, ticket_id: str, attachment_id: str) -> None:
+        """Delete an attached file. Raises ZohoRejected (404) for one that is gone."""
+        await self._call(_DELETE_ATTACHMENT, f"/tickets/{ticket_id}/attachments/{attachment_id}")
+
+    async def move_tickets_to_trash(self, ticket_ids: Sequence[str]) -> None:
+        """Move tickets to the recycle bin, from which only staff remove them for good."""
+        await self._call(_TRASH, "/tickets/moveToTrash", json={"ticketIds": list(ticket_ids)})
+
+    async def tickets_of_contact(self, contact_id: str) -> list[Ticket]:
+        """All tickets of a contact that can be reached."""
+        path, tickets, start = f"/contacts/{contact_id}/tickets", list[Ticket](), 1
+        while start <= _REACHABLE:
+            params: dict[str, str | int] = {"from": start, "limit": _SHORT_PAGE}
+            reply = await self._read_page(_TICKETS_OF_CONTACT, path, params)
+            rows = reply.body.get("data") or []
+            tickets += [Ticket.model_validate(row) for row in rows]
+            if len(rows) < _SHORT_PAGE:
+                break
+            start += _SHORT_PAGE
+        return tickets
+
+    async def anonymize_contact(self, contact_id: str, *, last_name: str, email: str) -> None:
+        """Empty every personal field. A last name is mandatory, so another takes its place."""
+        body: dict[str, Any] = {"lastName": last_name, "email": email}
+        await self._call(
+            _UPDATE_CONTACT, f"/contacts/{contact_id}", json={**dict.fromkeys(_PERSONAL), **body}
+        )
 
     async def status_history(self, ticket_id: str) -> list[HistoryEntry]:
         """The last 50 changes of the status: the reliable log of closings."""

@@ -210,13 +210,22 @@ async def test_an_erasure_goes_before_all_of_its_user_and_ends_what_waits(inbox:
 
     erase = await inbox.next()
     assert (erase.message_id, erase.erased) == ("erase", False)
-    await inbox.pool.execute("INSERT INTO relay.tombstones (org, user_id) VALUES ('default', 'u1')")
     await inbox.settle(erase)
     for expected in ("waits", "later"):
         leased = await inbox.next()
         assert (leased.message_id, leased.erased) == (expected, True)
         await inbox.settle(leased, outcome=MessageOutcome.GIVEN_UP)
     assert await inbox.counts() == (0, 0)
+
+
+async def test_an_erasure_waits_for_its_time_as_any_other_message(inbox: Inbox) -> None:
+    await inbox.accept(message("erase", first=True))
+    await inbox.put_back(await inbox.next(), due_s=60)
+
+    inbox.after(59)
+    assert await inbox.leased() == []
+    inbox.after(2)
+    assert (await inbox.next()).message_id == "erase"
 
 
 async def test_later_messages_of_an_erased_user_are_refused_and_nothing_is_kept(

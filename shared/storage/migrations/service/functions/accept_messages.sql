@@ -177,6 +177,13 @@ BEGIN
              FROM unnest(v_line, p_first, v_outcome) AS f (line, first, outcome)
              WHERE f.first AND f.outcome = 'new'), at);
         PERFORM {schema}.refresh_lines(v_locked_org, v_locked_line, at);
+        -- Users who ask to be forgotten just now: from this commit on nothing of theirs begins.
+        PERFORM relay.mark_erased(
+            array_agg(f.org), array_agg(substring(f.line FROM 6)),
+            array_agg(f.headers::jsonb ->> 'x-asked-by'), at)
+        FROM unnest(p_org, v_line, p_first, v_outcome, p_headers)
+             AS f (org, line, first, outcome, headers)
+        WHERE f.first AND f.outcome = 'new' AND f.line LIKE 'user:%';
     ELSE
         -- The plain case: of a line that is there, the head stays, unless this comes before it.
         INSERT INTO {schema}.lines AS l

@@ -98,8 +98,9 @@ BEGIN
     CROSS JOIN LATERAL (SELECT o.wait IS NOT DISTINCT FROM u.kind
                                AND o.fact_kind IS NOT DISTINCT FROM u.fact_kind
                                AND o.fact_key IS NOT DISTINCT FROM u.fact_key AS same) s
-    -- Nobody waits off the line of a user who is being forgotten: each ends there.
-    CROSS JOIN LATERAL (SELECT o.line LIKE 'user:%' AND (
+    -- Nobody waits off the line of a user who is being forgotten: each ends there. But the erasure
+    -- itself waits as any other message.
+    CROSS JOIN LATERAL (SELECT o.place <> 0 AND o.line LIKE 'user:%' AND (
         EXISTS (SELECT FROM relay.tombstones t
                 WHERE t.org = o.org AND t.user_id = substring(o.line FROM 6))
         OR EXISTS (SELECT FROM {schema}.inbox f

@@ -1,0 +1,147 @@
+"""Desk says nothing of a user after an erasure, or names what the company keeps."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from services.desk_worker import app
+from services.zoho_sandbox.driver import Json
+from tests.desk_worker.conftest import QUEUE, Desk, escalation, settings
+from tests.kit.surroundings import Surroundings
+
+
+async def erased(desk: Desk, user_id: str = "u1") -> Json:
+    """Erase the user. Returns Desk's part of the receipt."""
+    await desk.stage.publish("user.erasure_requested.v1", {"user_id": user_id})
+    receipt = await desk.stage.event("user.erased.v1", user_id=user_id)
+    return dict(receipt["parts"][0])
+
+
+def counts_in(part: Json) -> dict[str, int]:
+    return {each["what"]: each["count"] for each in part["erased"]}
+
+
+async def contacts(desk: Desk) -> list[Json]:
+    return await desk.stage.sandbox.records("desk", "contacts")
+
+
+async def test_tickets_go_to_the_bin_without_text_and_the_contact_is_empty(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    await desk.staff(ticket, "comment", content="Ada was charged twice.")
+    await desk.staff(ticket, "attach", name="ada.png")
+
+    part = await erased(desk)
+
+    (ticket,), (contact,) = await desk.tickets(), await contacts(desk)
+    assert ticket["isTrashed"] is True
+    assert (ticket["subject"], ticket["description"]) == ("Erased", "Erased")
+    assert "ada@example.com" not in str([ticket, contact])
+    assert contact["lastName"].startswith("Erased user")
+    assert await desk.comments() == []
+    assert await desk.stage.sandbox.records("desk", "attachments") == []
+    assert counts_in(part) == {"comment": 1, "attachment": 1, "ticket": 1, "contact": 1}
+    (kept,) = [each for each in part["kept"] if each["what"] == "ticket"]
+    assert kept["ids"] == ["e1"]
+
+
+async def test_tickets_that_the_company_keeps_are_named_and_the_contact_is_empty(
+    around: Surroundings,
+) -> None:
+    chosen = settings(around, desk_erasure_tickets="keep")
+    async with around.running(app.main, chosen, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        await desk.escalate()
+
+        part = await erased(desk)
+
+        (ticket,), (contact,) = await desk.tickets(), await contacts(desk)
+        assert ticket["subject"] == "Charged twice"
+        assert contact["email"] != "ada@example.com"
+        (kept,) = [each for each in part["kept"] if each["what"] == "ticket"]
+        assert (kept["ids"], kept["reason"][:21]) == (["e1"], "kept by configuration")
+        assert counts_in(part) == {"contact": 1}
+
+
+async def test_tickets_of_the_same_address_that_named_no_user_are_erased_too(desk: Desk) -> None:
+    await desk.escalate()
+    await desk.escalate(escalation_id="e2", user_id=None)
+    connection = await asyncpg.connect(desk.database_url)
+
+    part = await erased(desk)
+
+    assert counts_in(part)["ticket"] == 2
+    assert [ticket["isTrashed"] for ticket in await desk.tickets()] == [True, True]
+    assert not await connection.fetchval("SELECT count(*) FROM desk.escalations")
+    assert not await connection.fetchval("SELECT count(*) FROM desk.blind_index")
+    await connection.close()
+
+
+async def test_a_contact_that_another_user_has_too_stays_and_is_named(desk: Desk) -> None:
+    await desk.escalate()
+    await desk.escalate(escalation_id="e2", user_id="u2")
+
+    part = await erased(desk)
+
+    (contact,) = await contacts(desk)
+    assert contact["email"] == "ada@example.com"
+    trashed = {t["cf"]["cf_app_escalation_id"]: t["isTrashed"] for t in await desk.tickets()}
+    assert trashed == {"e1": True, "e2": False}
+    reasons = {each["what"]: each["reason"] for each in part["kept"]}
+    assert reasons["contact"] == "another user has the same email"
+
+
+async def test_a_ticket_of_which_the_answer_was_lost_is_found_and_erased(desk: Desk) -> None:
+    await desk.stage.sandbox.fault("desk", "reset_after", operation="POST /tickets", times=1)
+    await desk.stage.publish("support.escalated.v1", escalation())
+    await desk.ticket()
+
+    await erased(desk)
+
+    (ticket,), (contact,) = await desk.tickets(), await contacts(desk)
+    assert ticket["isTrashed"] is True
+    assert contact["email"] != "ada@example.com"
+
+
+async def test_a_webhook_of_an_erased_ticket_announces_and_watches_nothing(desk: Desk) -> None:
+    ticket = await desk.escalate()
+    await erased(desk)
+    known = len(desk.events("ticket.changed.v1")) + len(desk.events("ticket.resolved.v1"))
+
+    for event in ("Ticket_Update", "Ticket_Delete", "Ticket_Add"):
+        await desk.post_webhook(ticket, event)
+    await desk.settle()
+
+    assert len(desk.events("ticket.changed.v1")) + len(desk.events("ticket.resolved.v1")) == known
+    connection = await asyncpg.connect(desk.database_url)
+    assert not await connection.fetchval(
+        "SELECT count(*) FROM desk.escalations WHERE user_id = 'u1' OR escalation_id = 'e1'"
+    )
+    await connection.close()
+
+
+async def test_an_escalation_of_the_user_after_it_ends_as_erased(desk: Desk) -> None:
+    await desk.escalate()
+    await erased(desk)
+
+    await desk.stage.publish(
+        "support.escalated.v1", escalation(escalation_id="e2"), message_id="late"
+    )
+
+    failed = await desk.stage.event("command.failed.v1", message_id="late")
+    assert failed["code"] == "erased"
+    assert len(await desk.tickets()) == 1
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "status:500"])
+async def test_a_lost_answer_in_the_middle_changes_nothing_of_the_end(
+    desk: Desk, kind: str
+) -> None:
+    ticket = await desk.escalate()
+    await desk.staff(ticket, "comment", content="Ada was charged twice.")
+    for operation in ("delete_comment", "update_ticket", "trash_tickets", "update_contact"):
+        await desk.stage.sandbox.fault("desk", kind, operation=operation, times=1)
+
+    part = await erased(desk)
+
+    assert counts_in(part) == {"comment": 1, "ticket": 1, "contact": 1}
