@@ -13,7 +13,8 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from services.webhook_gateway.endpoint import LARGEST_BODY_BYTES, WebhookEndpoint
+from services.webhook_gateway.connections import Connections
+from services.webhook_gateway.endpoint import LARGEST_BODY_BYTES, WebhookEndpoint, expect
 from services.webhook_gateway.ingest import WebhookIngest
 from services.webhook_gateway.load_monitor import LoadMonitor, PacedOutbox
 from services.webhook_gateway.repositories.webhooks import SCHEMA, Webhooks, retention
@@ -25,6 +26,7 @@ from services.webhook_gateway.sources.finance.source import FinanceSource
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
+from shared.messaging.broker.bindings import Bindings
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Routes
@@ -74,7 +76,7 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
         Sending(
             service="webhook-gateway",
             amqp_url=settings.amqp_url,
-            topology=Topology("webhook-gateway", Routes()),
+            topology=Topology("webhook-gateway", Routes(), Bindings(pool)),
             outbox=outbox,
             metrics=metrics,
             policy=policy,
@@ -96,20 +98,30 @@ async def build(stack: AsyncExitStack, settings: Settings) -> int:
     ]
     # The broker is not checked: without it, webhooks are accepted all the same.
     health.add("database", partial(try_write, pool, "webhook-gateway"))
+    connections = Connections(
+        settings.connection_bounds,
+        lambda reason: metrics.http_connections_ended.labels(reason).inc(),
+    )
+    app = application(endpoints, connections)
     port = await stack.enter_async_context(
-        _listening(application(endpoints), settings.http_host, settings.http_port)
+        _listening(app, connections, settings.http_host, settings.http_port)
     )
     health.started()
     return port
 
 
-def application(endpoints: Sequence[WebhookEndpoint]) -> web.Application:
+def application(endpoints: Sequence[WebhookEndpoint], connections: Connections) -> web.Application:
     """`/webhooks/<product>` for each endpoint."""
-    app = web.Application(client_max_size=LARGEST_BODY_BYTES)
+    app = web.Application(client_max_size=LARGEST_BODY_BYTES, middlewares=[connections.middleware])
     for endpoint in endpoints:
         path = f"/webhooks/{endpoint.product}"
         # PUT can be chosen for the workflow webhooks of the finance products.
-        app.add_routes([web.post(path, endpoint.receive), web.put(path, endpoint.receive)])
+        app.add_routes(
+            [
+                web.post(path, endpoint.receive, expect_handler=expect),
+                web.put(path, endpoint.receive, expect_handler=expect),
+            ]
+        )
         if endpoint.answers_get:
             app.add_routes([web.get(path, endpoint.greet)])
     return app
@@ -125,12 +137,14 @@ def _sources(settings: Settings, session: aiohttp.ClientSession) -> list[Webhook
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def _listening(
+    app: web.Application, connections: Connections, host: str, port: int
+) -> AsyncIterator[int]:
     """Accept requests. On the way out take no new ones, and answer those under way."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        await connections.listen(runner, host, port)
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -101,6 +101,14 @@ class WebhookEndpoint:
         ]
 
 
+async def expect(request: web.Request) -> None:
+    """Answer the header `Expect`. aiohttp's own answer repeats it, also where it is no text."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="only 100-continue can be expected")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+
+
 def _outcome(event: WebhookEvent, accepted: Accepted) -> EventOutcome:
     if not accepted.new:
         return EventOutcome("duplicate", event.event)

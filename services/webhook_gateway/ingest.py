@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID, uuid4
 
-import orjson
-
 from services.webhook_gateway.load_monitor import LoadMonitor
 from services.webhook_gateway.repositories.webhooks import NewWebhook, Webhooks
-from services.webhook_gateway.requests.refusals import Malformed
+from services.webhook_gateway.requests.bodies import packed
 from services.webhook_gateway.requests.webhook_request import WebhookEvent
 from shared.contracts.webhooks import Product
 from shared.crypto.blind_index import BlindIndex
@@ -90,7 +88,7 @@ class WebhookIngest:
         """Queue an event. Its future is done once the event is in the database.
 
         Raises, from the future:
-            Malformed: its body is nested too deeply.
+            Malformed: its body cannot be written as JSON again.
             Unavailable: the database or the data keys cannot be reached, or the time was up. The
                 event may be stored all the same.
         """
@@ -161,10 +159,7 @@ def _message_to_worker(
         "received_at": now,
         "payload": event.payload,
     }
-    try:
-        body = orjson.dumps(message)
-    except orjson.JSONEncodeError:  # orjson writes 254 levels, but reads more
-        raise Malformed("the body is nested too deeply") from None
+    body = packed(message)
     return OutgoingMessage(
         WEBHOOKS,
         f"{product}.{event.event}.v1",

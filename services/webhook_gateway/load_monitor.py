@@ -8,13 +8,14 @@ falls.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import asyncpg
 
 from services.webhook_gateway.repositories.webhooks import SCHEMA
 from shared.crypto.envelope import Vault
+from shared.messaging.broker.refused_routes import Route
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
 _MANY_A_SECOND: Final = 500
@@ -59,5 +60,6 @@ class PacedOutbox(Outbox):
         super().__init__(pool, SCHEMA, vault, lease_s=lease_s)
         self._load = load
 
-    async def take(self, limit: int) -> list[OutboxRow]:
-        return await super().take(limit - 1 if self._load.is_high else limit)
+    async def take(self, limit: int, *, without: Sequence[Route] = ()) -> list[OutboxRow]:
+        paced = limit - 1 if self._load.is_high else limit
+        return await super().take(paced, without=without)

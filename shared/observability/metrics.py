@@ -126,6 +126,11 @@ class Metrics:
         self.headers_dropped = self._counter(
             "headers_dropped_total", "Headers of senders beyond what is kept.", "queue"
         )
+        self.publishes_refused = self._counter(
+            "publishes_refused_total",
+            "Publishes that the broker did not take, because a queue of a subscriber is full.",
+            *("exchange", "routing_key"),
+        )
         self.product_paused = self._gauge(
             "product_paused",
             "1 while messages that need this product are not worked on.",
@@ -152,6 +157,11 @@ class Metrics:
         )
 
     def _webhooks_and_state(self) -> None:
+        self.http_connections_ended = self._counter(
+            "http_connections_ended_total",
+            "Connections ended or refused: one address has too many, all have, no request comes.",
+            "reason",
+        )
         self.webhooks_received = self._counter(
             "webhooks_received_total",
             "Webhooks by what became of them.",

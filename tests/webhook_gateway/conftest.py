@@ -23,6 +23,7 @@ from jwt.algorithms import RSAAlgorithm
 from pydantic import SecretStr
 
 from services.webhook_gateway.app import MIGRATIONS, application
+from services.webhook_gateway.connections import ConnectionBounds, Connections
 from services.webhook_gateway.endpoint import WebhookEndpoint
 from services.webhook_gateway.ingest import WebhookIngest
 from services.webhook_gateway.load_monitor import LoadMonitor
@@ -267,7 +268,8 @@ class running:  # noqa: N801  (reads as a verb: `async with running(pool, keys) 
         endpoints = [
             WebhookEndpoint(source, self._ingest, metrics, orgs={"default"}) for source in sources
         ]
-        self._client = TestClient(TestServer(application(endpoints)))
+        connections = Connections(ConnectionBounds(), lambda _reason: None)
+        self._client = TestClient(TestServer(application(endpoints, connections)))
         await self._client.start_server()
         return Gateway(self._client, self._pool, self._vault, metrics, desk)
 

@@ -3,6 +3,8 @@
 import json
 from urllib.parse import urlencode
 
+import pytest
+
 from tests.webhook_gateway.conftest import CHANNEL_TOKEN, WORKFLOW_SECRET, Gateway
 
 NOTICE = {
@@ -57,3 +59,26 @@ async def test_a_workflow_webhook_is_known_by_its_header(gateway: Gateway) -> No
     received = await gateway.passed_on()
     assert [one.routing_key for one in received] == ["crm.workflow.v1"] * 2
     assert [one.payload for one in received] == [{"contact_id": "1"}, {"contact_id": "2"}]
+
+
+@pytest.mark.parametrize("depth", [200, 253, 254, 255, 300])
+async def test_a_body_that_cannot_be_written_again_is_refused(gateway: Gateway, depth: int) -> None:
+    """orjson reads 1024 levels and writes 254."""
+    deep = json.dumps({**NOTICE, "more": None})[:-5] + "[" * depth + "]" * depth + "}"
+    workflow = {"X-Webhook-Secret": WORKFLOW_SECRET}
+
+    expected = 200 if depth < 252 else 400
+    assert await gateway.post("crm", deep) == expected
+    assert await gateway.post("crm", deep, workflow) == expected
+
+
+async def test_a_form_s_key_that_is_not_text_is_refused(gateway: Gateway) -> None:
+    form = {
+        "X-Webhook-Secret": WORKFLOW_SECRET,
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+
+    assert await gateway.post("crm", b"%FF=1", form) == 400
+    body = urlencode({"token": CHANNEL_TOKEN}).encode() + b"&%FF=1"
+    assert await gateway.post("crm", body, {"Content-Type": form["Content-Type"]}) == 400
+    assert await gateway.passed_on() == []

@@ -1,5 +1,6 @@
 """Test the webhooks of Desk: arrays of events, with a JWT that does not cover them."""
 
+import base64
 import json
 import time
 from typing import Any
@@ -131,3 +132,19 @@ async def test_a_key_that_desk_changes_to_is_found(gateway: Gateway) -> None:
     assert await gateway.post_desk(update("2")) == 200
     assert await gateway.post_desk(update("3"), kid="k1") == 200
     assert gateway.desk.asked == 2
+
+
+async def test_an_event_that_cannot_be_written_again_is_refused(gateway: Gateway) -> None:
+    headers = {"X-ZDesk-JWT": gateway.desk.token()}
+    deep = json.dumps([{**update(), "more": None}])[:-6] + "[" * 254 + "]" * 254 + "}]"
+
+    assert await gateway.post("desk", deep, headers) == 400
+    assert await gateway.passed_on() == []
+
+
+@pytest.mark.parametrize("header", ['{"a":' + "[" * 5000, "\udcff", '"text"', "7"])
+async def test_a_token_whose_header_is_odd_is_no_token(gateway: Gateway, header: str) -> None:
+    encoded = base64.urlsafe_b64encode(header.encode("utf-8", "surrogateescape")).decode()
+    token = f"{encoded}.e30.e30"
+
+    assert await gateway.post("desk", json.dumps([update()]), {"X-ZDesk-JWT": token}) == 401

@@ -198,6 +198,44 @@ async def test_form_bodies_are_read_in_both_of_their_shapes(gateway: Gateway) ->
     }
 
 
+URLENCODED, TEXT = "application/x-www-form-urlencoded", "text/plain; charset=utf-8"
+LOCAL = {**RENEWED, "event_time": "2026-01-31T10:00:00+05:30"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "signed_text"),
+    [
+        (URLENCODED, json.dumps(LOCAL), json.dumps(LOCAL)),
+        (URLENCODED, "\n " + json.dumps(LOCAL), "\n " + json.dumps(LOCAL)),
+        (TEXT, f"JSONString={json.dumps(LOCAL)}", f"JSONString={json.dumps(LOCAL)}"),
+        (TEXT, f"JSONString={json.dumps(LOCAL)}", f"JSONString{json.dumps(LOCAL)}"),
+        (TEXT, urlencode({"JSONString": json.dumps(LOCAL)}), f"JSONString{json.dumps(LOCAL)}"),
+        (URLENCODED, f"JSONString={json.dumps(LOCAL)}", f"JSONString{json.dumps(LOCAL)}"),
+    ],
+    ids=["JSON as a form", "spaces first", "text", "its field signed", "encoded", "not encoded"],
+)
+async def test_a_body_is_read_by_what_it_is_and_the_signature_covers_what_was_sent(
+    gateway: Gateway, content_type: str, body: str, signed_text: str
+) -> None:
+    headers = {**signed(signed_text.encode()), "Content-Type": content_type}
+
+    assert await gateway.post("billing", body, headers) == 200
+    assert await gateway.post("billing", body.replace("renewed", "expired"), headers) == 401
+
+    [received] = await gateway.passed_on()
+    assert received.payload == LOCAL
+    assert received.event_time is not None
+    assert received.event_time.isoformat() == LOCAL["event_time"]
+
+
+async def test_a_form_s_key_that_is_not_text_is_refused(gateway: Gateway) -> None:
+    headers = {**signed(b"\xff1event_typeinvoice_updated"), "Content-Type": URLENCODED}
+
+    assert await gateway.post("billing", b"%FF=1&event_type=invoice_updated", headers) == 401
+    headers |= signed(b"event_typeinvoice_updated\xff1") | {"Content-Type": URLENCODED}
+    assert await gateway.post("billing", b"%FF=1&event_type=invoice_updated", headers) == 400
+
+
 async def test_a_multipart_form_is_read(gateway: Gateway) -> None:
     body = (
         b'--B\r\nContent-Disposition: form-data; name="event_type"\r\n\r\ninvoice_updated\r\n'

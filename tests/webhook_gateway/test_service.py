@@ -238,6 +238,29 @@ def test_desks_keys_are_looked_for_on_desks_host(given: dict[str, Any], url: str
     assert settings.desk_keys_url == url
 
 
+@pytest.mark.parametrize(("expected", "statuses"), [("100-continue", [100, 200]), ("\xff", [417])])
+async def test_an_expectation_is_met_or_refused(settings, expected, statuses) -> None:
+    async with AsyncExitStack() as stack:
+        port = await build(stack, settings)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        stack.callback(writer.close)
+        body = b'{"event_id": "1", "event_type": "card_expired"}'
+        signature = signed(body)["X-Zoho-Webhook-Signature"]
+        head = (
+            f"POST /webhooks/billing HTTP/1.1\r\nHost: x\r\nExpect: {expected}\r\n"
+            f"X-Zoho-Webhook-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode("latin-1"))
+        found = []
+        while not found or found[-1] == 100:
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            found.append(int(answer.split()[1]))
+            if found[-1] == 100:
+                writer.write(body)
+
+    assert found == statuses
+
+
 async def test_a_silent_database_is_answered_503_before_zoho_gives_up(settings: Settings) -> None:
     async with proxy_to(settings.database_url.get_secret_value()) as proxy:
         silent = settings.model_copy(update={"database_url": SecretStr(proxy.url())})

@@ -1,4 +1,8 @@
-"""Parse the bodies of webhooks: JSON, form fields, and a form field that holds JSON."""
+"""Parse the bodies of webhooks: JSON, form fields, and a form field that holds JSON.
+
+A body is read by what it is, because Zoho's products do not always say so: one that begins with `{`
+comes as `application/x-www-form-urlencoded`, and a field `JSONString` as `text/plain`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ Pairs = list[tuple[str, str]]
 
 _MOST_FIELDS = 1000
 _URLENCODED = "application/x-www-form-urlencoded"
+_MULTIPART = "multipart/form-data"
+_JSON_FIELD = "JSONString"
 
 
 def parse_json(body: bytes | str) -> Any:
@@ -47,12 +53,33 @@ def form_of(content_type: str, body: bytes) -> Pairs | None:
     the finance products. `form-data` can be chosen in Books.
     Source: https://www.zoho.com/books/api/v3/settings/#create-a-webhook (body_type).
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == _URLENCODED:
-        return parse_pairs(body.decode("utf-8", "surrogateescape"))
-    if kind == "multipart/form-data":
+    kind = _kind(content_type)
+    begins = body[:100].lstrip()
+    if begins.startswith(b"{"):
+        return None
+    if kind == _MULTIPART:
         return _multipart(content_type, body)
-    return None
+    if begins.startswith(f"{_JSON_FIELD}=".encode()):
+        return _json_field(body.strip()) or _urlencoded(body)
+    return _urlencoded(body) if kind == _URLENCODED else None
+
+
+def says_form(content_type: str) -> bool:
+    """Return whether the sender says that the body is a form."""
+    return _kind(content_type) in (_URLENCODED, _MULTIPART)
+
+
+def packed(value: Any) -> bytes:
+    """Return a parsed body as JSON.
+
+    Raises:
+        Malformed: it is nested too deeply, since more can be read than written, or it has a name
+            that is no text.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise Malformed("the body is nested too deeply, or has a name that is not UTF-8") from None
 
 
 def object_of(body: bytes, form: Pairs | None) -> dict[str, Any]:
@@ -64,7 +91,7 @@ def object_of(body: bytes, form: Pairs | None) -> dict[str, Any]:
     if form is None:
         return _object(parse_json(body))
     fields = {key: _nested(value) for key, value in form}
-    nested = fields.pop("JSONString", None)
+    nested = fields.pop(_JSON_FIELD, None)
     if nested is None:
         return fields
     # Fields beside it (such as an event name) are kept, but do not override it.
@@ -85,6 +112,24 @@ def _nested(value: str) -> Any:
         except orjson.JSONDecodeError:
             pass
     return value.encode("utf-8", "replace").decode()
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _urlencoded(body: bytes) -> Pairs:
+    return parse_pairs(body.decode("utf-8", "surrogateescape"))
+
+
+def _json_field(body: bytes) -> Pairs | None:
+    """The field whose JSON was not encoded, so that a `+` in it is a plus (of a UTC offset)."""
+    value = body[len(_JSON_FIELD) + 1 :]
+    try:
+        orjson.loads(value)
+        return [(_JSON_FIELD, value.decode())]
+    except (orjson.JSONDecodeError, UnicodeDecodeError):
+        return None
 
 
 def _parse_odd_json(body: bytes | str) -> Any:

@@ -23,6 +23,9 @@ def verify(
 ) -> None:
     """Return when one of the secrets made the signature, compared in constant time.
 
+    Args:
+        form: the fields of a form.
+        body: as sent. Empty when its sender says that it is a form: only its fields are signed.
     Raises:
         Unauthentic: none of them did.
     """
@@ -45,12 +48,15 @@ def signed_text(pairs: Pairs, body: bytes) -> bytes:
 def _signed_texts(query: str, form: Pairs | None, body: bytes) -> list[bytes]:
     if form is None and not query:
         return [body]
-    raw = b"" if form is not None else body
-    decoded = signed_text(parse_pairs(query) + (form or []), raw)
-    if form is not None or not ("%" in query or "+" in query):
-        return [decoded]
-    # Decoding is documented for forms only: with a JSON body the query may be signed as it stands.
-    return [decoded, signed_text(_undecoded(query), raw)]
+    parameters = parse_pairs(query)
+    texts = [] if form is None else [signed_text(parameters + form, b"")]
+    if form is None or body:
+        texts.append(signed_text(parameters, body))
+        if "%" in query or "+" in query:
+            # Decoding is documented for forms only: beside a body that is signed as it was sent,
+            # the query may be too.
+            texts.append(signed_text(_undecoded(query), body))
+    return texts
 
 
 def _undecoded(query: str) -> Pairs:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Self
 
-import orjson
-
-from services.webhook_gateway.requests.bodies import form_of, object_of
+from services.webhook_gateway.requests.bodies import form_of, object_of, packed
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures.crm import WORKFLOW_HEADER, CrmSecrets
@@ -63,7 +61,7 @@ def _notification(payload: dict[str, Any]) -> WebhookEvent:
     return WebhookEvent(
         event=event_name(f"{payload.get('module') or ''}_{operation}"),
         known=operation in _OPERATIONS,
-        raw=orjson.dumps(shown),
+        raw=packed(shown),
         payload=shown,
         event_time=moment(payload.get("server_time")),
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 import aiohttp
-import orjson
 
-from services.webhook_gateway.requests.bodies import parse_json
+from services.webhook_gateway.requests.bodies import packed, parse_json
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures.desk import HEADER, DeskSignatures
@@ -61,7 +60,7 @@ def _event(event: dict[str, Any]) -> WebhookEvent:
     return WebhookEvent(
         event=name,
         known=name in DESK,
-        raw=orjson.dumps(event),
+        raw=packed(event),
         payload=event,
         identity=_identity(event),
         event_time=moment(event.get("eventTime")),
@@ -76,6 +75,5 @@ def _identity(event: dict[str, Any]) -> str | None:
     time = event.get("eventTime") or record.get("modifiedTime")
     if not time:
         return None
-    return orjson.dumps(
-        [str(part) for part in (event.get("orgId"), event["eventType"], record["id"], time)]
-    ).decode()
+    parts = (event.get("orgId"), event["eventType"], record["id"], time)
+    return packed([str(part) for part in parts]).decode()

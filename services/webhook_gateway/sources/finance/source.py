@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from services.webhook_gateway.requests.bodies import form_of, object_of, parse_pairs
+from services.webhook_gateway.requests.bodies import form_of, object_of, parse_pairs, says_form
 from services.webhook_gateway.requests.times import moment
 from services.webhook_gateway.requests.webhook_request import WebhookEvent, WebhookRequest
 from services.webhook_gateway.signatures import finance as signatures
@@ -33,13 +33,15 @@ class FinanceSource:
         self._secrets = secrets
 
     async def read(self, request: WebhookRequest) -> list[WebhookEvent]:
-        form = form_of(request.headers.get("Content-Type", ""), request.body)
+        content_type = request.headers.get("Content-Type", "")
+        form = form_of(content_type, request.body)
+        is_signed_as_form = form is not None and says_form(content_type)
         signatures.verify(
             request.headers.get(signatures.HEADER, ""),
             self._secrets,
             query=request.query,
             form=form,
-            body=request.body,
+            body=b"" if is_signed_as_form else request.body,
         )
         payload = object_of(request.body, form)
         event = event_name(_named_event(payload, request.query))
