@@ -93,8 +93,9 @@ def _migrations() -> Checksums:
 async def _queues() -> dict[str, dict[str, Any]]:
     parts, settings = MagicMock(), MagicMock()
     channel = AsyncMock()
+    channel.__aenter__.return_value = channel
     connection = MagicMock()
-    connection.channel.return_value.__aenter__.return_value = channel
+    connection.channel.return_value = channel
     for service, routes in (
         ("webhook-gateway", Routes()),
         (billing.SERVICE, billing.HandlerParts.of(parts, settings).routes(MagicMock())),

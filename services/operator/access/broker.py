@@ -9,11 +9,24 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    DeliveryError,
+)
+from aiormq.exceptions import ChannelAccessRefused
 from pydantic import SecretStr
 
 from shared.errors import Unavailable
-from shared.messaging.broker.topology import UNROUTED_POISON, UNROUTED_QUEUE
+from shared.messaging.broker.topology import (
+    POISON,
+    QUEUE_PERMISSIONS,
+    UNROUTED_POISON,
+    UNROUTED_QUEUE,
+    queue_arguments,
+    refusal,
+)
 from shared.messaging.handling.routes import COMMANDS
 from shared.server_urls import amqp_urls
 
@@ -56,6 +69,22 @@ class Broker:
             return None
         await channel.close()
         return state or QueueState(name, 0, 0)
+
+    async def refusal(self, name: str) -> str | None:
+        """Return what RabbitMQ has against declaring an existing queue as its service does.
+
+        That is an argument with another value, or a permission that the user lacks.
+        """
+        poison = f"{name.partition('.')[0]}{POISON}"
+        channel = await self._connection.channel()
+        try:
+            await channel.declare_queue(name, durable=True, arguments=queue_arguments(name, poison))
+        except ChannelAccessRefused as error:
+            return f"{refusal(error)} (permission: {QUEUE_PERMISSIONS})"
+        except ChannelPreconditionFailed as error:
+            return refusal(error)
+        await channel.close()
+        return None
 
 
 async def _counted(channel: AbstractChannel, name: str) -> QueueState | None:

@@ -34,6 +34,10 @@ from shared.storage.write_probe import try_write
 # How often, and after what time, a queue that seems to have no consumer is read again.
 _READS: Final = 5
 _BETWEEN_READS_S: Final = 1.0
+_REFUSED: Final = (
+    "An argument: delete the queue once it is empty, its service declares it anew. A permission:"
+    " give it to the user of AMQP_URL (rabbitmqctl set_permissions)."
+)
 _S = TypeVar("_S", bound=Environment)
 
 
@@ -114,9 +118,13 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
         async with rabbitmq.connect(settings.amqp_url) as broker:
             findings.ok(area, "connection")
             states = await _queue_states(broker)
+            refusals = {state.name: await broker.refusal(state.name) for state in states}
     except IntegrationError as error:
         findings.wrong(area, "connection", error.reason, "Is RabbitMQ up? Compare AMQP_URL.")
         return
+    for name, reason in refusals.items():
+        if reason is not None:
+            findings.wrong(area, name, reason, _REFUSED)
     without_consumer = [state.name for state in states if not state.consumers]
     if not states:
         findings.wrong(area, "queues", "none is declared", "Start the workers.")
@@ -125,7 +133,7 @@ async def check_broker(findings: Findings, settings: BrokerSettings | None) -> N
             area,
             "queues",
             f"no consumer takes from {', '.join(without_consumer)}",
-            "Is that worker up?",
+            "Is that worker up, and may its user read the queue?",
         )
     else:
         findings.ok(area, "queues", f"{len(states)}, each with a consumer")

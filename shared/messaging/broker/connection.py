@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import cycle
 from typing import Final, cast
 
 import aio_pika
 import aiormq
+import aiormq.abc
 import aiormq.exceptions
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -21,6 +24,7 @@ from shared.background import Background, is_cancelled, wait_for
 from shared.errors import CannotStart
 from shared.exponential_backoff import jittered_s
 from shared.messaging.broker import lenient_decoding
+from shared.messaging.broker.topology import WORKING_CHANNELS
 from shared.server_urls import amqp_urls
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +37,12 @@ BROKER_ERRORS: Final = (aiormq.exceptions.AMQPError, OSError, TimeoutError, Runt
 _HEARTBEAT_S: Final = 8
 _CONNECT_TIMEOUT_S: Final = 10.0
 _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+def _is_not_said_here(record: logging.LogRecord) -> bool:
+    """The library writes a line for each attempt at a broker that is away. We write one for all."""
+    return not str(record.msg).startswith("error when creating transport")
+
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
@@ -48,10 +58,12 @@ class ReconnectingConnection(Background):
 
     def __init__(self, url: SecretStr, name: str, prepare: Prepare | None = None) -> None:
         lenient_decoding.install()
+        logging.getLogger("aiormq.connection").addFilter(_is_not_said_here)
         # Tried in turn, beginning with the one that answered last.
         self._urls = deque(amqp_urls(url.get_secret_value()))
         super().__init__(name)
         self._prepare = prepare
+        self._numbers = cycle(WORKING_CHANNELS)
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
         self._connection: AbstractConnection | None = None
@@ -88,8 +100,11 @@ class ReconnectingConnection(Background):
             raise ConnectionError("the connection was closed")
         # An unbounded buffer: prefetch bounds what is delivered, and a bounded one would make
         # confirms of one channel wait for the deliveries of another.
-        opened = self._connection.transport.connection.channel(
-            publisher_confirms=confirms, frame_buffer_size=0
+        connection = self._connection.transport.connection
+        opened = connection.channel(
+            channel_number=self._free_number(connection),
+            publisher_confirms=confirms,
+            frame_buffer_size=0,
         )
         try:
             return cast("Channel", await asyncio.wait_for(opened, _CONNECT_TIMEOUT_S))
@@ -99,6 +114,10 @@ class ReconnectingConnection(Background):
             if is_cancelled():
                 raise
             raise ConnectionError("the connection was lost meanwhile") from error
+
+    def _free_number(self, connection: aiormq.abc.AbstractConnection) -> int:
+        """A number that was not in use for long: see `Topology`."""
+        return next(number for number in self._numbers if number not in connection.channels)
 
     async def _run(self) -> None:
         failures = 0
@@ -120,6 +139,7 @@ class ReconnectingConnection(Background):
                         "the broker is not reachable, trying again",
                         connection=self._name,
                         error=type(error).__name__,
+                        reason=str(error) if isinstance(error, BROKER_ERRORS) else "",
                     )
             finally:
                 self._tried.set()

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+from contextlib import suppress
 from typing import Any
 
 from aiormq.channel import Channel
-from aiormq.exceptions import DeliveryError, PublishError
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ChannelClosed,
+    ChannelNotFoundEntity,
+    DeliveryError,
+    PublishError,
+)
 
 from shared.background import is_cancelled
 from shared.errors import Unavailable
 from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.broker.frames import FrameWriter, publish_frames
+from shared.messaging.broker.refused_routes import RefusedRoutes
+from shared.messaging.broker.topology import refusal
 from shared.messaging.messages.outgoing_message import OutgoingMessage
 
 
@@ -21,14 +31,28 @@ class Unroutable(Unavailable):
     code = "unroutable"
 
 
+class BrokerRefused(Unavailable):
+    """The broker took it and did not confirm it. What happens to its route is counted."""
+
+    code = "broker_refused"
+
+
+class ExchangeMissing(Unavailable):
+    """The exchange is not there. It was declared anew, with the bindings of all services."""
+
+    code = "exchange_missing"
+
+
 class Publisher:
     """One channel with confirms on its own connection: a blocked publisher must not stop acks."""
 
-    def __init__(self, link: ReconnectingConnection) -> None:
+    def __init__(self, link: ReconnectingConnection, refused: RefusedRoutes | None = None) -> None:
         self._link = link
+        self.refused = refused or RefusedRoutes(lambda _route: None)
         self._opening = asyncio.Lock()
         self._outlet: _Outlet | None = None
         self._in_flight: dict[str, asyncio.Event] = {}
+        self._declaring: asyncio.Future[None] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -46,6 +70,8 @@ class Publisher:
 
         Raises:
             Unroutable: it is mandatory and no queue takes it.
+            BrokerRefused: some queue refused it, or others of its exchange and routing key a moment
+                ago. In the latter case it was not published.
             Unavailable: not confirmed. It may have been published all the same.
         """
         # The client matches returned messages by message id: two with the same one must not
@@ -62,21 +88,46 @@ class Publisher:
     async def _publish(self, letter: OutgoingMessage) -> None:
         if not self._link.is_up:
             raise Unavailable("the broker is not connected", code="broker_unavailable")
+        route = (letter.exchange, letter.routing_key)
+        if not self.refused.may_go(route):
+            raise BrokerRefused("the broker refused others of its kind a moment ago")
+        if self._declaring is not None:  # an exchange whose bindings are not back yet
+            await asyncio.wait([self._declaring])
         try:
             outlet = self._outlet
             if outlet is None or outlet.is_closed:
                 outlet = await self._open()
             await outlet.publish(letter)
+            self.refused.taken(route)
         except PublishError as error:
             raise Unroutable("no queue takes it") from error
         except DeliveryError as error:
-            raise Unavailable("the broker refused it", code="broker_refused") from error
+            self.refused.refused(route)
+            raise BrokerRefused("a queue that it goes to takes no more") from error
+        except ChannelNotFoundEntity as error:
+            await self._declare_again()
+            raise ExchangeMissing(f"there was no exchange {letter.exchange!r}") from error
+        except ChannelAccessRefused as error:
+            reason = f"{refusal(error)} (permission: write)"
+            raise Unavailable(reason, code=BrokerRefused.code) from error
         except BROKER_ERRORS as error:
             raise Unavailable("not confirmed", code="broker_unavailable") from error
+        except (ValueError, TypeError, struct.error) as error:
+            raise Unavailable("it cannot be written as frames", code="not_encodable") from error
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
             raise Unavailable("not confirmed", code="broker_unavailable") from error
+
+    async def _declare_again(self) -> None:
+        """Once for all that were refused together."""
+        if self._declaring is None:
+            self._declaring = asyncio.ensure_future(self._link.prepare_again())
+        declaring = self._declaring
+        with suppress(*BROKER_ERRORS):
+            await asyncio.shield(declaring)
+        if self._declaring is declaring:
+            self._declaring = None
 
     async def _open(self) -> _Outlet:
         async with self._opening:
@@ -117,7 +168,10 @@ class _Outlet:
             if letter.mandatory:
                 channel.message_id_delivery_tag.pop(letter.message_id, None)
 
-    def _closed(self, _: object) -> None:
+    def _closed(self, closing: asyncio.Future[Any]) -> None:
+        why = None if closing.cancelled() else closing.exception()
+        if not isinstance(why, ChannelClosed):
+            why = ConnectionError("the channel was closed")
         for confirmed in self._unconfirmed:
             if not confirmed.done():
-                confirmed.set_exception(ConnectionError("the channel was closed"))
+                confirmed.set_exception(why)

@@ -244,4 +244,5 @@ class DeadLetters:
 
 
 def _dead_letter(row: asyncpg.Record) -> DeadLetter:
-    return DeadLetter(**{**row, "records": tuple(row["records"] or ())})
+    records = tuple(row["records"] or ())
+    return DeadLetter(**{**row, "records": records, "body": row["body"] or b""})

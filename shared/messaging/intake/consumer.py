@@ -14,11 +14,18 @@ from typing import Any, Final, Protocol
 import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
+from aiormq.exceptions import ChannelAccessRefused, ChannelClosed
 
 from shared.background import Background, is_cancelled, wait_for
 from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.broker.frames import FrameWriter, ack_frame
-from shared.messaging.broker.topology import POISON, PREFETCH, UNROUTED_POISON, UNROUTED_QUEUE
+from shared.messaging.broker.topology import (
+    POISON,
+    PREFETCH,
+    UNROUTED_POISON,
+    UNROUTED_QUEUE,
+    refusal,
+)
 from shared.messaging.intake.handover import ALONE_FROM_DELIVERY, Handover, Unanswered
 from shared.messaging.messages.decode import Arrival, decode
 
@@ -58,6 +65,7 @@ class QueueConsumer(Background):
         *,
         known_orgs: frozenset[str],
         stored: Callable[[], None],
+        refused: Callable[[str], str | None] = lambda _queue: None,
         dropped: Callable[[int], None] = lambda _headers: None,
     ) -> None:
         super().__init__(f"intake {queue}")
@@ -68,6 +76,7 @@ class QueueConsumer(Background):
         self._capacity = capacity
         self._decode = partial(decode, known_orgs=known_orgs, dead_lettered=queue.endswith(POISON))
         self._stored = stored
+        self._refused = refused
         self._dropped = dropped
         self._stopping = asyncio.Event()
         self._failing_since: float | None = None
@@ -97,7 +106,11 @@ class QueueConsumer(Background):
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                await self._consume()
+                if self._refused(self._queue) is None:
+                    await self._consume()
+            except ChannelClosed as error:
+                reason = f"{refusal(error)}{_permission(error)}"
+                _log.warning("intake broke off", queue=self._queue, reason=reason)
             except BROKER_ERRORS as error:
                 _log.warning("intake broke off", queue=self._queue, error=type(error).__name__)
             except Unanswered:
@@ -110,7 +123,8 @@ class QueueConsumer(Background):
                 # A queue that nobody takes from any more is the worst that can happen here.
                 _log.exception("intake failed", queue=self._queue)
             else:
-                continue
+                if self._refused(self._queue) is None:
+                    continue
             if self._failing_since is None:
                 self._failing_since = time.monotonic()
             with suppress(TimeoutError):
@@ -252,6 +266,10 @@ class _Taking:
         """One ack for all of it: everything before was acknowledged already."""
         if not self.channel.is_closed:
             self.acks.write(ack_frame(self.channel.number, group[-1].delivery_tag, multiple=True))
+
+
+def _permission(error: ChannelClosed) -> str:
+    return " (permission: read)" if isinstance(error, ChannelAccessRefused) else ""
 
 
 async def _finish(storing: asyncio.Task[None], taking: _Taking) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from shared.errors import Unavailable
-from shared.messaging.broker.publisher import Publisher
+from shared.messaging.broker.publisher import BrokerRefused, Publisher
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
 _log = structlog.get_logger(__name__)
@@ -54,12 +54,15 @@ class DirectPublisher:
             return
         try:
             await self._publisher.publish(row.letter)
+        except BrokerRefused:
+            return  # counted. The relay tries it with the others of its route
         except Unavailable as error:
             _log.warning(
                 "a message is left to the relay",
                 org=row.org,
                 routing_key=row.letter.routing_key,
                 code=error.code,
+                reason=error.reason,
             )
             return
         # Not awaited: it is published, and the mark only saves doing so a second time.

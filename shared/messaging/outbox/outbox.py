@@ -13,6 +13,7 @@ import orjson
 
 from shared.crypto.envelope import Vault
 from shared.messaging.batcher import Batcher
+from shared.messaging.broker.refused_routes import Route
 from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, sealing_context
 from shared.storage.pool import unavailable_when_down
 
@@ -67,10 +68,19 @@ class Outbox:
                                + make_interval(secs => $2 * least(1 << least(o.tries, 5), 20))
             FROM (SELECT id FROM {schema}.outbox
                   WHERE published_at IS NULL AND leased_until <= clock_timestamp()
+                    AND (exchange, routing_key) NOT IN
+                        (SELECT * FROM unnest($3::text[], $4::text[]))
                   ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED) due
             WHERE o.id = due.id
             RETURNING o.seq, o.id, o.org, o.exchange, o.routing_key, o.message_id, o.body, o.sealed,
                       o.mandatory, o.properties::text AS properties
+            """  # noqa: S608
+        self._hasten_sql = f"""
+            UPDATE {schema}.outbox SET leased_until = clock_timestamp(), tries = 0
+            WHERE published_at IS NULL
+              -- Younger ones may be in flight for the first time.
+              AND (tries > 0 OR created_at < clock_timestamp() - interval '1 second')
+              AND (exchange, routing_key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
             """  # noqa: S608
         self._pending_sql = f"""
             SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
@@ -95,11 +105,22 @@ class Outbox:
         """Return once no mark is under way."""
         await self._marks.idle()
 
-    async def take(self, limit: int) -> list[OutboxRow]:
-        """Lease up to `limit` rows that nobody has, oldest first. Raises `Unavailable`."""
+    async def take(self, limit: int, *, without: Sequence[Route] = ()) -> list[OutboxRow]:
+        """Lease up to `limit` rows that nobody has, oldest first. Raises `Unavailable`.
+
+        Args:
+            without: exchanges and routing keys of which none is taken now.
+        """
         with unavailable_when_down():
-            found = await self._pool.fetch(self._take_sql, limit, self._lease_s)
+            found = await self._pool.fetch(
+                self._take_sql, limit, self._lease_s, *_two_columns(without)
+            )
             return [await self._row(record) for record in sorted(found, key=lambda r: r["seq"])]
+
+    async def hasten(self, routes: Sequence[Route]) -> None:
+        """Make due at once what waits for its next try. Raises `Unavailable`."""
+        with unavailable_when_down():
+            await self._pool.execute(self._hasten_sql, *_two_columns(routes))
 
     async def pending(self) -> OutboxBacklog:
         """How many rows are not yet confirmed, and the age of the oldest. Raises `Unavailable`."""
@@ -127,6 +148,10 @@ class Outbox:
             **_from_properties(record["properties"]),
         )
         return OutboxRow(record["id"], record["org"], letter, stored, sealed)
+
+
+def _two_columns(routes: Sequence[Route]) -> tuple[list[str], list[str]]:
+    return [exchange for exchange, _ in routes], [key for _, key in routes]
 
 
 def insert_sql(schema: str, source: str, *, lease: str) -> str:

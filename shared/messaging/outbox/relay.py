@@ -9,7 +9,8 @@ import structlog
 
 from shared.background import PeriodicTask
 from shared.errors import IntegrationError
-from shared.messaging.broker.publisher import Publisher
+from shared.messaging.broker.publisher import BrokerRefused, Publisher
+from shared.messaging.broker.refused_routes import Route
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +28,11 @@ class Relay(PeriodicTask):
         super().__init__("outbox relay", every_s=poll_s)
         self._outbox = outbox
         self._publisher = publisher
+        self._freed: list[Route] = []
+
+    def freed(self, route: Route) -> None:
+        """The broker takes messages of this route again: those that wait are due at once."""
+        self._freed.append(route)
 
     async def flush(self) -> None:
         """Publish what is due, until there is none. Raises `Unavailable`."""
@@ -39,7 +45,10 @@ class Relay(PeriodicTask):
         return False
 
     async def _publish_group(self) -> bool:
-        rows = await self._outbox.take(_GROUP)
+        freed, self._freed = self._freed, []
+        if freed:
+            await self._outbox.hasten(freed)
+        rows = await self._outbox.take(_GROUP, without=self._publisher.refused.held())
         await asyncio.gather(*map(self._publish, rows))
         return len(rows) == _GROUP
 
@@ -47,6 +56,8 @@ class Relay(PeriodicTask):
         try:
             await self._publisher.publish(row.letter)
             await self._outbox.mark(row.id)
+        except BrokerRefused:
+            pass  # counted. It waits with the others of its route
         except IntegrationError as error:
             # Its lease brings it back, later each time.
             _log.warning(
@@ -55,4 +66,5 @@ class Relay(PeriodicTask):
                 exchange=row.letter.exchange,
                 routing_key=row.letter.routing_key,
                 code=error.code,
+                reason=error.reason,
             )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import asyncpg
 from pydantic import SecretStr
 
+from shared.background import PeriodicTask
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import Vault
-from shared.messaging.broker.connection import ReconnectingConnection
+from shared.messaging.broker.bindings import Bindings
+from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
 from shared.messaging.broker.topology import Topology
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.dispatcher import Dispatcher
@@ -41,6 +43,22 @@ from shared.messaging.service.retention import rules
 from shared.messaging.service.sending import Sending
 from shared.observability.metrics import Metrics
 from shared.storage.retention import Pruner
+
+_DECLARE_EVERY_S: Final = 30.0
+
+
+class _DeclareAgain(PeriodicTask):
+    """Declares the topology again now and then: nobody reports an exchange that was deleted and
+    made anew by others, without the bindings."""
+
+    def __init__(self, link: ReconnectingConnection) -> None:
+        super().__init__("declare topology", every_s=_DECLARE_EVERY_S, jitter=True)
+        self._link = link
+
+    async def _run_once(self) -> bool:
+        with suppress(*BROKER_ERRORS):  # it is declared by whatever connects next
+            await self._link.prepare_again()
+        return False
 
 
 class Messaging:
@@ -72,7 +90,7 @@ class Messaging:
         self._policy = policy = policy or MessagingPolicy()
         budget = budget or NoCalls()
         self._pool = pool
-        topology = Topology(service, routes)
+        topology = Topology(service, routes, Bindings(pool))
         self._intake_link = ReconnectingConnection(amqp_url, f"{service} intake", topology.declare)
         self._sending = Sending(
             service=service,
@@ -139,6 +157,7 @@ class Messaging:
                 monitor,
                 known_orgs=policy.known_orgs,
                 stored=wakeup.set,
+                refused=topology.refused,
                 dropped=metrics.headers_dropped.labels(queue).inc,
             )
             for queue in topology.queues
@@ -156,6 +175,7 @@ class Messaging:
             renewal,
             Pruner(pool, rules(schema, dead_letter_days=policy.dead_letter_days)),
             monitor,
+            _DeclareAgain(self._intake_link),
             self._dispatcher,
             ends,
             *self._consumers,

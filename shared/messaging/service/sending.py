@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -15,6 +16,7 @@ from shared.errors import Unavailable
 from shared.messaging.broker.connection import ReconnectingConnection
 from shared.messaging.broker.former_queues import refuse_former_queues
 from shared.messaging.broker.publisher import Publisher
+from shared.messaging.broker.refused_routes import RefusedRoutes, Route
 from shared.messaging.broker.topology import Topology
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.outbox.direct_publisher import DirectPublisher
@@ -49,7 +51,9 @@ class Sending:
         self._topology = topology
         self._link = link = ReconnectingConnection(amqp_url, f"{service} publish", self._prepare)
         self._former_queues_looked_for = False
-        self.publisher = Publisher(link)
+        self.publisher = Publisher(
+            link, RefusedRoutes(_count_refused(metrics), lambda route: self._relay.freed(route))
+        )
         self.outbox = outbox
         self.outgoing = DirectPublisher(self.publisher, outbox)
         self._relay = Relay(outbox, self.publisher, poll_s=policy.relay_poll_s)
@@ -90,3 +94,12 @@ class Sending:
                     await self._relay.flush()
         except (TimeoutError, Unavailable):
             structlog.get_logger().warning("stopped before the outbox was empty")
+
+
+def _count_refused(metrics: Metrics) -> Callable[[Route], None]:
+    def count(route: Route) -> None:
+        exchange, routing_key = route
+        # Queues of replies are anybody's names.
+        metrics.publishes_refused.labels(exchange, routing_key if exchange else "").inc()
+
+    return count

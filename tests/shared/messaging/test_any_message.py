@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.contracts.commands import COMMANDS
 from shared.messaging.handling.routes import Route, Routes
+from tests.kit.fuzzing import cases
 from tests.shared.messaging.conftest import Bench, named, note, quicker, until
 from tests.shared.messaging.odd_messages import OddMessage, odd_messages
 from tests.shared.messaging.raw_publisher import RawPublisher
@@ -52,7 +53,7 @@ def _batches() -> list[list[OddMessage]]:
     batches: list[list[OddMessage]] = []
 
     @settings(
-        max_examples=settings.default.max_examples // _AT_ONCE,
+        max_examples=cases(8, 400),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(batch=st.lists(odd_messages(), min_size=_AT_ONCE, max_size=_AT_ONCE))

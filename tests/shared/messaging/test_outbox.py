@@ -11,6 +11,7 @@ import orjson
 from shared.contracts.commands import ReportRevenueRequested, UserUpdated
 from shared.contracts.webhooks import WebhookReceived
 from shared.errors import PermanentError, Unavailable
+from shared.messaging.broker import refused_routes
 from shared.messaging.handling.routes import WEBHOOKS, Route, Routes
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
@@ -281,7 +282,40 @@ class _Nobody:
         await asyncio.Event().wait()
 
     is_up = False
+    refused = refused_routes.RefusedRoutes(lambda _route: None)
 
 
 async def _dies(*_: object) -> None:
     raise Unavailable("the process is gone")
+
+
+async def test_a_subscriber_s_full_queue_gives_the_others_no_copies(bench: Bench, monkeypatch):
+    monkeypatch.setattr(refused_routes, "_FIRST_S", 0.1)
+    messaging = await bench.start(policy=quicker(outbox_lease_s=0.1, relay_poll_s=0.05))
+    heard = await bench.listen(key="noted.v1")
+    full = await bench.channel.declare_queue(
+        exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    await full.bind("zoho.events", "noted.v1")
+
+    for n in range(16):
+        async with messaging.committer.begin("default") as work:
+            work.publish(Noted(user_id="u1", note=f"n{n}"))
+            work.publish(Noted(user_id="u1", note=f"other {n}"))
+        await messaging._sending.outgoing.idle()
+    await until(lambda: _refused(bench, at_least=4))
+    await full.unbind("zoho.events", "noted.v1")
+
+    notes = set()
+    while len(notes) < 32:
+        notes.add((await heard.next_body())["note"])
+    await until(lambda: all_published(bench))
+    copies = heard.messages.qsize()
+    assert copies <= 10  # one for each time that a message was tried
+
+
+async def _refused(bench: Bench, *, at_least: int) -> bool:
+    [metrics] = bench.metrics
+    labels = {"exchange": "zoho.events", "routing_key": "noted.v1"}
+    count = metrics.registry.get_sample_value("publishes_refused_total", labels)
+    return (count or 0) >= at_least
