@@ -15,6 +15,7 @@ from shared.zoho.waits import AFTER_ACCOUNTS_REFUSAL_S
 # Zoho's words (docs/zoho/finance.md §1.3). They are the same for a refresh token that is wrong or
 # revoked, and for a grant code that is wrong, used or expired.
 _CREDENTIAL_IS_DEAD: Final = frozenset({"invalid_code", "invalid_grant"})
+_TOO_MANY: Final = 429
 _BY_ERROR: Final = {
     "invalid_client": "invalid_client",
     "invalid_client_secret": "invalid_client",
@@ -134,6 +135,8 @@ class Accounts:
 
 
 def _parse(status: int, raw: bytes, code_when_dead: str) -> dict[str, object]:
+    if status == _TOO_MANY:
+        raise _no_token("cool_down")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -149,7 +152,9 @@ def _parse(status: int, raw: bytes, code_when_dead: str) -> dict[str, object]:
     error = str(body.get("error"))
     if error in _CREDENTIAL_IS_DEAD:
         raise _no_token(code_when_dead)
-    raise _no_token(_BY_ERROR.get(error, "not_configured"))
+    # The throttle's words are in the language of the caller's country, its status is not.
+    unknown = "cool_down" if body.get("status") == "failure" else "not_configured"
+    raise _no_token(_BY_ERROR.get(error, unknown))
 
 
 def _minted(body: dict[str, object]) -> MintedToken:
@@ -167,10 +172,13 @@ def _expires_in_s(body: dict[str, object]) -> float:
     Source, also for `expires_in_sec`: docs/zoho/finance.md §1.2.
     """
     for name in ("expires_in_sec", "expires_in"):
-        value = body.get(name)
-        if isinstance(value, int | float) and value > 0:
+        try:
+            value = float(str(body.get(name)))
+        except ValueError:
+            continue
+        if value > 0:
             # Old servers give milliseconds under this name. An hour is the longest lifetime.
-            return min(float(value), 3600.0)
+            return min(value, 3600.0)
     return 3600.0
 
 

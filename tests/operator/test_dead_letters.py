@@ -240,6 +240,42 @@ async def test_a_replay_says_what_it_lacks(desk, plans):
     assert "No dead letter was selected." in empty.out
 
 
+async def test_one_that_cannot_be_opened_is_shown_so_and_the_others_go_on(desk, plans):
+    for number in (1, 2, 3):
+        await subscribe(desk, number)
+    await dead(desk, expected=3)
+    await desk.pool.execute(
+        """
+        UPDATE billing.dead_letters
+        SET body = decode('00ff', 'hex'), headers = '"odd"', attempts = -3
+        WHERE message_id = 'm1'
+        """
+    )
+    await desk.pool.execute("UPDATE billing.dead_letters SET body = NULL WHERE message_id = 'm2'")
+    plans.made = True
+
+    for message_id in ("m1", "m2"):
+        shown = await desk.ask("dead-letters", "show", message_id, "--reveal")
+        assert shown.code == 0
+        assert "unreadable" in shown.out
+        assert "sealed_value_invalid" in shown.out
+    assert (await desk.ask("dead-letters", "list")).code == 0
+    replayed = await desk.ask("dead-letters", "replay", "--all")
+
+    assert replayed.code == 1
+    assert replayed.out.count("unreadable") == 2
+    await dead(desk, expected=2)
+    await until_handled(plans, ["s3"])
+    assert (await desk.ask("dead-letters", "discard", "m1", "m2")).code == 0
+
+
+async def until_handled(plans, handled):
+    async def check():
+        return plans.handled == handled
+
+    await until(check)
+
+
 async def test_a_database_out_of_reach_is_named_without_its_password(desk):
     url = "postgresql://user:s3cret@127.0.0.1:1/none"
 

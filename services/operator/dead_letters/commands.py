@@ -13,6 +13,8 @@ import typer
 from services.operator.console.listing import JsonOption
 from services.operator.console.output import TableRow, moment, print_error, print_line, show
 from services.operator.dead_letters.replay import (
+    UNREADABLE,
+    AllDeadLetters,
     Replayed,
     Selection,
     ServiceDeadLetter,
@@ -20,6 +22,7 @@ from services.operator.dead_letters.replay import (
     refused,
 )
 from services.operator.repositories.schemas import SCHEMAS
+from shared.errors import IntegrationError
 from shared.messaging.inbox.dead_letters import DeadLetter
 
 app = typer.Typer(
@@ -147,7 +150,7 @@ async def _show(selection: Selection, *, reveal: bool) -> bool:
             print_line(f"{'answers to':<16} {dead_letter.reply_to or ''}")
             body = f"{len(dead_letter.body)} bytes sealed; --reveal opens it"
             if reveal:
-                body = _body(await dead_letters.open(selected))
+                body = await _revealed(dead_letters, selected)
             print_line(f"{'body':<16} {body}")
     return bool(matches)
 
@@ -210,6 +213,15 @@ def _outcomes(done: list[Replayed]) -> list[TableRow]:
         }
         for replayed in done
     ]
+
+
+async def _revealed(dead_letters: AllDeadLetters, selected: ServiceDeadLetter) -> str:
+    try:
+        return _body(await dead_letters.open(selected))
+    except IntegrationError as error:
+        if error.code not in UNREADABLE:
+            raise
+        return f"unreadable: {error.reason} ({error.code})"
 
 
 def _body(body: bytes) -> str:

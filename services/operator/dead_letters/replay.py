@@ -6,15 +6,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from services.operator.repositories.schemas import with_inbox
 from services.operator.settings import StorageSettings
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
+from shared.errors import IntegrationError
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
 from shared.storage import pool as storage
 
 _PAGE = 500
+
+UNREADABLE: Final = frozenset({"sealed_value_invalid", "erased", "unknown_key"})
+"""Under these a body cannot be opened, whatever the state of the database."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class ReplayResult(StrEnum):
     NEEDS_A_PERSON = "refused: look in Zoho whether it happened, then --i-know-what-happened"
     DISCARDED = "discarded"
     GONE = "not there any more"
+    UNREADABLE = "unreadable: its body cannot be opened (`show --reveal` says why)"
 
 
 @dataclass(frozen=True)
@@ -93,11 +99,20 @@ class AllDeadLetters:
         for selected in await self.select(selection):
             result = _check(selected.dead_letter, confirmed=confirmed, dry_run=dry_run)
             if result is ReplayResult.REPLAYED:
-                dead_letters = self._by_service[selected.service]
-                if not await dead_letters.replay(selected.dead_letter.arrived, by=by):
-                    result = ReplayResult.GONE
+                result = await self._replay(selected, by)
             done.append(Replayed(selected, result))
         return done
+
+    async def _replay(self, selected: ServiceDeadLetter, by: str) -> ReplayResult:
+        """One that cannot be opened stays, and stops none of the others."""
+        dead_letters = self._by_service[selected.service]
+        try:
+            replayed = await dead_letters.replay(selected.dead_letter.arrived, by=by)
+        except IntegrationError as error:
+            if error.code not in UNREADABLE:
+                raise
+            return ReplayResult.UNREADABLE
+        return ReplayResult.REPLAYED if replayed else ReplayResult.GONE
 
     async def discard(self, selection: Selection, *, by: str) -> list[Replayed]:
         """Delete the bodies of the selected ones. `by` and the time are kept."""
@@ -142,6 +157,5 @@ def needs_a_person(dead_letter: DeadLetter) -> bool:
 
 def refused(done: Sequence[Replayed]) -> bool:
     """Whether one of them was not replayed, or nothing was selected."""
-    return not done or any(
-        replayed.result in (ReplayResult.NEEDS_A_PERSON, ReplayResult.GONE) for replayed in done
-    )
+    left = (ReplayResult.NEEDS_A_PERSON, ReplayResult.GONE, ReplayResult.UNREADABLE)
+    return not done or any(replayed.result in left for replayed in done)
