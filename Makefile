@@ -8,7 +8,7 @@ BOOTSTRAP = PYTHONPATH= $(PYTHON) -m deploy.local.bootstrap
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench chaos up down keys lock \
+.PHONY: help demo test check format bench chaos fuzz up down keys lock \
         stop-rabbitmq start-rabbitmq stop-postgres start-postgres
 
 help: ## this list
@@ -36,6 +36,10 @@ bench: ## measurements, on this machine
 chaos: ## long runs with faults: killed processes, stopped servers, lost answers
 	@$(BOOTSTRAP) --servers --tests
 	@$(PY) -m pytest tests/chaos --timeout=900 $(ARGS)
+
+fuzz: ## thousands of AMQP messages at random
+	@$(BOOTSTRAP) --servers --tests
+	@FUZZ=long $(PY) -m pytest --timeout=3600 $(ARGS) tests/shared/messaging/test_any_message.py
 
 up: ## the system on this machine, without Docker (REPLICAS="billing-worker=2,token-service=2")
 	@$(BOOTSTRAP) --servers

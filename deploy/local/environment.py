@@ -7,11 +7,13 @@ caller's shell reaches none of them, unless `make up` passes it on as a setting.
 import os
 import re
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from shared.environment import ENV_FILE_ENCODING, check_env_file
+from shared.environment import ENV_FILE_ENCODING, ENV_FILE_VARIABLE, check_env_file
 
 # Prefixes of the sandbox by the setting that holds them.
 SANDBOX_PATHS = {
@@ -33,12 +35,6 @@ _SHARED_WITH_SANDBOX = (
     "ZOHO_DESK_ESCALATION_FIELD",
     "ZOHO_DESK_WEBHOOK_ID",
 )
-_SECRETS_OF_ONE_SERVICE = {
-    "token-service": ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET", "ZOHO_REFRESH_TOKEN"),
-    "webhook-gateway": ("ZOHO_WEBHOOK_SECRET", "ZOHO_CRM_CHANNEL_TOKEN", "ZOHO_CRM_WEBHOOK_SECRET"),
-    "crm-worker": ("ZOHO_CRM_CHANNEL_TOKEN",),
-}
-_OF_ONE_SERVICE = {name for names in _SECRETS_OF_ONE_SERVICE.values() for name in names}
 
 
 class ForeignZoho(Exception):
@@ -103,13 +99,26 @@ def webhook_targets(gateway_url: str, settings: Mapping[str, str]) -> dict[str, 
 
 
 def of_service(service: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings without the secrets that only other services need."""
-    own = _SECRETS_OF_ONE_SERVICE.get(service, ())
+    """The settings that the service reads, and no others. All of them for a service of a test."""
+    own = service.upper().replace("-", "_") + "_"
+    names = names_read_by(service)
     return {
         name: value
         for name, value in settings.items()
-        if name in own or name not in _OF_ONE_SERVICE
+        if names is None or name == ENV_FILE_VARIABLE or names & {name.upper(), _without(own, name)}
     }
+
+
+def _without(prefix: str, name: str) -> str:
+    return name.upper().removeprefix(prefix)
+
+
+def names_read_by(service: str) -> set[str] | None:
+    """The variables that are fields of the service's settings. None: it has no such module."""
+    module = f"services.{service.replace('-', '_')}"
+    if find_spec(module) is None:
+        return None
+    return {field.upper() for field in import_module(f"{module}.settings").Settings.model_fields}
 
 
 def refuse_foreign_zoho(settings: Mapping[str, str], sandbox_url: str) -> None:

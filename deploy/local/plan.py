@@ -142,7 +142,7 @@ def _add_settings(
 def _sandbox(wish: StackRequest, ports: Ports, settings: Mapping[str, str]) -> ProcessSpec:
     port = ports.of("zoho-sandbox")
     state = wish.folder / "sandbox"
-    state.mkdir(exist_ok=True)
+    state.mkdir(mode=0o700, exist_ok=True)
     own = environment.sandbox_settings(settings, port, state / "state.json")
     return ProcessSpec(
         name="zoho-sandbox.1",
@@ -160,7 +160,7 @@ def _services(
 ) -> Iterator[ProcessSpec]:
     for service, arguments in wish.services.items():
         own = environment.of_service(service, settings)
-        own.pop("HTTP_PORT", None)
+        own.pop("HTTP_PORT", None)  # each process has a port of its own
         for n in range(1, wish.count(service) + 1):
             metrics = ports.of(f"{service}.{n}.metrics")
             yield ProcessSpec(

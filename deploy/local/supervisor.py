@@ -10,12 +10,14 @@ import math
 import os
 import pwd
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from deploy.local.processes import SERVERS, ProcessSpec, read_plan
 
@@ -23,7 +25,34 @@ TICK_S = 0.1
 LIVED_S = 3.0  # a process that lived this long did not fail at its start
 LONGEST_DELAY_S = 10.0
 HOPELESS = 4  # deaths in a row, each within seconds of the start
+LOG_BYTES = 64 * 1024 * 1024  # and once as much for the one before
+ROTATE_EVERY_S = 5.0
 REFUSED = 2  # exit code of a start that a person has to make possible first (shared.runtime.Exit)
+
+
+class RotatedLog:
+    """A process's log: `<name>.log`, and the one before it as `<name>.log.1`.
+
+    The process goes on writing to the file that it has open. So the log is copied and emptied, and
+    lines that are written between the two are lost.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def open(self) -> BinaryIO:
+        """To append to it: after it was emptied, the next line is its first."""
+        return self._file.open("ab")
+
+    def rotate(self) -> None:
+        """Begin anew when it is large."""
+        try:
+            if self._file.stat().st_size < LOG_BYTES:
+                return
+            shutil.copyfile(self._file, self._file.with_name(f"{self._file.name}.1"))
+            os.truncate(self._file, 0)
+        except OSError as error:  # of a full disk, which rotating cannot help
+            say(f"{self._file.name} is not rotated ({type(error).__name__})")
 
 
 class Child:
@@ -32,8 +61,10 @@ class Child:
     def __init__(self, spec: ProcessSpec, folder: Path) -> None:
         self.spec = spec
         self._folder = folder
+        self._log = RotatedLog(folder / "logs" / f"{spec.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._rotate_at = 0.0
         self._not_before = 0.0
         self._deaths = 0  # in a row, each soon after the start
         self._stop_by: float | None = None
@@ -45,6 +76,9 @@ class Child:
     def tick(self, *, wanted: bool) -> None:
         """Bring it one step nearer to what is wanted. Never blocks."""
         now = time.monotonic()
+        if now >= self._rotate_at:
+            self._rotate_at = now + ROTATE_EVERY_S
+            self._log.rotate()
         if self._process is not None and (code := self._process.poll()) is not None:
             self._ended(code, now)
         if self._process is None:
@@ -57,8 +91,7 @@ class Child:
 
     def _start(self, now: float) -> None:
         spec = self.spec
-        log = self._folder / "logs" / f"{spec.name}.log"
-        with log.open("ab") as out:
+        with self._log.open() as out:
             self._process = subprocess.Popen(  # noqa: S603
                 spec.argv,
                 env={**spec.env, "ZOHO_RELAY_STACK": str(self._folder)},

@@ -67,7 +67,8 @@ def test_the_sandbox_accepts_what_the_services_were_given(installation: Installa
 
     assert sandbox["SANDBOX_CLIENT_SECRET"] == tokens["ZOHO_CLIENT_SECRET"]
     assert sandbox["SANDBOX_REFRESH_TOKEN"] == tokens["ZOHO_REFRESH_TOKEN"]
-    assert sandbox["SANDBOX_ORGANIZATION_ID"] == tokens["ZOHO_ORGANIZATION_ID"]
+    billing = installation.seen_by("billing-worker")
+    assert sandbox["SANDBOX_ORGANIZATION_ID"] == billing["ZOHO_ORGANIZATION_ID"]
     targets = json.loads(sandbox["SANDBOX_TARGETS"])
     assert targets["billing"]["secret"] == gateway["ZOHO_WEBHOOK_SECRET"]
     assert targets["desk"]["webhook_id"] == gateway["ZOHO_DESK_WEBHOOK_ID"]

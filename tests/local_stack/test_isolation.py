@@ -4,11 +4,12 @@ import json
 import os
 import stat
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from deploy.local.environment import SANDBOX_PATHS, ForeignZoho
+from deploy.local.environment import SANDBOX_PATHS, ForeignZoho, base
 from deploy.local.plan import SERVICES, StackPlan, StackRequest, make_plan
 from deploy.local.ports import is_free
 from deploy.local.stack import ROOT
@@ -126,6 +127,30 @@ def test_only_token_service_is_given_the_client_secret(tmp_path: Path) -> None:
     for spec in plan_of(tmp_path).specs:
         names = {"ZOHO_CLIENT_SECRET", "ZOHO_REFRESH_TOKEN"} & spec.env.keys()
         assert len(names) == (2 if spec.name == "token-service.1" else 0), spec.name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_given_what_its_settings_read_and_nothing_else(
+    tmp_path: Path, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = service.upper().replace("-", "_"), "OTHER_WORKER"
+    extra = {"CANARY": "x", f"{own}_LOG_LEVEL": "DEBUG", f"{other}_LOG_LEVEL": "ERROR"}
+    [spec] = [
+        spec for spec in plan_of(tmp_path, settings=extra).specs if spec.name == f"{service}.1"
+    ]
+    settings = import_module(f"services.{service.replace('-', '_')}.settings").Settings
+    read = {name.upper() for name in settings.model_fields}
+
+    given = spec.env.keys() - base().keys() - {"PYTHONPATH", "ZOHO_RELAY_ENV_FILE", "HTTP_PORT"}
+    assert given - {f"{own}_LOG_LEVEL"} <= read
+    assert f"{own}_LOG_LEVEL" in given
+    assert ("TOKEN_SERVICE_KEY" in given) == (service != "webhook-gateway")
+    for name in [*os.environ]:
+        if name not in ("PATH", "PYTHONPATH"):
+            monkeypatch.delenv(name)
+    for name, value in spec.env.items():
+        monkeypatch.setenv(name, value)
+    assert settings.load().log_level == "DEBUG"
 
 
 def test_with_an_env_file_the_services_get_what_it_says_and_no_sandbox_runs(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from deploy.local import supervisor
 from deploy.local.plan import BadReplicas, parse_replicas
 from deploy.local.processes import read_pid
 from deploy.local.stack import ROOT, Stack, StackFailed
@@ -175,3 +176,35 @@ def _lives(pid: int | None) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"
+
+
+def test_a_large_log_is_begun_anew_and_its_last_part_is_kept(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(supervisor, "LOG_BYTES", 100)
+    log = supervisor.RotatedLog(tmp_path / "dummy.1.log")
+    with log.open() as out:
+        out.write(b"short\n")
+        out.flush()
+        log.rotate()
+        assert (tmp_path / "dummy.1.log").read_bytes() == b"short\n"
+        out.write(b"x" * 100)
+        out.flush()
+        log.rotate()
+        out.write(b"after\n")
+
+    assert (tmp_path / "dummy.1.log").read_bytes() == b"after\n"
+    assert (tmp_path / "dummy.1.log.1").read_bytes() == b"short\n" + b"x" * 100
+
+
+def test_the_logs_of_a_running_stack_are_rotated(stack_of: StackOf, monkeypatch) -> None:
+    stack = stack_of()
+    stack.start()
+    log = stack.folder / "logs" / "dummy.1.log"
+    with log.open("ab") as file:
+        file.truncate(supervisor.LOG_BYTES)  # sparse: it takes no space
+
+    deadline = time.monotonic() + 60
+    while log.stat().st_size >= supervisor.LOG_BYTES and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert log.stat().st_size < supervisor.LOG_BYTES
+    assert log.with_name("dummy.1.log.1").exists()

@@ -91,6 +91,22 @@ async def test_what_was_answered_outlives_a_kill_at_once(tmp_path: Path) -> None
         ]
 
 
+async def test_only_its_owner_may_read_what_the_sandbox_keeps(tmp_path: Path) -> None:
+    port = Ports(tmp_path / "ports.json", in_use=False).of("sandbox")
+    state = tmp_path / "state" / "state.json"
+    state.parent.mkdir()
+    old_mask = os.umask(0o022)
+    try:
+        for _ in range(2):  # made anew, and found again
+            async with running(port, state) as sandbox:
+                await sandbox.set_targets(billing={"url": "http://127.0.0.1:9/h", "secret": "s"})
+                modes = {file.stat().st_mode & 0o777 for file in state.parent.iterdir()}
+                assert modes == {0o600}
+            assert {file.stat().st_mode & 0o777 for file in state.parent.iterdir()} == {0o600}
+    finally:
+        os.umask(old_mask)
+
+
 async def test_a_bad_setting_is_named() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.zoho_sandbox",

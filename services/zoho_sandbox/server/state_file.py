@@ -3,7 +3,7 @@
 The file holds the whole state and is replaced now and then. Beside it lies a log of what has
 changed since, one JSON object a line. A change is in the log before its request is answered, so a
 killed sandbox knows what it acknowledged. The log is not forced to the disk: it outlives the
-process, not the machine.
+process, not the machine. Only its owner may read any of them: they hold secrets and tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
@@ -51,7 +51,7 @@ class StateFile:
             return
         changes = b"".join(orjson.dumps(self._line(*key)) + b"\n" for key in self._unlogged)
         self._unlogged.clear()
-        with self._log.open("ab") as log:
+        with _private(self._log, os.O_APPEND) as log:
             log.write(changes)
 
     async def save_on_change(self) -> None:
@@ -110,7 +110,7 @@ class StateFile:
         if not self._log.exists():
             return
         if self._old_log.exists():  # an earlier state was never written
-            with self._old_log.open("ab") as old:
+            with _private(self._old_log, os.O_APPEND) as old:
                 old.write(self._log.read_bytes())
             self._log.unlink()
         else:
@@ -118,7 +118,8 @@ class StateFile:
 
     def _replace(self, content: bytes) -> None:
         fresh = _beside(self._path, ".new")
-        with fresh.open("wb") as file:
+        fresh.unlink(missing_ok=True)
+        with _private(fresh, os.O_EXCL) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -133,6 +134,11 @@ class StateFile:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_suffix(path.suffix + suffix)
+
+
+def _private(path: Path, flag: int) -> BinaryIO:
+    """Open a file to write to it. Made anew, nobody else may read it."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600), "wb")
 
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:
