@@ -51,13 +51,17 @@ class Erasures:
 
     async def take_part(self, service: str, products: Iterable[str]) -> None:
         """From now on every erasure needs the parts of these products."""
-        await self._pool.executemany(
-            """
-            INSERT INTO relay.erasing_products (product, service) VALUES ($1, $2)
-            ON CONFLICT DO NOTHING
-            """,
-            [(product, service) for product in products],
-        )
+        rows = await self._pool.fetch("SELECT product FROM relay.erasing_products")
+        known = {row["product"] for row in rows}
+        missing = [(product, service) for product in products if product not in known]
+        if missing:  # a start must not need a database that takes writes
+            await self._pool.executemany(
+                """
+                INSERT INTO relay.erasing_products (product, service) VALUES ($1, $2)
+                ON CONFLICT DO NOTHING
+                """,
+                missing,
+            )
 
     async def begin(
         self, user: UserKey, products: Sequence[str], *, quiet_s: float
