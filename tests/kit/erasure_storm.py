@@ -138,7 +138,7 @@ class ErasureStorm:
 
     async def _run_one(self, user: Schedule) -> None:
         for routing_key, body in user.commands:
-            await self.stage.publish(routing_key, body, message_id=f"{user.mark} {routing_key}")
+            await self.stage.publish(routing_key, body, message_id=f"{user.user_id} {routing_key}")
         if user.settled:
             await self.stage.event("customer.created.v1", user_id=user.user_id)
             await self._card(user)
