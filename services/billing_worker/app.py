@@ -27,6 +27,8 @@ from services.billing_worker.handlers.webhooks import WebhookHandlers
 from services.billing_worker.invoices.invoice_finder import InvoiceFinder
 from services.billing_worker.invoices.invoice_identities import InvoiceIdentities
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
+from services.billing_worker.ledger.billing_ledger import BillingContacts, BillingLedger
+from services.billing_worker.ledger.ledger import Contacts
 from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.payments.payment_sync import PaymentSync
 from services.billing_worker.repositories.decisions import Decisions
@@ -36,7 +38,7 @@ from services.billing_worker.repositories.payments import Payments
 from services.billing_worker.repositories.reminders import Reminders
 from services.billing_worker.repositories.report_pages import ReportPages, retention
 from services.billing_worker.repositories.subscriptions import Subscriptions
-from services.billing_worker.repositories.users import Users
+from services.billing_worker.repositories.users import User, Users
 from services.billing_worker.settings import Settings
 from services.billing_worker.subscriptions.subscription_sync import SubscriptionSync
 from shared.contracts.commands import (
@@ -64,8 +66,10 @@ from shared.messaging.handling.routes import MessagePriority, Route, Routes
 from shared.storage.retention import Pruner
 from shared.worker import WorkerParts, worker_parts
 from shared.zoho.products.billing.client import ZohoBilling
+from shared.zoho.products.billing.models import BillingInvoice
 from shared.zoho.products.billing.profile import BILLING
 from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.books.models import Invoice
 from shared.zoho.products.books.profile import BOOKS
 from shared.zoho.quota.priority import Priority
 
@@ -85,7 +89,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         settings,
         migrations=MIGRATIONS,
         organization_ids=organizations,
-        products=(BILLING, BOOKS),
+        products=(BILLING, BOOKS) if settings.zoho_has_books else (BILLING,),
         stop=stop,
     ) as parts:
         worker = HandlerParts.of(parts, settings)
@@ -97,7 +101,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         ) as messaging:
             finder = InvoiceFinder(
                 zoho=worker.zoho,
-                books=worker.books,
+                copy_of=worker.copy_of,
                 users=worker.users,
                 invoices=worker.invoices,
                 committer=messaging.committer,
@@ -115,6 +119,7 @@ class HandlerParts:
     settings: Settings
     zoho: ZohoBilling
     books: ZohoBooks
+    ledger: ZohoBooks | BillingLedger
     users: Users
     subscriptions: Subscriptions
     invoices: Invoices
@@ -127,11 +132,14 @@ class HandlerParts:
         storage = (parts.pool, parts.vault, parts.blind_index)
         users, subscriptions = Users(*storage), Subscriptions(*storage)
         invoices = Invoices(*storage)
+        zoho, books = ZohoBilling(parts.http, settings), ZohoBooks(parts.http, settings)
+        alone = BillingLedger(zoho, settings.zoho_time_zone)
         return cls(
             parts=parts,
             settings=settings,
-            zoho=ZohoBilling(parts.http, settings),
-            books=ZohoBooks(parts.http, settings),
+            zoho=zoho,
+            books=books,
+            ledger=books if settings.zoho_has_books else alone,
             users=users,
             subscriptions=subscriptions,
             invoices=invoices,
@@ -174,6 +182,23 @@ class HandlerParts:
             unrouted=True,
         )
 
+    async def copy_of(self, billed: BillingInvoice, user: User) -> Invoice | None:
+        """The ledger's copy of an invoice of Billing's: in Books by its number and customer."""
+        if not self.settings.zoho_has_books:
+            return await self.ledger.invoice(billed.invoice_id)
+        return await self.books.invoice_with_number(
+            billed.number or "", customer_id=user.customer_id or "", email=user.email
+        )
+
+    @property
+    def ledger_product(self) -> str:
+        return BOOKS.name if self.settings.zoho_has_books else BILLING.name
+
+    def _contacts(self, priority: Priority) -> Contacts:
+        if self.settings.zoho_has_books:
+            return BooksContacts(self.books.on(priority), self.users)
+        return BillingContacts(self.zoho.on(priority))
+
     def payment_commands(self) -> Mapping[str, Route]:
         """Payments and cancellations."""
         subscriptions = self._subscriptions(Priority.URGENT)
@@ -184,7 +209,7 @@ class HandlerParts:
             users=self.users,
             customers=self._customers(Priority.URGENT),
             invoices=self.invoices,
-            invoice_sync=InvoiceSync(self.books.on(Priority.URGENT), self.invoices),
+            invoice_sync=InvoiceSync(self.ledger.on(Priority.URGENT), self.invoices),
             payments=self.payments,
             payment_sync=self._payment_sync(self.zoho.on(Priority.URGENT)),
         )
@@ -211,13 +236,15 @@ class HandlerParts:
         handlers = self._subscriptions(Priority.COMMANDS)
         customers = self._customers(Priority.COMMANDS)
         invoices = ApplicationInvoiceHandlers(
-            books=self.books,
+            books=self.books if self.settings.zoho_has_books else None,
+            ledger=self.ledger,
             users=self.users,
-            contacts=BooksContacts(self.books, self.users),
+            contacts=self._contacts(Priority.COMMANDS),
             invoices=self.invoices,
-            invoice_sync=InvoiceSync(self.books, self.invoices),
+            invoice_sync=InvoiceSync(self.ledger, self.invoices),
             invoice_field=self.settings.zoho_books_invoice_field,
         )
+        ledger = self.ledger_product
         signed_up = partial(sign_up, users=self.users, customers=customers)
         updated = partial(update_user, users=self.users, zoho=self.zoho)
         return {
@@ -239,50 +266,51 @@ class HandlerParts:
                 SubscriptionReactivateRequested, handlers.reactivate, calls={"billing": 2}
             ),
             "invoice.create_requested.v1": Route(
-                InvoiceCreateRequested, invoices.create, calls={"books": 1}, records=("invoice",)
+                InvoiceCreateRequested, invoices.create, calls={ledger: 1}, records=("invoice",)
             ),
             "invoice.void_requested.v1": Route(
-                InvoiceVoidRequested, invoices.void, calls={"books": 2}
+                InvoiceVoidRequested, invoices.void, calls={ledger: 2}
             ),
             "invoice.write_off_requested.v1": Route(
-                InvoiceWriteOffRequested, invoices.write_off, calls={"books": 2}
+                InvoiceWriteOffRequested, invoices.write_off, calls={ledger: 2}
             ),
         }
 
     def reads(self) -> Mapping[str, Route]:
-        books = self.books.on(Priority.READS)
+        ledger = self.ledger.on(Priority.READS)
         organization_day = OrganizationDay(
-            books, self.settings.books_organization_id, Organizations(self.parts.pool)
+            ledger, self.settings.books_organization_id, Organizations(self.parts.pool)
         )
         invoices = InvoiceHandlers(
-            books=books,
+            ledger=ledger,
             users=self.users,
-            contacts=BooksContacts(books, self.users),
+            contacts=self._contacts(Priority.READS),
             invoices=self.invoices,
-            invoice_sync=InvoiceSync(books, self.invoices),
+            invoice_sync=InvoiceSync(ledger, self.invoices),
             identities=InvoiceIdentities(self.zoho.on(Priority.READS), self.invoices),
             organization_day=organization_day,
         )
         reports = ReportHandlers(
-            books=books,
+            ledger=ledger,
             organization_day=organization_day,
             pages=ReportPages(self.parts.pool, self.parts.vault),
             metrics=self.parts.metrics,
         )
+        read = partial(answered, product=self.ledger_product)
         return {
-            "invoice.requested.v1": answered(InvoiceRequested, invoices.show),
-            "invoice.list_requested.v1": answered(InvoiceListRequested, invoices.list_of_user),
-            "report.revenue_requested.v1": answered(ReportRevenueRequested, reports.revenue),
-            "report.receivables_requested.v1": answered(
+            "invoice.requested.v1": read(InvoiceRequested, invoices.show),
+            "invoice.list_requested.v1": read(InvoiceListRequested, invoices.list_of_user),
+            "report.revenue_requested.v1": read(ReportRevenueRequested, reports.revenue),
+            "report.receivables_requested.v1": read(
                 ReportReceivablesRequested, reports.receivables
             ),
-            "report.summary_requested.v1": answered(ReportSummaryRequested, reports.summary),
+            "report.summary_requested.v1": read(ReportSummaryRequested, reports.summary),
         }
 
     def webhooks(self) -> Mapping[str, Route]:
         of_books = BooksWebhookHandlers(
             invoices=self.invoices,
-            invoice_sync=InvoiceSync(self.books, self.invoices),
+            invoice_sync=InvoiceSync(self.ledger, self.invoices),
             metrics=self.parts.metrics,
         )
         webhook_user = WebhookUser(
@@ -302,7 +330,7 @@ class HandlerParts:
             invoices=self.invoices,
             subscription_sync=self.subscription_sync,
             payment_sync=self._payment_sync(self.zoho),
-            invoice_sync=InvoiceSync(self.books, self.invoices),
+            invoice_sync=InvoiceSync(self.ledger, self.invoices),
             webhook_user=webhook_user,
         )
         return of_books.routes() | reminders.routes() | of_billing.routes()

@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from services.billing_worker.ledger.ledger import Ledger
 from services.billing_worker.repositories.organizations import Organizations
-from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.time_zones import zone_of
 
 # An organization hardly ever changes it, and a call is scarce.
@@ -19,7 +19,7 @@ _REMEMBERED: Final = timedelta(days=1)
 class OrganizationDay:
     """`organization_id` is that of Books. The time zone is read once a day, by one replica."""
 
-    books: ZohoBooks
+    ledger: Ledger
     organization_id: str
     organizations: Organizations
 
@@ -29,10 +29,10 @@ class OrganizationDay:
 
     async def time_zone(self) -> str | None:
         """Zoho's name of the organization's time zone."""
-        org = self.books.org
+        org = self.ledger.org
         known = await self.organizations.time_zone(org, not_older_than=_REMEMBERED)
         if known is not None:
             return known[0]
-        organization = await self.books.organization(self.organization_id)
+        organization = await self.ledger.organization(self.organization_id)
         await self.organizations.remember_time_zone(org, organization.time_zone)
         return organization.time_zone

@@ -52,3 +52,21 @@ async def test_the_lookup_of_an_invoice_that_is_gone_from_billing_ends(
 
     await until(lambda: outcome_of_lookup(own_database_url), outcome)
     assert await lag_s(own_database_url) == 0
+
+
+@pytest.mark.parametrize("outcome", ["draft", "absent"])
+async def test_the_lookup_of_an_invoice_that_does_not_turn_up_ends_after_a_month(
+    upstream: Upstream, own_database_url: str, outcome: str
+) -> None:
+    invoice = await an_invoice_without_its_copy(upstream)
+    if outcome == "draft":
+        await upstream.sandbox.load({"billing": {"invoices": [{**invoice, "status": "draft"}]}})
+
+    connection = await asyncpg.connect(own_database_url)
+    await connection.execute(
+        "UPDATE billing.invoices SET wanted_at = wanted_at - interval '31 days', look_at = now()"
+    )
+    await connection.close()
+
+    await until(lambda: outcome_of_lookup(own_database_url), outcome)
+    assert await lag_s(own_database_url) == 0

@@ -66,7 +66,10 @@ PATCHES: Final = (
         Patch(
             "billing", "`page` and `per_page` are missing", query(f"GET {path}", "page", "per_page")
         )
-        for path in ("/customers", "/plans", "/subscriptions", "/invoices", "/events")
+        for path in (
+            *("/customers", "/plans", "/subscriptions", "/invoices", "/events"),
+            "/transactions",
+        )
     ),
     Patch(
         "billing",

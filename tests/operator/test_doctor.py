@@ -51,6 +51,35 @@ async def test_an_event_that_was_sent_to_no_webhook_is_wrong(home: House) -> Non
     assert (line["state"], line["found"]) == ("wrong", "its newest event was sent to no webhook")
 
 
+async def test_an_organization_without_books_is_named(home: House) -> None:
+    diagnosis = await home.doctor(ZOHO_HAS_BOOKS="false", ZOHO_BOOKS_INVOICE_FIELD="cf_gone")
+    assert diagnosis.state("organizations", "Books") == "ok"
+    assert "Billing alone" in diagnosis.line("organizations", "Books")["found"]
+    assert diagnosis.wrong == set()
+    assert not [one for one in home.world.requests.find() if one.product == "books"]
+
+
+async def test_a_time_zone_that_nobody_knows_is_named(home: House) -> None:
+    home.world.clock.time_zone = "Mars/Olympus"
+    diagnosis = await home.doctor()
+    assert ("organizations", "Books' time zone") in diagnosis.wrong
+
+
+async def test_a_field_that_billing_takes_in_another_form_is_named(
+    home: House, database_url: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "CREATE SCHEMA IF NOT EXISTS billing;"
+        "CREATE TABLE IF NOT EXISTS billing.organizations (org text, customer_field_form text);"
+        "INSERT INTO billing.organizations (org, customer_field_form) VALUES ('default', 'label')"
+    )
+    await connection.close()
+    diagnosis = await home.doctor(ZOHO_BILLING_USER_FIELD="cf_app_user_id")
+    found = diagnosis.line("custom fields", "Billing's customers")["found"]
+    assert "by its label" in found
+
+
 async def test_what_no_call_shows_is_named_with_where_to_look(home: House) -> None:
     diagnosis = await home.doctor()
     area = "to switch off at Zoho"

@@ -1,4 +1,4 @@
-"""Answer commands that show or list invoices, from Books."""
+"""Answer commands that show or list invoices, from the ledger."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from services.billing_worker.customers.books_contacts import BooksContacts
 from services.billing_worker.invoices.invoice_identities import InvoiceIdentities
 from services.billing_worker.invoices.invoice_sync import InvoiceSync
 from services.billing_worker.invoices.status_filter import NEEDS_TODAY, has_status
+from services.billing_worker.ledger.ledger import Contacts, Ledger
 from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from services.billing_worker.repositories.users import Users
@@ -28,7 +28,6 @@ from shared.contracts.replies import (
 )
 from shared.errors import NotYetKnown
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.models import BooksInvoiceLine, Invoice
 
 _PAGE: Final = 50
@@ -36,9 +35,9 @@ _PAGE: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class InvoiceHandlers:
-    books: ZohoBooks
+    ledger: Ledger
     users: Users
-    contacts: BooksContacts
+    contacts: Contacts
     invoices: Invoices
     invoice_sync: InvoiceSync
     identities: InvoiceIdentities
@@ -52,7 +51,7 @@ class InvoiceHandlers:
             # Imported late: it takes 7 MB of memory that a worker without PDF commands saves.
             from services.billing_worker.invoices.pdf_links import without_links
 
-            pdf = without_links(await self.books.invoice_pdf(stored.books_id))
+            pdf = without_links(await self.ledger.invoice_pdf(stored.books_id))
             work.reply(
                 InvoicePdf(
                     invoice_id=stored.invoice_id,
@@ -62,7 +61,7 @@ class InvoiceHandlers:
                 ).wire()
             )
             return
-        invoice = await self.books.invoice(stored.books_id)
+        invoice = await self.ledger.invoice(stored.books_id)
         if stored.announced_at is not None:
             await self.invoice_sync.apply(work, stored, invoice, origin="zoho")
         work.reply(_result(stored, invoice).wire())
@@ -72,7 +71,7 @@ class InvoiceHandlers:
         if user is None:
             raise NotYetKnown("no sign-up of this user arrived yet", key=message.user_id)
         contact_id = await self.contacts.id_of(user, work)
-        invoices = await self.books.invoices_of(contact_id) if contact_id else []
+        invoices = await self.ledger.invoices_of(contact_id) if contact_id else []
         wanted = await self._with_status(invoices, message.status)
         wanted.reverse()  # Books gives the oldest first
         first = (message.page - 1) * _PAGE

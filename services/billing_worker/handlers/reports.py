@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.billing_worker.ledger.ledger import Ledger
 from services.billing_worker.organization_day import OrganizationDay
 from services.billing_worker.reports.books_entries import BooksEntries
 from services.billing_worker.reports.revenue import Revenue, receivables_by_age
@@ -33,14 +34,13 @@ from shared.contracts.replies import (
 from shared.errors import InvalidMessage
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from shared.zoho.products.books.client import ZohoBooks
 
 _SUMS = ("invoiced", "collected", "credited", "refunded", "written_off", "outstanding")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportHandlers:
-    books: ZohoBooks
+    ledger: Ledger
     organization_day: OrganizationDay
     pages: ReportPages
     metrics: Metrics
@@ -49,7 +49,7 @@ class ReportHandlers:
         reads = SavedReads(self.pages, work)
         read_at = await reads.began_at()
         revenue = Revenue(message.group_by)
-        entries = BooksEntries(self.books, reads, message.start_date, message.end_date)
+        entries = BooksEntries(self.ledger, reads, message.start_date, message.end_date)
         async for entry in entries.earned() if message.basis == "accrual" else entries.paid():
             revenue.add(entry)
         reads.forget()
@@ -83,12 +83,12 @@ class ReportHandlers:
         """
         if message.basis != "accrual" or len(revenue.totals) != 1:
             return None
-        says = await self.books.operating_income(message.start_date, message.end_date)
+        says = await self.ledger.operating_income(message.start_date, message.end_date)
         ((currency, ours),) = revenue.totals.items()
         if says is None:
             return None
         if as_money(says, currency) != as_money(ours, currency):
-            self.metrics.report_differences.labels(org=self.books.org).inc()
+            self.metrics.report_differences.labels(org=self.ledger.org).inc()
         return as_money(says, currency)
 
     async def receivables(self, message: ReportReceivablesRequested, work: UnitOfWork) -> None:
@@ -99,7 +99,7 @@ class ReportHandlers:
             raise InvalidMessage("as_of must not be before today in the organization's time zone")
         reads = SavedReads(self.pages, work)
         read_at = await reads.began_at()
-        unpaid = reads.all_of("unpaid invoices", self.books.invoices_unpaid())
+        unpaid = reads.all_of("unpaid invoices", self.ledger.invoices_unpaid())
         owed = receivables_by_age([invoice async for invoice in unpaid], as_of)
         reads.forget()
         work.reply(
@@ -123,7 +123,7 @@ class ReportHandlers:
         )
         reads = SavedReads(self.pages, work)
         read_at = await reads.began_at()
-        entries = BooksEntries(self.books, reads, first, last)
+        entries = BooksEntries(self.ledger, reads, first, last)
         async for invoice in entries.invoices():
             if invoice.counts:
                 of_currency = sums[invoice.currency_code or ""]

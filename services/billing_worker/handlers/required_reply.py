@@ -14,9 +14,12 @@ CommandT = TypeVar("CommandT", bound=Command)
 
 
 def answered(
-    model: type[CommandT], handle: Callable[[CommandT, UnitOfWork], Awaitable[None]]
+    model: type[CommandT],
+    handle: Callable[[CommandT, UnitOfWork], Awaitable[None]],
+    *,
+    product: str,
 ) -> Route:
-    """The route of a command whose only result is its reply, read from Books.
+    """The route of a command whose only result is its reply, read from this product.
 
     Without `reply_to` it is given up with `reply_to_missing`. Once a reply would have expired, it
     ends without a call.
@@ -33,6 +36,6 @@ def answered(
         model,
         checked,
         priority=MessagePriority.READS,
-        calls={"books": 1},
+        calls={product: 1},
         expires_s=READ_EXPIRES_S,
     )

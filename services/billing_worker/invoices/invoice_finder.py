@@ -9,6 +9,7 @@ Billing, or is a month old.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,7 +24,7 @@ from shared.messaging.outbox.committer import Committer
 from shared.observability import logs
 from shared.observability.metrics import Metrics
 from shared.zoho.products.billing.client import ZohoBilling
-from shared.zoho.products.books.client import ZohoBooks
+from shared.zoho.products.billing.models import BillingInvoice
 from shared.zoho.products.books.models import Invoice
 
 _LOG = structlog.get_logger()
@@ -35,14 +36,21 @@ _LATEST_S: Final = 1800.0
 _GIVE_UP_AFTER_S: Final = 30 * 86_400.0
 
 
+FindCopy = Callable[[BillingInvoice, User], Awaitable[Invoice | None]]
+"""Find the ledger's copy of an invoice of Billing's. None while there is none."""
+
+
 class InvoiceFinder(PeriodicTask):
-    """Background task of billing-worker. Replicas share the work by leases."""
+    """Background task of billing-worker. Replicas share the work by leases.
+
+    `copy_of` finds an invoice in Books, or is Billing's own invoice for an organization without.
+    """
 
     def __init__(
         self,
         *,
         zoho: ZohoBilling,
-        books: ZohoBooks,
+        copy_of: FindCopy,
         users: Users,
         invoices: Invoices,
         committer: Committer,
@@ -51,7 +59,7 @@ class InvoiceFinder(PeriodicTask):
     ) -> None:
         super().__init__("invoice finder", every_s=every_s)
         self._zoho = zoho
-        self._books = books
+        self._copy_of = copy_of
         self._users = users
         self._invoices = invoices
         self._committer = committer
@@ -103,9 +111,7 @@ class InvoiceFinder(PeriodicTask):
             return "void"
         if billed.number is None or billed.status.lower() == "draft":
             return "draft"
-        invoice = await self._books.invoice_with_number(
-            billed.number, customer_id=user.customer_id, email=user.email
-        )
+        invoice = await self._copy_of(billed, user)
         if invoice is None or not invoice.counts:
             return "absent"
         return user, invoice

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from services.billing_worker.ledger.ledger import Ledger
 from services.billing_worker.repositories.invoices import Invoices, StoredInvoice
 from shared.contracts.events import InvoiceChanged, InvoiceIssued, Origin
 from shared.contracts.money import as_money
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.models import Invoice
 
 
 class InvoiceSync:
-    def __init__(self, books: ZohoBooks, invoices: Invoices) -> None:
-        self._books = books
+    def __init__(self, ledger: Ledger, invoices: Invoices) -> None:
+        self._ledger = ledger
         self._invoices = invoices
 
     async def refresh(
         self, work: UnitOfWork, stored: StoredInvoice, *, origin: Origin = "zoho"
     ) -> None:
-        """Read the invoice from Books and apply what has changed."""
+        """Read the invoice from the ledger and apply what has changed."""
         if stored.books_id is None:
             return
-        await self.apply(work, stored, await self._books.invoice(stored.books_id), origin=origin)
+        await self.apply(work, stored, await self._ledger.invoice(stored.books_id), origin=origin)
 
     async def apply(
         self, work: UnitOfWork, stored: StoredInvoice, invoice: Invoice, *, origin: Origin

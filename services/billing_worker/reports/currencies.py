@@ -1,4 +1,4 @@
-"""Find the currency of payments and refunds whose rows in Books' lists lack it."""
+"""Find the currency of payments, notes and refunds whose rows in Zoho's lists lack it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from services.billing_worker.ledger.ledger import Ledger
 from services.billing_worker.reports.saved_reads import SavedReads
-from shared.zoho.products.books.client import ZohoBooks
 from shared.zoho.products.books.models import BooksContact, BooksRefund, CreditNote, CustomerPayment
 from shared.zoho.products.finance.pages import Listing
 
@@ -21,8 +21,8 @@ class Currencies:
     `notes`: the credit notes among which refunded ones are looked for first.
     """
 
-    def __init__(self, books: ZohoBooks, reads: SavedReads, notes: Listing[CreditNote]) -> None:
-        self._books = books
+    def __init__(self, ledger: Ledger, reads: SavedReads, notes: Listing[CreditNote]) -> None:
+        self._ledger = ledger
         self._reads = reads
         self._notes = notes
         self._only: str | None = None
@@ -39,8 +39,17 @@ class Currencies:
         await self._load_contacts(unknown - self._by_contact.keys())
         return [await self._of_payment(payment) for payment in payments]
 
+    async def of_credit_notes(self, notes: Sequence[CreditNote]) -> list[str]:
+        """The currency of each note: its own, the organization's only one, or the customer's."""
+        return await self._of_owned(notes)
+
     async def of_credit_note_refunds(self, refunds: Sequence[BooksRefund]) -> list[str]:
-        """The currency of each refund: its own, the organization's only one, or the note's."""
+        """The currency of each refund: its own, the organization's only one, or the note's.
+
+        The customer's where refunds name customers and no notes, as Billing's transactions do.
+        """
+        if all(refund.customer_id for refund in refunds):
+            return await self._of_owned(refunds)
         unknown = {r.creditnote_id for r in refunds if not r.currency_code and r.creditnote_id}
         only = await self._only_currency() if unknown else None
         notes = await self._of_notes(unknown) if only is None else {}
@@ -49,9 +58,21 @@ class Currencies:
             for refund in refunds
         ]
 
+    async def _of_owned(self, owned: Sequence[CreditNote] | Sequence[BooksRefund]) -> list[str]:
+        if all(one.currency_code for one in owned):
+            return [one.currency_code or "" for one in owned]
+        only = await self._only_currency()
+        if only is None:
+            unknown = {o.customer_id for o in owned if not o.currency_code and o.customer_id}
+            await self._load_contacts(unknown - self._by_contact.keys())
+        return [
+            one.currency_code or only or self._by_contact.get(one.customer_id or "") or ""
+            for one in owned
+        ]
+
     async def _only_currency(self) -> str | None:
         if not self._loaded:
-            codes = await self._books.currencies()
+            codes = await self._ledger.currencies()
             self._only = codes[0] if len(codes) == 1 else None
             self._loaded = True
         return self._only
@@ -69,19 +90,19 @@ class Currencies:
         return found
 
     async def _note(self, note_id: str) -> list[CreditNote]:
-        return [await self._books.credit_note(note_id)]
+        return [await self._ledger.credit_note(note_id)]
 
     async def _load_contacts(self, contact_ids: set[str]) -> None:
         contacts: list[BooksContact]
         if len(contact_ids) > _READ_SINGLY:
-            listed = self._reads.all_of("contacts", self._books.contacts())
+            listed = self._reads.all_of("contacts", self._ledger.contacts())
             contacts = [contact async for contact in listed]
         else:
-            contacts = [await self._books.contact(contact_id) for contact_id in contact_ids]
+            contacts = [await self._ledger.contact(contact_id) for contact_id in contact_ids]
         self._by_contact |= {contact.contact_id: contact.currency_code for contact in contacts}
 
     async def _of_payment(self, payment: CustomerPayment) -> str:
         currency = payment.currency_code or self._by_contact.get(payment.customer_id or "")
         if currency is None:
-            currency = (await self._books.customer_payment(payment.payment_id)).currency_code
+            currency = (await self._ledger.customer_payment(payment.payment_id)).currency_code
         return currency or ""

@@ -16,7 +16,7 @@ from services.operator.console.listing import JsonOption, OrgOption
 from services.operator.doctor.findings import Findings, show_findings
 from services.operator.doctor.products.crm import CrmChecks
 from services.operator.doctor.products.desk import DeskChecks, check_gateway
-from services.operator.doctor.products.finance import FinanceChecks
+from services.operator.doctor.products.finance import FinanceChecks, check_customer_field_form
 from services.operator.doctor.products.product_checks import ProductChecks
 from services.operator.doctor.servers import (
     DoctorSettings,
@@ -106,6 +106,7 @@ async def _examine_zoho(
             await product.check_organization()
         for product in products:
             await product.check_custom_fields()
+        await check_customer_field_form(findings, pool, org)
         show_quotas(findings, seen)
         for product in products:
             await product.check_webhooks()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+from shared.zoho.products.billing.models import BillingInvoice, Customer, Payment
+from shared.zoho.products.books.models import BooksRefund, CreditNote
 from tests.contract.calls.given import (
     TODAY,
     Calls,
@@ -230,3 +232,55 @@ async def _(zoho: Clients) -> None:
     await a_subscription(zoho)
     async for page in zoho.billing.events():
         await zoho.billing.event(page[0].event_id)
+
+
+@CALLS("customer_rows")
+async def _(zoho: Clients) -> None:
+    await a_customer(zoho)
+    assert [one async for one in zoho.billing.customer_rows(Customer)]
+
+
+@CALLS("invoice_rows")
+async def _(zoho: Clients) -> None:
+    await an_unpaid_invoice(zoho)
+    listing = zoho.billing.invoice_rows(BillingInvoice, lambda one: True, status="Unpaid")
+    assert [one async for one in listing]
+
+
+@CALLS("invoice_as")
+async def _(zoho: Clients) -> None:
+    invoice_id, _ = await an_unpaid_invoice(zoho)
+    assert (await zoho.billing.invoice_as(BillingInvoice, invoice_id)).number
+
+
+@CALLS("invoice_pdf")
+async def _(zoho: Clients) -> None:
+    invoice_id, _ = await an_unpaid_invoice(zoho)
+    assert (await zoho.billing.invoice_pdf(invoice_id)).startswith(b"%PDF")
+
+
+@CALLS("payment_as")
+async def _(zoho: Clients) -> None:
+    assert (await zoho.billing.payment_as(Payment, await a_card_payment(zoho))).amount
+
+
+@CALLS("payment_rows")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+    assert [one async for one in zoho.billing.payment_rows(Payment, lambda one: True)]
+
+
+@CALLS("transaction_rows")
+async def _(zoho: Clients) -> None:
+    await a_card_payment(zoho)
+    rows = zoho.billing.transaction_rows(BooksRefund, "PAYMENT", lambda one: True)
+    assert [one async for one in rows]
+
+
+@CALLS("credit_note_as")
+async def _(zoho: Clients) -> None:
+    payment_id = await a_card_payment(zoho)
+    await zoho.billing.refund_payment(payment_id, amount=Decimal(1), description="ref r1")
+    notes = zoho.billing.transaction_rows(CreditNote, "CREDIT", lambda one: True)
+    (note,) = [one async for one in notes]
+    assert (await zoho.billing.credit_note_as(CreditNote, note.creditnote_id)).total == 1

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import asyncpg
+
+from services.billing_worker.repositories.organizations import Organizations
 from services.operator.console.advice import advice_for
+from services.operator.doctor.findings import Findings
 from services.operator.doctor.products.product_checks import (
     CUSTOM_FIELDS,
     ORGANIZATIONS,
@@ -13,6 +17,10 @@ from services.operator.doctor.products.product_checks import (
     ProductChecks,
 )
 from shared.zoho.products.books.time_zones import zone_of
+
+WITHOUT_BOOKS = (
+    "not used (ZOHO_HAS_BOOKS is false): invoices, payments and reports come from Billing alone"
+)
 
 
 class FinanceChecks(ProductChecks):
@@ -44,6 +52,9 @@ class FinanceChecks(ProductChecks):
             self._findings.not_checked(ORGANIZATIONS, "Billing, Books", missing)
             return
         await self._billing(settings.finance.zoho_free_plan_codes)
+        if not settings.finance.zoho_has_books:
+            self._findings.ok(ORGANIZATIONS, "Books", WITHOUT_BOOKS)
+            return
         plan = settings.zoho.zoho_books_plan if settings.zoho else None
         await self._books(settings.finance.books_organization_id, plan)
 
@@ -59,6 +70,8 @@ class FinanceChecks(ProductChecks):
             "customer",
             "Billing, Settings, Preferences, Customers, Custom Fields: it has to exist there.",
         )
+        if not settings.zoho_has_books:
+            return
         await self._field_on_a_record(
             "books",
             "ZOHO_BOOKS_INVOICE_FIELD",
@@ -71,6 +84,8 @@ class FinanceChecks(ProductChecks):
 
     async def check_webhooks(self) -> None:
         await self._billing_webhooks()
+        if self._settings.finance is not None and not self._settings.finance.zoho_has_books:
+            return
         self._findings.not_checked(
             WEBHOOKS,
             "Books",
@@ -166,6 +181,18 @@ class FinanceChecks(ProductChecks):
             case _:
                 found = f"its newest event was sent ({', '.join(sorted(set(statuses)))})"
                 self._findings.ok(WEBHOOKS, check, found)
+
+
+async def check_customer_field_form(findings: Findings, pool: asyncpg.Pool, org: str) -> None:
+    """Report how Billing takes custom fields of customers, where billing-worker has found out."""
+    try:
+        form = await Organizations(pool).customer_field_form(org)
+    except asyncpg.UndefinedTableError:
+        return  # billing-worker has not run yet
+    if form is not None:
+        named = "label" if form == "label" else "API name"
+        found = f"Billing takes our field by its {named} alone, and customers are created so"
+        findings.ok(CUSTOM_FIELDS, "Billing's customers", found)
 
 
 async def _or_none_yet(call: Awaitable[list[str] | None]) -> list[str] | str:

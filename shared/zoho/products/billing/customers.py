@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Customer
@@ -15,7 +15,10 @@ from shared.zoho.products.finance.custom_fields import (
     other_form,
     usual_form,
 )
-from shared.zoho.products.finance.pages import pages
+from shared.zoho.products.finance.pages import Listing, pages
+from shared.zoho.products.values import ZohoModel
+
+M = TypeVar("M", bound=ZohoModel)
 
 CREATE_CUSTOMER: Final = Operation("billing", "create_customer", "POST", search_lag_s=10)
 _GET_CUSTOMER: Final = Operation("billing", "get_customer", "GET", repeatable=True)
@@ -112,6 +115,16 @@ class BillingCustomers(FinanceClient[BillingFields]):
         fetch = self._page(_LIST_CUSTOMERS, "/customers")
         async for rows in pages(fetch, params, "customers"):
             yield [Customer.model_validate(row) for row in rows]
+
+    def customer_rows(self, model: type[M]) -> Listing[M]:
+        """All customers as another model reads them."""
+        return Listing(
+            fetch=self._page(_LIST_CUSTOMERS, "/customers"),
+            params={},
+            keys=("customers",),
+            model=model,
+            wanted=lambda _: True,
+        )
 
     async def customer_of_user(self, user_id: str, *, email: str) -> Customer | None:
         """The customer that carries `user_id` in our custom field. None without such a field.

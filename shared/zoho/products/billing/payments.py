@@ -5,10 +5,10 @@ Sources: https://www.zoho.com/billing/api/v1/invoices/, …/payments/, …/event
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import (
@@ -20,7 +20,10 @@ from shared.zoho.products.billing.models import (
 )
 from shared.zoho.products.billing.settings import BillingFields
 from shared.zoho.products.finance.client import FinanceClient
-from shared.zoho.products.finance.pages import all_rows, pages
+from shared.zoho.products.finance.pages import Listing, all_rows, pages
+from shared.zoho.products.values import ZohoModel
+
+M = TypeVar("M", bound=ZohoModel)
 
 CREATE_PAYMENT: Final = Operation("billing", "create_payment", "POST", search_lag_s=10)
 COLLECT_INVOICE: Final = Operation(
@@ -31,6 +34,11 @@ REFUND_PAYMENT: Final = Operation(
 )
 _LIST_INVOICES: Final = Operation("billing", "list_invoices", "GET", repeatable=True)
 _GET_INVOICE: Final = Operation("billing", "get_invoice", "GET", repeatable=True)
+_GET_INVOICE_PDF: Final = Operation(
+    "billing", "get_invoice_pdf", "GET", repeatable=True, accept="pdf"
+)
+_GET_CREDIT_NOTE: Final = Operation("billing", "get_credit_note", "GET", repeatable=True)
+_LIST_TRANSACTIONS: Final = Operation("billing", "list_transactions", "GET", repeatable=True)
 _VOID_INVOICE: Final = Operation("billing", "void_invoice", "POST", repeatable=True)
 _WRITE_OFF: Final = Operation("billing", "write_off_invoice", "POST", repeatable=True)
 _LIST_CARDS: Final = Operation("billing", "list_cards", "GET", repeatable=True)
@@ -54,6 +62,32 @@ class BillingPayments(FinanceClient[BillingFields]):
         rows = await all_rows(self._page(_LIST_INVOICES, "/invoices"), params, "invoices")
         invoices = [BillingInvoice.model_validate(row) for row in rows]
         return [one for one in invoices if customer_id in (None, one.customer_id)]
+
+    def invoice_rows(
+        self,
+        model: type[M],
+        wanted: Callable[[M], bool],
+        *,
+        status: str = "All",
+        customer_id: str | None = None,
+    ) -> Listing[M]:
+        """Invoices as another model reads them. Their rows have no write-offs.
+
+        `status` is one of All, Sent, Draft, OverDue, Paid, PartiallyPaid, Void, Unpaid.
+        """
+        params = {"filter_by": f"Status.{status}"}
+        if customer_id is not None:
+            params["customer_id"] = customer_id
+        fetch = self._page(_LIST_INVOICES, "/invoices")
+        return Listing(fetch=fetch, params=params, keys=("invoices",), model=model, wanted=wanted)
+
+    async def invoice_as(self, model: type[M], invoice_id: str) -> M:
+        reply = await self._call(_GET_INVOICE, f"/invoices/{invoice_id}")
+        return model.model_validate(reply.body["invoice"])
+
+    async def invoice_pdf(self, invoice_id: str) -> bytes:
+        """The PDF as Zoho makes it: it may hold links to Zoho's payment pages."""
+        return (await self._call(_GET_INVOICE_PDF, f"/invoices/{invoice_id}")).content
 
     async def invoice(self, invoice_id: str) -> BillingInvoice:
         reply = await self._call(_GET_INVOICE, f"/invoices/{invoice_id}")
@@ -119,6 +153,31 @@ class BillingPayments(FinanceClient[BillingFields]):
     async def payment(self, payment_id: str) -> Payment:
         reply = await self._call(_GET_PAYMENT, f"/payments/{payment_id}")
         return Payment.model_validate(reply.body["payment"])
+
+    async def payment_as(self, model: type[M], payment_id: str) -> M:
+        reply = await self._call(_GET_PAYMENT, f"/payments/{payment_id}")
+        return model.model_validate(reply.body["payment"])
+
+    def payment_rows(self, model: type[M], wanted: Callable[[M], bool]) -> Listing[M]:
+        """All payments as another model reads them, charges that failed among them."""
+        fetch = self._page(_LIST_PAYMENTS, "/payments")
+        return Listing(fetch=fetch, params={}, keys=("payments",), model=model, wanted=wanted)
+
+    def transaction_rows(
+        self,
+        model: type[M],
+        kind: Literal["INVOICE", "PAYMENT", "CREDIT", "REFUND"],
+        wanted: Callable[[M], bool],
+    ) -> Listing[M]:
+        """Transactions of one kind, of all customers. Their rows have no currency."""
+        fetch = self._page(_LIST_TRANSACTIONS, "/transactions")
+        params = {"filter_by": f"TransactionType.{kind}"}
+        keys = ("transactions",)
+        return Listing(fetch=fetch, params=params, keys=keys, model=model, wanted=wanted)
+
+    async def credit_note_as(self, model: type[M], creditnote_id: str) -> M:
+        reply = await self._call(_GET_CREDIT_NOTE, f"/creditnotes/{creditnote_id}")
+        return model.model_validate(reply.body["credit_note"])
 
     async def payments_of(self, customer_id: str) -> list[Payment]:
         """All payments of a customer. A listing of Zoho's SDKs that its OpenAPI file lacks."""

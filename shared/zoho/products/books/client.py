@@ -70,6 +70,8 @@ class ZohoBooks(FinanceClient[BooksFields]):
     Every method raises what `ZohoHttp.call` raises. Docstrings name only what an operation adds.
     """
 
+    refunds_are_of_credit_notes = False
+
     async def invoice(self, invoice_id: str) -> Invoice:
         """Raises ZohoRejected (404) for an invoice that Books does not have."""
         reply = await self._call(_GET_INVOICE, f"/invoices/{invoice_id}")

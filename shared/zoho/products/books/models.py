@@ -24,7 +24,7 @@ class BooksInvoiceLine(ZohoModel):
     name: ZohoText = None
     description: ZohoText = None
     quantity: MaybeZohoMoney = None
-    rate: MaybeZohoMoney = None
+    rate: MaybeZohoMoney = Field(default=None, validation_alias=AliasChoices("rate", "price"))
     tax_percentage: MaybeZohoMoney = None
     item_total: MaybeZohoMoney = None
 
@@ -32,17 +32,22 @@ class BooksInvoiceLine(ZohoModel):
 class Invoice(ZohoModel):
     """An invoice. `status` is sent, draft, overdue, paid, void, unpaid, partially_paid or viewed.
 
+    It is read from Billing's answers too, by the names that Billing has for its fields. Billing's
+    `pending` is an invoice that is not complete yet.
+
     `invoice_url` is left out on purpose: it is a page of Zoho's.
     """
 
     invoice_id: ZohoId
-    invoice_number: str = ""
+    invoice_number: str = Field(
+        default="", validation_alias=AliasChoices("invoice_number", "number")
+    )
     status: str = ""
     customer_id: MaybeId = None
     customer_name: ZohoText = None
     email: ZohoText = None
     reference_number: ZohoText = None
-    date: ZohoDay = None
+    date: ZohoDay = Field(default=None, validation_alias=AliasChoices("date", "invoice_date"))
     due_date: ZohoDay = None
     currency_code: ZohoText = None
     sub_total: MaybeZohoMoney = None
@@ -52,20 +57,25 @@ class Invoice(ZohoModel):
     payment_made: MaybeZohoMoney = None
     credits_applied: MaybeZohoMoney = None
     write_off_amount: MaybeZohoMoney = None
-    line_items: tuple[BooksInvoiceLine, ...] = ()
+    line_items: tuple[BooksInvoiceLine, ...] = Field(
+        default=(), validation_alias=AliasChoices("line_items", "invoice_items")
+    )
     last_modified_time: ZohoTime = None
 
     @property
     def counts(self) -> bool:
         """Whether it was issued and still stands: neither draft nor void."""
-        return self.status.lower() not in ("draft", "void", "voided")
+        return self.status.lower() not in ("draft", "pending", "void", "voided")
 
 
 class CreditNote(ZohoModel):
-    creditnote_id: ZohoId
+    """A credit note, or Billing's transaction that is one, which has no currency."""
+
+    creditnote_id: ZohoId = Field(validation_alias=AliasChoices("creditnote_id", "transaction_id"))
     status: str = ""
+    customer_id: MaybeId = None
     date: ZohoDay = None
-    total: ZohoMoney = Decimal(0)
+    total: ZohoMoney = Field(default=Decimal(0), validation_alias=AliasChoices("total", "amount"))
     currency_code: ZohoText = None
 
     @property
@@ -90,7 +100,13 @@ class CustomerPayment(ZohoModel):
     currency_code: ZohoText = None
     reference_number: ZohoText = None
     payment_mode: ZohoText = None
+    status: ZohoText = None
     last_modified_time: ZohoTime = None
+
+    @property
+    def received(self) -> bool:
+        """Whether money came in. Billing lists charges that failed as well."""
+        return self.status != "failure"
 
     @property
     def may_have_refunds(self) -> bool:
@@ -105,10 +121,13 @@ class BooksRefund(ZohoModel):
     """
 
     refund_id: ZohoId = Field(
-        validation_alias=AliasChoices("creditnote_refund_id", "payment_refund_id", "refund_id")
+        validation_alias=AliasChoices(
+            "creditnote_refund_id", "payment_refund_id", "refund_id", "transaction_id"
+        )
     )
     creditnote_id: MaybeId = None
     payment_id: MaybeId = None
+    customer_id: MaybeId = None
     date: ZohoDay = None
     amount: ZohoMoney = Field(
         default=Decimal(0), validation_alias=AliasChoices("amount_fcy", "amount", "amount_bcy")
@@ -119,7 +138,7 @@ class BooksRefund(ZohoModel):
 class BooksContact(ZohoModel):
     """A customer as Books has it. Billing's customer has another id."""
 
-    contact_id: ZohoId
+    contact_id: ZohoId = Field(validation_alias=AliasChoices("contact_id", "customer_id"))
     contact_name: ZohoText = None
     email: ZohoText = None
     currency_code: ZohoText = None
