@@ -98,8 +98,8 @@ class WebhookHandlers:
         stored = await self.subscriptions.find_by_zoho_id(work.org, zoho_id)
         if stored is None:
             await self._store_unknown(message, work, zoho_id)
-        elif not _was_read_since(message, stored):
-            await self._refresh(message, work, stored)
+        else:
+            await self._refresh_unless_read(message, work, stored)
 
     async def payment_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
@@ -112,7 +112,7 @@ class WebhookHandlers:
         stored = await self._subscription_paid(work.org, user, hint)
         await self.payment_sync.record_success(work, user, hint, stored)
         if stored is not None and stored.status in ("unpaid", "dunning"):
-            await self._refresh(message, work, stored)
+            await self._refresh_unless_read(message, work, stored)
 
     async def payment_failed(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
@@ -123,7 +123,7 @@ class WebhookHandlers:
         stored = await self._subscription_paid(work.org, user, hint)
         await self.payment_sync.record_failure(work, user, hint, stored, message.received_at)
         if stored is not None:
-            await self._refresh(message, work, stored)
+            await self._refresh_unless_read(message, work, stored)
 
     async def invoice_made(self, message: WebhookReceived, work: UnitOfWork) -> None:
         hint = BillingWebhook.of(message.payload)
@@ -151,6 +151,13 @@ class WebhookHandlers:
     async def acknowledge(self, message: WebhookReceived, work: UnitOfWork) -> None:
         """Count an unknown event. Zoho's list of events grows, and the gateway has stored it."""
         self.webhook_user.count(message, "unknown_event")
+
+    async def _refresh_unless_read(
+        self, message: WebhookReceived, work: UnitOfWork, stored: StoredSubscription
+    ) -> None:
+        """Bring the subscription up to date. One read serves a burst."""
+        if not _was_read_since(message, stored):
+            await self._refresh(message, work, stored)
 
     async def _refresh(
         self, message: WebhookReceived, work: UnitOfWork, stored: StoredSubscription

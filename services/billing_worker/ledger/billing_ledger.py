@@ -1,7 +1,7 @@
 """Keep the books of an organization without Zoho Books: from what Billing lists.
 
 Billing's lists have no filter by date, so a report reads all pages and compares every row. It lists
-no credit notes and no refunds but as transactions, which have no currency: their customer's counts.
+no credit notes and no refunds but as transactions, which have neither currency nor customer.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ class BillingLedger:
         )
 
     async def currencies(self) -> list[str]:
-        """Not known: no documented call of Billing's lists them."""
-        return []
+        """The currencies of the customers: no documented call of Billing's lists others."""
+        listing = self._zoho.customer_rows(BooksContact)
+        return sorted({one.currency_code async for one in listing if one.currency_code})
 
     async def operating_income(self, first: date, last: date) -> Decimal | None:
         """None: the report is one of Books'."""

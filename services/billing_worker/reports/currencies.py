@@ -8,6 +8,7 @@ from typing import Final
 
 from services.billing_worker.ledger.ledger import Ledger
 from services.billing_worker.reports.saved_reads import SavedReads
+from shared.errors import PermanentError
 from shared.zoho.products.books.models import BooksContact, BooksRefund, CreditNote, CustomerPayment
 from shared.zoho.products.finance.pages import Listing
 
@@ -40,34 +41,28 @@ class Currencies:
         return [await self._of_payment(payment) for payment in payments]
 
     async def of_credit_notes(self, notes: Sequence[CreditNote]) -> list[str]:
-        """The currency of each note: its own, the organization's only one, or the customer's."""
-        return await self._of_owned(notes)
+        """The currency of each note: its own, or the organization's only one.
+
+        Raises:
+            PermanentError: `currency_unknown`. Neither is known.
+        """
+        if all(note.currency_code for note in notes):
+            return [note.currency_code or "" for note in notes]
+        only = await self._only_currency()
+        return [_known(note.currency_code or only) for note in notes]
 
     async def of_credit_note_refunds(self, refunds: Sequence[BooksRefund]) -> list[str]:
         """The currency of each refund: its own, the organization's only one, or the note's.
 
-        The customer's where refunds name customers and no notes, as Billing's transactions do.
+        Raises PermanentError as `of_credit_notes`.
         """
-        if all(refund.customer_id for refund in refunds):
-            return await self._of_owned(refunds)
         unknown = {r.creditnote_id for r in refunds if not r.currency_code and r.creditnote_id}
-        only = await self._only_currency() if unknown else None
+        lacking = any(not refund.currency_code for refund in refunds)
+        only = await self._only_currency() if lacking else None
         notes = await self._of_notes(unknown) if only is None else {}
         return [
-            refund.currency_code or only or notes.get(refund.creditnote_id or "") or ""
+            _known(refund.currency_code or only or notes.get(refund.creditnote_id or ""))
             for refund in refunds
-        ]
-
-    async def _of_owned(self, owned: Sequence[CreditNote] | Sequence[BooksRefund]) -> list[str]:
-        if all(one.currency_code for one in owned):
-            return [one.currency_code or "" for one in owned]
-        only = await self._only_currency()
-        if only is None:
-            unknown = {o.customer_id for o in owned if not o.currency_code and o.customer_id}
-            await self._load_contacts(unknown - self._by_contact.keys())
-        return [
-            one.currency_code or only or self._by_contact.get(one.customer_id or "") or ""
-            for one in owned
         ]
 
     async def _only_currency(self) -> str | None:
@@ -106,3 +101,12 @@ class Currencies:
         if currency is None:
             currency = (await self._ledger.customer_payment(payment.payment_id)).currency_code
         return currency or ""
+
+
+def _known(currency: str | None) -> str:
+    if not currency:
+        raise PermanentError(
+            "Zoho does not say in which currency a credit note or refund is",
+            code="currency_unknown",
+        )
+    return currency

@@ -83,7 +83,7 @@ async def _list(call: ApiCall) -> web.Response:
 
 
 async def _transactions(call: ApiCall) -> web.Response:
-    """List a customer's invoices, payments, credits and refunds, newest first."""
+    """List invoices, payments, credits and refunds, newest first, without their customers."""
     kinds = (
         ("invoice", "invoices", "invoice_id", "invoice_date", "total"),
         ("payment", "payments", "payment_id", "date", "amount"),
@@ -107,5 +107,6 @@ async def _transactions(call: ApiCall) -> web.Response:
     ]
     if customer_id := call.query("customer_id"):
         rows = [row for row in rows if row["customer_id"] == customer_id]
+    rows = [{name: row[name] for name in row if name != "customer_id"} for row in rows]
     rows.sort(key=lambda row: row["transaction_id"], reverse=True)
     return page(call, "transactions", rows, filter_name="TransactionType.All")

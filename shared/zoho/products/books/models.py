@@ -73,7 +73,6 @@ class CreditNote(ZohoModel):
 
     creditnote_id: ZohoId = Field(validation_alias=AliasChoices("creditnote_id", "transaction_id"))
     status: str = ""
-    customer_id: MaybeId = None
     date: ZohoDay = None
     total: ZohoMoney = Field(default=Decimal(0), validation_alias=AliasChoices("total", "amount"))
     currency_code: ZohoText = None
@@ -127,7 +126,6 @@ class BooksRefund(ZohoModel):
     )
     creditnote_id: MaybeId = None
     payment_id: MaybeId = None
-    customer_id: MaybeId = None
     date: ZohoDay = None
     amount: ZohoMoney = Field(
         default=Decimal(0), validation_alias=AliasChoices("amount_fcy", "amount", "amount_bcy")
