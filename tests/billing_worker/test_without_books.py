@@ -84,6 +84,19 @@ async def test_reports_count_what_billing_lists(stage: SystemDriver) -> None:
     assert owed["result"]["receivables"] == []
 
 
+async def test_an_invoice_is_written_off_in_billing(stage: SystemDriver) -> None:
+    wanted = {"user_id": "u1", "subscription_id": "s1", "plan_code": "basic-monthly"}
+    await stage.publish("subscription.requested.v1", {**wanted, "email": "ada@example.com"})
+    issued = await stage.event("invoice.issued.v1", subscription_id="s1")
+
+    gone = {"invoice_id": issued["invoice_id"], "reason": "gone"}
+    await stage.publish("invoice.write_off_requested.v1", gone)
+
+    changed = await stage.event("invoice.changed.v1", invoice_id=issued["invoice_id"])
+    (invoice,) = await stage.sandbox.records("billing", "invoices")
+    assert (changed["balance"], invoice["write_off_amount"]) == ("0.00", 19)
+
+
 async def test_an_invoice_is_voided_in_billing_and_none_is_created(stage: SystemDriver) -> None:
     wanted = {"user_id": "u1", "subscription_id": "s1", "plan_code": "basic-monthly"}
     await stage.publish("subscription.requested.v1", {**wanted, "email": "ada@example.com"})
