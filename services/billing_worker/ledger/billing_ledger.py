@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Self
 
 from services.billing_worker.repositories.users import User
+from shared.errors import PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.zoho.products.billing.client import ZohoBilling
 from shared.zoho.products.books.models import (
@@ -83,7 +84,8 @@ class BillingLedger:
         )
 
     async def credit_note(self, creditnote_id: str) -> CreditNote:
-        return await self._zoho.credit_note_as(CreditNote, creditnote_id)
+        """Billing's refunds name no credit note, so none is ever asked for."""
+        raise PermanentError("Billing's refunds name no credit note", code="currency_unknown")
 
     def credit_note_refunds_dated(self, first: date, last: date) -> Listing[BooksRefund]:
         return self._zoho.transaction_rows(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from shared.zoho.products.billing.models import BillingInvoice, Customer, Payment
-from shared.zoho.products.books.models import BooksRefund, CreditNote
+from shared.zoho.products.books.models import BooksRefund
 from tests.contract.calls.given import (
     TODAY,
     Calls,
@@ -275,12 +275,3 @@ async def _(zoho: Clients) -> None:
     await a_card_payment(zoho)
     rows = zoho.billing.transaction_rows(BooksRefund, "PAYMENT", lambda one: True)
     assert [one async for one in rows]
-
-
-@CALLS("credit_note_as")
-async def _(zoho: Clients) -> None:
-    payment_id = await a_card_payment(zoho)
-    await zoho.billing.refund_payment(payment_id, amount=Decimal(1), description="ref r1")
-    notes = zoho.billing.transaction_rows(CreditNote, "CREDIT", lambda one: True)
-    (note,) = [one async for one in notes]
-    assert (await zoho.billing.credit_note_as(CreditNote, note.creditnote_id)).total == 1

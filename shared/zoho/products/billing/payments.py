@@ -37,7 +37,6 @@ _GET_INVOICE: Final = Operation("billing", "get_invoice", "GET", repeatable=True
 _GET_INVOICE_PDF: Final = Operation(
     "billing", "get_invoice_pdf", "GET", repeatable=True, accept="pdf"
 )
-_GET_CREDIT_NOTE: Final = Operation("billing", "get_credit_note", "GET", repeatable=True)
 _LIST_TRANSACTIONS: Final = Operation("billing", "list_transactions", "GET", repeatable=True)
 _VOID_INVOICE: Final = Operation("billing", "void_invoice", "POST", repeatable=True)
 _WRITE_OFF: Final = Operation("billing", "write_off_invoice", "POST", repeatable=True)
@@ -174,10 +173,6 @@ class BillingPayments(FinanceClient[BillingFields]):
         params = {"filter_by": f"TransactionType.{kind}"}
         keys = ("transactions",)
         return Listing(fetch=fetch, params=params, keys=keys, model=model, wanted=wanted)
-
-    async def credit_note_as(self, model: type[M], creditnote_id: str) -> M:
-        reply = await self._call(_GET_CREDIT_NOTE, f"/creditnotes/{creditnote_id}")
-        return model.model_validate(reply.body["credit_note"])
 
     async def payments_of(self, customer_id: str) -> list[Payment]:
         """All payments of a customer. A listing of Zoho's SDKs that its OpenAPI file lacks."""
