@@ -131,6 +131,8 @@ async def _body(request: web.Request) -> bytes:
         raise TooLarge("the body is over 1 MiB") from None
     except TimeoutError:
         raise Malformed("the body did not come to an end") from None
+    except ConnectionError:
+        raise Malformed("the sender has gone before the end of the body") from None
     except web.RequestPayloadError:
         raise Malformed("the body is not packed as its Content-Encoding says") from None
 

@@ -4,11 +4,14 @@ import base64
 import json
 import time
 from typing import Any
+from unittest.mock import AsyncMock
 
 import jwt
 import pytest
 
-from tests.webhook_gateway.conftest import DESK_ORG, DeskSide, Gateway
+from services.webhook_gateway.requests.refusals import Unauthentic
+from services.webhook_gateway.signatures.desk import DeskSignatures
+from tests.webhook_gateway.conftest import DESK_ORG, DESK_WEBHOOK, DeskSide, Gateway
 
 
 def update(ticket: str = "2046000000001", at: str = "1769882400000") -> dict[str, Any]:
@@ -148,3 +151,11 @@ async def test_a_token_whose_header_is_odd_is_no_token(gateway: Gateway, header:
     token = f"{encoded}.e30.e30"
 
     assert await gateway.post("desk", json.dumps([update()]), {"X-ZDesk-JWT": token}) == 401
+
+
+async def test_a_token_of_bytes_is_no_token() -> None:
+    """aiohttp's client sends no such header, and Desk's server none either."""
+    signatures = DeskSignatures(AsyncMock(), org_id=DESK_ORG, webhook_ids=[DESK_WEBHOOK])
+
+    with pytest.raises(Unauthentic):
+        await signatures.verify("e30.\udcff.e30")

@@ -92,7 +92,7 @@ def _kid(token: str) -> str:
         raise Unauthentic("there is no token")
     try:
         kid = jwt.get_unverified_header(token).get("kid")
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, UnicodeEncodeError):
         raise Unauthentic("the token is not one") from None
     if not isinstance(kid, str) or not kid:
         raise Unauthentic("the token names no key")

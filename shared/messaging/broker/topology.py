@@ -37,7 +37,8 @@ POISON: Final = ".poison"
 UNROUTED_QUEUE: Final = "unrouted.intake"
 UNROUTED_POISON: Final = f"unrouted{POISON}"
 
-WORKING_CHANNELS: Final = range(1, 1000)
+# The library counts from 1 where it is given no number.
+WORKING_CHANNELS: Final = range(100, 1000)
 DECLARING_CHANNELS: Final = range(1000, 2000)  # a broker allows 2047 unless it is told otherwise
 
 PREFETCH: Final = 128
