@@ -33,7 +33,7 @@ from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.service.messaging import Messaging
 from shared.messaging.service.restore_watch import RestoreWatch
-from shared.observability.health import Health
+from shared.observability.health import RECOVERY_CHECK, Health
 from shared.observability.metrics import Metrics
 from shared.settings import (
     Amqp,
@@ -154,6 +154,7 @@ class WorkerParts:
                 gauge = self.metrics.product_paused.labels(self.org, self.service, product)
                 gauge.set((self.org, product) in closed)
 
+        self.health.add(RECOVERY_CHECK, self.restore_watch.require_admission)
         self.health.before_scrape("lag", lag)
         self.health.before_scrape("paused products", paused)
         async with self.restore_watch.admitted(), messaging:

@@ -60,6 +60,11 @@ def _up(replicas: str) -> None:
     for name in ("GATEWAY_URL", "SANDBOX_URL", "TOKEN_SERVICE_URLS", "METRICS_URLS", "LOG_DIR"):
         if name in stack.env:
             print(f"  {name}={stack.env[name]}")
+    if standing := stack.standing():
+        print(
+            f"{', '.join(standing)} stand: the database may be older than its work."
+            " `zoho-relay recover status` says why, docs/backup-and-recovery.md what to do."
+        )
 
 
 def _names_a_client(env_file: Path) -> bool:

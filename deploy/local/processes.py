@@ -10,8 +10,11 @@ import struct
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
+
+# As shared/observability/health.py has it. Importing that would load a server into the supervisor.
+_RECOVERY_CHECK = "recovery"
 
 SERVERS, SANDBOX, TOKENS, AFTER_TOKENS = range(4)  # started upwards, stopped downwards
 
@@ -39,6 +42,10 @@ class ProcessSpec:
         if kind == "postgres":
             return _lets_clients_in(int(where))
         return _answers_200(self.ready)
+
+    def stands(self) -> bool:
+        """Whether it runs, and waits for an operator because the database was restored."""
+        return self.ready.endswith("/readyz") and _RECOVERY_CHECK in _failing(self.ready)
 
 
 def write_plan(file: Path, specs: Iterable[ProcessSpec]) -> bytes:
@@ -104,6 +111,18 @@ def _answers_200(url: str) -> bool:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False
+
+
+def _failing(url: str) -> list[str]:
+    """The checks that a service says fail. None when it does not answer."""
+    try:
+        with urlopen(url, timeout=5):  # noqa: S310  (our own, on loopback)
+            return []
+    except HTTPError as error:
+        failing: list[str] = json.loads(error.read()).get("failing", [])
+        return failing
+    except (URLError, OSError):
+        return []
 
 
 def _lets_clients_in(port: int) -> bool:

@@ -110,6 +110,8 @@ class Stack:
     def start(self, *, timeout_s: float = 120.0) -> None:
         """Start what does not run, restart what was changed, return when all of it is ready.
 
+        A worker that waits for an operator after a restore (`standing`) counts as ready.
+
         Raises StackFailed (everything is stopped again), ForeignZoho, NotInstalled.
         """
         for name in _FOLDERS:
@@ -189,9 +191,15 @@ class Stack:
         if plan.targets:
             _put(f"{plan.env['SANDBOX_URL']}/_sandbox/targets", plan.targets)
 
+    def standing(self) -> list[str]:
+        """The processes that run and wait for an operator, because the database was restored."""
+        plan = read_plan((self.folder / "plan.json").read_bytes())
+        return [spec.name for spec in plan if spec.stands()]
+
     def _is_up(self, spec: ProcessSpec) -> Callable[[], bool]:
         return lambda: (
-            read_pid(self.folder / "pids" / f"{spec.name}.pid") is not None and spec.is_ready()
+            read_pid(self.folder / "pids" / f"{spec.name}.pid") is not None
+            and (spec.is_ready() or spec.stands())
         )
 
     def _start_supervisor(self) -> None:

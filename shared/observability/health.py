@@ -15,6 +15,9 @@ from shared.observability.metrics import Metrics
 
 Check = Callable[[], Awaitable[None]]
 
+RECOVERY_CHECK = "recovery"
+"""The check of /readyz that fails while work stands after a restore."""
+
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -83,6 +83,7 @@ class RestoreWatch:
         self._needed = metrics.recovery_needed.labels(service=service)
         self._publishing: Batcher[int, None] = Batcher("publish mark", self._publish_highest)
         self._stop = stop or asyncio.Event()
+        self._stands = False
         self._last = 0
         self._admitted_at: datetime | None = None
         self._worked = 0
@@ -117,6 +118,11 @@ class RestoreWatch:
                 watching.remove_done_callback(end_work)
                 await ended(watching)
 
+    async def require_admission(self) -> None:
+        """Raise DatabaseRestored while work stands: a check for /readyz."""
+        if self._stands:
+            raise DatabaseRestored
+
     def floor(self) -> int:
         """Return a mark that was committed before now. Any that is given out later is higher."""
         return self._last
@@ -147,10 +153,10 @@ class RestoreWatch:
             except (Unavailable, *BROKER_ERRORS) as error:
                 _log.warning("the mark cannot be compared", error=type(error).__name__)
             else:
+                self._stands = reason is not None
+                self._needed.set(self._stands)
                 if reason is None:
-                    self._needed.set(0)
                     return
-                self._needed.set(1)
                 if not reported:
                     _log.critical(
                         "database_restored: work stands until `zoho-relay recover begin` or"
@@ -168,12 +174,11 @@ class RestoreWatch:
                 inside = await self._marks.read()
                 if outside is None and inside is not None:
                     outside = await self._read_again()
-                answered = await self._recoveries.last_answered()
                 reason = gap_between(inside, outside)
-                known = inside.recovery if inside else 0
-                if reason is not None and answered <= known:
+                if reason is not None:
+                    known = inside.recovery if inside else 0
                     await self._recoveries.notice(self._service, reason, answered=known)
-                    answered = await self._recoveries.last_answered()
+                answered = await self._recoveries.last_answered()
                 if await self._recoveries.awaits_answer():
                     return reason or "another service has noticed that the database is older"
                 self._last, self._admitted_at = await self._marks.set_above(
