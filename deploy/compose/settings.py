@@ -48,7 +48,11 @@ def write_settings(root: Path) -> str:
     zoho = _REAL if env_file_settings else _SANDBOX
     _stay_with(zoho, root / "kept" / "zoho")
     made = credentials.load_or_make(root / "kept" / "secrets.json")
-    for_sandbox = _generated(made) | environment.zoho_settings(_SANDBOX_URL)
+    for_sandbox = {
+        **_generated(made),
+        **environment.zoho_settings(_SANDBOX_URL),
+        "GATEWAY_URL": _GATEWAY_URL,
+    }
     settings = (
         _without_zoho(_generated(made)) | env_file_settings if env_file_settings else for_sandbox
     ) | _stack(made)

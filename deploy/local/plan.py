@@ -123,6 +123,9 @@ def _add_settings(
     if wish.sandbox:
         plan.env["SANDBOX_URL"] = sandbox_url = f"http://127.0.0.1:{ports.of('zoho-sandbox')}"
         generated |= environment.zoho_settings(sandbox_url)
+        if "webhook-gateway" in wish.services:
+            port = _http_port(wish, ports, "webhook-gateway", 1)
+            generated["GATEWAY_URL"] = f"http://127.0.0.1:{port}"
     env_file_settings: Mapping[str, str] = {}
     if wish.env_file is not None:
         env_file_settings = environment.read_env_file(wish.env_file)

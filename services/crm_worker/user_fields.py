@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.crm_worker.repositories.contacts import ContactField, WantedContact
@@ -29,8 +30,8 @@ def contact_fields(sent: Mapping[str, Any]) -> dict[ContactField, str]:
     return fields
 
 
-def to_send(contact: WantedContact) -> ContactToSend:
-    """Return the row to send. CRM requires a last name: without one, the first name is used."""
+def whole_row(contact: WantedContact) -> ContactToSend:
+    """Return all fields. CRM requires a last name: without one, the first name is used."""
     fields = contact.fields
     first, last = fields.get("first_name"), fields.get("last_name")
     if first and not last:
@@ -43,6 +44,37 @@ def to_send(contact: WantedContact) -> ContactToSend:
         phone=_phone(fields.get("phone")),
         tier=contact.tier,
     )
+
+
+def to_send(contact: WantedContact, row: ContactToSend) -> ContactToSend:
+    """Return the row without email and phone where CRM has them already.
+
+    Staff may have changed them a moment ago. What is sent once more would undo that unseen.
+    """
+    if contact.zoho_id is None:
+        return row
+    has_phone = contact.in_crm.get("phone") in (row.phone, contact.fields.get("phone"))
+    return replace(
+        row,
+        sends_email=contact.in_crm.get("email") != row.email,
+        phone=None if has_phone else row.phone,
+    )
+
+
+def outdated_fields(contact: WantedContact) -> list[ContactField]:
+    """Return the fields in which CRM has another value than is about to be sent."""
+    sent = sent_values(to_send(contact, whole_row(contact)))
+    return [field for field in sent if field in contact.in_crm]
+
+
+def sent_values(row: ContactToSend) -> dict[ContactField, str]:
+    """Return email and phone, where the row holds them."""
+    values: dict[ContactField, str] = {}
+    if row.sends_email:
+        values["email"] = row.email
+    if row.phone is not None:
+        values["phone"] = row.phone
+    return values
 
 
 def _phone(text: str | None) -> str | None:

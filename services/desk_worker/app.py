@@ -15,9 +15,11 @@ from services.desk_worker.handlers.escalations import (
     open_ticket,
     raise_priority,
 )
+from services.desk_worker.handlers.users import know_new_email, know_user
 from services.desk_worker.handlers.webhooks import notice_ticket
 from services.desk_worker.repositories.escalations import Escalations
 from services.desk_worker.repositories.polls import Polls
+from services.desk_worker.repositories.users import Users
 from services.desk_worker.settings import Settings
 from services.desk_worker.tickets.tickets import Tickets
 from services.desk_worker.watching.adoption import Adoption
@@ -29,6 +31,8 @@ from shared.contracts.commands import (
     SupportEscalated,
     SupportMessageAdded,
     SupportPriorityRaised,
+    UserSignedUp,
+    UserUpdated,
 )
 from shared.contracts.webhooks import WebhookReceived
 from shared.erasing.placeholder import Placeholders
@@ -49,6 +53,7 @@ class DeskParts:
 
     desk: ZohoDesk
     escalations: Escalations
+    users: Users
     tickets: Tickets
     watcher: TicketWatcher
     adoption: Adoption
@@ -83,8 +88,10 @@ def desk_parts(
         escalation_field=settings.zoho_desk_escalation_field,
         fallback_email=settings.desk_fallback_email,
     )
+    users = Users(parts.pool, parts.blind_index)
     watcher = TicketWatcher(escalations, desk)
-    return DeskParts(desk, escalations, tickets, watcher, Adoption(escalations, tickets, watcher))
+    adoption = Adoption(escalations, users, tickets, watcher)
+    return DeskParts(desk, escalations, users, tickets, watcher, adoption)
 
 
 def desk_erasure(parts: WorkerParts, shared: DeskParts, settings: Settings) -> DeskErasure:
@@ -117,6 +124,8 @@ def commands(shared: DeskParts) -> Mapping[str, Route]:
     )
     closed = partial(close_ticket, escalations=escalations, watcher=watcher, desk=shared.desk)
     return {
+        "user.signed_up.v1": Route(UserSignedUp, partial(know_user, users=shared.users)),
+        "user.updated.v1": Route(UserUpdated, partial(know_new_email, users=shared.users)),
         "support.escalated.v1": Route(
             SupportEscalated, opened, calls={"desk": 2}, records=("escalation",)
         ),
@@ -146,6 +155,7 @@ def poller(
     slow = desk_parts(parts, settings, Priority.BACKFILL)
     return Poller(
         escalations=shared.escalations,
+        users=shared.users,
         polls=Polls(parts.pool),
         watcher=slow.watcher,
         adoption=slow.adoption,

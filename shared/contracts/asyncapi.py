@@ -16,10 +16,17 @@ from pydantic import BaseModel
 from shared.contracts.commands import COMMANDS
 from shared.contracts.events import EVENTS
 from shared.contracts.replies import RESULTS, Done, Refused
+from shared.contracts.zoho_calls import ZOHO_CALLS
 
 JsonSchema = dict[str, Any]
 
 _SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
+_PRODUCTS = {
+    "billing": "Zoho Billing",
+    "books": "Zoho Books",
+    "crm": "Zoho CRM",
+    "desk": "Zoho Desk",
+}
 _ENVELOPE = ("event_id", "occurred_at", "org", "version")
 _PROPERTIES = {
     "command": {
@@ -70,7 +77,7 @@ def document() -> JsonSchema:
     for key, model in COMMANDS.items():
         messages[key] = _message(key, model, "command")
         channels[key] = _channel(key, "zoho.commands")
-        operations[f"receive {key}"] = _operation("receive", key)
+        operations[f"receive {key}"] = _operation("receive", key) | _zoho_calls(key)
         if key in RESULTS:
             reply = f"{key}.reply"
             messages[reply] = {"name": reply, "title": f"Answer to {key}", "payload": _ref(reply)}
@@ -165,6 +172,18 @@ def _reply_channel(name: str) -> JsonSchema:
 
 def _operation(action: str, key: str) -> JsonSchema:
     return {"action": action, "channel": {"$ref": f"#/channels/{key}"}}
+
+
+def _zoho_calls(key: str) -> JsonSchema:
+    """Return what the command asks of Zoho, as a sentence and as data."""
+    calls = ZOHO_CALLS.get(key)
+    if calls is None:
+        return {}
+    products = (f"{_PRODUCTS[product]} ({', '.join(names)})" for product, names in calls.items())
+    return {
+        "description": f"Calls {' and '.join(products)}: those that are needed.",
+        "x-zoho-calls": {product: list(names) for product, names in calls.items()},
+    }
 
 
 def main(arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ Desk's webhook events (docs/zoho, crm.md §1.7 and desk.md §2.6).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
@@ -212,14 +212,25 @@ class DeskWebhook(ZohoPayload):
 
 
 class CrmNotification(ZohoPayload):
-    """A channel's callback, which names many `ids`. `token` authenticates it."""
+    """A channel's callback, which names many `ids`, or a workflow webhook, which names one.
 
-    module: _Text = None
-    operation: _Text = None
-    channel_id: _Text = None
-    server_time: _Time = None
-    token: _Text = None
+    `affected_fields`: an object for each record, from its id to the API names that changed.
+    """
+
     ids: Annotated[tuple[str, ...], BeforeValidator(lambda ids: ids or ())] = ()
+    affected_fields: Annotated[list[dict[str, list[str]]], _Tolerant] | None = None
+    contact_id: _Text = _of("contact_id", "Contact_Id", "Contact Id", "id")
+
+    @property
+    def record_ids(self) -> tuple[str, ...]:
+        return self.ids or ((self.contact_id,) if self.contact_id else ())
+
+    def may_have_changed(self, record_id: str, names: Collection[str]) -> bool:
+        """Whether one of these fields may have changed. A body that does not say may mean any."""
+        if self.affected_fields is None:
+            return True
+        affected = [fields[record_id] for fields in self.affected_fields if record_id in fields]
+        return not affected or any(name in names for fields in affected for name in fields)
 
 
 def record_of(product: str, payload: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -231,7 +242,7 @@ def record_of(product: str, payload: Mapping[str, Any]) -> tuple[str, str] | Non
         if product == "desk":
             return _desk_record(payload)
         if product == "crm":
-            ids = CrmNotification.model_validate(payload).ids
+            ids = CrmNotification.model_validate(payload).record_ids
             return ("record", ids[0]) if len(ids) == 1 else None
         return _finance_record(BillingWebhook.of(payload))
     except ValidationError:

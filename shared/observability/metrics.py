@@ -186,6 +186,14 @@ class Metrics:
         self.erasure_oldest_age = self._gauge(
             "erasure_oldest_age_seconds", "Age of the oldest erasure that has not ended.", "org"
         )
+        self.contacts_compared_age = self._gauge(
+            "contacts_compared_age_seconds",
+            "Time since which changes by staff in CRM were not compared.",
+            "org",
+        )
+        self.channel_expires_in = self._gauge(
+            "crm_channel_expires_in_seconds", "Time until CRM's channel lapses.", "org"
+        )
         self.tickets_unreadable = self._counter(
             "tickets_unreadable_total", "Tickets that polling found and Desk did not show.", "org"
         )

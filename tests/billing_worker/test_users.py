@@ -33,6 +33,15 @@ async def test_a_user_who_signs_up_becomes_a_customer(upstream: Upstream) -> Non
     assert [field["value"] for field in customer["custom_fields"]] == ["u1"]
 
 
+async def test_a_phone_that_is_not_certain_is_left_out_with_a_note(upstream: Upstream) -> None:
+    await upstream.send(ADA.model_copy(update={"phone": "call me // maybe"}))
+
+    created = await upstream.event("customer.created.v1", user_id="u1")
+    customer = await upstream.zoho("billing", "customers", "customer", lambda c: True)
+    assert created["left_out"] == ["phone"]
+    assert not customer.get("phone")
+
+
 async def test_the_same_sign_up_many_times_makes_one_customer(upstream: Upstream) -> None:
     await asyncio.gather(*(upstream.send(ADA, message_id="m1") for _ in range(10)))
     await asyncio.gather(*(upstream.send(ADA) for _ in range(10)))

@@ -247,6 +247,11 @@ PATCHES: Final = (
     Patch("crm", "the 204 of `GET /actions/watch` is missing", answers("GET /actions/watch", 204)),
     Patch(
         "crm",
+        "the 207 of writes of which some rows failed is missing, and the pages have it",
+        answers("POST /{module}/upsert", 207),
+    ),
+    Patch(
+        "crm",
         "`GET /{module}/{recordID}/Notes` is in none of the files that we use",
         undocumented(
             "notes.json",

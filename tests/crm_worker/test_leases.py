@@ -20,6 +20,7 @@ def leased(user_id: str) -> WantedContact:
         version=2,
         is_behind=True,
         fields={},
+        in_crm={},
         tier="Free Tier",
         sent_tags=None,
         zoho_id=None,

@@ -10,7 +10,7 @@ import pytest
 
 from services.crm_worker import app
 from services.crm_worker.settings import Settings
-from tests.crm_worker.contacts import contact, tags
+from tests.crm_worker.contacts import contact, contact_of_staff, tags
 from tests.kit.surroundings import Surroundings
 from tests.kit.watched_worker import Watched, watched
 
@@ -158,6 +158,7 @@ async def test_a_contact_written_by_its_id_goes_by_the_same_table(
 async def test_a_tag_that_a_locked_contact_did_not_get_is_set_later(
     worker: Watched, database: asyncpg.Connection
 ) -> None:
+    await contact_of_staff(worker.stage, "u1@example.com")
     await answer_rows(worker, "add_tags", "RECORD_LOCKED")
     await sign_up(worker, "u1")
 

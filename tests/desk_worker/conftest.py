@@ -108,6 +108,19 @@ class Desk:
         message = aio_pika.Message(json.dumps(body).encode(), message_id=webhook_id)
         await exchange.publish(message, f"desk.{event.lower()}.v1")
 
+    async def put_off_polling(self) -> None:
+        connection = await asyncpg.connect(self.database_url)
+        await connection.execute("UPDATE desk.polls SET due_at = now() + interval '1 hour'")
+        await connection.close()
+
+    async def let_a_day_pass(self) -> None:
+        """Let polling look at each ticket again."""
+        connection = await asyncpg.connect(self.database_url)
+        await connection.execute(
+            "UPDATE desk.escalations SET looked_at = looked_at - interval '25 hours'"
+        )
+        await connection.close()
+
     async def settle(self) -> None:
         """Return once everything published before is handled and its events have come out."""
         await self._one_more()  # taken after all that was published before

@@ -99,6 +99,53 @@ async def test_a_long_transcript_goes_on_in_private_comments_and_nothing_is_cut(
     assert [line for part in parts for line in part.splitlines() if "line" in line] == lines
 
 
+async def test_a_transcript_of_a_megabyte_is_there_whole_and_in_order(desk: Desk) -> None:
+    lines = [f"user: {n} <b>&amp;</b> ünï 日本語 👋 " + "x" * (n % 700) for n in range(2_600)]
+    lines.insert(1_000, "agent: " + "one line without an end, " * 3_000)
+    transcript = "\n".join(lines)
+    assert len(transcript.encode()) > 1_048_576
+
+    ticket = await desk.escalate(transcript=transcript)
+
+    parts = [html.unescape(ticket["description"].replace("<br />", "\n"))]
+    comments = await desk.comments()
+    for number, comment in enumerate(comments, start=1):
+        content, _, ref = comment["content"].rpartition("\n\n")
+        assert ref == f"ref e1/part-{number}"
+        parts.append(content)
+    goes_on = "\n\n[The conversation goes on in the private comments of this ticket.]"
+    whole = parts[0].removesuffix(goes_on) + "".join(parts[1:])
+    assert whole.partition("--- Conversation Transcript ---\n")[2] == transcript
+
+
+async def test_two_equal_messages_stay_two_also_when_their_answers_are_lost(
+    around: Surroundings,
+) -> None:
+    async with around.running(app.main, settings(around), queue=QUEUE) as stage:
+        await Desk(stage, around.environment["database_url"]).escalate(
+            transcript="user: a\nuser: a"
+        )
+        await stage.sandbox.fault("desk", "reset_after", operation="create_comment", times=2)
+        for message_id in ("m1", "m2"):
+            body = {"escalation_id": "e1", "message_id": message_id, "author": "Ada"}
+            await stage.publish(
+                "support.message_added.v1", {**body, "content": "Hello?", "is_public": False}
+            )
+
+        for message_id in ("m1", "m2"):
+            await stage.zoho(
+                "desk",
+                "comments",
+                f"comment {message_id}",
+                lambda c, m=message_id: c["content"].endswith(f"ref {m}"),
+            )
+        comments = await stage.sandbox.records("desk", "comments")
+        assert len(comments) == 2
+        assert {c["content"].partition("\n\n")[0] for c in comments} == {"Ada:\nHello?"}
+        [ticket] = await stage.sandbox.records("desk", "tickets")
+        assert "user: a<br />user: a" in ticket["description"]
+
+
 async def test_a_transcript_of_turns_says_who_spoke_and_when(desk: Desk) -> None:
     turns = [
         {"role": "user", "text": "Hello?", "at": "2026-11-01T10:00:00+01:00"},

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from services.desk_worker.tickets.addresses import desk_accepts
 from services.desk_worker.tickets.plain_text import plain_text
 from services.desk_worker.tickets.texts import comment_parts, ends_with_ref, ticket_texts, with_ref
-from services.desk_worker.watching.changes import TicketState, changes_between
+from services.desk_worker.watching.changes import (
+    TicketState,
+    changes_between,
+    distinct_closings,
+    unannounced_closings,
+)
 from shared.contracts.commands import SupportEscalated
 from shared.zoho.products.desk.client import MAX_COMMENT, MAX_DESCRIPTION
 
@@ -88,7 +93,7 @@ def state(kind: str, status: str = "", **more: Any) -> TicketState:
     [
         (state("open"), state("open"), [], [], []),
         (state("open"), state("closed"), [AT], [], ["closed"]),
-        (state("open"), state("closed"), [AT, AT + timedelta(seconds=1)], [], ["closed"]),
+        (state("open"), state("closed"), [AT, AT + timedelta(seconds=1)], [], ["closed", "closed"]),
         (state("open"), state("closed"), [AT], [AT - timedelta(seconds=2)], ["status"]),
         (state("open"), state("closed"), [], [], ["closed"]),
         (state("closed"), state("open"), [], [AT], ["reopened"]),
@@ -110,3 +115,28 @@ def test_what_has_happened_between_two_states(
 ) -> None:
     changes = changes_between(before, after, closings=closings, announced=announced, seen_at=AT)
     assert [change.kind for change in changes] == kinds
+
+
+def at(*seconds: float) -> list[datetime]:
+    return [AT + timedelta(seconds=each) for each in seconds]
+
+
+@pytest.mark.parametrize(
+    ("last", "history", "announced", "new"),
+    [
+        ([], [], [], []),
+        ([2], [], [], [2]),
+        ([2], [1], [], [2]),  # one closing under two times
+        ([2], [0, 1], [], [0, 2]),  # two closings, a second apart
+        ([2], [0, 1], [0.5], [2]),
+        ([2], [0, 1], [2], [0]),
+        ([], [0, 1], [0.5, 2], []),
+        ([60], [0], [0.5], [60]),  # the history lags
+        ([60], [0, 59], [0.5, 60], []),
+    ],
+)
+def test_every_closing_is_new_once(
+    last: list[float], history: list[float], announced: list[float], new: list[float]
+) -> None:
+    closings = distinct_closings(at(*last)[0] if last else None, at(*history))
+    assert unannounced_closings(closings, at(*announced)) == at(*new)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 import aiohttp
 import pytest
 
@@ -10,6 +13,7 @@ from deploy.local.ports import free_port
 from services.desk_worker import app
 from services.zoho_sandbox.driver import Json, SandboxDriver
 from tests.desk_worker.conftest import QUEUE, Desk, escalation, settings
+from tests.kit.desk_tickets import ticket_by_mail
 from tests.kit.surroundings import Surroundings
 
 NEUTRAL = "Your request has been resolved."
@@ -149,6 +153,76 @@ async def test_a_ticket_that_a_known_user_opened_gets_an_id_of_ours(desk: Desk) 
     assert created["user_id"] == resolved["user_id"] == "u1"
     assert resolved["escalation_id"] == created["escalation_id"]
     assert mail["id"] not in created["escalation_id"]
+
+
+async def test_a_ticket_of_a_user_who_only_signed_up_is_watched(desk: Desk) -> None:
+    mail = by_mail(await desk.escalate(user_id="u2", email="bea@example.com"))
+    await desk.stage.publish("user.signed_up.v1", {"user_id": "u1", "email": "ada@example.com"})
+    await desk.settle()
+    await desk.stage.sandbox.load({"desk": {"tickets": [mail]}})
+
+    await desk.post_webhook(mail, "Ticket_Add")
+
+    created = await desk.stage.event("ticket.created.v1", origin="zoho")
+    assert created["user_id"] == "u1"
+
+
+async def test_without_webhooks_a_ticket_of_a_user_who_only_signed_up_is_found_by_polling(
+    around: Surroundings,
+) -> None:
+    often = settings(around, desk_poll_every_s=0.3)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        await stage.publish("user.signed_up.v1", {"user_id": "u1", "email": "ada@example.com"})
+        await stage.sandbox.wait_for_request("desk", "search_tickets")
+        await stage.sandbox.load({"desk": {"tickets": [ticket_by_mail("ada@example.com")]}})
+
+        created = await stage.event("ticket.created.v1", origin="zoho")
+
+        assert created["user_id"] == "u1"
+
+
+async def test_a_changed_email_moves_the_user_and_an_older_command_does_not(desk: Desk) -> None:
+    user = {"user_id": "u1", "email": "first@example.com"}
+    await desk.stage.publish("user.updated.v1", {**user, "email": "ada@example.com"})
+    await desk.stage.publish("user.signed_up.v1", user)
+    await desk.settle()
+    tickets = [
+        {**ticket_by_mail("first@example.com", "204600000000777701"), "priority": "Low"},
+        ticket_by_mail("ada@example.com"),
+    ]
+    await desk.stage.sandbox.load({"desk": {"tickets": tickets}})
+
+    for ticket in tickets:
+        await desk.post_webhook(ticket, "Ticket_Add")
+    await desk.stage.event("ticket.created.v1", origin="zoho")
+    await desk.settle()
+
+    made = [b for k, b in desk.stage.events if k == "ticket.created.v1" and b["origin"] == "zoho"]
+    assert [event["priority"] for event in made] == ["Medium"]
+
+
+@pytest.mark.parametrize("action", ["merge", "trash"])
+async def test_without_webhooks_a_merged_or_trashed_ticket_is_noticed_within_a_day(
+    around: Surroundings, action: str
+) -> None:
+    often = settings(around, desk_poll_every_s=0.3)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        await desk.staff(await desk.escalate(), action)
+
+        await desk.let_a_day_pass()
+
+        event = await stage.event("ticket.changed.v1", escalation_id="e1", change="deleted")
+        assert event["status_type"] == "open"
+
+
+async def test_without_webhooks_a_move_is_found_by_polling(around: Surroundings) -> None:
+    often = settings(around, desk_poll_every_s=0.3)
+    async with around.running(app.main, often, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        await desk.staff(await desk.escalate(), "move")
+
+        await stage.event("ticket.changed.v1", escalation_id="e1", change="moved")
 
 
 async def test_a_ticket_of_a_stranger_is_nobodys_news(desk: Desk) -> None:
@@ -304,3 +378,85 @@ async def test_closings_between_two_polls_are_taken_from_the_history(around: Sur
         await stage.event("ticket.changed.v1", change="reopened")
 
         assert len(desk.events("ticket.resolved.v1")) == 1
+
+
+@pytest.mark.parametrize("way", ["webhooks", "polling", "both"])
+async def test_closed_reopened_by_a_reply_and_closed_again_is_two_notices(
+    around: Surroundings, way: str
+) -> None:
+    polled = settings(around, desk_poll_every_s=3600.0 if way == "webhooks" else 0.3)
+    async with around.running(app.main, polled, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        ticket = await desk.escalate()
+        before = ticket
+        for number, (action, change) in enumerate(
+            [("close", None), ("reply", "reopened"), ("close", None)]
+        ):
+            after = await desk.staff(
+                ticket, action, **({"direction": "in"} if action == "reply" else {})
+            )
+            if way != "polling":
+                await desk.post_webhook(after, before=before)
+            before = after
+            if change:
+                await stage.event("ticket.changed.v1", change=change)
+            else:
+                await _resolved(desk, 1 + number // 2)
+        await desk.settle()
+        if way != "webhooks":
+            await _polled_twice(desk)
+
+        assert len(desk.events("ticket.resolved.v1")) == 2
+        assert _notices(desk, "ticket_resolved") == 2
+
+
+@pytest.mark.parametrize("way", ["webhooks", "polling", "both"])
+async def test_two_closings_that_nobody_saw_are_two_notices(around: Surroundings, way: str) -> None:
+    """All of it happens before the first webhook is handled, or between two polls."""
+    async with around.running(app.main, settings(around), queue=QUEUE) as stage:
+        ticket = await Desk(stage, around.environment["database_url"]).escalate()
+    states = [ticket]
+    async with SandboxDriver(around.sandbox_url) as staff:  # nobody watches
+        for action, more in (("close", {}), ("reply", {"direction": "in"}), ("close", {})):
+            await staff.ticket(ticket["id"], action, **more)
+            held = await staff.records("desk", "tickets")
+            states.append(next(t for t in held if t["id"] == ticket["id"]))
+
+    polled = settings(around, desk_poll_every_s=3600.0 if way == "webhooks" else 0.3)
+    async with SystemDriver(
+        around.environment["amqp_url"], around.sandbox_url, patience_s=20.0
+    ) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        if way == "webhooks":  # the window of the first poll is not due
+            await desk.put_off_polling()
+        async with around.running(app.main, polled, queue=QUEUE):
+            if way != "polling":
+                for before, after in itertools.pairwise(states):
+                    await desk.post_webhook(after, before=before)
+            await _resolved(desk, 2)
+            await desk.settle()
+            if way != "webhooks":
+                await _polled_twice(desk)
+
+            assert len(desk.events("ticket.resolved.v1")) == 2
+            assert _notices(desk, "ticket_resolved") == 2
+
+
+async def _resolved(desk: Desk, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(desk.events("ticket.resolved.v1")) < count:  # noqa: ASYNC110 - counted, not one
+            await asyncio.sleep(0.05)
+
+
+async def _polled_twice(desk: Desk) -> None:
+    """Return after two more polls: all that could be found was."""
+    searches = await desk.stage.sandbox.requests(product="desk", operation="search_tickets")
+    await desk.stage.sandbox.wait_for_request(
+        "desk", "search_tickets", since=searches[-1]["id"], count=4
+    )
+    await desk.settle()
+
+
+def _notices(desk: Desk, template: str) -> int:
+    notices = desk.events("notification.requested.v1")
+    return sum(notice["template"] == template for notice in notices)

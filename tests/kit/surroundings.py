@@ -103,20 +103,22 @@ class Surroundings:
         stop = asyncio.Event()
         task = asyncio.ensure_future(main(settings, stop))
         try:
-            await self._until_declared(queue, task)
+            await self._until_read(queue, task)
             async with SystemDriver(self._amqp_url, self.sandbox_url, patience_s=20.0) as stage:
                 yield stage
         finally:
             stop.set()
             await task
 
-    async def _until_declared(self, queue: str, task: asyncio.Future[None]) -> None:
+    async def _until_read(self, queue: str, task: asyncio.Future[None]) -> None:
         connection = await aio_pika.connect(self._amqp_url)
         async with connection, asyncio.timeout(20):
             while not task.done():
                 with suppress(ChannelNotFoundEntity):
                     channel = await connection.channel()
-                    await channel.declare_queue(queue, passive=True)
-                    return
+                    declared = await channel.declare_queue(queue, passive=True)
+                    # Before it is read, it may not be bound yet.
+                    if declared.declaration_result.consumer_count:
+                        return
                 await asyncio.sleep(0.05)
         await task

@@ -61,7 +61,8 @@ def test_the_first_of_a_kind_is_seen_and_everyday_limits_are_not(tmp_path: Path)
 def test_an_alert_uses_metrics_that_we_have_and_is_explained(rule: dict[str, str]) -> None:
     names = set(
         re.findall(
-            r"\b(?:zoho|token|log|outbox|messages|intake|product|sync|webhooks|gaps|dead|recovery|erasure)_\w+",
+            r"\b(?:zoho|token|log|outbox|messages|intake|product|sync|webhooks|gaps|dead|contacts"
+            r"|crm|recovery|erasure)_\w+",
             re.sub(r'"[^"]*"', "", rule["expr"]),
         )
     )

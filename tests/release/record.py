@@ -99,7 +99,7 @@ async def _queues() -> dict[str, dict[str, Any]]:
     for service, routes in (
         ("webhook-gateway", Routes()),
         (billing.SERVICE, billing.HandlerParts.of(parts, settings).routes(MagicMock())),
-        (crm.SERVICE, crm.routes(parts, MagicMock(), MagicMock(), MagicMock())),
+        (crm.SERVICE, crm.routes(parts, MagicMock(), MagicMock())),
         (desk.SERVICE, desk.routes(parts, desk.desk_parts(parts, settings), MagicMock())),
     ):
         await Topology(service, routes).declare(connection)

@@ -302,6 +302,55 @@ async def test_a_channel_that_asks_for_too_long_gets_an_hour_and_is_notified_of_
     assert told["ids"] == [written["data"][0]["details"]["id"]]
 
 
+async def test_a_channel_is_prolonged_while_it_lives_and_not_after(crm: Crm) -> None:
+    now = crm.world.clock.now()
+    channel = {
+        "channel_id": "1000000068001",
+        "events": ["Contacts.edit"],
+        "notify_url": "http://127.0.0.1:9/hear",
+        "channel_expiry": (now + timedelta(days=6)).isoformat(timespec="seconds"),
+    }
+    assert (await crm.call("PUT", "/actions/watch", {"watch": [channel]}))[0] == 400
+    await crm.call("POST", "/actions/watch", {"watch": [channel]})
+
+    alive, _ = await crm.call("PUT", "/actions/watch", {"watch": [channel]})
+    crm.world.table("crm", "channels").get("1000000068001")["channel_expiry"] = now.isoformat()  # type: ignore[index]
+    status, body = await crm.call("PUT", "/actions/watch", {"watch": [channel]})
+
+    assert (alive, status) == (200, 400)
+    assert body["watch"][0]["code"] == "NOT_SUBSCRIBED"
+
+
+async def test_a_workflow_rule_posts_a_form_unless_the_write_starts_no_automation(crm: Crm) -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def hear(request: web.Request) -> web.Response:
+        heard.put_nowait((request.headers["X-Webhook-Secret"], dict(await request.post())))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hear", hear)
+    async with TestServer(app) as listener:
+        url = str(listener.make_url("/hear"))
+        crm.world.webhooks.set_targets({"crm": {"url": url, "workflow_secret": "of the rule"}})
+        await crm.upsert(ADA, trigger=[])
+        _, written = await crm.upsert({**ADA, "Phone": "+49 30 998877"}, trigger=["workflow"])
+        told = await asyncio.wait_for(heard.get(), 10)
+
+    assert told == ("of the rule", {"contact_id": written["data"][0]["details"]["id"]})
+    assert heard.empty()
+    assert len(crm.world.webhooks.deliveries()) == 1
+
+
+async def test_coql_doubles_a_quote(crm: Crm) -> None:
+    await crm.upsert({**ADA, "Email": "o'brien@example.com"})
+
+    query = "select Email from Contacts where (Email in ('o''brien@example.com', 'x'))"
+    _, found = await crm.call("POST", "/coql", {"select_query": query})
+
+    assert [row["Email"] for row in found["data"]] == ["o'brien@example.com"]
+
+
 async def test_a_missing_scope_is_named_and_is_not_an_invalid_token(crm: Crm) -> None:
     token = next(iter(crm.world.table("accounts", "tokens")))
     token["scope"] = "ZohoCRM.modules.ALL"

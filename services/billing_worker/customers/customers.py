@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import structlog
 
 from services.billing_worker.customers.create_customer import CreateCustomer
@@ -28,9 +30,12 @@ class Customers:
         self._users = users
         self._organizations = organizations
 
-    async def ensure(self, user: User, work: UnitOfWork) -> str:
+    async def ensure(
+        self, user: User, work: UnitOfWork, *, left_out: tuple[Literal["phone"], ...] = ()
+    ) -> str:
         """Return Billing's id of the user's customer, which is created if there is none.
 
+        `left_out`: fields of the sign-up that are not certain, for the announcement.
         Raises:
             NotYetKnown: the user's email is not known yet.
         """
@@ -45,8 +50,9 @@ class Customers:
         if not result.get("marked", True):
             await self._mark(user, customer_id)
         await self._users.record_customer(work, user.user_id, customer_id)
+        adopted = result.get("adopted", False)
         work.publish(
-            CustomerCreated(user_id=user.user_id, adopted=result.get("adopted", False)),
+            CustomerCreated(user_id=user.user_id, adopted=adopted, left_out=left_out),
             once_for=user.user_id,
         )
         return customer_id

@@ -23,7 +23,8 @@ async def sign_up(
     user = await users.store(work.org, message.user_id, fields, arrived=FROM_SIGN_UP)
     work.record_fact("user", message.user_id)
     await work.commit_early()
-    await customers.ensure(user, work)
+    phone_is_dropped = bool(message.phone) and "phone" not in fields
+    await customers.ensure(user, work, left_out=("phone",) if phone_is_dropped else ())
 
 
 async def update_user(

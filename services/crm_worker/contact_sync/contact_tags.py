@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from services.crm_worker.repositories.contacts import WantedContact
+from services.crm_worker.repositories.contacts import ContactField, WantedContact
 from shared.contracts.tier import Tier
 from shared.zoho.products.crm.client import ZohoCrm
 from shared.zoho.products.crm.models import RowResult
@@ -25,11 +25,17 @@ _MOST_TAGS: Final = 10
 
 @dataclass(frozen=True)
 class SentContact:
-    """A contact that CRM accepted. `inserted`: it is new, so it has no tags yet."""
+    """A contact that CRM accepted.
+
+    `inserted`: it is new, and has the tags that it was sent with. `values`: the email and the phone
+    that CRM was sent.
+    """
 
     contact: WantedContact
     zoho_id: str
     inserted: bool
+    inserted_tags: tuple[str, ...] = ()
+    values: Mapping[ContactField, str] = field(default_factory=dict)
 
     @property
     def wanted_tags(self) -> tuple[str, ...]:
@@ -37,7 +43,9 @@ class SentContact:
 
     @property
     def is_tagged(self) -> bool:
-        same_contact = self.zoho_id == self.contact.zoho_id and not self.inserted
+        if self.inserted:
+            return self.inserted_tags == self.wanted_tags
+        same_contact = self.zoho_id == self.contact.zoho_id
         return same_contact and self.contact.sent_tags == frozenset(self.wanted_tags)
 
 

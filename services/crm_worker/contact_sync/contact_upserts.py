@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
 
+from services.crm_worker.contact_sync.contact_tags import tags_of
 from services.crm_worker.repositories.contacts import WantedContact
-from services.crm_worker.user_fields import to_send
+from services.crm_worker.user_fields import to_send, whole_row
 from shared.zoho.products.crm.client import ZohoCrm
 from shared.zoho.products.crm.models import ContactToSend, RowResult
 
@@ -17,31 +18,41 @@ log = structlog.get_logger(__name__)
 
 # A contact without them is better than none.
 _OPTIONAL: Final[Mapping[str, str]] = {"Phone": "phone", "First_Name": "first_name"}
+# Refused where a module has a hundred tags. They are added afterwards, as far as they fit.
+_TAGS: Final = "Tag"
 
 
 @dataclass(frozen=True)
 class WrittenContact:
     """A contact as it was sent, and CRM's result.
 
-    `left_out`: our names of the fields that CRM was not sent, because it would not accept them.
+    `whole`: with the fields that CRM has already. `left_out`: our names of the fields that CRM was
+    not sent, because it would not accept them.
     """
 
     contact: WantedContact
-    row: ContactToSend
+    whole: ContactToSend
+    sent: ContactToSend
     by_id: bool
     result: RowResult
     left_out: tuple[str, ...] = ()
 
 
 async def write_contacts(
-    crm: ZohoCrm, batch: Sequence[WantedContact], without_email: set[str]
+    crm: ZohoCrm,
+    batch: Sequence[WantedContact],
+    *,
+    without_email: Collection[str],
+    absent: Collection[str],
 ) -> list[WrittenContact]:
     """Write the batch, and return one result per contact, in order.
 
     A contact of which CRM refuses optional fields is written once more without them.
     `without_email`: the users whose email is another user's, so CRM must not match by it.
+    `absent`: those of whom CRM has no contact. The new one carries its tags from the start.
     """
-    rows = [to_send(contact) for contact in batch]
+    whole = [_whole(contact, is_new=contact.user_id in absent) for contact in batch]
+    rows = [to_send(contact, row) for contact, row in zip(batch, whole, strict=True)]
     ids = [_id_to_write(crm, contact, without_email) for contact in batch]
     results = await _write_once(crm, rows, ids)
     reduced = {
@@ -53,27 +64,52 @@ async def write_contacts(
         log.warning("contacts sent without what CRM refuses", contacts=len(reduced))
         second = await _write_once(crm, [*reduced.values()], [ids[at] for at in reduced])
         for (position, row), result in zip(reduced.items(), second, strict=True):
+            whole[position] = without_optional(whole[position], results[position]) or row
             rows[position], results[position] = row, result
     return [
-        WrittenContact(contact, row, zoho_id is not None, result, _left_out(contact, row))
-        for contact, row, zoho_id, result in zip(batch, rows, ids, results, strict=True)
+        await _completed(
+            crm,
+            WrittenContact(
+                contact, whole[at], rows[at], ids[at] is not None, result, _left_out(contact, row)
+            ),
+        )
+        for at, (contact, row, result) in enumerate(zip(batch, whole, results, strict=True))
     ]
 
 
-def _left_out(contact: WantedContact, row: ContactToSend) -> tuple[str, ...]:
-    sent = {name: getattr(row, name) for name in _OPTIONAL.values()}
+def _whole(contact: WantedContact, *, is_new: bool) -> ContactToSend:
+    row = whole_row(contact)
+    return replace(row, tags=tags_of(contact.tier)) if is_new else row
+
+
+async def _completed(crm: ZohoCrm, written: WrittenContact) -> WrittenContact:
+    """Complete a contact that staff had deleted, and that was made anew with part of its fields."""
+    result = written.result
+    if written.sent == written.whole or result.action != "insert" or result.id is None:
+        return written
+    completed = await crm.update_contact(result.id, written.whole)
+    if not completed.ok:
+        return replace(written, result=completed)
+    return replace(written, sent=written.whole)
+
+
+def _left_out(contact: WantedContact, whole: ContactToSend) -> tuple[str, ...]:
+    sent = {name: getattr(whole, name) for name in _OPTIONAL.values()}
     return tuple(name for name, value in sent.items() if contact.fields.get(name) and not value)
 
 
 def without_optional(contact: ContactToSend, result: RowResult) -> ContactToSend | None:
     """Return the contact without the fields CRM refused, if all of them are optional."""
-    if result.ok or not result.fields or not _OPTIONAL.keys() >= set(result.fields):
+    if result.ok or not result.fields or not {_TAGS, *_OPTIONAL} >= set(result.fields):
         return None
-    dropped: dict[str, Any] = {_OPTIONAL[field]: None for field in result.fields}
-    return replace(contact, **dropped)
+    dropped: dict[str, Any] = {_OPTIONAL[field]: None for field in result.fields if field != _TAGS}
+    smaller = replace(contact, **dropped, tags=() if _TAGS in result.fields else contact.tags)
+    return None if smaller == contact else smaller
 
 
-def _id_to_write(crm: ZohoCrm, contact: WantedContact, without_email: set[str]) -> str | None:
+def _id_to_write(
+    crm: ZohoCrm, contact: WantedContact, without_email: Collection[str]
+) -> str | None:
     """Return its id, where an upsert could match, or make, another contact than this user's.
 
     By email alone, a changed email would make a second contact.

@@ -7,16 +7,19 @@ another user's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
+from services.crm_worker.contact_sync.absent_contacts import absent_users
 from services.crm_worker.contact_sync.contact_tags import SentContact, TaggingResult, tag_contacts
 from services.crm_worker.contact_sync.contact_upserts import WrittenContact, write_contacts
 from services.crm_worker.contact_sync.refusals import Refusals
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
+from services.crm_worker.repositories.crm_values import CrmValues
 from services.crm_worker.repositories.emails import Emails
+from services.crm_worker.user_fields import outdated_fields, sent_values
 from shared import exponential_backoff
 from shared.contracts.events import ContactSynced
 from shared.messaging.outbox.committer import Committer
@@ -58,8 +61,10 @@ class ContactSender:
         refusals: Refusals,
         committer: Committer,
         crm: ZohoCrm,
+        crm_values: CrmValues,
     ) -> None:
         self._contacts = contacts
+        self._crm_values = crm_values
         self._emails = emails
         self._refusals = refusals
         self._committer = committer
@@ -75,7 +80,16 @@ class ContactSender:
         # by its id.
         refused = [c for c in leased if c.user_id in email_taken and c.zoho_id is None]
         batch = [contact for contact in leased if contact not in refused]
-        written = await write_contacts(self._crm, batch, email_taken) if batch else []
+        absent = await absent_users(self._crm, batch)
+        # A lost answer would leave values that look as if staff had written them.
+        await self._crm_values.forget(
+            [(contact, field) for contact in batch for field in outdated_fields(contact)]
+        )
+        written = (
+            await write_contacts(self._crm, batch, without_email=email_taken, absent=absent)
+            if batch
+            else []
+        )
         results = await self._sorted(written)
         for contact, owner in results.wrong_contact:
             await self._refusals.for_email(contact, repair=owner)
@@ -99,7 +113,15 @@ class ContactSender:
                 results.wrong_contact.append((contact, owner))
             else:
                 inserted = result.action == "insert"
-                results.sent.append(SentContact(contact, result.id, inserted=inserted))
+                results.sent.append(
+                    SentContact(
+                        contact,
+                        result.id,
+                        inserted=inserted,
+                        inserted_tags=item.sent.tags,
+                        values=sent_values(item.sent),
+                    )
+                )
         return results
 
     async def _adopted(self, item: WrittenContact) -> RowResult:
@@ -109,7 +131,7 @@ class ContactSender:
             return result
         if await self._other_owner(contact, result.id) is not None:
             return result
-        return await self._crm.update_contact(result.id, item.row)
+        return await self._crm.update_contact(result.id, replace(item.whole, tags=()))
 
     async def _tag_and_record(
         self, sent: Sequence[SentContact], written: Sequence[WrittenContact]
@@ -138,6 +160,7 @@ class ContactSender:
                 await self._contacts.record_sent(
                     work, contact, done.zoho_id, tags=tags, retag_after_s=_retag_after_s(done, tags)
                 )
+                await self._crm_values.record_sent(work, contact, done.values)
                 if contact.is_behind or contact.sent_tags != frozenset(tags):
                     work.publish(
                         ContactSynced(

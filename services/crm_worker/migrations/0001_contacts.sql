@@ -53,6 +53,7 @@ CREATE TABLE crm.contact_fields (
     user_id text NOT NULL,
     field text NOT NULL,                        -- email, first_name, last_name, phone
     value_sealed bytea NOT NULL,
+    in_crm_sealed bytea,                        -- what CRM has, as last sent or read. NULL: unknown
     arrived bigint NOT NULL,
     PRIMARY KEY (org, user_id, field)
 );

@@ -112,11 +112,17 @@ _REPAIR = """
 """
 
 
+_FORGET_IN_CRM = """
+    UPDATE crm.contact_fields SET in_crm_sealed = NULL WHERE org = $1 AND user_id = $2
+"""
+
+
 @dataclass(frozen=True)
 class WantedContact:
     """The contact to send for one user, leased to this process.
 
-    `is_behind`: CRM does not have this version, otherwise only tags are missing.
+    `is_behind`: CRM does not have this version, otherwise only tags are missing. `in_crm`: the
+    fields of which it is known what CRM has, as it was last sent or read.
     `zoho_id` is None while CRM has no contact of this user. `sent_tags`: of our tags, those that
     CRM has. None when that is unknown. `retags`: how often our tags did not fit beside those of
     staff. `refused_calls`: how many calls with it were refused as a whole. `go_by_id`: CRM's
@@ -129,6 +135,7 @@ class WantedContact:
     version: int
     is_behind: bool
     fields: Mapping[str, str]
+    in_crm: Mapping[str, str]
     tier: str
     sent_tags: frozenset[str] | None
     zoho_id: str | None
@@ -185,9 +192,9 @@ class Contacts:
         if len(rows) < limit:
             rows += await self._pool.fetch(_LEASE_TO_RETAG, org, limit - len(rows), lease_s)
         fields = await self._fields(org, [row["user_id"] for row in rows])
-        return [await self._wanted(row, fields.get(row["user_id"], {})) for row in rows]
+        return [await self._wanted(row, fields.get(row["user_id"], [])) for row in rows]
 
-    async def _fields(self, org: str, user_ids: list[str]) -> dict[str, dict[str, bytes]]:
+    async def _fields(self, org: str, user_ids: list[str]) -> dict[str, list[asyncpg.Record]]:
         """Read the sealed fields of these contacts, by user.
 
         A statement after the one that leased them: that one locks the newest version of a contact
@@ -196,30 +203,28 @@ class Contacts:
         """
         rows = await self._pool.fetch(
             """
-            SELECT user_id, field, value_sealed FROM crm.contact_fields
+            SELECT user_id, field, value_sealed, in_crm_sealed FROM crm.contact_fields
             WHERE org = $1 AND user_id = ANY ($2::text[])
             """,
             org,
             user_ids,
         )
-        fields: dict[str, dict[str, bytes]] = {}
-        for user_id, field, sealed in rows:
-            fields.setdefault(user_id, {})[field] = sealed
+        fields: dict[str, list[asyncpg.Record]] = {}
+        for row in rows:
+            fields.setdefault(row["user_id"], []).append(row)
         return fields
 
-    async def _wanted(self, row: asyncpg.Record, sealed: Mapping[str, bytes]) -> WantedContact:
+    async def _wanted(self, row: asyncpg.Record, fields: list[asyncpg.Record]) -> WantedContact:
         org, user_id = row["org"], row["user_id"]
-        fields = {
-            field: await self._sealed_fields.open(org, field, user_id, value)
-            for field, value in sealed.items()
-        }
+        values, in_crm = await open_fields(self._sealed_fields, org, user_id, fields)
         return WantedContact(
             org=org,
             user_id=user_id,
             lease=row["lease"],
             version=row["wanted_version"],
             is_behind=row["sent_version"] < row["wanted_version"],
-            fields=fields,
+            fields=values,
+            in_crm=in_crm,
             tier=row["tier"],
             sent_tags=None if row["sent_tags"] is None else frozenset(row["sent_tags"]),
             zoho_id=await self._sealed.open(org, "zoho_id", user_id, row["zoho_id_sealed"]),
@@ -254,11 +259,9 @@ class Contacts:
 
     async def fields_of(self, org: str, user_id: str) -> dict[str, str]:
         """Return what is wanted for a user, whether or not the user asked to be forgotten."""
-        sealed = (await self._fields(org, [user_id])).get(user_id, {})
-        return {
-            field: await self._sealed_fields.open(org, field, user_id, value)
-            for field, value in sealed.items()
-        }
+        rows = (await self._fields(org, [user_id])).get(user_id, [])
+        wanted, _ = await open_fields(self._sealed_fields, org, user_id, rows)
+        return wanted
 
     async def leased_for_s(self, org: str, user_id: str, *, lease_s: float) -> float:
         """For how long a flush that began before the erasure may still write the contact.
@@ -303,6 +306,9 @@ class Contacts:
             return False
         forgotten = await self._pool.execute(
             """
+            WITH values AS (
+                UPDATE crm.contact_fields SET in_crm_sealed = NULL WHERE org = $1 AND user_id = $2
+            )
             UPDATE crm.contacts
             SET zoho_id_sealed = NULL, sent_tags = NULL, retag_at = NULL, go_by_id = false,
                 wanted_version = wanted_version + 1, leased_until = '-infinity',
@@ -352,8 +358,9 @@ class Contacts:
         work.record(_REFUSED, contact.org, contact.user_id, contact.version, code, email)
 
     def repair(self, work: UnitOfWork, user_id: str) -> None:
-        """Send this user's contact again, by its id: CRM matched it to another user."""
+        """Send this user's whole contact again, by its id: CRM matched it to another user."""
         work.record(_REPAIR, work.org, user_id)
+        work.record(_FORGET_IN_CRM, work.org, user_id)
 
     async def owner_of(self, org: str, zoho_id: str) -> str | None:
         """Return the user whose contact this is. None when it is nobody's we know."""
@@ -389,6 +396,24 @@ class Contacts:
             org,
         )
         return age or 0.0
+
+
+async def open_fields(
+    sealed: SealedColumns, org: str, user_id: str, rows: Sequence[asyncpg.Record]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Open rows of crm.contact_fields: the values wanted, and those that CRM is known to have."""
+    wanted, in_crm = {}, {}
+    for row in rows:
+        field = row["field"]
+        wanted[field] = await sealed.open(org, field, user_id, row["value_sealed"])
+        if row["in_crm_sealed"] is not None:
+            in_crm[field] = await sealed.open(org, in_crm_of(field), user_id, row["in_crm_sealed"])
+    return wanted, in_crm
+
+
+def in_crm_of(field: str) -> str:
+    """Return the column, as values are bound to it, of what CRM has in this field."""
+    return f"{field} in CRM"
 
 
 def _keys(contacts: Sequence[WantedContact]) -> tuple[list[str], list[str], list[int]]:

@@ -23,6 +23,11 @@ _KEEP_ONLY = """
       AND EXISTS (SELECT FROM crm.contacts WHERE org = $1 AND user_id = $2 AND lease = $4)
 """
 
+_DROP_OTHERS = """
+    DELETE FROM crm.blind_index
+    WHERE org = $1 AND kind = 'email' AND row = $2 AND NOT index = ANY ($3::bytea[])
+"""
+
 # A contact that waited for an email that is free now is sent again. A statement of its own: it sees
 # who was refused while the deletion waited.
 _TRY_AGAIN = """
@@ -77,6 +82,13 @@ class Emails:
     def free_all(self, work: UnitOfWork, contact: WantedContact) -> None:
         """Free the email of a user for whom CRM has no contact."""
         self._keep(work, contact, [])
+
+    def change(self, work: UnitOfWork, org: str, user_id: str, email: str) -> None:
+        """Give a user the email that staff wrote, unless it is another's, and free the former."""
+        indexes = [entry.index for entry in self._index.of(org, "email", email)]
+        self._table.add(work, org, "email", email, user_id, user_id=user_id)
+        work.record(_DROP_OTHERS, org, user_id, indexes)
+        work.record(_TRY_AGAIN, org)
 
     def hand_over(self, work: UnitOfWork, contact: WantedContact, owner: str) -> None:
         """Give the email to its owner, whose contact CRM matched by it."""

@@ -20,8 +20,12 @@ CREATE TABLE desk.escalations (
 
     request_mac bytea,                          -- of the command that opened it: the same id means the same
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    looked_at timestamptz NOT NULL DEFAULT clock_timestamp(),   -- by polling, whatever searches show
     PRIMARY KEY (org, escalation_id)
 );
+
+CREATE INDEX escalations_to_look_at ON desk.escalations (org, looked_at)
+    WHERE NOT gone AND kind <> 'closed';
 
 -- The changes that were announced, once each. A closing is announced again only after a reopening.
 CREATE TABLE desk.transitions (

@@ -125,9 +125,20 @@ class Escalations:
         return [row["escalation_id"] for row in rows]
 
     async def others_with_email(self, org: str, email: str, user_id: str) -> list[str]:
-        """Return the other users who escalated under this email."""
-        owners = await self._rows.find_all(org, "email", email)
-        return [owner for owner in owners if owner != user_id]
+        """Return the other users who signed up with this email, or escalated under it."""
+        rows = await self._pool.fetch(
+            """
+            SELECT DISTINCT row FROM desk.blind_index b
+            WHERE org = $1 AND kind IN ('email', 'user email') AND index = ANY ($2::bytea[])
+              AND row <> $3
+              AND NOT EXISTS (SELECT FROM relay.tombstones t
+                              WHERE t.org = b.org AND t.user_id = b.user_id)
+            """,
+            org,
+            self._rows.digests(org, "email", [email]),
+            user_id,
+        )
+        return [row["row"] for row in rows]
 
     async def give_to(self, org: str, user_id: str, zoho_ids: Sequence[str]) -> None:
         """Let escalations that named no user be this one's, by Zoho's ids of their tickets.
@@ -150,10 +161,6 @@ class Escalations:
             self._rows.digests(org, "ticket", zoho_ids),
         )
 
-    async def user_with_email(self, org: str, email: str) -> str | None:
-        """Return the one user who escalated under this email. None when there is none, or more."""
-        return await self._rows.find(org, "email", email)
-
     async def any_watched(self, org: str) -> bool:
         """Whether there is any ticket that could still change."""
         return bool(
@@ -161,6 +168,29 @@ class Escalations:
                 "SELECT EXISTS (SELECT FROM desk.escalations WHERE org = $1 AND NOT gone)", org
             )
         )
+
+    async def take_unlooked(self, org: str, *, limit: int, older_than_s: float) -> list[Escalation]:
+        """Return open tickets that polling has not looked at for so long, and note that it does."""
+        rows = await self._pool.fetch(
+            f"""
+            WITH due AS (
+                SELECT org, escalation_id FROM desk.escalations
+                WHERE org = $1 AND NOT gone AND kind <> 'closed'
+                  AND looked_at < clock_timestamp() - make_interval(secs => $3)
+                ORDER BY looked_at LIMIT $2
+                FOR UPDATE SKIP LOCKED
+            ), taken AS (
+                UPDATE desk.escalations e SET looked_at = clock_timestamp()
+                FROM due WHERE e.org = due.org AND e.escalation_id = due.escalation_id
+                RETURNING e.*
+            )
+            SELECT {_COLUMNS} FROM taken
+            """,  # noqa: S608
+            org,
+            limit,
+            older_than_s,
+        )
+        return [await self._escalation(row) for row in rows]
 
     async def announced_closings(self, escalation: Escalation) -> list[datetime]:
         rows = await self._pool.fetch(

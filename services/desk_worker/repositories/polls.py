@@ -61,6 +61,23 @@ class Polls:
             again_in_s,
         )
 
+    async def record_part(
+        self, org: str, window: PollWindow, *, to: datetime, lease_s: float
+    ) -> None:
+        """Record that everything up to `to` was read, and go on reading for `lease_s` seconds."""
+        await self._pool.execute(
+            """
+            UPDATE desk.polls
+            SET polled_to = greatest(polled_to, $3),
+                leased_until = clock_timestamp() + make_interval(secs => $4)
+            WHERE org = $1 AND lease = $2
+            """,
+            org,
+            window.lease,
+            to,
+            lease_s,
+        )
+
     async def record_failed(self, org: str, window: PollWindow, *, again_in_s: float) -> None:
         """Release the window: nothing is lost, it is read again in `again_in_s`."""
         await self.record_read(org, window, to=window.first, again_in_s=again_in_s)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.desk_worker.repositories.escalations import Escalation, Escalations
+from services.desk_worker.repositories.users import Users
 from services.desk_worker.tickets.tickets import Tickets
 from services.desk_worker.watching.changes import TicketState
 from services.desk_worker.watching.ticket_events import announce_created
@@ -21,8 +22,11 @@ from shared.zoho.products.desk.models import Ticket
 class Adoption:
     """Decides whose a ticket is, and begins to watch it."""
 
-    def __init__(self, escalations: Escalations, tickets: Tickets, watcher: TicketWatcher) -> None:
+    def __init__(
+        self, escalations: Escalations, users: Users, tickets: Tickets, watcher: TicketWatcher
+    ) -> None:
         self._escalations = escalations
+        self._users = users
         self._tickets = tickets
         self._watcher = watcher
 
@@ -32,13 +36,13 @@ class Adoption:
         `email` comes from a webhook or a list, and only avoids needless reads. The email of the
         ticket as read decides.
         """
-        if email is None or await self._escalations.user_with_email(work.org, email) is None:
+        if email is None or await self._users.with_email(work.org, email) is None:
             return False
         ticket = await self._watcher.read(ticket_id)
         if ticket is None or ticket.is_trashed or ticket.is_spam or self._tickets.is_ours(ticket):
             return False
         own_email = email_of(ticket)
-        user_id = own_email and await self._escalations.user_with_email(work.org, own_email)
+        user_id = own_email and await self._users.with_email(work.org, own_email)
         if not own_email or not user_id:
             return False
         escalation = Escalation(

@@ -20,9 +20,8 @@ ChangeKind = Literal[
     "customer_reply",
 ]
 
-# `closedTime` and the history date the same closing differently, by the time that Desk took for
-# it. Who closes, reopens and closes within this time has closed once.
-SAME_CLOSING = timedelta(seconds=5)
+# `closedTime` and the history date the same closing differently, by the time that Desk took for it.
+_SAME_CLOSING = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def changes_between(
 ) -> list[TicketChange]:
     """Return the changes in the order in which they happened.
 
-    `closings`: every closing known now, from the ticket itself and from its history. `announced`:
-    those announced before. `seen_at` dates what Desk gives no time for.
+    `closings`: every closing known now, each once (`distinct_closings`). `announced`: those
+    announced before. `seen_at` dates what Desk gives no time for.
     """
     at = after.modified_at or seen_at
     if after.gone:
@@ -91,14 +90,36 @@ def customer_replied(known: TicketState, replied_at: datetime | None) -> bool:
     return replied_at is not None and since is not None and replied_at > since
 
 
+def distinct_closings(last: datetime | None, history: Sequence[datetime]) -> list[datetime]:
+    """Return every closing once, oldest first.
+
+    `last`: when the ticket was closed, where it is closed now. The newest entry of the history is
+    the same closing, when it is of about that time. Two entries of the history are two closings,
+    however soon one followed the other.
+    """
+    closings = sorted(history)
+    if last is not None:
+        if closings and abs(closings[-1] - last) <= _SAME_CLOSING:
+            closings.pop()
+        closings.append(last)
+    return sorted(closings)
+
+
 def unannounced_closings(
     closings: Sequence[datetime], announced: Sequence[datetime]
 ) -> list[datetime]:
-    """Return the closings that were not announced yet, each once, oldest first."""
-    known = list(announced)
-    unannounced = []
-    for closing in sorted(closings):
-        if not any(abs(closing - other) <= SAME_CLOSING for other in known):
-            known.append(closing)
-            unannounced.append(closing)
-    return unannounced
+    """Return the closings that were not announced yet, oldest first.
+
+    An announced one stands for one closing: that of exactly its time, or the first of about that.
+    """
+    left = sorted(set(closings) - set(announced))
+    for time in sorted(set(announced) - set(closings)):
+        same = next((closing for closing in left if abs(closing - time) <= _SAME_CLOSING), None)
+        if same is not None:
+            left.remove(same)
+    return left
+
+
+def is_ambiguous(closing: datetime, announced: Sequence[datetime]) -> bool:
+    """Whether the closing may be one that was announced under about the same time."""
+    return closing not in announced and not unannounced_closings([closing], announced)

@@ -15,7 +15,8 @@ from services.desk_worker.watching.changes import (
     TicketChange,
     TicketState,
     changes_between,
-    unannounced_closings,
+    distinct_closings,
+    is_ambiguous,
 )
 from services.desk_worker.watching.ticket_events import announce
 from shared.errors import ZohoRejected
@@ -50,10 +51,8 @@ class TicketWatcher:
         )
 
     async def is_announced(self, escalation: Escalation, closing: datetime) -> bool:
-        """Whether this closing was announced."""
-        return not unannounced_closings(
-            [closing], await self._escalations.announced_closings(escalation)
-        )
+        """Whether this closing was announced under exactly its time."""
+        return closing in await self._escalations.announced_closings(escalation)
 
     async def announce_changes(
         self,
@@ -70,13 +69,12 @@ class TicketWatcher:
         """
         after = self.state(ticket, escalation.state)
         announced = await self._escalations.announced_closings(escalation)
-        closings = (
-            [ticket.closed_time] if ticket and ticket.is_closed and ticket.closed_time else []
-        )
-        hints = [hinted_closing] if hinted_closing else []
-        hinted = unannounced_closings(hints, [*announced, *closings])
-        if ticket and (hinted or look_back):
-            closings += await self._closings_in_history(escalation)
+        last = ticket.closed_time if ticket and ticket.is_closed else None
+        is_hinted = hinted_closing not in (None, last, *announced)
+        history: list[datetime] = []
+        if ticket and (is_hinted or look_back or (last and is_ambiguous(last, announced))):
+            history = await self._closings_in_history(escalation)
+        closings = distinct_closings(last, history)
         changes = changes_between(
             escalation.state,
             after,

@@ -19,7 +19,7 @@ _QUERY = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TOKEN = re.compile(
-    r"\s*('(?:\\.|[^'\\])*'|!=|>=|<=|[=<>(),]|not\s+in|not\s+like|is\s+not\s+null|is\s+null|[^\s'=<>!(),]+)",
+    r"\s*('(?:\\.|''|[^'\\])*'|!=|>=|<=|[=<>(),]|not\s+in|not\s+like|is\s+not\s+null|is\s+null|[^\s'=<>!(),]+)",
     re.IGNORECASE,
 )
 
@@ -108,7 +108,9 @@ class _WhereParser:
 
     def _value(self) -> str:
         token = self._next()
-        return re.sub(r"\\(.)", r"\1", token[1:-1]) if token.startswith("'") else token
+        if not token.startswith("'"):
+            return token
+        return re.sub(r"\\(.)|'(')", lambda match: match[1] or match[2], token[1:-1])
 
     def _expect(self, token: str) -> None:
         if self._next().lower() != token:

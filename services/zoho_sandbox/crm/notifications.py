@@ -49,6 +49,9 @@ class NotificationChannels:
         """Return the channel, even if it has expired."""
         return self.table.get(channel_id)
 
+    def _is_alive(self, channel_id: str) -> bool:
+        return any(row["channel_id"] == channel_id for row in self.alive())
+
     def alive(self) -> list[Record]:
         """Return the channels that have not expired."""
         now = self._now()
@@ -92,7 +95,7 @@ class NotificationChannels:
             return _error(
                 "INVALID_DATA", {"maximum_length": 50, "api_name": "token", "json_path": path}
             )
-        if changing and self.find(str(sent["channel_id"])) is None:
+        if changing and not self._is_alive(str(sent["channel_id"])):
             return _error("NOT_SUBSCRIBED", {"channel_id": sent["channel_id"]})
         return None
 

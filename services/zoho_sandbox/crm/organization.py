@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import orjson
 
 from services.zoho_sandbox.crm.fields import contact_fields
@@ -52,7 +54,7 @@ class CrmOrg:
             time=world.clock.crm_time,
             users=USERS,
             on_change=self._notify,
-            lowered_lengths=lambda: world.behaviour.maximum_lengths,
+            behaviour=lambda: world.behaviour,
         )
         self.notes = Notes(
             world.define("crm", "notes", key="id"),
@@ -62,7 +64,31 @@ class CrmOrg:
         )
 
     def _notify(self, operation: str, contact: Record, affected: list[str]) -> None:
-        """Notify every channel. A webhook target counts as a channel for all changes."""
+        """Notify every channel, and run the workflow rules.
+
+        A webhook target with a `token` counts as a channel for all changes, one with a
+        `workflow_secret` as a workflow rule that posts each contact made or edited.
+        """
+        self._notify_channels(operation, contact, affected)
+        if operation != "delete" and self.contacts.automations_run:
+            self._run_workflows(operation, contact)
+
+    def _run_workflows(self, operation: str, contact: Record) -> None:
+        """Post as a workflow webhook does by default: a form, with the header of the rule."""
+        for target in self.world.webhooks.targets("crm"):
+            if secret := target.options.get("workflow_secret"):
+                self.world.webhooks.send(
+                    "crm",
+                    target.url,
+                    urlencode({"contact_id": contact["id"]}).encode(),
+                    {
+                        "Content-Type": "application/x-www-form-urlencoded",
+                        "X-Webhook-Secret": str(secret),
+                    },
+                    event_type=f"workflow.{operation}",
+                )
+
+    def _notify_channels(self, operation: str, contact: Record, affected: list[str]) -> None:
         target_channels = [
             {
                 "channel_id": str(target.options.get("channel_id", "1000000068001")),
@@ -71,6 +97,7 @@ class CrmOrg:
                 "return_affected_field_values": True,
             }
             for target in self.world.webhooks.targets("crm")
+            if "workflow_secret" not in target.options or "token" in target.options
         ]
         for url, body in self.channels.notifications(operation, contact, affected, target_channels):
             self.world.webhooks.send(

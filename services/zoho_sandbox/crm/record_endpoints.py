@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,11 +30,14 @@ class RecordEndpoints:
         self._crm = crm
 
     async def insert(self, call: ApiCall) -> web.StreamResponse:
-        rows = self._crm.contacts.insert(sent_rows(call))
+        with self._triggering(call):
+            rows = self._crm.contacts.insert(sent_rows(call))
         return row_answer(rows, version=version_of(call), done=201)
 
     async def update(self, call: ApiCall) -> web.StreamResponse:
-        return row_answer(self._crm.contacts.update(sent_rows(call)), version=version_of(call))
+        with self._triggering(call):
+            rows = self._crm.contacts.update(sent_rows(call))
+        return row_answer(rows, version=version_of(call))
 
     async def update_one(self, call: ApiCall) -> web.StreamResponse:
         contact = self._crm.contacts.get(call.path("id"))
@@ -41,10 +45,13 @@ class RecordEndpoints:
         if contact and unless_after and _time(contact["Modified_Time"]) > _time(unless_after):
             return failure(412, "ALREADY_MODIFIED", "the record has been modified already")
         row = {**sent_rows(call)[0], "id": call.path("id")}
-        return row_answer(self._crm.contacts.update([row]), version=version_of(call))
+        with self._triggering(call):
+            rows = self._crm.contacts.update([row])
+        return row_answer(rows, version=version_of(call))
 
     async def upsert(self, call: ApiCall) -> web.StreamResponse:
-        rows = self._crm.contacts.upsert(sent_rows(call), self._check_fields(call))
+        with self._triggering(call):
+            rows = self._crm.contacts.upsert(sent_rows(call), self._check_fields(call))
         return row_answer(rows, version=version_of(call))
 
     async def delete(self, call: ApiCall) -> web.StreamResponse:
@@ -126,6 +133,21 @@ class RecordEndpoints:
         kind = call.query("type", "all")
         rows = [row for row in self._crm.contacts.deleted if kind in ("all", row["type"])]
         return self._page(call, rows[::-1])
+
+    @contextmanager
+    def _triggering(self, call: ApiCall) -> Iterator[None]:
+        """Run workflows as `trigger` says. Without it, every automation runs."""
+        trigger = call.json().get("trigger")
+        known = {"workflow", "approval", "blueprint", "pathfinder", "orchestration"}
+        if trigger is not None and not (isinstance(trigger, list) and set(trigger) <= known):
+            raise CrmError(
+                400, "INVALID_DATA", "invalid data", api_name="trigger", json_path="$.trigger"
+            )
+        self._crm.contacts.automations_run = trigger is None or "workflow" in trigger
+        try:
+            yield
+        finally:
+            self._crm.contacts.automations_run = True
 
     def _check_fields(self, call: ApiCall) -> list[str]:
         unique = [field.api_name for field in self._crm.fields.values() if field.unique]

@@ -6,12 +6,13 @@ order. Insert checks only unique fields, so the same person inserted twice is tw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from services.zoho_sandbox.crm.dialect import ResultRow
 from services.zoho_sandbox.crm.fields import FieldRule, invalid_id, row_errors
 from services.zoho_sandbox.crm.tags import Tags
+from services.zoho_sandbox.server.behaviour import Behaviour
 from services.zoho_sandbox.server.tables import Record, Table
 
 # Called with the operation, the contact, and the names of the changed fields.
@@ -36,7 +37,7 @@ class ContactRecords:
         time: Callable[[], str],
         users: dict[str, Record],
         on_change: ContactListener,
-        lowered_lengths: Callable[[], Mapping[str, int]],
+        behaviour: Callable[[], Behaviour],
     ) -> None:
         self.table = table
         self.deleted = deleted
@@ -45,7 +46,9 @@ class ContactRecords:
         self._time = time
         self._users = users
         self._on_change = on_change
-        self._lowered_lengths = lowered_lengths
+        self._behaviour = behaviour
+        # Those of the call being served: `trigger` of its body, and without it all of them.
+        self.automations_run = True
 
     def get(self, zoho_id: str) -> Record | None:
         """Return the contact in its present state. Reads by id never lag."""
@@ -159,7 +162,9 @@ class ContactRecords:
         return None, None
 
     def _first_error(self, row: Record, index: int, *, creating: bool) -> ResultRow | None:
-        lowered = self._lowered_lengths()
+        if refused := self._refused(row):
+            return refused
+        lowered = self._behaviour().maximum_lengths
         errors = list(row_errors(row, self.fields, index, creating=creating, lowered=lowered))
         if len(errors) > 1:
             return {
@@ -171,6 +176,14 @@ class ContactRecords:
         if errors:
             return errors[0]
         return self._tags.room_error(row.get("Tag") or [])
+
+    def _refused(self, row: Record) -> ResultRow | None:
+        """Return the answer that a driver has ordered for a row like this."""
+        text = repr(row)
+        for part, answer in self._behaviour().refused_rows.items():
+            if part in text:
+                return {"details": {}, "message": "refused", "status": "error", **answer}
+        return None
 
     def _create(self, row: Record) -> Record:
         contact: Record = dict.fromkeys(self.fields)

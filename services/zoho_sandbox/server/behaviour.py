@@ -18,6 +18,9 @@ class Behaviour(BaseModel):
     maximum_lengths: dict[str, int] = Field(default_factory=dict)
     """Lengths of CRM's contact fields that an administrator has lowered, by API name."""
 
+    refused_rows: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Rows of CRM's writes that are refused, by a text in the row: the answer, `{code, …}`."""
+
     replies_move_modified_time: bool = True
     """Whether mails and comments move a ticket's `modifiedTime`. No public source says so."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from shared.contracts.events.event import UserEvent
-from shared.contracts.fields import Email, FullName, Id, Instant, Name, Phone
+from shared.contracts.fields import Email, Id, Instant, Phone
 from shared.contracts.outgoing import OutgoingModel
 from shared.contracts.tier import Tier
 from shared.contracts.webhooks import Product
@@ -20,6 +20,8 @@ class CustomerCreated(UserEvent):
     carries_state: ClassVar[bool] = True
 
     adopted: bool = False  # there was one already that belonged to nobody else
+    # Fields of the sign-up that are not certain. The customer is there without them.
+    left_out: tuple[Literal["phone"], ...] = ()
 
     def subject(self) -> str:
         return f"customer:{self.user_id}"
@@ -45,22 +47,22 @@ class ContactSynced(_ContactEvent):
 
 
 class ContactFields(OutgoingModel):
-    """Fields of a contact as staff left them. Absent ones did not change."""
+    """Fields of a contact as staff left them. Absent ones did not change.
+
+    An empty phone was removed.
+    """
 
     email: Email | None = None
-    full_name: FullName | None = None
-    first_name: Name | None = None
-    last_name: Name | None = None
     phone: Phone | None = None
 
 
 class ContactChanged(_ContactEvent):
-    """Staff changed the user's CRM contact. `contact.changed.v1`."""
+    """Staff changed the email or the phone of the user's CRM contact. `contact.changed.v1`."""
 
     routing_key: ClassVar[str] = "contact.changed.v1"
 
-    change: Literal["edited", "merged", "deleted"]
-    fields: ContactFields = ContactFields()
+    change: Literal["edited"] = "edited"
+    fields: ContactFields
 
 
 class ErasedRecords(OutgoingModel):

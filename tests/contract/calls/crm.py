@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shared.zoho.products.crm.models import ContactToSend
+from shared.zoho.products.crm.models import ChannelToOpen, ContactToSend
 from tests.contract.calls.given import Calls, a_contact
 from tests.contract.conftest import Clients
 
@@ -76,3 +77,38 @@ async def _(zoho: Clients) -> None:
     assert not await zoho.crm.notes_of(contact_id)
     await zoho.crm.create_note(contact_id, title="A call", content="ref n1")
     assert await zoho.crm.notes_of(contact_id)
+
+
+@CALLS("contacts_modified")
+async def _(zoho: Clients) -> None:
+    await a_contact(zoho)
+    first, last = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)
+    [(page, reached)] = [found async for found in zoho.crm.contacts_modified(first, last)]
+    assert (len(page), reached) == (1, last)
+
+
+@CALLS("existing_contacts")
+async def _(zoho: Clients) -> None:
+    await a_contact(zoho)
+    emails = ["o'brien@example.com", "ada@example.com"]
+    [found] = await zoho.crm.existing_contacts(["u1", "it's me"], emails)
+    assert zoho.crm.user_of(found) == "u1"
+
+
+@CALLS("open_channel")
+async def _(zoho: Clients) -> None:
+    result, granted = await zoho.crm.open_channel(_channel())
+    assert result.ok
+    assert granted
+
+
+@CALLS("renew_channel")
+async def _(zoho: Clients) -> None:
+    assert not (await zoho.crm.renew_channel(_channel()))[0].ok
+    await zoho.crm.open_channel(_channel())
+    assert (await zoho.crm.renew_channel(_channel()))[0].ok
+
+
+def _channel() -> ChannelToOpen:
+    expires_at = datetime.now(UTC) + timedelta(days=2)
+    return ChannelToOpen(1000000068001, "http://127.0.0.1:9/webhooks/crm", "a token", expires_at)

@@ -86,7 +86,7 @@ async def a_credit_note(zoho: Clients) -> str:
 
 async def a_contact(zoho: Clients) -> str:
     contact = ContactToSend("u1", "ada@example.com", "Ada", "Lovelace", "+4915112345678", "Trial")
-    (row,) = await zoho.crm.upsert_contacts([contact], automations=False)
+    (row,) = await zoho.crm.upsert_contacts([contact])
     assert row.id
     return row.id
 

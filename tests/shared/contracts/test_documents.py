@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from shared.contracts.asyncapi import document, files, schemas
+from shared.contracts.commands import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 FILES = files()
@@ -90,3 +91,16 @@ def test_every_error_code_is_explained():
 
     assert {code for code, _ in used} >= {"invalid_message", "unknown_command"}
     assert not {one for one in used if one[0] not in explained}
+
+
+def test_every_command_says_which_calls_to_zoho_it_makes():
+    operations = {
+        match[1]
+        for path in (ROOT / "shared/zoho/products").rglob("*.py")
+        for match in re.finditer(r'Operation\(\s*"\w+", "(\w+)"', path.read_text())
+    }
+
+    for key in COMMANDS:
+        calls = document()["operations"][f"receive {key}"].get("x-zoho-calls")
+        assert calls, key
+        assert {name for names in calls.values() for name in names} <= operations, key

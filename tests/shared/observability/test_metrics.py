@@ -38,6 +38,8 @@ PUBLIC = {
     "erasures_open": set(),
     "erasure_oldest_age_seconds": set(),
     "tickets_unreadable_total": set(),
+    "contacts_compared_age_seconds": set(),
+    "crm_channel_expires_in_seconds": set(),
     "recovery_needed": {"service"},
     "log_lines_lost_total": set(),
 }

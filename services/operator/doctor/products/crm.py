@@ -75,7 +75,8 @@ class CrmChecks(ProductChecks):
             WEBHOOKS,
             check,
             "none is live for contacts; workflow webhooks cannot be listed",
-            "Without either, changes by staff arrive late. Workflow: CRM, Setup, Automation,"
+            "Without either, changes by staff arrive late. With GATEWAY_URL and"
+            " ZOHO_CRM_CHANNEL_TOKEN, crm-worker opens a channel. Workflow: CRM, Setup, Automation,"
             " Webhooks: /webhooks/crm with the header X-Webhook-Secret.",
         )
 

@@ -6,18 +6,31 @@ two contacts. Answers hold one result per row sent, in order. Nothing is decided
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from shared.errors import ZohoRejected
 from shared.zoho.call.http import Operation, ZohoHttp
 from shared.zoho.products.client import ProductClient
-from shared.zoho.products.crm.models import ContactToSend, CrmContact, Note, RowResult, rows_of
+from shared.zoho.products.crm.models import (
+    ChannelToOpen,
+    ContactToSend,
+    CrmContact,
+    Note,
+    RowResult,
+    granted_expiry,
+    rows_of,
+)
 from shared.zoho.products.crm.settings import CrmFields
 from shared.zoho.quota.priority import Priority
 
 MAX_ROWS: Final = 100
 """Rows of one upsert. More than 10 count against a smaller limit of calls in flight."""
+
+# Rows of a query for one credit.
+# https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html
+_COQL_ROWS: Final = 200
 
 # One row: its error is the call's.
 CREATE_NOTE: Final = Operation("crm", "create_notes", "POST", search_lag_s=30)
@@ -30,6 +43,9 @@ _SEARCH: Final = Operation("crm", "search_contacts", "GET", repeatable=True)
 _ADD_TAGS: Final = Operation("crm", "add_tags", "POST", repeatable=True, rows=True)
 _REMOVE_TAGS: Final = Operation("crm", "remove_tags", "POST", repeatable=True, rows=True)
 _DELETE_NOTE: Final = Operation("crm", "delete_note", "DELETE", repeatable=True, rows=True)
+_COQL: Final = Operation("crm", "coql", "POST", repeatable=True, heavy_above=0)
+_OPEN_CHANNEL: Final = Operation("crm", "enable_notifications", "POST", repeatable=True, rows=True)
+_RENEW_CHANNEL: Final = Operation("crm", "update_notifications", "PUT", repeatable=True, rows=True)
 _LIST_NOTES: Final = Operation("crm", "list_notes", "GET", repeatable=True)
 
 
@@ -68,13 +84,11 @@ class ZohoCrm(ProductClient[CrmFields]):
         fields = (self._settings.zoho_crm_user_field, self._settings.zoho_crm_tier_field)
         return tuple(field for field in fields if field)
 
-    async def upsert_contacts(
-        self, contacts: Sequence[ContactToSend], *, automations: bool = True
-    ) -> list[RowResult]:
+    async def upsert_contacts(self, contacts: Sequence[ContactToSend]) -> list[RowResult]:
         """Make or update at most 100 contacts, found by our unique field, then by email.
 
         The caller sees to it that no two rows have one email: what Zoho does then is not defined.
-        `automations=False` keeps the organization's workflows quiet (backfills).
+        The organization's automations run as the settings say.
         Row `DUPLICATE_DATA`: the email is one record's and our field another's. `id` names one.
         """
         fields = self._settings
@@ -89,8 +103,7 @@ class ZohoCrm(ProductClient[CrmFields]):
                 name for name in (fields.zoho_crm_user_field, "Email") if name
             ],
         }
-        if not automations:
-            body["trigger"] = []
+        body |= self._trigger
         reply = await self._call(_UPSERT, "/Contacts/upsert", json=body, weight=_tens(contacts))
         return rows_of(reply.body)
 
@@ -100,8 +113,15 @@ class ZohoCrm(ProductClient[CrmFields]):
         row = contact.row(
             user_field=fields.zoho_crm_user_field, tier_field=fields.zoho_crm_tier_field
         )
-        reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json={"data": [row]})
+        body = {"data": [row], **self._trigger}
+        reply = await self._call(_UPDATE, f"/Contacts/{contact_id}", json=body)
         return rows_of(reply.body)[0]
+
+    @property
+    def _trigger(self) -> Mapping[str, list[str]]:
+        """The automations to start. Without the key, CRM starts all of them."""
+        chosen = self._settings.zoho_crm_trigger
+        return {} if chosen is None else {"trigger": [*chosen]}
 
     async def anonymize_contact(self, contact_id: str, fields: Mapping[str, Any]) -> RowResult:
         """Overwrite personal fields. Here, and only here, an empty value is meant to erase."""
@@ -125,6 +145,77 @@ class ZohoCrm(ProductClient[CrmFields]):
         reply = await self._call(_SEARCH, "/Contacts/search", params={"email": email})
         found = [CrmContact.of(record) for record in reply.body.get("data") or []]
         return [one for one in found if (one.email or "").casefold() == email.casefold()]
+
+    async def contacts_modified(
+        self, first: datetime, last: datetime
+    ) -> AsyncIterator[tuple[list[CrmContact], datetime]]:
+        """Yield the contacts modified in the range, with email and phone, oldest change first.
+
+        Each page comes with the time up to which all are known by then. The last page's is `last`.
+        COQL reads the records themselves, and does not lag as searches do.
+        """
+        while True:
+            period = f"Modified_Time between '{_crm_time(first)}' and '{_crm_time(last)}'"
+            page = await self._query(f"({period}) order by Modified_Time asc")
+            at = page[-1].modified_time if page else None
+            if len(page) < _COQL_ROWS or at is None:
+                yield page, last
+                return
+            # Others of that second may be on no page: offsets shift while contacts change.
+            earlier = [contact for contact in page if contact.modified_time != at]
+            yield earlier + [contact async for contact in self._modified_at(at)], at
+            first = at + timedelta(seconds=1)
+
+    async def existing_contacts(
+        self, user_ids: Sequence[str], emails: Sequence[str]
+    ) -> list[CrmContact]:
+        """Return the contacts that an upsert would match, by our field or by email, without lag.
+
+        At most 50 of each, and none that holds a backslash: nothing says how it is written.
+        """
+        conditions = [_in("Email", emails)]
+        if self._settings.zoho_crm_user_field:
+            conditions.append(_in(self._settings.zoho_crm_user_field, user_ids))
+        return await self._query(f"({' or '.join(conditions)})")
+
+    async def open_channel(self, channel: ChannelToOpen) -> tuple[RowResult, datetime | None]:
+        """Have CRM announce changes of contacts. Returns until when, as it was granted.
+
+        CRM grants a week at most. What is asked for beyond silently becomes an hour.
+        """
+        return await self._set_channel(_OPEN_CHANNEL, channel)
+
+    async def renew_channel(self, channel: ChannelToOpen) -> tuple[RowResult, datetime | None]:
+        """Prolong a channel. The row `NOT_SUBSCRIBED`: it lapsed, or somebody has closed it."""
+        return await self._set_channel(_RENEW_CHANNEL, channel)
+
+    async def _set_channel(
+        self, operation: Operation, channel: ChannelToOpen
+    ) -> tuple[RowResult, datetime | None]:
+        body = {"watch": [channel.row(_crm_time(channel.expires_at))]}
+        reply = await self._call(operation, "/actions/watch", json=body)
+        [row] = rows_of({"data": reply.body.get("watch") or [{}]})
+        return row, granted_expiry(reply.body)
+
+    async def _modified_at(self, moment: datetime) -> AsyncIterator[CrmContact]:
+        """Yield every contact whose last change is dated with this second."""
+        last_id = "0"
+        while True:
+            condition = f"(Modified_Time = '{_crm_time(moment)}' and id > '{last_id}')"
+            page = await self._query(f"{condition} order by id asc")
+            for contact in page:
+                yield contact
+            if len(page) < _COQL_ROWS:
+                return
+            last_id = page[-1].id
+
+    async def _query(self, condition: str) -> list[CrmContact]:
+        fields = ("Email", "Phone", "Modified_Time", self._settings.zoho_crm_user_field)
+        columns = ", ".join(filter(None, fields))
+        query = f"select {columns} from Contacts where {condition}"  # noqa: S608
+        body = {"select_query": f"{query} limit {_COQL_ROWS}"}
+        reply = await self._call(_COQL, "/coql", json=body)
+        return [CrmContact.of(record) for record in reply.body.get("data") or []]
 
     async def add_tags(self, contact_ids: Sequence[str], tags: Sequence[str]) -> list[RowResult]:
         """Add tags to at most 500 contacts. The tags they have stay."""
@@ -172,3 +263,14 @@ class ZohoCrm(ProductClient[CrmFields]):
 def _tens(contacts: Sequence[object]) -> int:
     """Credits of an upsert: one for each ten rows begun."""
     return max(1, -(-len(contacts) // 10))
+
+
+def _in(field: str, values: Sequence[str]) -> str:
+    """Return a condition of COQL. A quote is doubled (help.zoho.com, Kaizen 171)."""
+    texts = [value.replace("'", "''") for value in values]
+    return f"{field} in (" + ", ".join(f"'{text}'" for text in texts) + ")"
+
+
+def _crm_time(moment: datetime) -> str:
+    """`2026-01-31T10:00:00+00:00`, without fractions, as CRM wants it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import Field
@@ -22,7 +23,12 @@ _LAST_NAME: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class ContactToSend:
-    """Our fields of a contact. None leaves Zoho's value alone. An empty text erases it."""
+    """Our fields of a contact. None leaves Zoho's value alone. An empty text erases it.
+
+    `sends_email`: without it, the contact is found by our unique field or by its id, and its email
+    stays as it is. `tags`: only for a contact that CRM does not have. Those of another one would
+    be replaced.
+    """
 
     user_id: str
     email: str
@@ -30,11 +36,13 @@ class ContactToSend:
     last_name: str | None = None
     phone: str | None = None
     tier: str | None = None
+    sends_email: bool = True
+    tags: tuple[str, ...] = ()
 
     def row(self, *, user_field: str | None, tier_field: str | None) -> dict[str, Any]:
         """The row of an upsert. `Last_Name` is mandatory: the email's local part stands in."""
         fields: dict[str, Any] = {
-            "Email": self.email,
+            "Email": self.email if self.sends_email else None,
             "First_Name": _cut(self.first_name, _FIRST_NAME),
             "Last_Name": (self.last_name or self.email.partition("@")[0])[:_LAST_NAME],
             "Phone": self.phone if self.phone is None or fits_phone(self.phone) else None,
@@ -43,6 +51,8 @@ class ContactToSend:
             fields[user_field] = self.user_id
         if tier_field:
             fields[tier_field] = self.tier
+        if self.tags:
+            fields["Tag"] = [{"name": tag} for tag in self.tags]
         # What CRM is sent as null, it erases.
         return {name: value or None for name, value in fields.items() if value is not None}
 
@@ -54,6 +64,44 @@ def fits_phone(phone: str) -> bool:
 
 def _cut(text: str | None, length: int) -> str | None:
     return None if text is None else text[:length]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelToOpen:
+    """A channel by which CRM announces edits of contacts.
+
+    `channel_id` is a number of our choice. CRM sends it back, and the `token` (at most 50
+    characters), which proves where a callback comes from.
+    Source: https://www.zoho.com/crm/developer/docs/api/v8/notifications/enable.html
+    """
+
+    channel_id: int
+    notify_url: str
+    token: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"<ChannelToOpen until {self.expires_at}>"
+
+    def row(self, expiry: str) -> dict[str, Any]:
+        return {
+            "channel_id": str(self.channel_id),
+            "events": ["Contacts.edit"],
+            "notify_url": self.notify_url,
+            "token": self.token,
+            "channel_expiry": expiry,
+        }
+
+
+class _ChannelEvent(ZohoModel):
+    channel_expiry: ZohoTime = None
+
+
+def granted_expiry(body: Mapping[str, Any]) -> datetime | None:
+    """Return until when CRM keeps the channel. None when the answer does not say."""
+    rows = body.get("watch") or [{}]
+    events = (rows[0].get("details") or {}).get("events") or [{}]
+    return _ChannelEvent.model_validate(events[0]).channel_expiry
 
 
 class Tag(ZohoModel):

@@ -72,6 +72,7 @@ CRM: Final = ProductProfile(
     ),
     scopes=(
         "ZohoCRM.modules.ALL",
+        "ZohoCRM.coql.READ",
         "ZohoCRM.settings.fields.READ",
         "ZohoCRM.settings.tags.ALL",
         "ZohoCRM.notifications.ALL",

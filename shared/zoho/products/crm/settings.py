@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
-from shared.environment import Count, Environment, HttpUrl
+from shared.environment import Count, Environment, HttpUrl, words
 
 CrmEdition = Literal[
     "free", "standard", "starter", "professional", "enterprise", "one", "ultimate", "crm_plus"
 ]
+
+
+CrmAutomation = Literal["workflow", "approval", "blueprint", "pathfinder", "orchestration"]
+
+
+def _automations(value: object) -> object:
+    return () if value == "none" else words(value)
 
 
 class CrmAccess(Environment):
@@ -29,7 +37,13 @@ class CrmAccess(Environment):
 
 
 class CrmFields(Environment):
-    """The custom fields that carry our id and the tier."""
+    """The custom fields that carry our id and the tier, and which automations our writes start.
+
+    `zoho_crm_trigger`: those named. None starts all of them, an empty list (`none`) none.
+    """
 
     zoho_crm_user_field: str | None = None
     zoho_crm_tier_field: str | None = None
+    zoho_crm_trigger: Annotated[
+        tuple[CrmAutomation, ...] | None, NoDecode, BeforeValidator(_automations)
+    ] = None
