@@ -8,7 +8,7 @@ from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from tests.kit.erasure_storm import ErasureStorm, schedules
 
-SEED, USERS = 7, 12
+SEED, USERS = 7, 8
 
 
 @pytest.mark.timeout(300)
@@ -23,7 +23,7 @@ async def test_nothing_is_left_of_users_erased_in_the_middle_of_everything(
         storm.faults(every_s=0.5),
         storm.kills([("billing-worker", 1), ("desk-worker", 1)], every_s=3.0),
     ):
-        await storm.run(users, linger_s=8.0)
+        await storm.run(users, linger_s=4.0)
     await storm.until_erased(users)
     await storm.settled()
     stack.stop_process("billing-worker", 2)
