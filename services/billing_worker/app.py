@@ -151,7 +151,8 @@ class HandlerParts:
         )
 
     def erasures(self) -> tuple[ProductErasure, ...]:
-        """The parts of Books and Billing. Books looks first, while the contact has its email."""
+        """The parts of Books, where there is one, and Billing. Books looks first: later its contact
+        has another email."""
         placeholders = Placeholders(self.parts.blind_index)
         books = BooksErasure(
             books=self.books,
@@ -167,7 +168,7 @@ class HandlerParts:
             payments=self.payments,
             placeholders=placeholders,
         )
-        return books, billing
+        return (books, billing) if self.settings.zoho_has_books else (billing,)
 
     def routes(self, erasure: Route) -> Routes:
         """All that billing-worker handles, the commands that nobody knows included."""

@@ -50,10 +50,17 @@ class Erasures:
         self._vault = vault
 
     async def take_part(self, service: str, products: Iterable[str]) -> None:
-        """From now on every erasure needs the parts of these products."""
-        rows = await self._pool.fetch("SELECT product FROM relay.erasing_products")
+        """From now on every erasure needs these products' parts, and no others of `service`."""
+        wanted = set(products)
+        rows = await self._pool.fetch("SELECT product, service FROM relay.erasing_products")
         known = {row["product"] for row in rows}
-        missing = [(product, service) for product in products if product not in known]
+        missing = [(product, service) for product in sorted(wanted - known)]
+        if {row["product"] for row in rows if row["service"] == service} - wanted:
+            await self._pool.execute(
+                "DELETE FROM relay.erasing_products WHERE service = $1 AND product <> ALL ($2)",
+                service,
+                list(wanted),
+            )
         if missing:  # a start must not need a database that takes writes
             await self._pool.executemany(
                 """

@@ -120,3 +120,15 @@ async def test_an_effect_of_an_erased_user_is_not_intended(bench: Bench) -> None
             VALUES ('default', 'create_customer', 'u1', 'billing', 'u1', now(), now())
             """
         )
+
+
+async def test_a_product_that_a_service_no_longer_has_is_not_waited_for(bench: Bench) -> None:
+    await bench.start()
+    erasures = Erasures(bench.parts.pool, bench.parts.vault)
+    await erasures.take_part("billing-worker", ["billing", "books"])
+    await erasures.take_part("crm-worker", ["crm"])
+
+    await erasures.take_part("billing-worker", ["billing"])
+
+    rows = await bench.parts.pool.fetch("SELECT product FROM relay.erasing_products")
+    assert {row["product"] for row in rows} == {"billing", "crm"}
