@@ -11,7 +11,7 @@ async def test_an_invoice_is_refused_while_its_unique_field_is_not_set(
     lines = [{"description": "Work", "quantity": "1", "rate": "20"}]
     async with Surroundings(database_url, amqp_url) as around:
         settings = Settings(**around.environment)
-        queue = "billing-worker.intake.webhooks"
+        queue = "billing-worker.intake.commands"
         async with around.running(app.main, settings, queue=queue) as stage:
             await stage.publish("user.signed_up.v1", {"user_id": "u1", "email": "ada@example.com"})
             own = {"user_id": "u1", "invoice_id": "i1", "lines": lines}

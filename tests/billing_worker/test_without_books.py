@@ -21,7 +21,7 @@ async def stage(database_url: str, amqp_url: str) -> AsyncIterator[SystemDriver]
             zoho_time_zone="Asia/Tokyo",
             zoho_minute_calls=100_000,
         )
-        queue = "billing-worker.intake.webhooks"
+        queue = "billing-worker.intake.commands"
         async with around.running(app.main, settings, queue=queue) as opened:
             yield opened
             assert await opened.sandbox.requests(product="books") == [], "Books was called"
