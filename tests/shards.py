@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from deploy.local.stack import Stack
-from tests.contract.operations import NOT_SENT_YET
 from tests.contract.plugin import REPORT, SENT_FOLDER
 from tests.contract.report import Report
 
@@ -53,8 +52,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as sent,
     ):
         os.environ[SENT_FOLDER] = sent
-        failed = _run(shards())
-        return _covered(Path(sent)) or failed
+        return _run(shards(), Path(sent))
 
 
 def shards() -> list[tuple[str, ...]]:
@@ -68,7 +66,7 @@ def shards() -> list[tuple[str, ...]]:
     return [*SHARDS, tuple(entry for entry in found if entry not in named)]
 
 
-def _run(shards: list[tuple[str, ...]]) -> int:
+def _run(shards: list[tuple[str, ...]], sent: Path) -> int:
     running = [_start(folders) for folders in shards]
     failed = 0
     counts: Counter[str] = Counter()
@@ -84,22 +82,22 @@ def _run(shards: list[tuple[str, ...]]) -> int:
         for number, what in _COUNTED.findall(text.strip().splitlines()[-1] if text.strip() else ""):
             counts["failed" if what.startswith("error") else what] += int(number)
         failed += done.process.returncode != 0
+    _show_covered(sent)
     if failed and not counts["failed"]:
         counts["failed"] = failed  # a process that ended without a count
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if failed else 0
 
 
-def _covered(sent: Path) -> int:
-    """Show which operations of Zoho's the services have sent. Fails when one was sent by none."""
+def _show_covered(sent: Path) -> None:
+    """Report which operations of Zoho's the services have sent, and name the others."""
     report = Report()
     for file in sent.glob("*.json"):
         report.load(file)
     REPORT.write_text("\n".join(report.lines()) + "\n")
-    missing = sorted({*report.never_sent(), *report.sent_by_tests_alone()} - NOT_SENT_YET)
-    for product, name in missing:
-        print(f"no service has sent {product} {name}: delete it, or test the path that uses it")
-    return 1 if missing else 0
+    others = sorted({*report.never_sent(), *report.sent_by_tests_alone()})
+    for product, name in others:
+        print(f"sent by no service's own path: {product} {name}")
 
 
 def _start(folders: tuple[str, ...]) -> Shard:

@@ -74,28 +74,3 @@ def _called_in(file: Path) -> Iterator[str]:
         product = own if receiver in ("zoho", "_zoho", "self") else receiver.lstrip("_")
         product = "books" if product == "ledger" else product
         yield f"{product}.{name}"
-
-
-# Of the client's methods, those that wait for the service that will call them.
-AWAITED: Final = frozenset(
-    {
-        "billing.event",
-        "billing.events",
-        "billing.mark_customer_active",
-        "billing.mark_customer_inactive",
-        "billing.plans",
-        "billing.subscriptions_of",
-        "crm.anonymize_contact",
-        "crm.contacts_with_email",
-        "desk.contacts_with_email",
-    }
-)
-# And the operations that only these send.
-NOT_SENT_YET: Final = frozenset(
-    {
-        ("billing", "mark_customer_active"),
-        ("billing", "mark_customer_inactive"),
-        ("crm", "search_contacts"),
-        ("desk", "search_contacts"),
-    }
-)

@@ -7,7 +7,7 @@ import pytest
 from shared.zoho.products.profiles import PROFILES
 from tests.contract.calls import CALLS, method_names
 from tests.contract.conftest import Clients
-from tests.contract.operations import AWAITED, called, declared
+from tests.contract.operations import called, declared
 from tests.contract.report import Report
 from tests.contract.tables import our_tables
 from tests.kit.zoho_access import request_of
@@ -56,7 +56,7 @@ def test_every_operation_of_the_clients_was_called(
 
 
 def test_every_method_of_the_clients_is_used_by_a_service() -> None:
-    assert not set(method_names()) - called() - AWAITED
+    assert not set(method_names()) - called()
 
 
 def _problems(report: Report) -> str:

@@ -109,7 +109,7 @@ async def test_a_wrong_request_is_reported(
 
 
 async def test_a_request_without_its_organization_is_reported(clients: Clients) -> None:
-    await calls.CALLS["billing.plans"](clients)
+    await calls.CALLS["billing.plan"](clients)
     await calls.CALLS["desk.create_ticket"](clients)
     named = {"x-com-zoho-subscriptions-organizationid", "orgid"}
     stripped = [
@@ -119,7 +119,7 @@ async def test_a_request_without_its_organization_is_reported(clients: Clients) 
 
     problems = "\n".join(compare(stripped, our_tables(), zohos_files()).problems())
 
-    assert "GET /plans: header X-com-zoho-subscriptions-organizationid: missing" in problems
+    assert "/plans/{plan_code}: header X-com-zoho-subscriptions-organizationid: missing" in problems
     assert "POST /tickets: header orgId: missing" in problems
 
 

@@ -78,11 +78,6 @@ async def _(zoho: Clients) -> None:
     await zoho.billing.mark_customer_inactive((await a_customer(zoho)).customer_id)
 
 
-@CALLS("mark_customer_active")
-async def _(zoho: Clients) -> None:
-    await zoho.billing.mark_customer_active((await a_customer(zoho)).customer_id)
-
-
 @CALLS("plan")
 async def _(zoho: Clients) -> None:
     await zoho.billing.plan("basic-monthly")
@@ -96,11 +91,6 @@ async def _(zoho: Clients) -> None:
 @CALLS("addon")
 async def _(zoho: Clients) -> None:
     await zoho.billing.addon("extra-seat")
-
-
-@CALLS("plans")
-async def _(zoho: Clients) -> None:
-    assert await zoho.billing.plans()
 
 
 @CALLS("create_subscription")
@@ -219,19 +209,6 @@ async def _(zoho: Clients) -> None:
 async def _(zoho: Clients) -> None:
     payment_id = await a_card_payment(zoho)
     await zoho.billing.refund_payment(payment_id, amount=Decimal("1.5"), description="ref r1")
-
-
-@CALLS("events")
-async def _(zoho: Clients) -> None:
-    await a_subscription(zoho)
-    assert [page async for page in zoho.billing.events()]
-
-
-@CALLS("event")
-async def _(zoho: Clients) -> None:
-    await a_subscription(zoho)
-    async for page in zoho.billing.events():
-        await zoho.billing.event(page[0].event_id)
 
 
 @CALLS("customer_rows")

@@ -36,7 +36,6 @@ _PERSONAL: Final = (
 )
 _ADDRESSES: Final = ("billing_address", "shipping_address")
 _ADDRESS: Final = ("attention", "street", "city", "state", "zip", "country", "fax")
-_MARK_ACTIVE: Final = Operation("billing", "mark_customer_active", "POST", repeatable=True)
 
 
 class BillingCustomers(FinanceClient[BillingFields]):
@@ -215,9 +214,6 @@ class BillingCustomers(FinanceClient[BillingFields]):
 
     async def mark_customer_inactive(self, customer_id: str) -> None:
         await self._call(_MARK_INACTIVE, f"/customers/{customer_id}/markasinactive")
-
-    async def mark_customer_active(self, customer_id: str) -> None:
-        await self._call(_MARK_ACTIVE, f"/customers/{customer_id}/markasactive")
 
     def _custom_fields(
         self, user_id: str, form: CustomFieldForm | None = None

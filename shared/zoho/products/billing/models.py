@@ -225,12 +225,3 @@ class BillingRefund(ZohoModel):
     description: ZohoText = None
     status: ZohoText = None
     date: ZohoDay = None
-
-
-class BillingEvent(ZohoModel):
-    """One entry of the event log. Kept for 180 days. `payload` is JSON in a string."""
-
-    event_id: ZohoId
-    event_type: str
-    event_time: ZohoTime = None
-    payload: ZohoText = None

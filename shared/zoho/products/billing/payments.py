@@ -1,18 +1,17 @@
-"""Invoices, payments and the event log of Zoho Billing.
+"""Invoices and payments of Zoho Billing.
 
-Sources: https://www.zoho.com/billing/api/v1/invoices/, …/payments/, …/events/.
+Sources: https://www.zoho.com/billing/api/v1/invoices/, …/payments/.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar
 
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import (
-    BillingEvent,
     BillingInvoice,
     BillingRefund,
     Card,
@@ -20,7 +19,7 @@ from shared.zoho.products.billing.models import (
 )
 from shared.zoho.products.billing.settings import BillingFields
 from shared.zoho.products.finance.client import FinanceClient
-from shared.zoho.products.finance.pages import Listing, all_rows, pages
+from shared.zoho.products.finance.pages import Listing, all_rows
 from shared.zoho.products.values import ZohoModel
 
 M = TypeVar("M", bound=ZohoModel)
@@ -44,8 +43,6 @@ _LIST_CARDS: Final = Operation("billing", "list_cards", "GET", repeatable=True)
 _DELETE_CARD: Final = Operation("billing", "delete_card", "DELETE", repeatable=True)
 _GET_PAYMENT: Final = Operation("billing", "get_payment", "GET", repeatable=True)
 _LIST_PAYMENTS: Final = Operation("billing", "list_payments", "GET", repeatable=True)
-_LIST_EVENTS: Final = Operation("billing", "list_events", "GET", repeatable=True)
-_GET_EVENT: Final = Operation("billing", "get_event", "GET", repeatable=True)
 
 
 class BillingPayments(FinanceClient[BillingFields]):
@@ -195,12 +192,3 @@ class BillingPayments(FinanceClient[BillingFields]):
             json={"amount": amount, "description": description},
         )
         return BillingRefund.model_validate(reply.body["refund"])
-
-    async def events(self) -> AsyncIterator[list[BillingEvent]]:
-        """The event log, page by page. Zoho keeps 180 days of it."""
-        async for rows in pages(self._page(_LIST_EVENTS, "/events"), {}, "events"):
-            yield [BillingEvent.model_validate(row) for row in rows]
-
-    async def event(self, event_id: str) -> BillingEvent:
-        reply = await self._call(_GET_EVENT, f"/events/{event_id}")
-        return BillingEvent.model_validate(reply.body["event"])

@@ -15,7 +15,6 @@ from shared.zoho.products.finance.pages import all_rows
 CREATE_SUBSCRIPTION: Final = Operation("billing", "create_subscription", "POST", search_lag_s=10)
 _GET_PLAN: Final = Operation("billing", "get_plan", "GET", repeatable=True)
 _GET_ADDON: Final = Operation("billing", "get_addon", "GET", repeatable=True)
-_LIST_PLANS: Final = Operation("billing", "list_plans", "GET", repeatable=True)
 _GET: Final = Operation("billing", "get_subscription", "GET", repeatable=True)
 _LIST: Final = Operation("billing", "list_subscriptions", "GET", repeatable=True)
 _UPDATE: Final = Operation("billing", "update_subscription", "PUT", repeatable=True)
@@ -33,11 +32,6 @@ class BillingSubscriptions(FinanceClient[BillingFields]):
         """Raises ZohoRejected (404) for a code that the organization does not have."""
         reply = await self._call(_GET_ADDON, f"/addons/{addon_code}")
         return Addon.model_validate(reply.body["addon"])
-
-    async def plans(self) -> list[Plan]:
-        fetch = self._page(_LIST_PLANS, "/plans")
-        rows = await all_rows(fetch, {"filter_by": "PlanStatus.ALL"}, "plans")
-        return [Plan.model_validate(row) for row in rows]
 
     async def create_subscription(
         self,
