@@ -37,9 +37,10 @@ chaos: ## long runs with faults: killed processes, stopped servers, lost answers
 	@$(BOOTSTRAP) --servers --tests
 	@$(PY) -m pytest tests/chaos --timeout=900 $(ARGS)
 
-fuzz: ## thousands of AMQP messages at random
+fuzz: ## a million webhooks at random, and thousands of AMQP messages (within the hour)
 	@$(BOOTSTRAP) --servers --tests
-	@FUZZ=long $(PY) -m pytest --timeout=3600 $(ARGS) tests/shared/messaging/test_any_message.py
+	@FUZZ=long $(PY) -m pytest --timeout=3600 $(ARGS) \
+		tests/webhook_gateway/test_any_webhook.py tests/shared/messaging/test_any_message.py
 
 up: ## the system on this machine, without Docker (REPLICAS="billing-worker=2,token-service=2")
 	@$(BOOTSTRAP) --servers
