@@ -95,8 +95,9 @@ class ConsumerSettings(Environment):
 
     # Messages that a process works on at once.
     slots: Annotated[int, Field(ge=1, le=1000)] = 32
-    # The messages of a killed process wait for so long until another replica takes them over.
-    lease_s: Seconds = 5.0
+    # The messages of a killed process wait for so long until another replica takes them over: with
+    # the poll of the dispatcher within 5 s.
+    lease_s: Seconds = 4.0
     max_attempts: Count = 12
     drain_timeout_s: Seconds = 30.0
     dead_letter_days: Annotated[int, Field(ge=1, le=3650)] = 30

@@ -25,7 +25,6 @@ SHORT_WAITS = {
     "EFFECT_TIMEOUT_S": "2",
     "SETTLE_FACTOR": "0",
     "RECOVERY_GATHER_S": "3",
-    "LEASE_S": "4",
     "ZOHO_MINUTE_CALLS": "100000",
     "ERASURE_RETRY_S": "1",
     "ERASURE_REFUSALS": "2",

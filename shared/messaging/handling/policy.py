@@ -64,7 +64,7 @@ class MessagingPolicy:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     waits: WaitPolicy = field(default_factory=WaitPolicy)
     slots: int = 32
-    lease_s: float = 5.0
+    lease_s: float = 4.0
     outbox_lease_s: float = 30.0
     drain_timeout_s: float = 30.0
     relay_poll_s: float = 1.0
