@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.contracts.commands import COMMANDS
-from shared.contracts.events import EVENTS
+from shared.contracts.events import EVENTS, Event
 from shared.contracts.replies import RESULTS, Done, Refused
 from shared.contracts.zoho_calls import ZOHO_CALLS
 
@@ -27,7 +27,23 @@ _PRODUCTS = {
     "crm": "Zoho CRM",
     "desk": "Zoho Desk",
 }
-_ENVELOPE = ("event_id", "occurred_at", "org", "version")
+_ENVELOPE = ("event_id", "occurred_at", "org")
+_FOR_CONSUMERS = (
+    "Commands in on `zoho.commands`, events out on `zoho.events`.\n\n"
+    "What a consumer may rely on: An event may arrive more than once, always with the same"
+    " `event_id` and the same content. An event that carries a state has a `version`, which"
+    " rises by one with each event of its `subject`, without gaps. Two events of one subject"
+    " may overtake each other: keep the one with the higher `version`. `tier_version` counts a"
+    " user's tier in the same way, over all subscriptions of the user. An event without a"
+    " `version` is a fact that replaces nothing: handle each. Commands of one user take effect"
+    " in the order in which one publisher with confirms sent them. Unknown fields of an event"
+    " are to be ignored: a new optional field is no new version of its routing key."
+)
+_OF_STATE = (
+    "What the event is about. Of two events with the same subject, the one with the higher version"
+    " is newer."
+)
+_OF_FACT = "What the event is about. It has no version, because it replaces no other event."
 _PROPERTIES = {
     "command": {
         "message_id": "Required, at most 128 characters. The same command has the same id.",
@@ -46,16 +62,25 @@ def schema_of_command(model: type[BaseModel]) -> JsonSchema:
     return _titled(model.model_json_schema(mode="validation"), model)
 
 
-def schema_of_event(model: type[BaseModel]) -> JsonSchema:
-    """Return the schema of the event on the wire, with its `subject` and the whole envelope."""
+def schema_of_event(model: type[Event]) -> JsonSchema:
+    """Return the schema of the event on the wire, with its `subject` and the whole envelope.
+
+    Versions are required of an event that carries a state. A fact has none.
+    """
     schema = model.model_json_schema(mode="serialization")
     properties = schema["properties"]
-    for name in _ENVELOPE:
+    versions = [name for name in properties if name == "version" or name.endswith("_version")]
+    if not model.carries_state:
+        for name in versions:
+            del properties[name]
+        versions = []
+    for name in (*_ENVELOPE, *versions):
         (properties[name],) = [
             branch for branch in properties[name]["anyOf"] if branch != {"type": "null"}
         ]
-    properties["subject"] = {"type": "string", "description": "What the version counts."}
-    schema["required"] = [*_ENVELOPE, "subject", *schema.get("required", [])]
+    about = _OF_STATE if model.carries_state else _OF_FACT
+    properties["subject"] = {"type": "string", "description": about}
+    schema["required"] = [*_ENVELOPE, *versions, "subject", *schema.get("required", [])]
     schema["additionalProperties"] = True
     return _titled(schema, model)
 
@@ -95,7 +120,7 @@ def document() -> JsonSchema:
         "info": {
             "title": "zoho-relay",
             "version": "1",
-            "description": "Commands in on `zoho.commands`, events out on `zoho.events`.",
+            "description": _FOR_CONSUMERS,
         },
         "defaultContentType": "application/json",
         "channels": channels,

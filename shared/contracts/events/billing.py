@@ -22,7 +22,7 @@ class SubscribedAddon(OutgoingModel):
 class SubscriptionChanged(UserEvent):
     """The state of a subscription, and the user's tier. `subscription.changed.v1`.
 
-    `version` rises over the events of the subscription, `tier_version` over all that tell the
+    `version` rises over the events of the subscription, `tier_version` over all that carry the
     user's tier. Keep the highest `version` per `subscription_id` and, for the tier, the highest
     `tier_version` per `user_id`. `status` is Zoho's word. `cause` is what caused the change
     (`requested`, `renewed`, `cancelled`, …).

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from shared.contracts.asyncapi import document, files, schemas
 from shared.contracts.commands import COMMANDS
+from shared.contracts.events import EVENTS
 
 ROOT = Path(__file__).parents[3]
 FILES = files()
@@ -33,6 +34,14 @@ def test_no_schema_is_left_of_a_message_that_is_gone():
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_is_a_schema(name):
     Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_an_event_has_a_version_on_the_wire_when_it_carries_a_state_and_only_then():
+    for key, event in EVENTS.items():
+        schema = SCHEMAS[key]
+        assert ("version" in schema["required"]) is event.carries_state, key
+        assert ("version" in schema["properties"]) is event.carries_state, key
+    assert "tier_version" in SCHEMAS["subscription.changed.v1"]["required"]
 
 
 def test_every_reference_of_the_document_leads_somewhere():
