@@ -36,10 +36,10 @@ NO_LINE: Final = OrderingKey()
 _NAMED_AS: Final = {"ticket": "escalation"}
 
 
-def ordering_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> OrderingKey:
+def _command_key(message: BaseModel | None, org: str, digest: BlindIndex) -> OrderingKey:
     """Return a command's ordering key: its user, what it names, the email, or its own id.
 
-    What names nothing (a report) stands alone. For webhooks and events see `line_key_of`.
+    What names nothing (a report) stands alone.
     """
     if not isinstance(message, Command):
         return NO_LINE
@@ -74,7 +74,7 @@ def line_key_of(message: BaseModel | None, org: str, digest: BlindIndex) -> Orde
             index = digest.of(org, "webhook record", name)[0].index
             return OrderingKey(True, None, f"webhook:{index.hex()}")
         case _:
-            return ordering_key_of(message, org, digest)
+            return _command_key(message, org, digest)
 
 
 def _event_key(event: Event) -> OrderingKey:
