@@ -22,7 +22,13 @@ from shared.messaging.handling.giving_up import failure_of
 from shared.messaging.handling.observers import Settled, SettlementObserver
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Route, Routes
-from shared.messaging.handling.settlement import Done, GiveUp, Settlement, settlement_for
+from shared.messaging.handling.settlement import (
+    DecideAnew,
+    Done,
+    GiveUp,
+    Settlement,
+    settlement_for,
+)
 from shared.messaging.handling.unit_of_work import Claim, UnitOfWork
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
 from shared.messaging.inbox.lines import LeasedMessage, MessageOutcome, PutBackResult
@@ -127,6 +133,7 @@ class Attempts:
         parsed = parse(route.model, await self._open(leased, message))
         occurred_at = parsed.occurred_at if isinstance(parsed, Command) else None
         for _ in range(self._policy.stale_reads):
+            started = time.perf_counter()
             work = UnitOfWork(
                 org=leased.org,
                 received=message,
@@ -139,8 +146,9 @@ class Attempts:
                 await route.handle(parsed, work)
             try:
                 await self._commit(work)
-            except StaleRead:
-                _log.info("what a message was decided on has changed, it is decided anew")
+            except StaleRead as stale:
+                duration_s = time.perf_counter() - started
+                self._report(leased, message, DecideAnew(), duration_s, stale)
             else:
                 return
         raise Postponed("what it reads goes on changing", retry_after_s=_STALE_S, code="overtaken")

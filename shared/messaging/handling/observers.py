@@ -10,6 +10,7 @@ import structlog
 
 from shared.messaging.handling.routes import Routes
 from shared.messaging.handling.settlement import (
+    DecideAnew,
     Done,
     GiveUp,
     LookLater,
@@ -28,6 +29,7 @@ _log = structlog.get_logger(__name__)
 
 _LABELS: Final = {
     Done: "done",
+    DecideAnew: "decide_anew",
     Postpone: "postpone",
     Retry: "retry",
     WaitForFact: "wait_for_fact",
@@ -73,7 +75,7 @@ def log_settled(settled: Settled) -> None:
     match settlement:
         case Done():
             _log.debug("message settled", **values)
-        case Postpone() | WaitForFact() | LookLater():
+        case DecideAnew() | Postpone() | WaitForFact() | LookLater():
             values.pop("trace", None)
             _log.info("message settled", **values)
         case Retry() | GiveUp():

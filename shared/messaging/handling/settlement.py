@@ -22,6 +22,11 @@ class Done:
     """Done, or nothing to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class DecideAnew:
+    """What it was decided on has changed since: run again at once, a bounded number of times."""
+
+
 @dataclass(frozen=True)
 class _Later:
     """It is due again after `delay_s`."""
@@ -68,7 +73,17 @@ class GiveUp:
     reason: str
 
 
-Settlement = Done | Postpone | Retry | WaitForFact | LookLater | WaitForPerson | Reconcile | GiveUp
+Settlement = (
+    Done
+    | DecideAnew
+    | Postpone
+    | Retry
+    | WaitForFact
+    | LookLater
+    | WaitForPerson
+    | Reconcile
+    | GiveUp
+)
 
 PERSON_S = 60.0
 """How soon a message tries again what a person has to mend."""

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from shared.contracts.commands import UserUpdated
-from shared.messaging.handling.settlement import Done
+from shared.messaging.handling.settlement import DecideAnew, Done, Postpone
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from tests.shared.messaging.conftest import Bench, named, note
+from tests.shared.messaging.conftest import Bench, named, note, quicker
 
 _TAKE_REVISION = """
     DO $$
@@ -43,6 +43,7 @@ async def test_what_was_decided_on_old_ground_is_decided_anew(bench: Bench, sqls
     assert await bench.next_settlement() == Done()
     go_on.set()
 
+    assert await bench.next_settlement() == DecideAnew()
     assert await bench.next_settlement() == Done()
     assert await bench.handled() == ["quick", "slow"]
     assert await pool.fetchval("SELECT revision FROM test.ground") == 3
@@ -67,7 +68,36 @@ async def test_one_on_old_ground_does_not_hold_up_those_that_commit_with_it(benc
     for name in names:
         await bench.send(named(name, user_id=name))
 
-    settled = [await bench.next_settlement() for _ in names]
+    settled = [await bench.next_settlement() for _ in (*names, "anew")]
 
-    assert settled == [Done()] * 5
+    assert settled.count(Done()) == 5
+    assert settled.count(DecideAnew()) == 1
     assert sorted(await bench.handled()) == names
+
+
+async def test_what_stays_stale_is_decided_anew_a_few_times_and_then_later(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = bench.parts.pool
+    await pool.execute("CREATE TABLE test.ground AS SELECT 1 AS revision")
+    is_stale = True
+
+    async def decide(message: UserUpdated, work: UnitOfWork) -> None:
+        read = 0 if is_stale else 1
+        work.record(_TAKE_REVISION.format(read=read, sqlstate="ZR001"))
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": decide}, policy=quicker(stale_reads=3))
+    await bench.send(named("stale"))
+
+    settled = [await bench.next_settled() for _ in range(4)]
+    assert [each.settlement for each in settled] == [*[DecideAnew()] * 3, Postpone(5.0)]
+    logged = [line for line in capsys.readouterr().out.splitlines() if "decide_anew" in line]
+    assert len(logged) == 3
+    waits = await pool.fetch("SELECT wait, code, attempt FROM test.inbox")
+    assert [tuple(row) for row in waits] == [("time", "overtaken", 0)]  # no attempt was spent
+
+    is_stale = False
+    await pool.execute("UPDATE test.inbox SET due_at = now()")
+    await pool.execute("UPDATE test.lines SET due_at = now()")
+    assert await bench.next_settlement() == Done()
