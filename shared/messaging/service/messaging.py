@@ -28,6 +28,7 @@ from shared.messaging.handling.observers import SettlementObserver, count_settle
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Routes
 from shared.messaging.inbox.acceptance import Acceptance
+from shared.messaging.inbox.adoption import Adoption
 from shared.messaging.inbox.backlog import Backlog
 from shared.messaging.inbox.dead_letters import DeadLetters
 from shared.messaging.inbox.lines import Lines
@@ -176,6 +177,7 @@ class Messaging:
             Pruner(pool, rules(schema, dead_letter_days=policy.dead_letter_days)),
             monitor,
             _DeclareAgain(self._intake_link),
+            Adoption(pool, schema, routes),
             self._dispatcher,
             ends,
             *self._consumers,

@@ -36,4 +36,12 @@ def rules(
             " WHERE d.arrived = named_by AND d.state = 'waiting')",
             0.0,
         ),
+        Rule(
+            f"{schema}.name_heirs",
+            f"$1 IS NOT NULL AND NOT EXISTS (SELECT FROM {schema}.inbox m"  # noqa: S608
+            " WHERE m.arrived = name_heirs.arrived)"
+            f" AND NOT EXISTS (SELECT FROM {schema}.dead_letters d"
+            " WHERE d.arrived = name_heirs.arrived AND d.state = 'waiting')",
+            0.0,
+        ),
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
 
 from shared.contracts.commands import (
     Command,
@@ -14,6 +15,7 @@ from shared.contracts.commands import (
     SupportMessageAdded,
     UserUpdated,
 )
+from shared.contracts.webhooks import WebhookReceived
 from shared.errors import NotYetKnown, Postponed, Unavailable
 from shared.messaging.handling.policy import WaitPolicy
 from shared.messaging.handling.routes import Route, Routes
@@ -334,3 +336,61 @@ def unknown_subscription(subscription_id: str) -> NotYetKnown:
         key=subscription_id,
         code="unknown_subscription",
     )
+
+
+async def test_what_a_former_release_did_not_know_is_found_by_the_next_one(bench: Bench) -> None:
+    async def count(message: WebhookReceived, work: UnitOfWork) -> None:
+        work.record(RECORD, message.webhook_id, message.event)
+
+    former = Routes(webhooks={"crm.contacts.v1": Route(WebhookReceived, count)})
+    await bench.start(routes=former)
+    queue = await bench.channel.get_queue("billing-worker.intake.webhooks")
+    await queue.bind("zoho.webhooks", "crm.deals.v1")  # as the next release binds it
+    deal = WebhookReceived(
+        webhook_id="w1", product="crm", event="deals", received_at=datetime.now(UTC), payload={}
+    )
+    await bench.send(
+        deal.model_dump_json().encode(), exchange="zoho.webhooks", routing_key="crm.deals.v1"
+    )
+    await bench.accepted_all()
+    assert await bench.open_messages() == 1
+
+    await bench.start(routes=Routes(webhooks={"crm.#": Route(WebhookReceived, count)}))
+
+    assert await bench.next_settlement() == Done()
+    assert await bench.handled() == ["deals"]
+
+
+async def test_webhooks_of_one_record_are_done_one_by_one_and_others_beside_them(
+    bench: Bench,
+) -> None:
+    running: Counter[str] = Counter()
+    together = asyncio.Event()
+
+    async def see(message: WebhookReceived, work: UnitOfWork) -> None:
+        record = str(message.payload["ids"][0])
+        running[record] += 1
+        if len(+running) == 2:
+            together.set()
+        await together.wait()
+        assert running[record] == 1
+        running[record] -= 1
+        work.record(RECORD, message.webhook_id, record)
+
+    routes = Routes(webhooks={"crm.#": Route(WebhookReceived, see)})
+    for _ in range(2):
+        await bench.start(routes=routes)
+    for number, record in enumerate(("a", "a", "b", "a")):
+        hint = WebhookReceived(
+            webhook_id=f"w{number}",
+            product="crm",
+            event="contacts",
+            received_at=datetime.now(UTC),
+            payload={"module": "Contacts", "operation": "update", "ids": [record]},
+        )
+        await bench.send(
+            hint.model_dump_json().encode(), exchange="zoho.webhooks", routing_key="crm.contacts.v1"
+        )
+
+    assert [await bench.next_settlement() for _ in range(4)] == [Done()] * 4
+    assert sorted(await bench.handled()) == ["a", "a", "a", "b"]

@@ -76,6 +76,7 @@ CREATE INDEX inbox_fact ON {schema}.inbox (org, fact_kind, fact_key)
     WHERE state = 'fact';
 CREATE INDEX inbox_look ON {schema}.inbox (due_at) WHERE state = 'look';
 CREATE INDEX inbox_check ON {schema}.inbox (check_at) WHERE check_at IS NOT NULL;
+CREATE INDEX inbox_release ON {schema}.inbox (exchange, routing_key) WHERE wait = 'release';
 CREATE INDEX inbox_recorders ON {schema}.inbox (org)
     WHERE records IS NOT NULL AND state <> 'fact';
 
@@ -127,6 +128,18 @@ CREATE INDEX names_line ON {schema}.names (org, line);
 CREATE INDEX names_named_by ON {schema}.names (named_by) WHERE named_by IS NOT NULL;
 -- Few among all, and looked for when they are pruned.
 CREATE INDEX names_freed ON {schema}.names (named_by) WHERE line IS NULL;
+
+-- Messages that name a thing which another message had named before and still does. When that one is
+-- given up, the first of these that is open inherits the name, with whoever waits for the thing.
+CREATE TABLE {schema}.name_heirs (
+    org text NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    arrived bigint NOT NULL,
+    PRIMARY KEY (org, kind, name, arrived)
+);
+
+CREATE INDEX name_heirs_arrived ON {schema}.name_heirs (arrived);
 
 -- Facts recorded lately, so that who goes to wait for one finds that it was recorded after the
 -- handler looked. The facts themselves are in the services' own tables.

@@ -1,6 +1,8 @@
-"""Random commands, facts that never come, crashes, pauses and clocks: every wait ends by its rule.
+"""Random commands, facts that never come, refusals, pauses and clocks: every wait ends by its rule.
 
-In every line the first message is due, leased, has an end, or belongs to a paused product.
+In every line the first message is due, leased, has an end, or belongs to a paused product. Between
+the commands replicas die, the ledger refuses calls, breakers open, operators intervene, and a user
+asks to be forgotten.
 """
 
 from __future__ import annotations
@@ -18,15 +20,24 @@ from hypothesis import strategies as st
 
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
+from shared.messaging.inbox.acceptance import AcceptResult, ArrivedMessage, WaitsForRelease
+from shared.messaging.inbox.inspection import GIVEN_UP_BY_HAND, InboxInspection
 from shared.messaging.inbox.lines import LeasedMessage, MessageOutcome, PutBackResult, WaitKind
-from tests.shared.messaging.inbox.conftest import Inbox, database, message
+from shared.zoho.quota.limits import QuotaLimits
+from shared.zoho.quota.reservations import limits_document
+from tests.shared.messaging.inbox.conftest import ROUTE, Inbox, database, message
 
 USERS: Final = ["u1", "u2", "u3"]
 INVOICES: Final = ["i1", "i2"]
 FACTS: Final = [("user", "u1"), ("user", "u2"), ("invoice", "i1"), ("contact", "never")]
 END_S: Final = {"time": 3000.0, "fact": 400.0, "look": 900.0}
 LEASE_S: Final = 10.0
+RELEASE_S: Final = 500.0
+LONGEST: Final = 10  # times its end
 PAUSED: Final = ["user", "invoice"]
+ERASED_USER: Final = "u3"
+CALLS: Final = {ROUTE: {"billing": 1}, "other.v1": {}}
+FEW, MANY = 3, 1_000_000  # calls a minute
 
 # What no sequence of steps may leave behind, each as rows that break the rule.
 BROKEN: Final = {
@@ -69,6 +80,11 @@ BROKEN: Final = {
         JOIN test.lines l ON l.org = o.org AND l.line = o.line
         WHERE n.line <> o.line AND l.moving_to IS NULL
     """,
+    "a name that is free, or one of another, although an open message alone names it": """
+        SELECT * FROM test.name_heirs h JOIN test.inbox m ON m.arrived = h.arrived
+        JOIN test.names n ON n.org = h.org AND n.kind = h.kind AND n.name = h.name
+        WHERE n.line IS NULL OR n.named_by = h.arrived
+    """,
 }
 
 
@@ -84,8 +100,11 @@ class World:
         self.done: defaultdict[str, list[int]] = defaultdict(list)
         self.finished: set[str] = set()
         self.fact_waits: dict[str, tuple[tuple[str, str], float]] = {}
+        self.inspection = InboxInspection(inbox.pool, "test", clock=inbox.clock)
+        self.by_hand: set[str] = set()  # given up by an operator, or its wait ended
         self.paused = False
         self.behind = False
+        self.is_erased = False
 
     @property
     def seconds(self) -> float:
@@ -113,13 +132,50 @@ class World:
                 case _:
                     how |= {"user_id": user}
             group.append(message(message_id, **how))
-            self.accepted.append(message_id)
-        await self.inbox.accept(*group)
+        await self._accept(*group)
+
+    async def accept_what_no_release_knows(self) -> None:
+        waits = WaitsForRelease("unknown_command", "nobody knows it", end_s=RELEASE_S)
+        message_id = f"m{len(self.accepted)}"
+        self.fact_waits[message_id] = (("release", ""), self.seconds)
+        await self._accept(message(message_id, None, routing_key="new.v2", waits=waits))
+
+    async def erase(self) -> None:
+        if not self.is_erased:
+            self.is_erased = True
+            await self.inbox.pool.execute(
+                "INSERT INTO relay.tombstones (org, user_id) VALUES ('default', $1)", ERASED_USER
+            )
+            await self._accept(message(f"m{len(self.accepted)}", ERASED_USER, first=True))
+
+    async def _accept(self, *group: ArrivedMessage) -> None:
+        self.accepted += [one.message_id for one in group]
+        results = await self.inbox.accept(*group)
+        self.finished |= {
+            one.message_id
+            for one, result in zip(group, results, strict=True)
+            if result is AcceptResult.ERASED
+        }
 
     async def lease(self) -> None:
-        self.hands += await self.inbox.leased(
-            limit=self.choices.randint(1, 5), lease_s=LEASE_S, idle=not self.hands
+        closed = [("default", "billing", priority) for priority in range(4)]
+        await self._lease(
+            limit=self.choices.randint(1, 5),
+            idle=not self.hands,
+            routes=CALLS,
+            limits=_calls_a_minute(FEW if self.choices.random() < 0.3 else MANY),
+            closed=closed if self.paused else (),
         )
+
+    async def _lease(self, **how: Any) -> list[LeasedMessage]:
+        """Lease some into the hands. What an erased user left is given up at once."""
+        leased = await self.inbox.leased(lease_s=LEASE_S, **how)
+        for one in leased:
+            if not one.erased:
+                self.hands.append(one)
+            elif await self.inbox.settle(one, outcome=MessageOutcome.GIVEN_UP):
+                self.end(one)
+        return leased
 
     def _hand(self) -> LeasedMessage | None:
         if not self.hands:
@@ -205,13 +261,41 @@ class World:
     async def count(self) -> None:
         paused = [("default", kind) for kind in PAUSED] if self.paused else []
         for one in await self.inbox.ended(intake_behind=self.behind, paused=paused):
-            fact, since = self.fact_waits[one.message_id]
-            assert one.code == "ended_fact"
-            assert not (self.paused and fact[0] in PAUSED), "a paused product's wait has no end"
-            assert self.seconds - since >= END_S["fact"] - 1, "it ended before its time"
+            assert one.code is not None
+            if one.code == GIVEN_UP_BY_HAND:
+                assert one.message_id in self.by_hand
+            else:
+                (kind, _), since = self.fact_waits[one.message_id]
+                end_s = RELEASE_S if kind == "release" else END_S["fact"]
+                assert one.code == ("unknown_command" if kind == "release" else "ended_fact")
+                assert not (self.paused and kind in PAUSED), "a paused product's wait has no end"
+                assert one.message_id in self.by_hand or self.seconds - since >= end_s - 1, (
+                    "it ended before its time"
+                )
             # Giving up another may have woken it, because that one named what this waits for.
             if self.choices.random() < 0.8 and await self.inbox.give_up(one, one.code):
                 self.end(one)
+        late = await self.inbox.pool.fetch(
+            """
+            SELECT message_id FROM test.inbox
+            WHERE state = 'fact' AND claim IS NULL AND fact_kind <> ALL ($1)
+              AND waiting_since < $2::timestamptz - make_interval(secs => ($3 * 1.05) * end_s)
+            """,
+            PAUSED if self.paused else [],
+            self.inbox.now,
+            LONGEST,
+        )
+        assert not late, "it has waited for too long, counted or not"
+
+    async def intervene(self) -> None:
+        """An operator ends a wait, or gives a message up."""
+        page = await self.inspection.page()
+        if not page:
+            return
+        one = self.choices.choice(page)
+        act = self.choices.choice([self.inspection.end_wait, self.inspection.give_up])
+        if await act(one.arrived, by="property"):
+            self.by_hand.add(one.message_id)
 
     async def replay(self) -> None:
         for letter in await self.inbox.dead_letters.page():
@@ -234,7 +318,8 @@ class World:
         for _ in range(1000):
             self.inbox.after(20)
             await self.count()
-            while leased := await self.inbox.leased(lease_s=LEASE_S):
+            while await self._lease():
+                leased, self.hands = self.hands, []
                 for one in leased:
                     if one.message_id in self.fact_waits:
                         await self.wait(one, "fact", self.fact_waits[one.message_id][0])
@@ -243,7 +328,7 @@ class World:
                         if one.message_id not in self.moved:
                             self.done[one.line].append(one.arrived)
                 self.hands.clear()
-                if all(one.message_id in self.fact_waits for one in leased):
+                if leased and all(one.message_id in self.fact_waits for one in leased):
                     break
             if await self.inbox.counts() == (0, 0):
                 break
@@ -251,6 +336,11 @@ class World:
         assert self.finished == set(self.accepted)
         for line, arrived in self.done.items():
             assert arrived == sorted(arrived), f"{line} was not done in order"
+
+
+def _calls_a_minute(calls: int) -> dict[str, object]:
+    limits = QuotaLimits(calls=calls, window_s=60.0, in_flight=None, credits=None, zone="UTC")
+    return {"billing": limits_document(limits)}
 
 
 STEPS: Final[list[Callable[[World], Coroutine[Any, Any, None]]]] = [
@@ -272,7 +362,11 @@ STEPS: Final[list[Callable[[World], Coroutine[Any, Any, None]]]] = [
     World.time,
     World.switch,
     World.count,
+    World.count,
     World.replay,
+    World.intervene,
+    World.accept_what_no_release_knows,
+    World.erase,
 ]
 
 
@@ -295,12 +389,22 @@ def world_database(template: str, postgres_url: str) -> tuple[str, str]:
     return template, postgres_url
 
 
+RANDOM_STEPS: Final = st.lists(st.integers(0, len(STEPS) - 1), min_size=10, max_size=80)
+SEEDS: Final = st.integers(0, 2**32)
+
+
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
-@given(
-    steps=st.lists(st.integers(0, len(STEPS) - 1), min_size=10, max_size=80),
-    seed=st.integers(0, 2**32),
-)
+@given(steps=RANDOM_STEPS, seed=SEEDS)
 def test_every_wait_ends_by_its_rule_and_every_line_goes_on(
+    world_database: tuple[str, str], steps: list[int], seed: int
+) -> None:
+    asyncio.run(_play(*world_database, steps, seed))
+
+
+@pytest.mark.chaos
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@given(steps=RANDOM_STEPS, seed=SEEDS)
+def test_every_wait_ends_by_its_rule_in_many_more_runs(
     world_database: tuple[str, str], steps: list[int], seed: int
 ) -> None:
     asyncio.run(_play(*world_database, steps, seed))

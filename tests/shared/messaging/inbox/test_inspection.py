@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.messaging.inbox.acceptance import WaitsForRelease
 from shared.messaging.inbox.inspection import InboxInspection
 from shared.messaging.inbox.lines import PutBackResult, WaitKind
 from tests.shared.messaging.inbox.conftest import Inbox, message
@@ -76,6 +77,19 @@ async def test_a_wait_that_is_ended_by_hand_looks_once_more_and_ends(
     assert await inbox.wait_for(leased) is PutBackResult.ENDED
     [done] = await inspection.interventions()
     assert (done.message_id, done.action, done.done_by) == ("a", "end_wait", "ann")
+
+
+async def test_what_waits_for_a_release_is_given_up_when_its_wait_is_ended_by_hand(
+    inbox: Inbox, inspection: InboxInspection
+) -> None:
+    waits = WaitsForRelease("unknown_command", "no replica knows it", end_s=86_400)
+    await inbox.accept(message("new", None, routing_key="new.v2", waits=waits))
+    [waiting] = await inspection.page(waits_for="release")
+
+    assert await inspection.end_wait(waiting.arrived, by="ann")
+
+    [ended] = await inbox.ended()
+    assert (ended.message_id, ended.code) == ("new", "unknown_command")
 
 
 async def test_a_message_that_is_given_up_by_hand_is_given_up_by_its_service(

@@ -220,6 +220,75 @@ async def test_a_last_look_is_not_the_last_for_another_fact(inbox: Inbox) -> Non
     assert await inbox.wait_for(show, "user", "u9") is PutBackResult.WAITS
 
 
+async def test_a_name_is_inherited_by_the_next_open_message_that_names_the_same(
+    inbox: Inbox,
+) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(message("show", "u9"))
+    await inbox.wait_for(await inbox.next(), "invoice", "i1")
+    await inbox.accept(
+        message("create", "u1", names=invoice), message("again", "u2", names=invoice)
+    )
+    create, again = await inbox.leased()
+
+    await inbox.give_up(create, "zoho_rejected")
+
+    assert await inbox.ids() == []  # who waits for it waits for the heir
+    await inbox.accept(message("void", None, named=invoice))
+    await inbox.settle(again, facts=[("invoice", "i1")])
+    show, void = await inbox.leased()
+    assert (show.message_id, void.message_id, void.line) == ("show", "void", "user:u2")
+
+
+async def test_who_waits_looks_once_more_when_the_last_that_names_it_is_given_up(
+    inbox: Inbox,
+) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(message("show", "u9"))
+    await inbox.wait_for(await inbox.next(), "invoice", "i1")
+    await inbox.accept(
+        message("create", "u1", names=invoice), message("again", "u2", names=invoice)
+    )
+    create, again = await inbox.leased()
+
+    await inbox.give_up(again)
+    assert await inbox.ids() == []
+    await inbox.give_up(create)
+
+    show = await inbox.next()
+    assert await inbox.wait_for(show, "invoice", "i1") is PutBackResult.ENDED
+
+
+async def test_a_replayed_message_is_an_heir_of_what_it_had_named(inbox: Inbox) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(
+        message("create", "u1", names=invoice), message("again", "u2", names=invoice)
+    )
+    create, again = await inbox.leased()
+    await inbox.give_up(create)
+    await inbox.dead_letters.replay(create.arrived, by="ann")
+
+    await inbox.give_up(again)
+
+    await inbox.accept(message("void", None, named=invoice))
+    assert await inbox.pool.fetch("SELECT line FROM test.inbox GROUP BY line") == [("user:u1",)]
+
+
+async def test_a_name_stays_with_whoever_is_done_with_the_thing(inbox: Inbox) -> None:
+    invoice = (("invoice", "i1"),)
+    await inbox.accept(
+        message("create", "u1", names=invoice), message("again", "u2", names=invoice)
+    )
+    create, again = await inbox.leased()
+
+    await inbox.settle(again, facts=[("invoice", "i1")])
+    await inbox.give_up(create)
+
+    await inbox.accept(message("void", None, named=invoice))
+    assert (await inbox.next()).line == "user:u2"
+    assert await inbox.pool.fetchval("SELECT count(*) FROM test.name_heirs") == 0
+
+
 async def test_a_freed_name_belongs_to_whoever_names_it_next_or_to_the_replay(
     inbox: Inbox,
 ) -> None:
@@ -266,3 +335,41 @@ async def test_looks_and_waits_for_time_end_when_they_have_lasted_long_enough(
             inbox.after(31)
         assert results == [*[PutBackResult.WAITS] * 4, PutBackResult.ENDED]
         assert await inbox.give_up(leased)
+
+
+async def test_a_wait_of_62_seconds_lasts_62_seconds(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.put_back(await inbox.next(), due_s=62)
+
+    inbox.after(61.9)
+    assert await inbox.ids() == []
+    inbox.after(0.1)
+    assert await inbox.ids() == ["a"]
+
+
+async def test_a_backlog_of_hours_gives_up_nothing_that_waits_for_what_is_in_it(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("note", "u1"))
+    await inbox.wait_for(await inbox.next(), end_s=900)
+
+    for _ in range(2 * 60):  # the sign-up lies in the queue
+        inbox.after(60)
+        assert await inbox.ended(intake_behind=True) == []
+    await inbox.accept(message("sign-up", "u1"))
+    await inbox.settle(await inbox.next(), facts=[("user", "u1")])
+
+    assert await inbox.ids() == ["note"]
+    assert await inbox.dead_letters.page() == []
+
+
+async def test_what_never_comes_is_given_up_after_a_backlog_of_hours_as_after_none(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("note", "u1"))
+    await inbox.wait_for(await inbox.next(), end_s=900)
+    for _ in range(2 * 60):
+        inbox.after(60)
+        await inbox.ended(intake_behind=True)
+
+    assert await _until_ended(inbox, 60, 30) in (15, 16)

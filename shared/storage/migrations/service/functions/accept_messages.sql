@@ -123,6 +123,17 @@ BEGIN
                     v_outcome, p_fallback, p_named_item, p_named_kind, p_named_name);
             END IF;
         END IF;
+        IF cardinality(p_names_item) > 0 THEN
+            -- The rows of these names are locked until the commit: nobody gives up who has one.
+            INSERT INTO {schema}.name_heirs (org, kind, name, arrived)
+            SELECT x.org, x.kind, x.name, v_arrived[n.item]
+            FROM unnest(p_names_item, p_names_kind, p_names_name) AS n (item, kind, name)
+            JOIN {schema}.names x
+              ON x.org = p_org[n.item] AND x.kind = n.kind AND x.name = n.name
+            WHERE v_outcome[n.item] = 'new' AND x.named_by <> v_arrived[n.item]
+            ORDER BY 1, 2, 3, 4
+            ON CONFLICT DO NOTHING;
+        END IF;
     END IF;
 
     IF 'erased' = ANY (v_outcome) THEN

@@ -11,5 +11,6 @@ BEGIN
         RETURN false;
     END IF;
     DELETE FROM {schema}.names WHERE named_by = p_arrived AND line IS NULL;
+    DELETE FROM {schema}.name_heirs WHERE arrived = p_arrived;
     RETURN true;
 END $$;

@@ -1,7 +1,8 @@
 -- Let an operator end the wait of an open message, or have it given up. Returns whether it was open and
 -- nobody was at it.
 -- `end_wait`: it looks now, once more, and is given up under its own code when it would still wait for
--- the same fact. `give_up`: the next count of the waits returns it as over, and the service gives it up
+-- the same fact. What waits for a release cannot look: it is over at the next count of the waits.
+-- `give_up`: the next count of the waits returns it as over, and the service gives it up
 -- under this code and reason, like any other.
 CREATE OR REPLACE FUNCTION {schema}.intervene(
     p_arrived bigint, p_action text, p_by text, p_code text, p_reason text,
@@ -23,8 +24,14 @@ BEGIN
     PERFORM {schema}.lock_lines(v_org, v_line);
     IF p_action = 'end_wait' THEN
         UPDATE {schema}.inbox m
-        SET last_look = m.state = 'fact', state = 'in_line', due_at = at, check_at = NULL, claim = NULL
-        WHERE m.arrived = p_arrived AND m.line = v_line[1]
+        SET last_look = m.state = 'fact',
+            state = CASE WHEN r.is_release THEN m.state ELSE 'in_line' END,
+            due_at = CASE WHEN r.is_release THEN m.due_at ELSE at END,
+            end_s = CASE WHEN r.is_release THEN 0 ELSE m.end_s END,
+            check_at = CASE WHEN r.is_release THEN at END, claim = NULL
+        FROM (SELECT o.arrived, o.wait IS NOT DISTINCT FROM 'release' AS is_release
+              FROM {schema}.inbox o WHERE o.arrived = p_arrived) r
+        WHERE m.arrived = r.arrived AND m.line = v_line[1]
           AND NOT EXISTS (SELECT FROM {schema}.lines l WHERE l.org = m.org AND l.line = m.line
                           AND l.leased_arrived = m.arrived);
     ELSE

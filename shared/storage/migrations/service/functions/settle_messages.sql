@@ -26,6 +26,9 @@ DECLARE
     v_fact_kind text[] := '{}';
     v_fact_key text[] := '{}';
     v_fact_by bigint[] := '{}';         -- NULL: freed
+    v_freed_org text[];
+    v_freed_kind text[];
+    v_freed_name text[];
     v_own_org text[];
     v_own text[];
     v_own_to text[];
@@ -72,20 +75,17 @@ BEGIN
               WHERE f.by = 0 OR f.by = ANY (v_won)
               ORDER BY f.org, f.kind, f.key, f.by DESC) f;
     END IF;
-    IF v_given_up IS NOT NULL THEN
-        -- What it named is free again, and who waits for that looks once more.
-        WITH freed AS (
-            UPDATE {schema}.names x SET line = NULL FROM (
-                SELECT n.org, n.kind, n.name FROM {schema}.names n
-                WHERE n.named_by = ANY (v_given_up) ORDER BY n.org, n.kind, n.name FOR UPDATE
-            ) n
-            WHERE x.org = n.org AND x.kind = n.kind AND x.name = n.name
-            RETURNING x.org, x.kind, x.name
-        )
-        SELECT v_fact_org || array_agg(f.org), v_fact_kind || array_agg(f.kind),
-               v_fact_key || array_agg(f.name), v_fact_by || array_agg(NULL::bigint)
-        INTO v_fact_org, v_fact_kind, v_fact_key, v_fact_by
-        FROM freed f;
+    IF v_given_up IS NOT NULL
+       OR EXISTS (SELECT FROM {schema}.name_heirs h WHERE h.arrived = ANY (v_ended)) THEN
+        SELECT array_agg(f.org), array_agg(f.kind), array_agg(f.name)
+        INTO v_freed_org, v_freed_kind, v_freed_name
+        FROM {schema}.pass_on_names(v_ended, v_given_up) f;
+        -- Who waits for a thing that nobody names any more looks once more.
+        v_fact_org := v_fact_org || v_freed_org;
+        v_fact_kind := v_fact_kind || v_freed_kind;
+        v_fact_key := v_fact_key || v_freed_name;
+        v_fact_by := v_fact_by
+            || array_fill(NULL::bigint, ARRAY[coalesce(cardinality(v_freed_org), 0)]);
     END IF;
 
     IF v_fact_org <> '{}' THEN
