@@ -217,13 +217,28 @@ async def dead_letters(desk, *codes):
 async def test_a_wait_is_listed_with_what_it_is_for_and_its_end(desk, waiting):
     row = await open_message(desk)
 
-    assert (row["service"], row["message_id"], row["waits_for"]) == (
-        "billing-worker",
-        "m1",
-        "fact: user",
-    )
+    assert (row["service"], row["message_id"]) == ("billing-worker", "m1")
+    assert (row["who"], row["waits_for"]) == ("user u1", "fact: user u1")
     assert row["code"] == "unknown_user"
     assert row["ends_at"] > row["since"]
+
+
+async def test_waits_are_listed_page_by_page_and_by_user(desk, waiting):
+    for number in (2, 3):
+        await publish(desk, f"m{number}", f"u{number}")
+    of_billing = ("inbox", "waiting", "--service", "billing-worker", "--json")
+
+    async def all_wait():
+        return len((await desk.ask(*of_billing, "--for", "fact")).rows) == 3
+
+    await until(all_wait)
+    first = (await desk.ask(*of_billing, "--limit", "2")).rows
+    rest = (await desk.ask(*of_billing, "--after", str(first[-1]["number"]))).rows
+    mine = (await desk.ask(*of_billing, "--user", "u2")).rows
+
+    assert [row["message_id"] for row in (*first, *rest)] == ["m1", "m2", "m3"]
+    assert [row["message_id"] for row in mine] == ["m2"]
+    assert (await desk.ask("inbox", "waiting", "--service", "biling-worker")).code == 2
 
 
 async def test_a_wait_that_is_ended_by_hand_ends_under_its_own_code(desk, waiting):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Final
 
 import asyncpg
 import typer
@@ -15,6 +16,8 @@ from services.operator.console.listing import JsonOption, LimitOption, list_item
 from services.operator.console.output import TableRow, moment, print_error, print_line
 from services.operator.repositories.schemas import with_inbox
 from shared.messaging.inbox.inspection import InboxInspection, Intervention, OpenMessage
+
+_BLIND_INDEX: Final = re.compile("[0-9a-f]{64}")
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service, as listed.")]
 NumberArgument = Annotated[int, typer.Argument(help="The message's number, as listed.")]
@@ -28,17 +31,34 @@ def waiting(
     routing_key: Annotated[
         str | None, typer.Option("--routing-key", help="Only messages with this routing key.")
     ] = None,
+    user_id: Annotated[
+        str | None, typer.Option("--user", help="Only what stands in this user's line.")
+    ] = None,
+    service: Annotated[str | None, typer.Option("--service", help="Only of this service.")] = None,
+    after: Annotated[
+        int, typer.Option("--after", help="Go on behind this number: the last that was listed.")
+    ] = 0,
     limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List open messages, what each waits for, and when its wait ends."""
+    """List open messages, oldest first: who waits for what, since when, and until when.
+
+    Numbers are those of one service, so go on with --after and --service together.
+    """
 
     async def read(pool: asyncpg.Pool) -> list[tuple[str, OpenMessage]]:
+        schemas = await with_inbox(pool)
+        if service is not None:
+            schemas = {service: _schema_of(service, schemas)}
         return [
-            (service, message)
-            for service, schema in (await with_inbox(pool)).items()
+            (name, message)
+            for name, schema in schemas.items()
             for message in await InboxInspection(pool, schema).page(
-                waits_for=waits_for, routing_key=routing_key, limit=limit
+                line=None if user_id is None else f"user:{user_id}",
+                waits_for=waits_for,
+                routing_key=routing_key,
+                after=after,
+                limit=limit,
             )
         ]
 
@@ -78,15 +98,19 @@ def _intervene(
 ) -> None:
     async def run() -> bool:
         async with open_database() as pool:
-            schemas = await with_inbox(pool)
-            if service not in schemas:
-                print_error(f"There is no such service here. There are: {', '.join(schemas)}.")
-                raise typer.Exit(2)
-            return await act(InboxInspection(pool, schemas[service]), getpass.getuser())
+            schema = _schema_of(service, await with_inbox(pool))
+            return await act(InboxInspection(pool, schema), getpass.getuser())
 
     if not asyncio.run(run()):
         print_error("It is not open any more, or a worker is working on it right now.")
         raise typer.Exit(1)
+
+
+def _schema_of(service: str, schemas: Mapping[str, str]) -> str:
+    if service not in schemas:
+        print_error(f"There is no such service here. There are: {', '.join(schemas)}.")
+        raise typer.Exit(2)
+    return schemas[service]
 
 
 def _open_row(item: tuple[str, OpenMessage]) -> TableRow:
@@ -97,6 +121,7 @@ def _open_row(item: tuple[str, OpenMessage]) -> TableRow:
         "org": message.org,
         "routing_key": message.routing_key,
         "message_id": message.message_id,
+        "who": _who(message),
         "waits_for": "nothing: leased" if message.leased else _described(message),
         "since": moment(message.waiting_since or message.accepted_at),
         "ends_at": moment(message.ends_at),
@@ -109,8 +134,18 @@ def _described(message: OpenMessage) -> str:
     if message.waits_for == "person" and message.product:
         return f"person: {message.product}"
     if message.waits_for == "fact" and message.fact:
-        return f"fact: {message.fact[0]}"  # its key may be a blind index
+        kind, key = message.fact
+        return f"fact: {kind}" if _BLIND_INDEX.fullmatch(key) else f"fact: {kind} {key}"
     return message.waits_for
+
+
+def _who(message: OpenMessage) -> str:
+    """The user in whose line it stands, or what else the line is of."""
+    kind, _, name = message.line.partition(":")
+    # A line of its own, or of an email or a record at Zoho, whose name is a blind index.
+    if kind == "message" or _BLIND_INDEX.fullmatch(name):
+        return ""
+    return f"{kind} {name}"
 
 
 def _intervention_row(item: tuple[str, Intervention]) -> TableRow:
