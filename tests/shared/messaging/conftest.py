@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -236,6 +236,8 @@ class Proxy:
         self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._held.bind(("127.0.0.1", 0))
         self._writers: set[asyncio.StreamWriter] = set()
+        self._loses: Literal["request", "answer"] | None = None
+        self.lost = 0
         self.port: int = self._held.getsockname()[1]
 
     @property
@@ -258,18 +260,47 @@ class Proxy:
         await self.down()
         self._held.close()
 
+    def lose_commit(self, what: Literal["request", "answer"]) -> None:
+        """Cut the connection of the next COMMIT: before the server has it, or once it is done."""
+        self._loses = what
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(
             self._parts.hostname, self._parts.port
         )
         self._writers |= {writer, far_writer}
-        await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
+        cut = asyncio.Event()  # from now on what the server answers is lost
+        await asyncio.gather(
+            self._ask(reader, far_writer, cut), _answer(far_reader, writer, far_writer, cut)
+        )
         self._writers -= {writer, far_writer}
 
+    async def _ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if b"COMMIT;" in data and self._loses is not None:
+                    loses, self._loses = self._loses, None
+                    self.lost += 1
+                    cut.set()
+                    if loses == "request":
+                        break
+                writer.write(data)
+        writer.close()
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _answer(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    asker: asyncio.StreamWriter,
+    cut: asyncio.Event,
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
+            if cut.is_set():
+                asker.transport.abort()
+                break
             writer.write(data)
     writer.close()
 
