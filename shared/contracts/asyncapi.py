@@ -32,12 +32,12 @@ _FOR_CONSUMERS = (
     "Commands in on `zoho.commands`, events out on `zoho.events`.\n\n"
     "What a consumer may rely on: An event may arrive more than once, always with the same"
     " `event_id` and the same content. An event that carries a state has a `version`, which"
-    " rises by one with each event of its `subject`, without gaps. Two events of one subject"
-    " may overtake each other: keep the one with the higher `version`. `tier_version` counts a"
-    " user's tier in the same way, over all subscriptions of the user. An event without a"
-    " `version` is a fact that replaces nothing: handle each. Commands of one user take effect"
-    " in the order in which one publisher with confirms sent them. Unknown fields of an event"
-    " are to be ignored: a new optional field is no new version of its routing key."
+    " rises with each event of its `subject`. Two events of one subject may overtake each"
+    " other: keep the one with the higher `version`. `tier_version` counts a user's tier in"
+    " the same way, over all subscriptions of the user. An event without a `version` is a fact"
+    " that replaces nothing: handle each. Commands of one user take effect in the order in"
+    " which one publisher with confirms sent them. Unknown fields of an event are to be"
+    " ignored: a new optional field is no new version of its routing key."
 )
 _OF_STATE = (
     "What the event is about. Of two events with the same subject, the one with the higher version"
