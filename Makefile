@@ -35,7 +35,7 @@ bench: ## measurements, on this machine
 
 chaos: ## long runs with faults: killed processes, stopped servers, lost answers
 	@$(BOOTSTRAP) --servers --tests
-	@$(PY) -m pytest tests/chaos --timeout=900 $(ARGS)
+	@$(PY) -m pytest tests/chaos tests/shared/messaging/inbox/test_every_wait_ends.py --timeout=900 $(ARGS)
 
 fuzz: ## a million webhooks at random, and thousands of AMQP messages (within the hour)
 	@$(BOOTSTRAP) --servers --tests

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 import pytest
 
 from shared.contracts.commands import (
@@ -14,7 +15,7 @@ from shared.contracts.commands import (
     PaymentRefundRequested,
     UserUpdated,
 )
-from tests.billing_worker.conftest import Upstream
+from tests.billing_worker.conftest import Upstream, until
 from tests.billing_worker.scenarios import ADA, a_last_message, record_cash
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -173,3 +174,29 @@ async def test_an_invoice_that_waits_for_its_contact_holds_up_no_later_command(
     await upstream.event("invoice.issued.v1", invoice_id="i1")
     await a_last_message(upstream)
     assert upstream.events_named("command.failed.v1") == []
+
+
+async def test_an_invoice_whose_contact_never_comes_ends_under_its_own_code(
+    upstream: Upstream, own_database_url: str
+) -> None:
+    await upstream.sandbox.set_lag(integration=3600)
+    await upstream.send(ADA)
+    await upstream.event("customer.created.v1", user_id="u1")
+    await upstream.send(create())
+    connection = await asyncpg.connect(own_database_url)
+
+    async def looks() -> int:
+        return int(
+            await connection.fetchval("SELECT count(*) FROM billing.inbox WHERE state = 'look'")
+        )
+
+    await until(looks, 1)
+    # As if it had waited for all the time that it may.
+    await connection.execute(
+        "UPDATE billing.inbox SET counted_s = end_s, due_at = now() WHERE state = 'look'"
+    )
+    await connection.close()
+
+    failed = await upstream.event("command.failed.v1", routing_key="invoice.create_requested.v1")
+    assert failed["code"] == "no_books_contact"
+    await upstream.sandbox.set_lag(integration=0)

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
+from tests.kit.surroundings import Surroundings
 from tests.kit.whole_system import stage_of, whole_system
 
 
@@ -19,3 +20,9 @@ def stack(pytestconfig: pytest.Config) -> Stack:
 async def stage(stack: Stack) -> AsyncIterator[SystemDriver]:
     async with stage_of(stack) as opened:
         yield opened
+
+
+@pytest.fixture
+async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings]:
+    async with Surroundings(database_url, amqp_url) as surroundings:
+        yield surroundings

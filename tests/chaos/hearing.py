@@ -57,31 +57,40 @@ class Hearing:
         """Count the events of each kind, once there is one of each that must be.
 
         An event counts once however often the broker brings it: a subscriber drops an `event_id`
-        that it has had. What arrives within the last moment is counted too.
-        Raises: AssertionError: some did not come in time.
+        that it has had. All that lies in the queue by now is counted too.
+        Raises: AssertionError: some did not come in time, or an `event_id` came with another
+            content.
         """
         arrived = asyncio.Event()
+        lying = 0
+        contradictions: list[str] = []
 
         async def hear(message: AbstractIncomingMessage) -> None:
+            nonlocal lying
             event = json.loads(message.body)
-            self._heard[event["event_id"]] = event
+            if self._heard.setdefault(event["event_id"], event) != event:
+                contradictions.append(event["event_id"])
             await message.ack()
+            lying -= 1
             arrived.set()
 
         async with await aio_pika.connect(self._url) as connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=200)
-            queue = await channel.get_queue(self._queue, ensure=False)
+            queue = await channel.declare_queue(self._queue, passive=True)
+            lying = queue.declaration_result.message_count or 0
             await queue.consume(hear)
             missing = set(at_least)
             try:
                 async with asyncio.timeout(timeout_s):
-                    while missing := missing - set(map(of, self._heard.values())):
+                    while lying > 0 or not missing <= set(map(of, self._heard.values())):
                         arrived.clear()
                         await arrived.wait()
             except TimeoutError:
+                missing -= set(map(of, self._heard.values()))
                 raise AssertionError(
                     f"{len(missing)} of {len(at_least)} × {self._routing_key} did not come"
                     f" within {timeout_s:.0f} s"
                 ) from None
+        assert not contradictions, f"event ids with a second content: {contradictions}"
         return Counter(map(of, self._heard.values()))

@@ -10,11 +10,13 @@ import asyncio
 import os
 import random
 import signal
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
+from typing import cast
 
+import asyncpg
 import pytest
 
 from deploy.driving.system_driver import SystemDriver
@@ -52,7 +54,11 @@ async def test_every_account_balances(
     lists = [account.commands(commands) for account in accounts]
     url = stack.env["AMQP_URL"]
 
-    async with Hearing(url, "command.failed.v1") as failures, _second_replicas(stack):
+    async with (
+        Hearing(url, "command.failed.v1") as failures,
+        Hearing(url, "#") as everything,
+        _second_replicas(stack),
+    ):
         for product in ("billing", "crm", "desk"):
             for kind in faults:
                 await stage.sandbox.fault(product, kind, probability=0.02)
@@ -64,14 +70,48 @@ async def test_every_account_balances(
         async with stage_of(stack) as after:
             await _all_done(after, accounts)
             differences = await _differences(after, accounts)
+        await _all_published(stack)
         refused = await failures.counts(
             lambda event: (event["message_id"], event["code"]), at_least=()
+        )
+        versions = await everything.counts(
+            lambda event: (event["subject"], event.get("version")), at_least=()
         )
 
     expected = Counter((c.message_id, c.refused) for c in chain.from_iterable(lists) if c.refused)
     print(f"{sum(map(len, lists))} commands, {dict(happened)}, {expected.total()} refusals")
     assert not differences, "\n".join(differences)
     assert refused == expected
+    assert not _holes(versions)
+
+
+async def _all_published(stack: Stack) -> None:
+    """Return once nothing is left in the outbox of any worker."""
+    connection = await asyncpg.connect(stack.env["DATABASE_URL"])
+    pending = " UNION ALL ".join(
+        f"SELECT FROM {schema}.outbox WHERE published_at IS NULL"
+        for schema in ("billing", "crm", "desk")
+    )
+    try:
+        async with asyncio.timeout(120):
+            while await connection.fetchval(f"SELECT count(*) FROM ({pending}) p"):  # noqa: S608, ASYNC110
+                await asyncio.sleep(0.2)
+    finally:
+        await connection.close()
+
+
+def _holes(versions: Mapping[Hashable, int]) -> list[str]:
+    """The subjects whose versions are not n, n + 1, n + 2, … each once."""
+    by_subject: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for key, count in versions.items():
+        subject, version = cast("tuple[str, int | None]", key)
+        if version is not None:
+            by_subject[subject][version] += count
+    return [
+        f"{subject}: {sorted(seen.elements())}"
+        for subject, seen in by_subject.items()
+        if sorted(seen.elements()) != [*range(min(seen), max(seen) + 1)]
+    ]
 
 
 def _interleaved(chance: random.Random, lists: Sequence[list[Published]]) -> list[Published]:

@@ -56,6 +56,36 @@ async def test_an_update_that_repairs_a_refused_contact_is_sent(
     assert await refused(database_url) == 0
 
 
+async def test_an_interaction_waits_for_the_update_behind_it_that_repairs_its_contact(
+    crm: SystemDriver,
+) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
+    await crm.event("command.failed.v1", code="contact_refused")
+
+    interaction = {"user_id": "u1", "interaction_id": "i1", "title": "Asked", "content": "Why?"}
+    await crm.publish("interaction.recorded.v1", interaction)
+    await crm.publish("user.updated.v1", {"user_id": "u1", "email": "ada@example.com"})
+
+    await crm.event("contact.synced.v1", user_id="u1")
+    await crm.zoho("crm", "notes", "note", lambda n: str(n["Note_Content"]).endswith("ref i1"))
+    assert len(failures(crm)) == 1
+
+
+async def test_an_interaction_whose_contact_nobody_repairs_ends_under_its_own_code(
+    around: Surroundings,
+) -> None:
+    chosen = settings(around, unknown_user_wait=1)
+    async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
+        await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
+        await crm.event("command.failed.v1", code="contact_refused")
+        interaction = {"user_id": "u1", "interaction_id": "i1", "title": "Asked", "content": "Why?"}
+
+        await crm.publish("interaction.recorded.v1", interaction, message_id="m2")
+
+        failed = await crm.event("command.failed.v1", message_id="m2")
+        assert failed["code"] == "contact_missing"
+
+
 async def test_an_optional_field_that_crm_refuses_does_not_cost_the_contact(
     crm: SystemDriver,
 ) -> None:

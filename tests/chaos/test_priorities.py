@@ -17,12 +17,6 @@ CALLS_A_MINUTE = 40
 FOR_COMMANDS = 32  # their share. The rest is kept for payments and cancellations
 
 
-@pytest.fixture
-async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings]:
-    async with Surroundings(database_url, amqp_url) as surroundings:
-        yield surroundings
-
-
 @asynccontextmanager
 async def billing(around: Surroundings) -> AsyncIterator[Watched]:
     async with watched(
