@@ -197,6 +197,5 @@ async def test_an_invoice_whose_contact_never_comes_ends_under_its_own_code(
     )
     await connection.close()
 
-    failed = await upstream.event("command.failed.v1", routing_key="invoice.create_requested.v1")
-    assert failed["code"] == "no_books_contact"
+    await upstream.event("command.failed.v1", code="no_books_contact")
     await upstream.sandbox.set_lag(integration=0)

@@ -53,6 +53,7 @@ async def test_a_commit_that_is_cut_leaves_no_hole_and_no_second_content(
     events = await heard(bench, listener)
 
     assert bench.parts.database.lost == 1
+    assert len(events) == len(NOTES)
     if handle is note:
         assert {event["version"]: event["note"] for event in events} == dict(enumerate(NOTES, 1))
         assert await bench.handled() == [*NOTES]
