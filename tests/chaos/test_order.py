@@ -96,7 +96,7 @@ async def test_commands_take_effect_in_the_order_in_which_they_were_published(
 @pytest.mark.parametrize(
     ("replicas", "upheaval"),
     [
-        pytest.param(1, upheavals.killed, id="1 replica, killed"),
+        pytest.param(1, upheavals.quiet, id="1 replica, quiet"),
         pytest.param(3, upheavals.postgresql_away, id="3 replicas, postgresql_away"),
         *(
             pytest.param(
