@@ -6,8 +6,9 @@ Nobody would take from them any more, while they stay bound and go on filling.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
+import aio_pika
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
@@ -34,10 +35,11 @@ async def refuse_former_queues(connection: AbstractConnection, service: str) -> 
     Raises:
         FormerQueues: there are some. The message names them.
     """
-    async with asyncio.timeout(30):
-        names = _names(service)
-        found = await asyncio.gather(*(_exists(connection, name) for name in names))
-    former = [name for name, is_there in zip(names, found, strict=True) if is_there]
+    url = cast("aio_pika.Connection", connection).url
+    # Elsewhere and one by one: the client library may reuse the number of a channel that the broker
+    # has closed too early, which costs the whole connection.
+    async with asyncio.timeout(30), await aio_pika.connect(url) as own:
+        former = [name for name in _names(service) if await _exists(own, name)]
     if former:
         raise FormerQueues(
             f"RabbitMQ has queues of an earlier version ({', '.join(former)}): {_ADVICE}"
