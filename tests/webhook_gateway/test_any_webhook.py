@@ -70,7 +70,7 @@ class Connection:
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         status = 0
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError):
             self._writer.write(webhook.on_the_wire())
             if webhook.ends_early:
                 self._writer.write_eof()
