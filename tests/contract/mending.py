@@ -56,14 +56,21 @@ def undocumented(
     return change
 
 
-def answers(operation: str, status: int, like: int | None = None) -> Change:
-    """The operation may answer this too: with no body, or with what another status has."""
+def answers(
+    operation: str,
+    status: int,
+    like: int | None = None,
+    *,
+    schema: Mapping[str, Any] | None = None,
+) -> Change:
+    """The operation may answer this too: with no body, with what another status has, or so."""
+    own = {"content": {"application/json": {"schema": schema}}} if schema else {}
 
     def change(documents: Documents) -> bool:
         responses = _operation(documents, operation)["responses"]
         if str(status) in responses:
             return False
-        responses[str(status)] = {} if like is None else responses[str(like)]
+        responses[str(status)] = own if like is None else responses[str(like)]
         return True
 
     return change

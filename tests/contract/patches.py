@@ -60,6 +60,30 @@ _TAG_LIST = {
     "maxItems": 10,
 }
 
+# A row of its own for each record, in their order, whether it was written or refused.
+_ROWS: Final = {
+    "type": "object",
+    "required": ["data"],
+    "additionalProperties": False,
+    "properties": {
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "status", "message", "details"],
+                "properties": {
+                    "code": {"type": "string"},
+                    "status": {"enum": ["success", "error"]},
+                    "message": {"type": "string"},
+                    "details": {"type": "object"},
+                    "action": {"enum": ["insert", "update"]},
+                    "duplicate_field": {"type": ["string", "null"]},
+                },
+            },
+        }
+    },
+}
+
 PATCHES: Final = (
     # --- Billing ---------------------------------------------------------------------------------
     *(
@@ -248,7 +272,7 @@ PATCHES: Final = (
     Patch(
         "crm",
         "the 207 of writes of which some rows failed is missing, and the pages have it",
-        answers("POST /{module}/upsert", 207),
+        answers("POST /{module}/upsert", 207, schema=_ROWS),
     ),
     Patch(
         "crm",

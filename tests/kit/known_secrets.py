@@ -70,15 +70,18 @@ def secrets(state: Json, settings: dict[str, str]) -> Iterator[Needle]:
 def people(state: Json) -> Iterator[Needle]:
     """Emails, names and phone numbers of everyone who went through the system."""
     for customer in state["billing"]["customers"]:
-        yield Needle("email", customer["email"])
+        if customer["email"]:  # an erased one has none
+            yield Needle("email", customer["email"])
         yield from _names(customer["display_name"])
         if customer.get("phone"):
             yield Needle("phone", customer["phone"])
     for contact in state["crm"]["contacts"]:
-        yield Needle("email", contact["Email"])
+        if contact["Email"]:
+            yield Needle("email", contact["Email"])
         yield from _names(contact["Last_Name"])
     for contact in state["desk"]["contacts"]:
-        yield Needle("email", contact["email"])
+        if contact["email"]:
+            yield Needle("email", contact["email"])
 
 
 def transcript() -> Iterator[Needle]:

@@ -64,7 +64,7 @@ def test_a_complete_environment_is_read(environment):
     assert settings.amqp_url.get_secret_value() == "amqp://all:pw@broker/"
     assert settings.token_service_url == ("http://tokens-1:8081", "http://tokens-2:8081")
     assert settings.books_organization_id == "10"
-    assert (settings.slots, settings.lease_s, settings.metrics_port) == (32, 5.0, 9102)
+    assert (settings.slots, settings.lease_s, settings.metrics_port) == (32, 4.0, 9102)
 
 
 def test_a_variable_of_the_service_wins(environment):

@@ -12,10 +12,24 @@ from shared.erasing.erasures import Erasures
 from shared.errors import PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.outbox.committer import StaleRead
+from shared.messaging.service.messaging import Messaging
 from tests.shared.messaging.conftest import Bench, Noted, named
 
 FORGET = "INSERT INTO relay.tombstones (org, user_id) VALUES ('default', $1)"
 USER = UserKey("default", "u1")
+
+
+async def _end_part(service: Messaging, erasures: Erasures) -> None:
+    """End Billing's part, again while transactions of other databases of the server are older."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                async with service.committer.begin("default") as work:
+                    erasures.end_parts(work, USER, "test", ["billing"])
+            except StaleRead:
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 async def test_a_poller_that_read_before_announces_nothing(bench: Bench) -> None:
@@ -71,8 +85,7 @@ async def test_the_rows_go_only_when_no_older_transaction_is_open(bench: Bench) 
             async with service.committer.begin("default") as work:
                 erasures.end_parts(work, USER, "test", ["billing"])
         await transaction.commit()
-    async with service.committer.begin("default") as work:
-        erasures.end_parts(work, USER, "test", ["billing"])
+    await _end_part(service, erasures)
 
     progress = await erasures.progress(USER)
     assert progress is not None
@@ -91,8 +104,7 @@ async def test_one_of_two_who_end_an_erasure_does(bench: Bench) -> None:
     with pytest.raises(StaleRead):  # its part has not ended
         async with service.committer.begin("default") as work:
             erasures.end(work, USER)
-    async with service.committer.begin("default") as work:
-        erasures.end_parts(work, USER, "test", ["billing"])
+    await _end_part(service, erasures)
     ends = []
     for _ in range(2):
         try:
