@@ -48,9 +48,9 @@ class SystemDriver:
         self.channel: AbstractChannel = await self._connection.channel(on_return_raises=True)
         self._commands: AbstractExchange = await self.channel.get_exchange("zoho.commands")
         self._reply_queue = await self._listen(await self._own_queue(), self._on_reply)
-        events = await self._own_queue()
-        await events.bind("zoho.events", "#")
-        await self._listen(events, self._on_event)
+        self._event_queue = await self._own_queue()
+        await self._event_queue.bind("zoho.events", "#")
+        await self._listen(self._event_queue, self._on_event)
         return self
 
     async def __aexit__(
@@ -82,6 +82,15 @@ class SystemDriver:
         async with self._changed:
             self._replies[message.correlation_id or ""] = json.loads(message.body)
             self._changed.notify_all()
+
+    async def hear(self) -> None:
+        """Return once every event that the broker had when this was called is in `events`.
+
+        What it delivers on a channel comes before its answer to a later question there.
+        """
+        await self.channel.declare_queue(self._event_queue.name, passive=True)
+        async with self._changed:  # those that came are taken in turn
+            await asyncio.sleep(0)
 
     # -- as the application ------------------------------------------------------------------------
 

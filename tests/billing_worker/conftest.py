@@ -81,17 +81,19 @@ class Upstream(SystemDriver):
         await webhooks.publish(message, received.routing_key)
 
     async def webhooks_handled(self) -> None:
-        """Wait until every webhook that Zoho has posted so far is settled."""
+        """Wait until every webhook posted so far is settled, and its events are in `events`."""
         for product in _MADE:
             await self.sandbox.wait_until_delivered(product=product)
         connection = await asyncpg.connect(self.database_url)
         settled = """
             SELECT count(*) = $1 AND NOT EXISTS
                 (SELECT FROM billing.inbox WHERE exchange = 'zoho.webhooks')
+                AND NOT EXISTS (SELECT FROM billing.outbox WHERE published_at IS NULL)
             FROM billing.accepted_ids WHERE routing_key ~ '^(billing|books)[.]'
         """
         await until(lambda: connection.fetchval(settled, self.posted), True)
         await connection.close()
+        await self.hear()
 
     async def send(self, command: Command, *, message_id: str | None = None) -> None:
         body = command.model_dump(mode="json", exclude_unset=True)
