@@ -14,7 +14,7 @@ from shared.contracts.commands import (
     UserSignedUp,
     UserUpdated,
 )
-from tests.billing_worker.conftest import Upstream, until
+from tests.billing_worker.conftest import Upstream
 from tests.billing_worker.scenarios import (
     ADA,
     GRACE,

@@ -11,12 +11,11 @@ import os
 import random
 import signal
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import cast
 
-import asyncpg
 import pytest
 
 from deploy.driving.system_driver import SystemDriver
@@ -25,7 +24,7 @@ from services.zoho_sandbox.driver import Json
 from tests.chaos.accounts import Published, UserAccount
 from tests.chaos.hearing import Hearing
 from tests.chaos.publisher import OrderlyPublisher
-from tests.kit.whole_system import REPLICAS, stage_of
+from tests.kit.whole_system import REPLICAS, all_published, more_replicas, stage_of
 
 SERVICES = ("billing-worker", "crm-worker", "desk-worker", "token-service", "webhook-gateway")
 LOST_ANSWERS = ("reset_after", "reset_before", "status:500")
@@ -52,12 +51,13 @@ async def test_every_account_balances(
     chance = random.Random(seed)  # noqa: S311 - a test repeats it
     accounts = [UserAccount(chance) for _ in range(users)]
     lists = [account.commands(commands) for account in accounts]
+    expected = Counter((c.message_id, c.refused) for c in chain.from_iterable(lists) if c.refused)
     url = stack.env["AMQP_URL"]
 
     async with (
         Hearing(url, "command.failed.v1") as failures,
         Hearing(url, "#") as everything,
-        _second_replicas(stack),
+        more_replicas(stack, REPLICAS),
     ):
         for product in ("billing", "crm", "desk"):
             for kind in faults:
@@ -70,34 +70,18 @@ async def test_every_account_balances(
         async with stage_of(stack) as after:
             await _all_done(after, accounts)
             differences = await _differences(after, accounts)
-        await _all_published(stack)
+        await all_published(stack)
         refused = await failures.counts(
-            lambda event: (event["message_id"], event["code"]), at_least=()
+            lambda event: (event["message_id"], event["code"]), at_least=expected
         )
         versions = await everything.counts(
             lambda event: (event["subject"], event.get("version")), at_least=()
         )
 
-    expected = Counter((c.message_id, c.refused) for c in chain.from_iterable(lists) if c.refused)
     print(f"{sum(map(len, lists))} commands, {dict(happened)}, {expected.total()} refusals")
     assert not differences, "\n".join(differences)
     assert refused == expected
     assert not _holes(versions)
-
-
-async def _all_published(stack: Stack) -> None:
-    """Return once nothing is left in the outbox of any worker."""
-    connection = await asyncpg.connect(stack.env["DATABASE_URL"])
-    pending = " UNION ALL ".join(
-        f"SELECT FROM {schema}.outbox WHERE published_at IS NULL"
-        for schema in ("billing", "crm", "desk")
-    )
-    try:
-        async with asyncio.timeout(120):
-            while await connection.fetchval(f"SELECT count(*) FROM ({pending}) p"):  # noqa: S608, ASYNC110
-                await asyncio.sleep(0.2)
-    finally:
-        await connection.close()
 
 
 def _holes(versions: Mapping[Hashable, int]) -> list[str]:
@@ -162,18 +146,6 @@ async def _freeze(stack: Stack, service: str) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-
-
-@asynccontextmanager
-async def _second_replicas(stack: Stack) -> AsyncIterator[None]:
-    """Two replicas of each worker run while the context is entered."""
-    for service in REPLICAS:
-        await asyncio.to_thread(stack.start_process, service, 2)
-    try:
-        yield
-    finally:
-        for service in REPLICAS:
-            await asyncio.to_thread(stack.stop_process, service, 2)
 
 
 async def _all_done(stage: SystemDriver, accounts: Sequence[UserAccount]) -> None:

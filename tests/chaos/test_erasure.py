@@ -11,6 +11,7 @@ from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from tests.kit.erasure_storm import WORKERS, ErasureStorm, schedules
 from tests.kit.leak_search import Needle, search
+from tests.kit.whole_system import more_replicas
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -23,22 +24,19 @@ async def test_two_hundred_schedules_end_in_the_same_way(stack: Stack, stage: Sy
     users = schedules(SEED, USERS)
     storm = ErasureStorm(stack, stage, SEED)
     replicas = [(worker, n) for worker in WORKERS for n in (1, 2)]
-    for worker in WORKERS:
-        stack.start_process(worker, 2)
 
     async def desk_away() -> None:
         await asyncio.sleep(5)
         await stage.sandbox.fault("desk", "status:503")
         await asyncio.sleep(AWAY_S)
 
-    async with storm.faults(every_s=0.3), storm.kills(replicas, every_s=2.0):
-        away = asyncio.create_task(desk_away())
-        await storm.run(users, linger_s=30.0)
-        await away
-    await storm.until_erased(users)
-    await storm.settled()
-    for worker in WORKERS:
-        stack.stop_process(worker, 2)
+    async with more_replicas(stack, WORKERS):
+        async with storm.faults(every_s=0.3), storm.kills(replicas, every_s=2.0):
+            away = asyncio.create_task(desk_away())
+            await storm.run(users, linger_s=30.0)
+            await away
+        await storm.until_erased(users)
+        await storm.settled()
 
     assert await storm.left_at_zoho(users) == []
     assert await storm.left_here(users) == []

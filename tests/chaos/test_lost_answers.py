@@ -8,7 +8,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 from urllib.error import HTTPError
@@ -23,6 +23,7 @@ from tests.chaos.hearing import Hearing
 from tests.kit.people import email_of, sign_up_of
 from tests.kit.scrape import total
 from tests.kit.servers import Management
+from tests.kit.whole_system import more_replicas
 
 WORKERS = ("billing-worker", "desk-worker")
 OPERATIONS = (
@@ -160,20 +161,21 @@ async def test_a_lease_that_lapses_while_its_holder_waits_makes_no_second_one(
     await creates.prepare(stage)
     await _held_at(stage, creates, "hold_after")
 
-    with _frozen(stack):  # they wait for their answers, and renew no lease
-        await asyncio.to_thread(_lose_connections, stack)
-        for worker in WORKERS:
-            await asyncio.to_thread(stack.start_process, worker, 2)
-        await creates.announced(stage)  # by the second replicas: the first ones cannot
-        await stage.sandbox.clear_faults()
-    for worker in WORKERS:  # which get their answers now
-        await asyncio.to_thread(stack.stop_process, worker)  # they finish what they began
+    async with AsyncExitStack() as replicas:
+        with _frozen(stack):  # they wait for their answers, and renew no lease
+            await asyncio.to_thread(_lose_connections, stack)
+            await replicas.enter_async_context(more_replicas(stack, WORKERS))
+            await creates.announced(stage)  # by the second replicas: the first ones cannot
+            await stage.sandbox.clear_faults()
+        try:
+            for worker in WORKERS:  # which get their answers now
+                await asyncio.to_thread(stack.stop_process, worker)  # they finish what they began
+        finally:
+            for worker in WORKERS:
+                await asyncio.to_thread(stack.start_process, worker)
 
     assert await creates.held(stage) == (1, 1, 1)
     assert creates.announcements(stage) == [1, 1]
-    for worker in WORKERS:
-        await asyncio.to_thread(stack.start_process, worker)
-        await asyncio.to_thread(stack.stop_process, worker, 2)
 
 
 @pytest.mark.chaos

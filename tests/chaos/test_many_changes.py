@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import aio_pika
 import asyncpg
@@ -19,12 +18,6 @@ from tests.kit.surroundings import Surroundings
 
 _BEHIND = "SELECT count(*) FROM crm.contacts WHERE sent_version < wanted_version"
 _OPEN = "SELECT count(*) FROM crm.inbox"
-
-
-@pytest.fixture
-async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings]:
-    async with Surroundings(database_url, amqp_url) as surroundings:
-        yield surroundings
 
 
 @pytest.mark.parametrize(

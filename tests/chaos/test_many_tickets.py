@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,12 +13,6 @@ from tests.kit.surroundings import Surroundings
 
 # A search reaches 5,000 rows (https://desk.zoho.com/DeskAPIDocument#Search).
 CHANGED = 5_100
-
-
-@pytest.fixture
-async def around(database_url: str, amqp_url: str) -> AsyncIterator[Surroundings]:
-    async with Surroundings(database_url, amqp_url) as surroundings:
-        yield surroundings
 
 
 @pytest.mark.chaos

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import chain
 
@@ -22,7 +21,7 @@ from tests.chaos import upheavals
 from tests.chaos.hearing import Hearing
 from tests.chaos.upheavals import Upheaval
 from tests.kit.people import email_of, sign_up_of
-from tests.kit.whole_system import REPLICAS, stage_of
+from tests.kit.whole_system import all_published, more_replicas, stage_of
 
 WORKERS = ("billing-worker", "crm-worker")
 FIRST_PHONE, LAST_PHONE = "+49 30 111111", "+49 30 222222"
@@ -121,7 +120,7 @@ async def _through(
     await _settle_in(stage, customers)
     async with (
         Hearing(stack.env["AMQP_URL"], "command.failed.v1") as failures,
-        _replicas(stack, replicas),
+        more_replicas(stack, WORKERS, count=replicas),
     ):
         async with upheaval(stack, [(worker, 1) for worker in WORKERS]):
             for routing_key, body in chain.from_iterable(
@@ -131,6 +130,7 @@ async def _through(
         async with stage_of(stack) as after:  # the first one's connection may be gone
             await _all_done(after, customers)
             ends = await _ends(after, customers)
+        await all_published(stack)
         refused = await failures.counts(lambda event: event["code"], at_least=())
 
     print(f"\nin order, of {count}: {ends}")
@@ -206,16 +206,3 @@ async def _holds(
     async with asyncio.timeout(240):
         while not like(await stage.sandbox.records(product, kind)):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.2)
-
-
-@asynccontextmanager
-async def _replicas(stack: Stack, count: int) -> AsyncIterator[None]:
-    """So many replicas of each worker run while the context is entered."""
-    more = [(w, n) for w in WORKERS for n in range(2, min(count, REPLICAS[w]) + 1)]
-    for worker, n in more:
-        await asyncio.to_thread(stack.start_process, worker, n)
-    try:
-        yield
-    finally:
-        for worker, n in more:
-            await asyncio.to_thread(stack.stop_process, worker, n)

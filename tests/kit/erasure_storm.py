@@ -20,6 +20,7 @@ import asyncpg
 from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
+from tests.kit.whole_system import all_published
 
 WORKERS = ("billing-worker", "crm-worker", "desk-worker")
 _FAULTS = ("reset_after", "reset_before", "status:500", "timeout_after")
@@ -41,6 +42,14 @@ _EMPTIED = {
     "books": ("contacts",),
     "crm": ("contacts", "notes"),
     "desk": ("contacts", "tickets", "comments"),
+}
+# The workers that take each command, and refuse it once its user is erased.
+_TAKEN_BY = {
+    "user.signed_up.v1": WORKERS,
+    "user.updated.v1": WORKERS,
+    "subscription.requested.v1": ("billing-worker",),
+    "interaction.recorded.v1": ("crm-worker",),
+    "support.escalated.v1": ("desk-worker",),
 }
 _LIVING = ("live", "trial", "future", "unpaid", "dunning", "non_renewing")
 
@@ -129,12 +138,21 @@ class ErasureStorm:
         await asyncio.sleep(linger_s)
 
     async def until_erased(self, users: Sequence[Schedule]) -> None:
-        """Wait for each receipt, without faults, and send what comes too late."""
+        """Wait for each receipt, without faults. What is sent then is refused by every worker."""
         await self.stage.sandbox.clear_faults()
         for user in users:
             await self.stage.event("user.erased.v1", user_id=user.user_id)
             for routing_key, body in user.late:
-                await self.stage.publish(routing_key, body)
+                await self.stage.publish(routing_key, body, message_id=_late_id(user, routing_key))
+        for user in users:
+            for routing_key, _ in user.late:
+                for worker in _TAKEN_BY[routing_key]:
+                    await self.stage.event(
+                        "command.failed.v1",
+                        message_id=_late_id(user, routing_key),
+                        service=worker,
+                        code="erased",
+                    )
 
     async def _run_one(self, user: Schedule) -> None:
         for routing_key, body in user.commands:
@@ -158,7 +176,7 @@ class ErasureStorm:
                 )
 
     async def settled(self) -> None:
-        """Return once no message of an erased user is open any more."""
+        """Return once no message of an erased user is open any more, and all events were heard."""
         connection = await asyncpg.connect(self.stack.env["DATABASE_URL"])
         try:
             async with asyncio.timeout(120):
@@ -169,6 +187,8 @@ class ErasureStorm:
                         await asyncio.sleep(0.1)
         finally:
             await connection.close()
+        await all_published(self.stack)
+        await self.stage.hear()
 
     async def left_at_zoho(self, users: Sequence[Schedule]) -> list[str]:
         """What Zoho still holds of the users in records that should be empty."""
@@ -278,6 +298,10 @@ class ErasureStorm:
 
         async with _beside(kill()):
             yield
+
+
+def _late_id(user: Schedule, routing_key: str) -> str:
+    return f"{user.user_id} {routing_key} late"
 
 
 @asynccontextmanager

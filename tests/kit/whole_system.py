@@ -5,11 +5,13 @@ Started when a test first asks for it, stopped when pytest ends.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from deploy.driving.system_driver import SystemDriver
@@ -80,3 +82,33 @@ async def stage_of(stack: Stack) -> AsyncIterator[SystemDriver]:
             yield stage
         finally:
             await stage.sandbox.clear_faults()
+
+
+@asynccontextmanager
+async def more_replicas(
+    stack: Stack, services: Iterable[str], *, count: int = 2
+) -> AsyncIterator[None]:
+    """So many replicas of each service run while the context is entered, or all that it has."""
+    more = [(each, n) for each in services for n in range(2, min(count, REPLICAS[each]) + 1)]
+    try:
+        for service, n in more:
+            await asyncio.to_thread(stack.start_process, service, n)
+        yield
+    finally:
+        for service, n in more:
+            await asyncio.to_thread(stack.stop_process, service, n)
+
+
+async def all_published(stack: Stack) -> None:
+    """Return once nothing is left in the outbox of any worker."""
+    connection = await asyncpg.connect(stack.env["DATABASE_URL"])
+    pending = " UNION ALL ".join(
+        f"SELECT FROM {schema}.outbox WHERE published_at IS NULL"
+        for schema in ("billing", "crm", "desk")
+    )
+    try:
+        async with asyncio.timeout(120):
+            while await connection.fetchval(f"SELECT count(*) FROM ({pending}) p"):  # noqa: S608, ASYNC110
+                await asyncio.sleep(0.2)
+    finally:
+        await connection.close()
