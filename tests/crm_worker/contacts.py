@@ -11,6 +11,7 @@ import aio_pika
 import asyncpg
 
 from deploy.driving.system_driver import SystemDriver
+from services.crm_worker.repositories.contacts import WantedContact
 from services.zoho_sandbox.driver import Json
 
 ADA: Json = {"user_id": "u1", "email": "ada@example.com", "full_name": "Ada B. Lace"}
@@ -64,6 +65,28 @@ async def contact_of_staff(stage: SystemDriver, email: str) -> Json:
     }
     await stage.sandbox.load({"crm": {"contacts": [made]}})
     return made
+
+
+def leased(user_id: str) -> WantedContact:
+    """Return a contact that a flusher holds, under lease 7."""
+    return WantedContact(
+        org="default",
+        user_id=user_id,
+        lease=7,
+        version=2,
+        is_behind=True,
+        fields={},
+        in_crm={},
+        tier="Free Tier",
+        sent_tags=None,
+        zoho_id=None,
+        failures=0,
+        retags=0,
+        refused_calls=0,
+        go_by_id=False,
+        changed_by_key="user.signed_up.v1",
+        changed_by_id=None,
+    )
 
 
 async def until(database: asyncpg.Connection, query: str, value: object) -> None:

@@ -6,31 +6,11 @@ import base64
 
 import asyncpg
 
-from services.crm_worker.repositories.contacts import Contacts, WantedContact
+from services.crm_worker.repositories.contacts import Contacts
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
-
-
-def leased(user_id: str) -> WantedContact:
-    return WantedContact(
-        org="default",
-        user_id=user_id,
-        lease=7,
-        version=2,
-        is_behind=True,
-        fields={},
-        in_crm={},
-        tier="Free Tier",
-        sent_tags=None,
-        zoho_id=None,
-        failures=0,
-        retags=0,
-        refused_calls=0,
-        go_by_id=False,
-        changed_by_key="user.signed_up.v1",
-        changed_by_id=None,
-    )
+from tests.crm_worker.contacts import leased
 
 
 async def test_a_contact_that_was_sent_is_not_put_off_with_the_rest_of_its_batch(

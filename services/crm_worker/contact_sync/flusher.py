@@ -26,6 +26,7 @@ from shared.errors import (
     ZohoRejected,
 )
 from shared.lease_in_hand import LeaseInHand, holding
+from shared.storage.pool import unavailable_when_down
 from shared.zoho.call.breakers import BreakerGate
 from shared.zoho.call.known_answers import NOT_JSON
 
@@ -106,7 +107,8 @@ class Flusher:
     async def _send(self, batch: Sequence[WantedContact]) -> bool:
         """Send a batch. Returns whether it is of use to send another one."""
         try:
-            await self._sender.send(batch)
+            with unavailable_when_down():
+                await self._sender.send(batch)
         except IntegrationError as error:
             if isinstance(error, ZohoRejected) and error.zoho_code not in _WRONG_CALL:
                 await self._handle_refused_call(batch, error)

@@ -14,6 +14,7 @@ from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.deadlocks import repeated_after_deadlock
 
 ContactField = Literal["email", "first_name", "last_name", "phone"]
 
@@ -103,6 +104,31 @@ _REFUSED = """
     WHERE org = $1 AND user_id = $2
 """
 
+# Several rows are locked in this order by every statement, so that two of them wait for each other
+# instead of deadlocking.
+_HELD = """
+    SELECT c.org, c.user_id FROM crm.contacts c
+    JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS leased (org, user_id, lease)
+      ON c.org = leased.org AND c.user_id = leased.user_id AND c.lease = leased.lease
+    ORDER BY c.org, c.user_id
+    FOR UPDATE OF c
+"""
+
+_FORGET_TAGS = f"""
+    WITH held AS ({_HELD})
+    UPDATE crm.contacts c SET sent_tags = NULL
+    FROM held WHERE c.org = held.org AND c.user_id = held.user_id
+"""  # noqa: S608 - a constant
+
+_GIVE_BACK = f"""
+    WITH held AS ({_HELD})
+    UPDATE crm.contacts c
+    SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1,
+        refused_calls = c.refused_calls + $5::int
+    FROM held WHERE c.org = held.org AND c.user_id = held.user_id
+      AND c.leased_until > '-infinity'  -- what was sent meanwhile is not leased any more
+"""  # noqa: S608 - a constant
+
 # Whatever is under way for it now may have been sent before the contact changed hands.
 _REPAIR = """
     UPDATE crm.contacts
@@ -169,11 +195,12 @@ class Contacts:
         self, work: UnitOfWork, user_id: str, fields: Mapping[ContactField, str], *, arrived: int
     ) -> None:
         """Record what the contact should say from now on, unless a newer value was recorded."""
+        # The contact before its fields, as everywhere: in the opposite order, deadlocks are likely.
+        work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
         for field, value in fields.items():
             owner = UserKey(work.org, user_id)
             sealed = await self._sealed_fields.seal(owner, field, user_id, value)
             work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
-        work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
         if "email" in fields:
             work.record_fact("user", user_id)
 
@@ -284,14 +311,7 @@ class Contacts:
 
     async def forget_tags(self, contacts: Sequence[WantedContact]) -> None:
         """Note that it is unknown which tags CRM has, until a whole flush is recorded."""
-        await self._pool.execute(
-            """
-            UPDATE crm.contacts c SET sent_tags = NULL
-            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS leased (org, user_id, lease)
-            WHERE c.org = leased.org AND c.user_id = leased.user_id AND c.lease = leased.lease
-            """,
-            *_keys(contacts),
-        )
+        await self._execute(_FORGET_TAGS, *_keys(contacts))
 
     async def forget_zoho_id(self, org: str, user_id: str, zoho_id: str) -> bool:
         """Forget a contact that staff deleted or merged, so that it is found again or made anew.
@@ -304,7 +324,7 @@ class Contacts:
         sealed: bytes | None = row["zoho_id_sealed"] if row else None
         if await self._sealed.open(org, "zoho_id", user_id, sealed) != zoho_id:
             return False
-        forgotten = await self._pool.execute(
+        forgotten = await self._execute(
             """
             WITH values AS (
                 UPDATE crm.contact_fields SET in_crm_sealed = NULL WHERE org = $1 AND user_id = $2
@@ -329,19 +349,7 @@ class Contacts:
 
         `call_refused`: the call was refused as a whole, so each is sent in a call of its own.
         """
-        await self._pool.execute(
-            """
-            UPDATE crm.contacts c
-            SET leased_until = now() + make_interval(secs => $4), failures = c.failures + 1,
-                refused_calls = c.refused_calls + $5::int
-            FROM unnest($1::text[], $2::text[], $3::bigint[]) AS leased (org, user_id, lease)
-            WHERE c.org = leased.org AND c.user_id = leased.user_id AND c.lease = leased.lease
-              AND c.leased_until > '-infinity'  -- what was sent meanwhile is not leased any more
-            """,
-            *_keys(contacts),
-            after_s,
-            int(call_refused),
-        )
+        await self._execute(_GIVE_BACK, *_keys(contacts), after_s, int(call_refused))
 
     def record_refused(
         self, work: UnitOfWork, contact: WantedContact, code: str, email: bytes | None = None
@@ -361,6 +369,10 @@ class Contacts:
         """Send this user's whole contact again, by its id: CRM matched it to another user."""
         work.record(_REPAIR, work.org, user_id)
         work.record(_FORGET_IN_CRM, work.org, user_id)
+
+    async def _execute(self, sql: str, *arguments: object) -> str:
+        """Run one statement of its own transaction, again at once after a deadlock."""
+        return await repeated_after_deadlock(lambda: self._pool.execute(sql, *arguments))
 
     async def owner_of(self, org: str, zoho_id: str) -> str | None:
         """Return the user whose contact this is. None when it is nobody's we know."""

@@ -21,12 +21,26 @@ from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.deadlocks import repeated_after_deadlock
 
 # Only whoever still holds the lease may say what was sent.
 _SENT = """
     UPDATE crm.contact_fields SET in_crm_sealed = $5
     WHERE org = $1 AND user_id = $2 AND field = $3
       AND EXISTS (SELECT FROM crm.contacts WHERE org = $1 AND user_id = $2 AND lease = $4)
+"""
+
+# Locked in the order of their keys, so that two such statements wait for each other.
+_FORGET = """
+    WITH held AS (
+        SELECT f.org, f.user_id, f.field FROM crm.contact_fields f
+        JOIN unnest($1::text[], $2::text[], $3::text[]) AS outdated (org, user_id, field)
+          ON f.org = outdated.org AND f.user_id = outdated.user_id AND f.field = outdated.field
+        ORDER BY f.org, f.user_id, f.field
+        FOR UPDATE OF f
+    )
+    UPDATE crm.contact_fields f SET in_crm_sealed = NULL
+    FROM held WHERE f.org = held.org AND f.user_id = held.user_id AND f.field = held.field
 """
 
 _TAKE_OVER = "SELECT crm.take_over($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -63,17 +77,12 @@ class CrmValues:
         """Note that it is unknown what CRM has in these fields: they are about to be sent."""
         if not outdated:
             return
-        await self._pool.execute(
-            """
-            UPDATE crm.contact_fields f SET in_crm_sealed = NULL
-            FROM unnest($1::text[], $2::text[], $3::text[]) AS outdated (org, user_id, field)
-            WHERE f.org = outdated.org AND f.user_id = outdated.user_id
-              AND f.field = outdated.field
-            """,
+        columns = (
             [contact.org for contact, _ in outdated],
             [contact.user_id for contact, _ in outdated],
             [field for _, field in outdated],
         )
+        await repeated_after_deadlock(lambda: self._pool.execute(_FORGET, *columns))
 
     async def record_sent(
         self, work: UnitOfWork, contact: WantedContact, values: Mapping[ContactField, str]

@@ -15,6 +15,7 @@ from services.crm_worker.repositories.contacts import WantedContact
 from shared.crypto.blind_index import BlindIndex, BlindIndexEntry
 from shared.crypto.blind_index_table import BlindIndexTable, IndexRow
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.erased_users import refused_when_erased
 
 _KEEP_ONLY = """
@@ -31,12 +32,18 @@ _DROP_OTHERS = """
 # A contact that waited for an email that is free now is sent again. A statement of its own: it sees
 # who was refused while the deletion waited.
 _TRY_AGAIN = """
+    WITH held AS (
+        SELECT c.org, c.user_id FROM crm.contacts c
+        WHERE c.org = $1 AND c.refused_email IS NOT NULL AND c.sent_version < c.refused_version
+          AND NOT EXISTS (
+              SELECT FROM crm.blind_index b
+              WHERE b.org = c.org AND b.kind = 'email' AND b.index = c.refused_email)
+        ORDER BY c.org, c.user_id
+        FOR UPDATE OF c
+    )
     UPDATE crm.contacts c
     SET refused_version = 0, refused_code = NULL, refused_email = NULL
-    WHERE c.org = $1 AND c.refused_email IS NOT NULL AND c.sent_version < c.refused_version
-      AND NOT EXISTS (
-          SELECT FROM crm.blind_index b
-          WHERE b.org = c.org AND b.kind = 'email' AND b.index = c.refused_email)
+    FROM held WHERE c.org = held.org AND c.user_id = held.user_id
 """
 
 _HAND_OVER = """
@@ -59,10 +66,15 @@ class Emails:
         """
         claims = [claim for contact in contacts for claim in self._claims(contact)]
         claims.sort(key=itemgetter(2))  # by index, so that replicas lock in the same order
+        rows = await repeated_after_deadlock(lambda: self._insert_and_read(claims))
+        owners = {(row["org"], row["index"]): row["row"] for row in rows}
+        return {row for org, _, index, _, row, _ in claims if owners.get((org, index)) != row}
+
+    async def _insert_and_read(self, claims: Sequence[IndexRow]) -> list[asyncpg.Record]:
         async with self._pool.acquire() as connection, connection.transaction():
             with refused_when_erased():
                 await self._table.insert(connection, claims)
-            rows = await connection.fetch(
+            return await connection.fetch(
                 """
                 SELECT b.org, b.index, b.row FROM crm.blind_index b
                 JOIN unnest($1::text[], $2::bytea[]) AS asked (org, index)
@@ -72,8 +84,6 @@ class Emails:
                 [claim[0] for claim in claims],
                 [claim[2] for claim in claims],
             )
-        owners = {(row["org"], row["index"]): row["row"] for row in rows}
-        return {row for org, _, index, _, row, _ in claims if owners.get((org, index)) != row}
 
     def keep_only_present(self, work: UnitOfWork, contact: WantedContact) -> None:
         """Free the former emails of a contact: CRM has its present one."""

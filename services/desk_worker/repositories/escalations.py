@@ -18,6 +18,7 @@ from shared.crypto.envelope import DayKey, UserKey, Vault
 from shared.crypto.opaque_ids import opaque_id
 from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.storage.deadlocks import repeated_after_deadlock
 
 _COLUMNS = """
     org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed, version,
@@ -37,6 +38,17 @@ _ADVANCE = "SELECT desk.advance($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 # No ON CONFLICT: a transition that is there was announced, and must not be announced again.
 _TRANSITION = """
     INSERT INTO desk.transitions (org, escalation_id, kind, at) VALUES ($1, $2, $3, $4)
+"""
+
+
+_GIVE_TO = """
+    WITH theirs AS (
+        UPDATE desk.blind_index SET user_id = $2
+        WHERE org = $1 AND kind = 'ticket' AND index = ANY ($3::bytea[]) AND user_id IS NULL
+        RETURNING row
+    )
+    UPDATE desk.escalations SET user_id = $2
+    WHERE org = $1 AND user_id IS NULL AND escalation_id IN (SELECT row FROM theirs)
 """
 
 
@@ -145,21 +157,8 @@ class Escalations:
 
         They are the tickets of the user's own contact. The erasure then deletes them too.
         """
-        await self._pool.execute(
-            """
-            WITH theirs AS (
-                UPDATE desk.blind_index SET user_id = $2
-                WHERE org = $1 AND kind = 'ticket' AND index = ANY ($3::bytea[])
-                  AND user_id IS NULL
-                RETURNING row
-            )
-            UPDATE desk.escalations SET user_id = $2
-            WHERE org = $1 AND user_id IS NULL AND escalation_id IN (SELECT row FROM theirs)
-            """,
-            org,
-            user_id,
-            self._rows.digests(org, "ticket", zoho_ids),
-        )
+        digests = self._rows.digests(org, "ticket", zoho_ids)
+        await repeated_after_deadlock(lambda: self._pool.execute(_GIVE_TO, org, user_id, digests))
 
     async def any_watched(self, org: str) -> bool:
         """Whether there is any ticket that could still change."""

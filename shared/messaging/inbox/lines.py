@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from shared.errors import Unavailable
 from shared.messaging.inbox.statements import columns, parameters
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.pool import unavailable_when_down
 
 
@@ -332,13 +332,8 @@ class Lines:
 
     async def _fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Run one statement of its own transaction, again at once after a deadlock."""
-        while True:
-            try:
-                with unavailable_when_down():
-                    return await self._pool.fetch(sql, *arguments)
-            except Unavailable as error:
-                if not isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
-                    raise
+        with unavailable_when_down():
+            return await repeated_after_deadlock(lambda: self._pool.fetch(sql, *arguments))
 
 
 def leased_message(

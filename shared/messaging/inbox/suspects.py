@@ -7,6 +7,7 @@ from collections.abc import Collection
 import asyncpg
 
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.pool import unavailable_when_down
 
 
@@ -32,11 +33,14 @@ class Suspects:
 
         An attempt that is never cleared ended in a death.
         """
-        with unavailable_when_down():
-            rows = await self._pool.fetch(self._note_sql, [*set(digests)], self._clock())
+        rows = await self._fetch(self._note_sql, [*set(digests)], self._clock())
         return {row["digest"]: row["attempts"] for row in rows}
 
     async def clear(self, digests: Collection[bytes]) -> None:
         """The messages were stored: they killed nobody."""
+        await self._fetch(self._clear_sql, [*digests])
+
+    async def _fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run one statement of its own transaction, again at once after a deadlock."""
         with unavailable_when_down():
-            await self._pool.execute(self._clear_sql, [*digests])
+            return await repeated_after_deadlock(lambda: self._pool.fetch(sql, *arguments))

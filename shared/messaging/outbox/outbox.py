@@ -15,6 +15,7 @@ from shared.crypto.envelope import Vault
 from shared.messaging.batcher import Batcher
 from shared.messaging.broker.refused_routes import Route
 from shared.messaging.messages.outgoing_message import SEALED, OutgoingMessage, sealing_context
+from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.pool import unavailable_when_down
 
 # With the types in which a group of them is given as arrays.
@@ -119,8 +120,7 @@ class Outbox:
 
     async def hasten(self, routes: Sequence[Route]) -> None:
         """Make due at once what waits for its next try. Raises `Unavailable`."""
-        with unavailable_when_down():
-            await self._pool.execute(self._hasten_sql, *_two_columns(routes))
+        await self._execute(self._hasten_sql, *_two_columns(routes))
 
     async def pending(self) -> OutboxBacklog:
         """How many rows are not yet confirmed, and the age of the oldest. Raises `Unavailable`."""
@@ -129,9 +129,13 @@ class Outbox:
         return OutboxBacklog(rows, float(oldest_age_s))
 
     async def _mark(self, ids: list[UUID]) -> list[None]:
-        with unavailable_when_down():
-            await self._pool.execute(self._mark_sql, ids)
+        await self._execute(self._mark_sql, ids)
         return [None] * len(ids)
+
+    async def _execute(self, sql: str, *arguments: object) -> None:
+        """Run a statement that locks rows in no certain order, again at once after a deadlock."""
+        with unavailable_when_down():
+            await repeated_after_deadlock(lambda: self._pool.execute(sql, *arguments))
 
     async def _row(self, record: asyncpg.Record) -> OutboxRow:
         stored, message_id = record["body"], record["message_id"]
