@@ -115,7 +115,7 @@ def flusher(
     parts: WorkerParts, settings: Settings, shared: CrmParts, committer: Committer
 ) -> Flusher:
     """Build the flusher, which sends what CRM is behind on."""
-    refusals = Refusals(SERVICE, shared.contacts, shared.emails, committer, settings)
+    refusals = Refusals(SERVICE, shared.contacts, shared.emails, shared.values, committer, settings)
     return Flusher(
         org=shared.crm.org,
         contacts=shared.contacts,

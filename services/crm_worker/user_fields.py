@@ -67,6 +67,11 @@ def outdated_fields(contact: WantedContact) -> list[ContactField]:
     return [field for field in sent if field in contact.in_crm]
 
 
+def unwritten_values(contact: WantedContact) -> dict[ContactField, str]:
+    """Return what CRM still has in the outdated fields, where it has refused to write them."""
+    return {field: contact.in_crm[field] for field in outdated_fields(contact)}
+
+
 def sent_values(row: ContactToSend) -> dict[ContactField, str]:
     """Return email and phone, where the row holds them."""
     values: dict[ContactField, str] = {}

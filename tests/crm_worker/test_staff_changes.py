@@ -66,6 +66,21 @@ async def test_an_interaction_follows_a_merged_contact(crm: SystemDriver) -> Non
     assert tags(merged) == FREE
 
 
+async def test_the_contact_that_ours_was_merged_into_gets_all_fields(crm: SystemDriver) -> None:
+    await crm.publish("user.signed_up.v1", {**ADA, "phone": "+49 30 1234567"})
+    await crm.event("contact.synced.v1", user_id="u1")
+    ours = await contact(crm, App_User_Id="u1")
+    other = await contact_of_staff(crm, "office@example.com")
+    await crm.sandbox.contact(ours["id"], "merge", into=other["id"])
+
+    await crm.publish("user.updated.v1", {"user_id": "u1", "last_name": "Byron"})
+
+    await crm.event("contact.synced.v1", user_id="u1", version=2)
+    [merged] = await crm.sandbox.records("crm", "contacts")
+    assert (merged["id"], merged["Last_Name"]) == (other["id"], "Byron")
+    assert merged["Email"] == ADA["email"]
+
+
 async def test_an_interaction_waits_for_a_refused_contact_and_holds_up_nothing(
     crm: SystemDriver,
 ) -> None:

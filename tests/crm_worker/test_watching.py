@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -328,6 +329,59 @@ async def test_a_change_of_the_applications_on_its_way_wins_over_that_of_staff(
     await all_webhooks_handled(watched, database)
     assert changes(watched) == []
     assert (await contact(watched, App_User_Id="u1"))["Phone"] == "+1 925 921 9201"
+
+
+@pytest.mark.parametrize(
+    ("update", "refusal"),
+    [
+        ({"phone": "+1 925 921 9201"}, {"code": "INVALID_DATA", "details": {"api_name": "Phone"}}),
+        ({"phone": "+1 925 921 9201"}, {"code": "INVALID_DATA", "details": {}}),
+        ({"email": "countess@example.com"}, {"code": "DUPLICATE_DATA", "details": {}}),
+        ({"email": "countess@example.com"}, None),
+    ],
+    ids=["the field", "the row", "a duplicate", "the call"],
+)
+async def test_a_value_that_crm_refused_is_not_taken_back_as_a_change_by_staff(
+    around: Surroundings, database: asyncpg.Connection, update: Json, refusal: Json | None
+) -> None:
+    async with around.running(app.main, watching(around, None), queue=QUEUE) as stage:
+        before = await ada(stage)
+        if refusal:
+            await stage.sandbox.set_behaviour(refused_rows={next(iter(update.values())): refusal})
+        else:
+            body = {"code": "INVALID_DATA", "details": {}, "message": "", "status": "error"}
+            await stage.sandbox.post(
+                "faults",
+                product="crm",
+                operation="upsert_records",
+                kind="answer",
+                status=400,
+                body=body,
+                times=1,
+            )
+
+        await stage.publish("user.updated.v1", {"user_id": "u1", **update})
+        sent_or_refused = "greatest(sent_version, refused_version) = 2"
+        await until(database, f"SELECT {sent_or_refused} FROM crm.contacts", True)  # noqa: S608
+        await compared_once_more(database)
+        await stage.sandbox.set_behaviour(refused_rows={})
+        await stage.publish("user.updated.v1", {"user_id": "u1", "first_name": "Augusta"})
+
+        after = await contact(stage, First_Name="Augusta")
+        wanted = {"Email": before["Email"], "Phone": before["Phone"]}
+        wanted |= {name.capitalize(): value for name, value in update.items()}
+        assert {name: after[name] for name in wanted} == wanted
+        assert changes(stage) == []
+
+
+async def compared_once_more(database: asyncpg.Connection) -> None:
+    """Return once a comparison that began after this has ended."""
+    begun = await database.fetchval("SELECT clock_timestamp()")
+    async with asyncio.timeout(20):
+        while not await database.fetchval(  # noqa: ASYNC110 - no event announces it
+            "SELECT EXISTS (SELECT FROM crm.comparisons WHERE last > $1)", begun
+        ):
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class SentContact:
     """A contact that CRM accepted.
 
     `inserted`: it is new, and has the tags that it was sent with. `values`: the email and the phone
-    that CRM was sent.
+    that it has, as far as they were to be sent.
     """
 
     contact: WantedContact

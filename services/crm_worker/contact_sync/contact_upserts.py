@@ -67,30 +67,31 @@ async def write_contacts(
             whole[position] = without_optional(whole[position], results[position]) or row
             rows[position], results[position] = row, result
     return [
-        await _completed(
-            crm,
-            WrittenContact(
-                contact, whole[at], rows[at], ids[at] is not None, result, _left_out(contact, row)
-            ),
+        WrittenContact(
+            contact, whole[at], rows[at], ids[at] is not None, result, _left_out(contact, row)
         )
         for at, (contact, row, result) in enumerate(zip(batch, whole, results, strict=True))
     ]
 
 
+async def completed(crm: ZohoCrm, written: WrittenContact) -> WrittenContact:
+    """Write the whole contact, where part of its fields came into another one than CRM had before.
+
+    Staff had deleted ours, and it was made anew, or merged it into the one that was matched. CRM
+    is sent only what is new to the contact that it had.
+    """
+    result = written.result
+    if written.sent == written.whole or result.id in (None, written.contact.zoho_id):
+        return written
+    completing = await crm.update_contact(result.id, written.whole)
+    if not completing.ok:
+        return replace(written, result=completing)
+    return replace(written, sent=written.whole)
+
+
 def _whole(contact: WantedContact, *, is_new: bool) -> ContactToSend:
     row = whole_row(contact)
     return replace(row, tags=tags_of(contact.tier)) if is_new else row
-
-
-async def _completed(crm: ZohoCrm, written: WrittenContact) -> WrittenContact:
-    """Complete a contact that staff had deleted, and that was made anew with part of its fields."""
-    result = written.result
-    if written.sent == written.whole or result.action != "insert" or result.id is None:
-        return written
-    completed = await crm.update_contact(result.id, written.whole)
-    if not completed.ok:
-        return replace(written, result=completed)
-    return replace(written, sent=written.whole)
 
 
 def _left_out(contact: WantedContact, whole: ContactToSend) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from typing import Final
 import structlog
 
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
+from services.crm_worker.repositories.crm_values import CrmValues
 from services.crm_worker.repositories.emails import Emails
+from services.crm_worker.user_fields import unwritten_values
 from shared.contracts.events import CommandFailed
 from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
@@ -25,11 +27,18 @@ class Refusals:
     """Records and announces refused contacts. They stay counted until a newer version is sent."""
 
     def __init__(
-        self, service: str, contacts: Contacts, emails: Emails, committer: Committer, crm: CrmFields
+        self,
+        service: str,
+        contacts: Contacts,
+        emails: Emails,
+        crm_values: CrmValues,
+        committer: Committer,
+        crm: CrmFields,
     ) -> None:
         self._service = service
         self._contacts = contacts
         self._emails = emails
+        self._crm_values = crm_values
         self._committer = committer
         self._ours: Mapping[str | None, str] = {
             "Email": "email",
@@ -41,14 +50,24 @@ class Refusals:
         }
 
     async def by_crm(
-        self, contact: WantedContact, zoho_code: str, fields: Sequence[str] = ()
+        self,
+        contact: WantedContact,
+        zoho_code: str,
+        fields: Sequence[str] = (),
+        *,
+        unwritten: bool = False,
     ) -> None:
-        """Give up this version: CRM refuses it for good."""
+        """Give up this version: CRM refuses it for good.
+
+        `unwritten`: it is certain that CRM has written nothing of it.
+        """
         names = ", ".join(self._ours.get(field, field) for field in fields)
         reason = f"CRM does not take the contact: {zoho_code}" + (f" in {names}" if names else "")
         try:
             async with self._committer.begin(contact.org) as work:
                 self._contacts.record_refused(work, contact, zoho_code)
+                if unwritten:
+                    await self._record_unwritten(work, contact)
                 if contact.zoho_id is None:
                     self._emails.free_all(work, contact)
                 self._report(work, contact, CONTACT_REFUSED, reason)
@@ -69,6 +88,7 @@ class Refusals:
                     self._contacts.repair(work, repair)
                 email = self._emails.entries(contact)[0].index
                 self._contacts.record_refused(work, contact, EMAIL_OF_ANOTHER_USER, email)
+                await self._record_unwritten(work, contact)
                 self._report(
                     work,
                     contact,
@@ -79,6 +99,10 @@ class Refusals:
             await self._contacts.give_back([contact], after_s=0)
         else:
             log.warning("contact refused", code=EMAIL_OF_ANOTHER_USER, repaired=repair is not None)
+
+    async def _record_unwritten(self, work: UnitOfWork, contact: WantedContact) -> None:
+        """Note what CRM goes on having: otherwise it would look like a change by staff."""
+        await self._crm_values.record_in_crm(work, contact, unwritten_values(contact))
 
     def _report(self, work: UnitOfWork, contact: WantedContact, code: str, reason: str) -> None:
         work.publish(

@@ -14,14 +14,19 @@ import structlog
 
 from services.crm_worker.contact_sync.absent_contacts import absent_users
 from services.crm_worker.contact_sync.contact_tags import SentContact, TaggingResult, tag_contacts
-from services.crm_worker.contact_sync.contact_upserts import WrittenContact, write_contacts
+from services.crm_worker.contact_sync.contact_upserts import (
+    WrittenContact,
+    completed,
+    write_contacts,
+)
 from services.crm_worker.contact_sync.refusals import Refusals
 from services.crm_worker.repositories.contacts import Contacts, WantedContact
 from services.crm_worker.repositories.crm_values import CrmValues
 from services.crm_worker.repositories.emails import Emails
-from services.crm_worker.user_fields import outdated_fields, sent_values
+from services.crm_worker.user_fields import outdated_fields, sent_values, unwritten_values
 from shared import exponential_backoff
 from shared.contracts.events import ContactSynced
+from shared.errors import ZohoRejected
 from shared.messaging.outbox.committer import Committer
 from shared.zoho.products.crm.client import ZohoCrm
 from shared.zoho.products.crm.models import RowResult
@@ -85,11 +90,7 @@ class ContactSender:
         await self._crm_values.forget(
             [(contact, field) for contact in batch for field in outdated_fields(contact)]
         )
-        written = (
-            await write_contacts(self._crm, batch, without_email=email_taken, absent=absent)
-            if batch
-            else []
-        )
+        written = await self._write(batch, email_taken, absent) if batch else []
         results = await self._sorted(written)
         for contact, owner in results.wrong_contact:
             await self._refusals.for_email(contact, repair=owner)
@@ -100,6 +101,18 @@ class ContactSender:
             await self._handle_failure(contact, result)
         for contact in refused:
             await self._refusals.for_email(contact)
+
+    async def _write(
+        self, batch: Sequence[WantedContact], email_taken: set[str], absent: set[str]
+    ) -> list[WrittenContact]:
+        try:
+            return await write_contacts(self._crm, batch, without_email=email_taken, absent=absent)
+        except ZohoRejected:
+            # Of several, some may have been written before, by calls of their own.
+            if len(batch) == 1:
+                async with self._committer.begin(self._crm.org) as work:
+                    await self._crm_values.record_in_crm(work, batch[0], unwritten_values(batch[0]))
+            raise
 
     async def _sorted(self, written: Sequence[WrittenContact]) -> _Results:
         results = _Results()
@@ -112,16 +125,11 @@ class ContactSender:
             elif (owner := await self._other_owner(contact, result.id)) is not None:
                 results.wrong_contact.append((contact, owner))
             else:
-                inserted = result.action == "insert"
-                results.sent.append(
-                    SentContact(
-                        contact,
-                        result.id,
-                        inserted=inserted,
-                        inserted_tags=item.sent.tags,
-                        values=sent_values(item.sent),
-                    )
-                )
+                whole = await completed(self._crm, replace(item, result=result))
+                if whole.result.ok:
+                    results.sent.append(_sent_contact(whole, result.id))
+                else:
+                    results.failed.append((contact, whole.result))
         return results
 
     async def _adopted(self, item: WrittenContact) -> RowResult:
@@ -160,7 +168,7 @@ class ContactSender:
                 await self._contacts.record_sent(
                     work, contact, done.zoho_id, tags=tags, retag_after_s=_retag_after_s(done, tags)
                 )
-                await self._crm_values.record_sent(work, contact, done.values)
+                await self._crm_values.record_in_crm(work, contact, done.values)
                 if contact.is_behind or contact.sent_tags != frozenset(tags):
                     work.publish(
                         ContactSynced(
@@ -188,12 +196,25 @@ class ContactSender:
         if result.may_pass:
             await self._retry_later(contact, result)
         else:
-            await self._refusals.by_crm(contact, result.code, result.fields)
+            await self._refusals.by_crm(contact, result.code, result.fields, unwritten=True)
 
     async def _retry_later(self, contact: WantedContact, result: RowResult) -> None:
         log.warning("contact not accepted", code=result.code)
         wait_s = max(result.wait_s, retry_s(contact.failures))
         await self._contacts.give_back([contact], after_s=wait_s)
+
+
+def _sent_contact(item: WrittenContact, zoho_id: str) -> SentContact:
+    contact, values = item.contact, sent_values(item.sent)
+    if zoho_id == contact.zoho_id:
+        values = {**unwritten_values(contact), **values}
+    return SentContact(
+        contact,
+        zoho_id,
+        inserted=item.result.action == "insert",
+        inserted_tags=item.sent.tags,
+        values=values,
+    )
 
 
 def _retag_after_s(done: SentContact, tags: Sequence[str]) -> float | None:

@@ -84,10 +84,10 @@ class CrmValues:
         )
         await repeated_after_deadlock(lambda: self._pool.execute(_FORGET, *columns))
 
-    async def record_sent(
+    async def record_in_crm(
         self, work: UnitOfWork, contact: WantedContact, values: Mapping[ContactField, str]
     ) -> None:
-        """Record what CRM has now, because it was sent. Nothing when the lease was lost."""
+        """Record what CRM has, as its answer says. Nothing when the lease was lost."""
         owner = UserKey(contact.org, contact.user_id)
         for field, value in values.items():
             sealed = await self._fields.seal(owner, in_crm_of(field), contact.user_id, value)
