@@ -27,6 +27,10 @@ class OrganizationDay:
         """The current day. UTC's for a time zone that is unknown, which `doctor` reports."""
         return datetime.now(zone_of(await self.time_zone()) or ZoneInfo("UTC")).date()
 
+    async def currency(self) -> str | None:
+        """The base currency, which reports of Zoho's are in. Read anew each time."""
+        return (await self.ledger.organization(self.organization_id)).currency_code
+
     async def time_zone(self) -> str | None:
         """Zoho's name of the organization's time zone."""
         org = self.ledger.org

@@ -76,7 +76,7 @@ class Connections:
         try:
             return await handler(request)
         finally:
-            connection.wait(_NEXT_WITHIN_S)
+            self._served(connection, request.transport)
 
     async def listen(self, runner: web.AppRunner, host: str, port: int) -> None:
         await _Site(runner, host, port, self).start()
@@ -107,6 +107,12 @@ class Connections:
     def silent(self, connection: _Connection) -> None:
         self._ended("silent")
         connection.end()
+
+    def _served(self, connection: _Connection, transport: asyncio.BaseTransport | None) -> None:
+        """Let it wait for its next request, as the last of those that make room."""
+        connection.wait(_NEXT_WITHIN_S)
+        if transport is not None and self._open.pop(transport, None) is not None:
+            self._open[transport] = connection
 
     def _make_room(self) -> bool:
         waiting = next((each for each in self._open.values() if each.is_waiting), None)

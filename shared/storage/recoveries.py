@@ -6,7 +6,7 @@ Why so: docs/decisions/0105-recovery-after-a-restore.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -17,6 +17,9 @@ _RECOVERY: Final = """
     id, state, noticed_at, noticed_by, reason, since, begun_at, begun_by, search_until, ended_at,
     ended_by
 """
+
+# The applications' clocks and PostgreSQL's may differ.
+_CLOCKS_DIFFER: Final = timedelta(minutes=10)
 
 # What is read after it is what is true: notices and answers do not cross.
 _ONE_AT_A_TIME: Final = "LOCK TABLE relay.recoveries IN SHARE ROW EXCLUSIVE MODE"
@@ -32,6 +35,10 @@ class SearchedRecovery:
     id: int
     since: datetime
     begun_at: datetime
+
+    def surely_precedes(self, happened: datetime | None) -> bool:
+        """Whether what happened then was after the restore. None, an unknown time, is not sure."""
+        return happened is not None and happened > self.begun_at + _CLOCKS_DIFFER
 
 
 @dataclass(frozen=True)

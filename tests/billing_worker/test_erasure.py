@@ -202,6 +202,21 @@ async def test_an_inactive_customer_of_the_same_email_and_name_is_nobodys_to_ado
     assert created.get("adopted") is False
 
 
+async def test_cards_that_zoho_does_not_list_keep_nothing_else_from_being_erased(
+    upstream: Upstream,
+) -> None:
+    await a_subscription(upstream)
+    await upstream.sandbox.fault("billing", "status:400", operation="list_cards", times=99)
+
+    receipt = await erased(upstream)
+
+    (customer,) = await upstream.records("billing", "customers")
+    (subscription,) = await upstream.records("billing", "subscriptions")
+    assert (customer["status"], subscription["status"]) == ("inactive", "cancelled")
+    kept = kept_in(part_of(receipt, "billing"))
+    assert kept["list of cards"]["reason"].startswith("Zoho refused")
+
+
 async def test_dead_letters_of_the_user_go_too(
     upstream: Upstream, database: asyncpg.Connection
 ) -> None:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from services.zoho_sandbox.server.clock import Clock
 from services.zoho_sandbox.server.world import World
 from shared.contracts.commands import ReportReceivablesRequested, ReportRevenueRequested
-from tests.billing_worker.conftest import Upstream
+from tests.billing_worker.conftest import Upstream, until
 from tests.billing_worker.large_organization import FIRST, LAST, LargeOrganization
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -93,6 +93,29 @@ async def test_a_report_goes_on_at_the_page_that_failed(
     assert {page for page, times in pages.items() if times > 1} == {17}
     assert began <= datetime.fromisoformat(answer["result"]["read_at"]) < failed_at
     assert await saved_pages(upstream) == 0
+
+
+async def test_a_report_reads_on_from_a_page_that_was_pruned(
+    upstream: Upstream, large: LargeOrganization
+) -> None:
+    await upstream.sandbox.load({"books": large.records})
+    asked = await upstream.sandbox.requests(product="books")
+    before = asked[-1]["id"] if asked else 0
+    await upstream.sandbox.fault(
+        "books", "status:500", operation="list_invoices", skip=16, times=99
+    )
+
+    answering = asyncio.create_task(upstream.answer_to(ACCRUAL))
+    await upstream.sandbox.wait_for_request("books", "list_invoices", since=before, count=19)
+    connection = await asyncpg.connect(upstream.database_url)
+    postponed = "SELECT count(*) FROM billing.lines WHERE state = 'later'"
+    await until(lambda: connection.fetchval(postponed), 1)
+    await connection.execute("DELETE FROM billing.report_pages WHERE page IN (1, 2)")
+    await connection.close()
+    await upstream.sandbox.clear_faults()
+    answer = await hurried(upstream, answering)
+
+    assert cents_in(answer) == in_cents(large.earned)
 
 
 async def hurried(upstream: Upstream, answering: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:

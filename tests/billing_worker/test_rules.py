@@ -13,9 +13,11 @@ from services.billing_worker.customers.user_fields import display_name
 from services.billing_worker.id_conflicts import ensure_same_request
 from services.billing_worker.invoices.pdf_links import without_links
 from services.billing_worker.reports.revenue import receivables_by_age
+from services.billing_worker.repositories.decisions import replaces
 from services.billing_worker.repositories.subscriptions import StoredSubscription
 from services.billing_worker.subscriptions.change_cause import cause_of
 from services.zoho_sandbox.finance.invoice_pdf import invoice_pdf
+from shared.contracts.commands import SubscriptionChangeRequested
 from shared.errors import PermanentError
 from shared.zoho.products.books.models import Invoice
 
@@ -179,3 +181,26 @@ def _plain_pdf() -> bytes:
     output = io.BytesIO()
     writer.write(output)
     return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "replaced"),
+    [
+        ({}, {}, True),
+        ({}, {"quantity": 3}, True),
+        ({"quantity": 2}, {"quantity": 3}, True),
+        ({"quantity": 2}, {}, False),
+        ({"addons": [{"addon_code": "seats"}]}, {"quantity": 3}, False),
+        ({"addons": [{"addon_code": "seats"}]}, {"addons": []}, True),
+        ({}, {"at_term_end": True}, False),
+        ({"at_term_end": True}, {"at_term_end": True}, True),
+        ({}, {"subscription_id": "s2"}, False),
+    ],
+)
+def test_a_change_gives_way_only_to_one_that_names_all_that_it_names(
+    earlier: dict[str, object], later: dict[str, object], replaced: bool
+) -> None:
+    change = {"subscription_id": "s1", "plan_code": "pro-monthly"}
+    message = SubscriptionChangeRequested.model_validate({**change, **earlier})
+
+    assert replaces({**change, **later}, message) is replaced

@@ -1,6 +1,6 @@
 """Changes at Zoho reach the application as events with its own ids."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -137,6 +137,36 @@ async def test_failures_that_zoho_lists_no_payment_of_differ_by_their_next_try(
         "2031-01-05",
     ]
     assert len(upstream.events_named("notification.requested.v1", template="payment_failed")) == 2
+
+
+async def test_failures_of_two_invoices_without_a_payment_id_are_announced_each(
+    upstream: Upstream,
+) -> None:
+    subscription = await a_subscription(upstream)
+    customer_id = subscription["customer_id"]
+    failed_at = datetime.now(UTC) - timedelta(hours=1)
+    payments = [
+        {
+            "payment_id": f"46000000000999{number}",
+            "customer_id": customer_id,
+            "status": "failure",
+            "amount": 10 + number,
+            "currency_code": "USD",
+            "date": failed_at.date().isoformat(),
+            "created_time": (failed_at + timedelta(minutes=number)).isoformat(),
+            "invoices": [{"invoice_id": f"46000000000888{number}", "amount_applied": 10}],
+        }
+        for number in (1, 2)
+    ]
+    await upstream.sandbox.load({"billing": {"payments": payments}})
+
+    for number in (1, 2, 1):
+        invoice = {"invoice_id": f"46000000000888{number}", "customer_id": customer_id}
+        await upstream.sandbox.billing_event("payment_declined", {"invoice": invoice})
+    await upstream.webhooks_handled()
+
+    announced = upstream.events_named("payment.failed.v1", user_id="u1")
+    assert sorted(event["amount"] for event in announced) == ["11.00", "12.00"]
 
 
 async def test_a_subscription_of_staff_with_a_reference_of_ours_is_another_one(

@@ -14,6 +14,7 @@ from shared.contracts.webhooks import Product
 from shared.crypto.envelope import UserKey
 from shared.erasing.outcome import PartOutcome
 from shared.erasing.placeholder import Placeholders
+from shared.errors import ZohoRejected
 from shared.zoho.effects.effects import EffectResult, Effects
 from shared.zoho.products.billing.client import CREATE_CUSTOMER, ZohoBilling
 
@@ -40,7 +41,6 @@ class BillingErasure:
     async def erase(self, user: UserKey, outcome: PartOutcome) -> None:
         await outcome.remember({"customer": await self._customers(user)})
         for customer_id in outcome.ids("customer"):
-            await self._find(customer_id, outcome)
             await self._cancel(customer_id, outcome)
             await self._delete_cards(customer_id, outcome)
             await self._empty(user, customer_id, outcome)
@@ -73,28 +73,33 @@ class BillingErasure:
         )
         return await effect.find()
 
-    async def _find(self, customer_id: str, outcome: PartOutcome) -> None:
+    async def _cancel(self, customer_id: str, outcome: PartOutcome) -> None:
+        """Cancel what lives. It comes first: whatever is refused later, nobody pays on."""
+        live = f"live subscription of {customer_id}"
         subscriptions = await self.zoho.subscriptions_of(customer_id)
-        cards = await self.zoho.cards(customer_id)
         await outcome.remember(
             {
-                f"live subscription of {customer_id}": [
+                live: [
                     each.subscription_id
                     for each in subscriptions
                     if not each.ended and each.status != _NEVER_LIVED
-                ],
-                f"card of {customer_id}": [card.card_id for card in cards],
+                ]
             }
         )
-
-    async def _cancel(self, customer_id: str, outcome: PartOutcome) -> None:
-        for zoho_id in outcome.ids(f"live subscription of {customer_id}"):
+        for zoho_id in outcome.ids(live):
             with outcome.erasing("live subscription"):
                 if not (await self.zoho.subscription(zoho_id)).ended:
                     await self.zoho.cancel_subscription(zoho_id, at_term_end=False)
 
     async def _delete_cards(self, customer_id: str, outcome: PartOutcome) -> None:
-        for card_id in outcome.ids(f"card of {customer_id}"):
+        cards = f"card of {customer_id}"
+        try:
+            listed = await self.zoho.cards(customer_id)
+        except ZohoRejected as error:
+            outcome.refuse("list of cards", error.zoho_code or str(error.status))
+            listed = []
+        await outcome.remember({cards: [card.card_id for card in listed]})
+        for card_id in outcome.ids(cards):
             with outcome.erasing("card"):
                 await self.zoho.delete_card(customer_id, card_id)
 

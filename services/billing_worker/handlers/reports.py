@@ -85,7 +85,7 @@ class ReportHandlers:
             return None
         says = await self.ledger.operating_income(message.start_date, message.end_date)
         ((currency, ours),) = revenue.totals.items()
-        if says is None:
+        if says is None or await self.organization_day.currency() != currency:
             return None
         if as_money(says, currency) != as_money(ours, currency):
             self.metrics.report_differences.labels(org=self.ledger.org).inc()

@@ -69,7 +69,7 @@ class SubscriptionHandlers:
         if subscription.ended:
             raise PermanentError("the subscription is over", code="subscription_ended")
         is_missing = message.at_term_end or not _has_plan(subscription, message)
-        if is_missing and not await self.decisions.gives_way(work, message.subscription_id, "plan"):
+        if is_missing and not await self.decisions.gives_way(work, message, "plan"):
             subscription = await self.zoho.update_subscription(
                 stored.zoho_id,
                 plan_code=message.plan_code,
@@ -88,8 +88,7 @@ class SubscriptionHandlers:
         )
         # Nothing later undoes a cancellation at once, so that one gives way to nothing.
         if is_missing and not (
-            message.at_term_end
-            and await self.decisions.gives_way(work, message.subscription_id, "renewal")
+            message.at_term_end and await self.decisions.gives_way(work, message, "renewal")
         ):
             subscription = await self.zoho.cancel_subscription(
                 stored.zoho_id, at_term_end=message.at_term_end
@@ -102,9 +101,7 @@ class SubscriptionHandlers:
         stored, began, subscription = await self._read(work.org, message.subscription_id)
         if subscription.ended:
             raise PermanentError("the subscription is over", code="not_reactivatable")
-        if not subscription.renews and not await self.decisions.gives_way(
-            work, message.subscription_id, "renewal"
-        ):
+        if not subscription.renews and not await self.decisions.gives_way(work, message, "renewal"):
             subscription = await self.zoho.reactivate_subscription(stored.zoho_id)
         await self._apply(work, stored, subscription, began)
 

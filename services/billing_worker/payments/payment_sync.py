@@ -91,7 +91,9 @@ class PaymentSync:
         """
         payment = hint.payment or PaymentHint()
         if payment.payment_id is None:
-            failed = await self._failed_before(user, hint.event_time or received_at)
+            failed = await self._failed_before(
+                user, hint.event_time or received_at, _invoice_in(hint)
+            )
             payment = payment.model_copy(update={"payment_id": failed})
         subscription_id = subscription.subscription_id if subscription else None
         if payment.payment_id is not None:
@@ -136,8 +138,12 @@ class PaymentSync:
             origin="application",
         )
 
-    async def _failed_before(self, user: User, moment: datetime) -> str | None:
-        """Zoho's id of the user's payment that failed last, within a day before the moment."""
+    async def _failed_before(self, user: User, moment: datetime, invoice: str | None) -> str | None:
+        """Zoho's id of the payment that failed last, within a day before the moment.
+
+        Only payments of `invoice` (Zoho's id) count where the webhook names one. None when it
+        names none, and payments of several invoices failed: nobody knows which is meant.
+        """
         if user.customer_id is None:
             return None
         try:
@@ -145,13 +151,16 @@ class PaymentSync:
         except ZohoRejected:
             return None  # a listing that Zoho's OpenAPI file lacks: it may not be there for all
         failed = [
-            (payment.created_time, payment.payment_id)
+            (payment.created_time, payment)
             for payment in payments
             if payment.status == "failure"
             and payment.created_time is not None
             and moment - _REPORTED_WITHIN <= payment.created_time <= moment + _CLOCKS_DIFFER_BY
+            and (invoice is None or invoice in _invoices_of(payment))
         ]
-        return max(failed)[1] if failed else None
+        if len({frozenset(_invoices_of(payment)) for _, payment in failed}) != 1:
+            return None
+        return max((at, payment.payment_id) for at, payment in failed)[1]
 
     async def _is_first(
         self,
@@ -223,6 +232,16 @@ class PaymentSync:
                 invoice_id=facts.invoice_id,
             ),
         )
+
+
+def _invoice_in(hint: BillingWebhook) -> str | None:
+    """Zoho's id of the invoice that the webhook is about."""
+    named = (hint.payment and hint.payment.invoice_id, hint.invoice and hint.invoice.invoice_id)
+    return next((each for each in named if each), None)
+
+
+def _invoices_of(payment: Payment) -> set[str]:
+    return {each.invoice_id for each in payment.invoices}
 
 
 def _announce_failure(

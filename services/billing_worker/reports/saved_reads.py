@@ -35,6 +35,8 @@ class SavedReads:
         """The items of a list. `name` stands for the list within the report."""
         number = 0
         for stored in await self._pages.of(self._work.org, self._report, name):
+            if stored.number != number + 1:
+                break  # pages before it are gone: they were older than what is kept
             for item in stored.items:
                 yield listing.model.model_validate(item)
             if stored.is_last:

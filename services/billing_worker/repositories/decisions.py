@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import asyncpg
 import orjson
 
+from shared.business_time import business_time
+from shared.contracts.commands import (
+    SubscriptionCancelRequested,
+    SubscriptionChangeRequested,
+    SubscriptionReactivateRequested,
+)
 from shared.crypto.envelope import Vault
 from shared.errors import Postponed
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.lines import sealing_context
 from shared.storage.recoveries import Recoveries
 
+SubscriptionDecision = (
+    SubscriptionCancelRequested | SubscriptionChangeRequested | SubscriptionReactivateRequested
+)
 DecisionTopic = Literal["renewal", "plan"]
 
 _COMMANDS: Final[Mapping[DecisionTopic, Sequence[str]]] = {
@@ -58,16 +67,19 @@ class Decisions:
         work.record(_CLAIM, work.org, subscription_id, about, work.arrived)
         return True
 
-    async def gives_way(self, work: UnitOfWork, subscription_id: str, about: DecisionTopic) -> bool:
-        """Whether a later command on the topic is open, and this one need not be carried out.
+    async def gives_way(
+        self, work: UnitOfWork, message: SubscriptionDecision, about: DecisionTopic
+    ) -> bool:
+        """Whether an open later command on the topic replaces this one, which is then not done.
 
-        Asked only after a restore. Then commands come again in a row, and an early one would undo
-        for a moment what a later one has done: Zoho would mail and invoice both.
+        Only after a restore. Then commands of before it come again in a row, and an early one would
+        undo for a moment what a later one has done: Zoho would mail and invoice both.
 
         Raises:
             Postponed: later ones may still be on their way.
         """
-        if work.claim is None or await self._recoveries.searched() is None:
+        recovery = await self._recoveries.searched()
+        if work.claim is None or recovery is None or recovery.surely_precedes(business_time()):
             return False
         wait_s: float = await self._pool.fetchval(
             """
@@ -91,6 +103,23 @@ class Decisions:
         for row in later:
             context = sealing_context(work.org, row["routing_key"], row["message_id"])
             body = orjson.loads(await self._vault.open_bytes(row["body"], context))
-            if body.get("subscription_id") == subscription_id:
+            if replaces(body, message):
                 return True
         return False
+
+
+def replaces(later: Mapping[str, Any], message: SubscriptionDecision) -> bool:
+    """Whether the state after `later` (a body) is the same with and without `message` before it.
+
+    A change of plan keeps the quantity and the add-ons that it does not name, and one at the end
+    of the term leaves the present term as it is.
+    """
+    if later.get("subscription_id") != message.subscription_id:
+        return False
+    if not isinstance(message, SubscriptionChangeRequested):
+        return True
+    named = {name for name in ("quantity", "addons") if getattr(message, name) is not None}
+    return (
+        all(later.get(name) is not None for name in named)
+        and later.get("at_term_end", False) == message.at_term_end
+    )

@@ -30,6 +30,7 @@ from shared.messaging.broker.topology import (
 from shared.messaging.handling.routes import COMMANDS
 from shared.server_urls import amqp_urls
 
+_CONFIRM_S: Final = 30.0
 WORKERS: Final = ("billing-worker", "crm-worker", "desk-worker")
 
 
@@ -109,7 +110,8 @@ async def publish_command(
 ) -> None:
     """Publish a command as an application does, persistent and confirmed.
 
-    Raises Unavailable when RabbitMQ cannot be reached, or no queue takes it.
+    Raises Unavailable when RabbitMQ cannot be reached, does not confirm it (one that is short of
+    memory or disk takes nothing), or no queue takes it.
     """
     message = aio_pika.Message(
         body,
@@ -122,8 +124,8 @@ async def publish_command(
         try:
             async with connection.channel(on_return_raises=True) as channel:
                 exchange = await channel.get_exchange(COMMANDS)
-                await exchange.publish(message, routing_key)
-        except (AMQPError, DeliveryError) as error:
+                await exchange.publish(message, routing_key, timeout=_CONFIRM_S)
+        except (AMQPError, DeliveryError, TimeoutError) as error:
             raise Unavailable(
                 "RabbitMQ did not take the command: were the workers ever started?",
                 code="broker_refused",

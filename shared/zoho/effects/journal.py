@@ -201,7 +201,21 @@ class EffectsJournal:
 
         Nobody looks until `look_s` after the recovery began. `after` as in `intend`. Nothing
         changes when another has moved meanwhile.
+
+        Raises PermanentError: `erased`, its owner asked to be forgotten.
         """
+        with refused_when_erased():
+            await self._presume(key, product, owner, after, recovery, look_s)
+
+    async def _presume(
+        self,
+        key: EffectKey,
+        product: str,
+        owner: str | None,
+        after: JournalEntry | None,
+        recovery: SearchedRecovery,
+        look_s: float,
+    ) -> None:
         await self._pool.execute(
             """
             INSERT INTO relay.effects AS e

@@ -6,16 +6,10 @@ lost answer: wait until searches show it, look, and act only if it is absent.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Final
-
 from shared.business_time import business_time
 from shared.storage.recoveries import Recoveries, SearchedRecovery
 from shared.zoho.call.http import Operation
 from shared.zoho.effects.journal import EffectKey, EffectsJournal, EffectState, JournalEntry
-
-# The applications' clocks and PostgreSQL's may differ.
-_CLOCKS_DIFFER: Final = timedelta(minutes=10)
 
 
 class Presumptions:
@@ -63,6 +57,4 @@ class Presumptions:
         if entry is not None and entry.state is EffectState.INTENDED:
             # The backup's, which may have been done again since. One of after the restore is not.
             return recovery if entry.intended_at < recovery.begun_at else None
-        happened = business_time()
-        is_new = happened is not None and happened > recovery.begun_at + _CLOCKS_DIFFER
-        return None if is_new else recovery
+        return None if recovery.surely_precedes(business_time()) else recovery

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
+from shared.errors import ZohoRejected
 from shared.zoho.call.http import Operation
 from shared.zoho.products.billing.models import Customer
 from shared.zoho.products.billing.settings import BillingFields
@@ -161,7 +162,8 @@ class BillingCustomers(FinanceClient[BillingFields]):
 
         The reference has `label`, public code of other finance products `api_name`. Zoho ignores
         what it does not know, so the answer is looked at. Returns the form that Billing stores,
-        which is used from then on. None when it stores neither: then there is no such field.
+        which is used from then on. None when it stores neither, or refuses the other one: then
+        there is no such field.
         """
         form = other_form(self._form)
         body = {
@@ -169,7 +171,11 @@ class BillingCustomers(FinanceClient[BillingFields]):
             "email": customer.email,
             "custom_fields": self._custom_fields(user_id, form),
         }
-        reply = await self._call(_UPDATE_CUSTOMER, f"/customers/{customer.customer_id}", json=body)
+        path = f"/customers/{customer.customer_id}"
+        try:
+            reply = await self._call(_UPDATE_CUSTOMER, path, json=body)
+        except ZohoRejected:
+            return None
         if self.user_of(Customer.model_validate(reply.body["customer"])) != user_id:
             return None
         self.use_field_form(form)

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from shared.errors import Unavailable, ZohoRejected
+from shared.errors import Postponed, Unavailable, ZohoRejected
 from shared.zoho.call.http import Operation
 from shared.zoho.products.books.models import (
     BooksContact,
@@ -292,7 +292,7 @@ class ZohoBooks(FinanceClient[BooksFields]):
 
         The report is undocumented (docs/zoho/finance.md §4.4). None when this organization does
         not answer it, or in another form than the one that public clients read. Nothing depends on
-        it, so an outage counts as no answer too.
+        it, so an outage or a spent quota counts as no answer too.
         """
         params = {
             "from_date": first.isoformat(),
@@ -301,7 +301,7 @@ class ZohoBooks(FinanceClient[BooksFields]):
         }
         try:
             reply = await self._call(_PROFIT_AND_LOSS, "/reports/profitandloss", params=params)
-        except (ZohoRejected, Unavailable):
+        except (ZohoRejected, Unavailable, Postponed):
             return None
         return account_total(reply.body.get("profit_and_loss"), "operating income")
 
