@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 import aiohttp
+import asyncpg
 import pytest
 
 from deploy.driving.system_driver import SystemDriver
@@ -214,6 +215,28 @@ async def test_without_webhooks_a_merged_or_trashed_ticket_is_noticed_within_a_d
 
         event = await stage.event("ticket.changed.v1", escalation_id="e1", change="deleted")
         assert event["status_type"] == "open"
+
+
+async def test_a_ticket_of_a_user_who_is_being_erased_keeps_no_other_from_being_looked_at(
+    around: Surroundings,
+) -> None:
+    chosen = settings(around, desk_poll_every_s=0.3, erasure_quiet_s=3600.0)
+    async with around.running(app.main, chosen, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        await desk.staff(await desk.escalate(), "trash")
+        other = await desk.escalate(escalation_id="e2", user_id="u2", email="bob@example.com")
+        await desk.staff(other, "trash")
+        await stage.publish("user.erasure_requested.v1", {"user_id": "u1"})
+        connection = await asyncpg.connect(desk.database_url)
+        tombstones = "SELECT count(*) FROM relay.tombstones"
+        async with asyncio.timeout(20):
+            while not await connection.fetchval(tombstones):  # noqa: ASYNC110 - no event announces it
+                await asyncio.sleep(0.02)
+        await connection.close()
+
+        await desk.let_a_day_pass()
+
+        await stage.event("ticket.changed.v1", escalation_id="e2", change="deleted")
 
 
 async def test_without_webhooks_a_move_is_found_by_polling(around: Surroundings) -> None:

@@ -169,12 +169,17 @@ class Escalations:
         )
 
     async def take_unlooked(self, org: str, *, limit: int, older_than_s: float) -> list[Escalation]:
-        """Return open tickets that polling has not looked at for so long, and note that it does."""
+        """Return open tickets that polling has not looked at for so long, and note that it does.
+
+        Not those of users who asked to be forgotten: nothing can be announced of them.
+        """
         rows = await self._pool.fetch(
             f"""
             WITH due AS (
                 SELECT org, escalation_id FROM desk.escalations
                 WHERE org = $1 AND NOT gone AND kind <> 'closed'
+                  AND NOT EXISTS (SELECT FROM relay.tombstones t
+                                  WHERE t.org = escalations.org AND t.user_id = escalations.user_id)
                   AND looked_at < clock_timestamp() - make_interval(secs => $3)
                 ORDER BY looked_at LIMIT $2
                 FOR UPDATE SKIP LOCKED
