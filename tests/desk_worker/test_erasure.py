@@ -85,8 +85,7 @@ async def test_a_contact_that_another_user_has_too_stays_and_is_named(desk: Desk
 
     (contact,) = await contacts(desk)
     assert contact["email"] == "ada@example.com"
-    trashed = {t["cf"]["cf_app_escalation_id"]: t["isTrashed"] for t in await desk.tickets()}
-    assert trashed == {"e1": True, "e2": False}
+    assert await trashed(desk) == {"e1": True, "e2": False}
     reasons = {each["what"]: each["reason"] for each in part["kept"]}
     assert reasons["contact"] == "another user has the same email"
 
@@ -101,6 +100,57 @@ async def test_a_ticket_of_which_the_answer_was_lost_is_found_and_erased(desk: D
     (ticket,), (contact,) = await desk.tickets(), await contacts(desk)
     assert ticket["isTrashed"] is True
     assert contact["email"] != "ada@example.com"
+
+
+@pytest.mark.parametrize("fallback", ["Unknown@Example.com", "unknown@example.com"])
+async def test_the_contact_that_stands_for_many_and_its_tickets_stay(
+    around: Surroundings, fallback: str
+) -> None:
+    chosen = settings(around, desk_fallback_email=fallback)
+    async with around.running(app.main, chosen, queue=QUEUE) as stage:
+        desk = Desk(stage, around.environment["database_url"])
+        await desk.escalate(email="a..b@example.com")
+        await desk.escalate(escalation_id="e2", user_id="u2", email="c..d@example.com")
+        await forget_the_commit_of_e1(desk)
+
+        await erased(desk)
+
+        (contact,) = await contacts(desk)
+        assert contact["email"] == fallback
+        assert await trashed(desk) == {"e1": True, "e2": False}
+
+
+async def test_a_contact_to_whom_staff_gave_a_ticket_stays_with_its_other_tickets_and_is_named(
+    desk: Desk,
+) -> None:
+    ticket = await desk.escalate()
+    other = await desk.escalate(escalation_id="e2", user_id=None, email="bob@example.com")
+    await desk.staff(ticket, "edit", contactId=other["contactId"])
+    await forget_the_commit_of_e1(desk)
+
+    part = await erased(desk)
+
+    assert "bob@example.com" in [contact["email"] for contact in await contacts(desk)]
+    assert await trashed(desk) == {"e1": True, "e2": False}
+    (kept,) = [each for each in part["kept"] if each["what"] == "contact"]
+    assert "not known to be the user" in kept["reason"]
+
+
+async def forget_the_commit_of_e1(desk: Desk) -> None:
+    """Leave what there is when the worker dies before its commit: only the journal knows it."""
+    connection = await asyncpg.connect(desk.database_url)
+    await connection.execute(
+        """
+        DELETE FROM desk.escalations WHERE escalation_id = 'e1';
+        DELETE FROM desk.blind_index WHERE kind = 'ticket' AND row = 'e1';
+        """
+    )
+    await connection.close()
+
+
+async def trashed(desk: Desk) -> dict[str, bool]:
+    """By escalation, whether its ticket is in the recycle bin."""
+    return {t["cf"]["cf_app_escalation_id"]: t["isTrashed"] for t in await desk.tickets()}
 
 
 async def test_a_webhook_of_an_erased_ticket_announces_and_watches_nothing(desk: Desk) -> None:

@@ -68,6 +68,11 @@ class DeskErasure:
         outcome.keep(
             "contact", "another user has the same email", count=len(outcome.ids("shared contact"))
         )
+        outcome.keep(
+            "contact",
+            "requester of a ticket that was made for the user, not known to be the user",
+            count=len(outcome.ids("unknown contact")),
+        )
 
     async def _find(self, user: UserKey, outcome: PartOutcome) -> None:
         """Find the user's tickets and contacts, and remember them.
@@ -82,9 +87,15 @@ class DeskErasure:
         # By email, since staff may have given a ticket to somebody else's contact. The contact of a
         # new ticket may be missing in searches for minutes.
         of_tickets = await self._contacts_of([*known, *made])
-        emails = {each.email for each in watched}
-        emails |= {email for ticket_id, _, email in of_tickets if ticket_id in made}
-        for email in sorted({email.casefold() for email in emails} - {self.fallback_email}):
+        emails = {each.email.casefold() for each in watched}
+        for ticket_id, contact_id, email in of_tickets:
+            if ticket_id not in made or email in (*emails, self.fallback_email.casefold()):
+                continue
+            if await self.escalations.has_email(user.org, user.user_id, email):
+                emails.add(email)
+            elif contact_id not in outcome.ids("contact"):  # which an earlier attempt has emptied
+                await outcome.remember({"unknown contact": [contact_id]})
+        for email in sorted(emails - {self.fallback_email.casefold()}):
             contacts = [contact.id for contact in await self.desk.contacts_with_email(email)]
             contacts += [contact_id for _, contact_id, found in of_tickets if found == email]
             if await self.escalations.others_with_email(user.org, email, user.user_id):

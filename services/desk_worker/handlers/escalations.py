@@ -32,6 +32,9 @@ async def open_ticket(
         if not escalations.is_same_request(known, message):
             raise PermanentError("this id names another escalation", code="id_taken")
         return
+    if message.user_id is not None:
+        # Before the ticket: where its answer is lost, an erasure finds its requester by it.
+        await escalations.know_email(work.org, message.user_id, message.email)
     ticket, texts = await tickets.open(work.org, message)
     escalation = Escalation(
         org=work.org,

@@ -19,6 +19,7 @@ from shared.crypto.opaque_ids import opaque_id
 from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.storage.deadlocks import repeated_after_deadlock
+from shared.storage.erased_users import refused_when_erased
 
 _COLUMNS = """
     org, escalation_id, user_id, origin, email_sealed, subject_sealed, zoho_id_sealed, version,
@@ -151,6 +152,32 @@ class Escalations:
             user_id,
         )
         return [row["row"] for row in rows]
+
+    async def know_email(self, org: str, user_id: str, email: str) -> None:
+        """Record at once that the user escalates under this email.
+
+        Raises:
+            PermanentError: `erased`.
+        """
+        rows = self._rows.rows(org, "email", email, user_id, user_id=user_id)
+        async with self._pool.acquire() as connection, connection.transaction():
+            with refused_when_erased():
+                await self._rows.insert(connection, rows)
+
+    async def has_email(self, org: str, user_id: str, email: str) -> bool:
+        """Whether the user signed up with this email, or escalated under it."""
+        has = await self._pool.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT FROM desk.blind_index
+                WHERE org = $1 AND kind IN ('email', 'user email') AND index = ANY ($2::bytea[])
+                  AND row = $3)
+            """,
+            org,
+            self._rows.digests(org, "email", [email]),
+            user_id,
+        )
+        return bool(has)
 
     async def give_to(self, org: str, user_id: str, zoho_ids: Sequence[str]) -> None:
         """Let escalations that named no user be this one's, by Zoho's ids of their tickets.
