@@ -14,10 +14,12 @@ import pytest
 from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
 from services.crm_worker.repositories.crm_values import StoredContact
+from services.crm_worker.repositories.watches import Watches
 from services.crm_worker.watching.staff_changes import StaffChange, staff_changes
 from services.webhook_gateway import app as gateway
 from services.webhook_gateway.settings import Settings as GatewaySettings
 from services.zoho_sandbox.driver import Json, SandboxDriver
+from shared.errors import Postponed
 from shared.zoho.products.crm.models import CrmContact
 from tests.crm_worker.conftest import settings
 from tests.crm_worker.contacts import ADA, contact, until
@@ -283,6 +285,27 @@ async def test_a_channel_that_crm_refuses_leaves_the_comparison(
         await stage.sandbox.contact(held["id"], "edit", Phone="+49 40 7654321")
 
         await stage.event("contact.changed.v1", user_id="u1")
+
+
+async def test_a_replica_that_has_lost_the_lease_records_no_channel(database_url: str) -> None:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
+        watches = Watches(pool)
+        lapsed, leased = [
+            await watches.lease("default", lease_s=-1.0, keeps_channel=True, renew_now=True)
+            for _ in range(2)
+        ]
+        assert lapsed
+        assert leased
+
+        with pytest.raises(Postponed):
+            await watches.record_channel(
+                "default", lapsed, expires_at=lapsed.now, is_new=True, renew_in_s=60.0
+            )
+
+        recorded = await watches.record_channel(
+            "default", leased, expires_at=leased.now, is_new=True, renew_in_s=60.0
+        )
+        assert recorded.has_gap
 
 
 async def test_many_contacts_modified_in_one_second_are_all_compared(

@@ -8,6 +8,7 @@ from typing import Literal
 
 import asyncpg
 
+from shared.errors import Postponed
 from shared.storage.retention import Rule
 
 # As long as webhook ids are kept: what happened to a webhook can be looked up as long.
@@ -98,8 +99,12 @@ class Watches:
     async def record_channel(
         self, org: str, watch: Watch, *, expires_at: datetime, is_new: bool, renew_in_s: float
     ) -> Watch:
-        """Record until when CRM announces changes, and when to prolong that. Returns the state."""
-        now: datetime = await self._pool.fetchval(
+        """Record until when CRM announces changes, and when to prolong that. Returns the state.
+
+        Raises:
+            Postponed: the lease was lost, and nothing is recorded.
+        """
+        now: datetime | None = await self._pool.fetchval(
             """
             UPDATE crm.watches
             SET channel_expires_at = $3,
@@ -114,6 +119,8 @@ class Watches:
             is_new,
             renew_in_s,
         )
+        if now is None:
+            raise Postponed("another replica watches CRM by now", retry_after_s=0.0)
         since = now if is_new else watch.channel_since
         return replace(watch, now=now, channel_expires_at=expires_at, channel_since=since)
 
