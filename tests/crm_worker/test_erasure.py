@@ -86,19 +86,23 @@ async def test_later_events_and_commands_of_the_user_change_nothing(
     assert not await database.fetchval("SELECT count(*) FROM crm.contacts WHERE user_id = 'u1'")
 
 
+@pytest.mark.parametrize("way", ["by a query", "by a search"])
 async def test_what_a_lost_answer_has_made_is_found_and_emptied(
-    around: Surroundings, database: asyncpg.Connection
+    crm: SystemDriver, way: str
 ) -> None:
-    async with around.running(app.main, settings(around), queue="crm-worker.intake.events") as crm:
-        await crm.sandbox.fault("crm", "reset_after", operation="POST /Contacts/upsert")
-        await crm.publish("user.signed_up.v1", ADA)
-        await contact(crm, Email=ADA["email"])
+    await crm.sandbox.fault("crm", "reset_after", operation="POST /Contacts/upsert")
+    await crm.publish("user.signed_up.v1", ADA)
+    await contact(crm, Email=ADA["email"])
+    if way == "by a query":
+        await crm.sandbox.set_lag(crm=3600.0)  # of searches
+    else:
+        await crm.sandbox.fault("crm", "status:400", operation="coql")
 
-        await erased(crm)
+    await erased(crm)
 
-        (left,) = await crm.sandbox.records("crm", "contacts")
-        assert left["Email"] is None
-        assert "Lace" not in str(left)
+    (left,) = await crm.sandbox.records("crm", "contacts")
+    assert left["Email"] is None
+    assert "Lace" not in str(left)
 
 
 async def test_a_user_who_waited_for_the_email_gets_it(crm: SystemDriver) -> None:

@@ -22,7 +22,11 @@ async def absent_users(crm: ZohoCrm, contacts: Sequence[WantedContact]) -> set[s
     Empty when CRM does not answer that: the tags are added after the contact is made then. What it
     refuses is our query, so no contact may be given up for it.
     """
-    new = [contact for contact in contacts if contact.zoho_id is None and _can_be_asked(contact)]
+    new = [
+        contact
+        for contact in contacts
+        if contact.zoho_id is None and can_be_asked(contact.user_id, contact.email)
+    ]
     if not new:
         return set()
     try:
@@ -41,6 +45,6 @@ async def absent_users(crm: ZohoCrm, contacts: Sequence[WantedContact]) -> set[s
     }
 
 
-def _can_be_asked(contact: WantedContact) -> bool:
-    """Whether a query can hold its texts: nothing says how a backslash is written."""
-    return "\\" not in contact.user_id + contact.email
+def can_be_asked(*texts: str) -> bool:
+    """Whether a query can hold these texts: nothing says how a backslash is written."""
+    return not any("\\" in text for text in texts)

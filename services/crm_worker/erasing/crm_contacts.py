@@ -6,16 +6,21 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
+from services.crm_worker.contact_sync.absent_contacts import can_be_asked
 from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.webhooks import Product
 from shared.crypto.envelope import UserKey
 from shared.erasing.outcome import PartOutcome
 from shared.erasing.placeholder import Placeholders
 from shared.erasing.row_cleanup import RowCleanup
-from shared.errors import Postponed, ZohoRejected
+from shared.errors import Misconfigured, Postponed, ZohoRejected
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.crm.client import CREATE_NOTE, ZohoCrm
 from shared.zoho.products.crm.models import CrmContact, RowResult
+
+log = structlog.get_logger(__name__)
 
 # Standard fields of Contacts that say who somebody is.
 # https://www.zoho.com/crm/developer/docs/api/v8/insert-records.html
@@ -83,9 +88,22 @@ class CrmErasure:
         found = [] if stored is None else [stored]
         email = (await self.contacts.fields_of(user.org, user.user_id)).get("email")
         if email:
-            candidates = await self.crm.contacts_with_email(email)
+            candidates = await self._candidates(user, email)
             found += [each.id for each in candidates if await self._is_theirs(user, each)]
         return found
+
+    async def _candidates(self, user: UserKey, email: str) -> list[CrmContact]:
+        """Return the contacts with the user's id or email.
+
+        A query reads the records. A search misses what was made in the last minutes, so it is only
+        for what a query cannot be asked, or an organization in which we may not ask one.
+        """
+        if can_be_asked(user.user_id, email):
+            try:
+                return await self.crm.existing_contacts([user.user_id], [email])
+            except (Misconfigured, ZohoRejected) as error:
+                log.warning("the contacts of an erased user are searched for", code=error.code)
+        return await self.crm.contacts_with_email(email)
 
     async def _is_theirs(self, user: UserKey, contact: CrmContact) -> bool:
         if self.crm.finds_by_user_id:
