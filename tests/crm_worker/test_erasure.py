@@ -66,6 +66,23 @@ async def test_notes_that_the_company_keeps_are_named(around: Surroundings) -> N
         assert (kept["note"]["count"], kept["note"]["reason"]) == (1, "kept by configuration")
 
 
+async def test_all_notes_that_the_company_keeps_are_counted(around: Surroundings) -> None:
+    chosen = settings(around, crm_erasure_notes="keep")
+    async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
+        held = await signed_up(crm)
+        parent = {"id": held["id"], "module": {"api_name": "Contacts"}}
+        notes = [
+            {"id": f"48760000{number:010}", "Note_Content": "Called.", "Parent_Id": parent}
+            for number in range(401)
+        ]
+        await crm.sandbox.load({"crm": {"notes": notes}})
+
+        part = await erased(crm)
+
+        (kept,) = [each for each in part["kept"] if each["what"] == "note"]
+        assert (kept["count"], kept["reason"]) == (401, "kept by configuration")
+
+
 async def test_later_events_and_commands_of_the_user_change_nothing(
     crm: SystemDriver, database: asyncpg.Connection
 ) -> None:

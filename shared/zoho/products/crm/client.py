@@ -28,6 +28,9 @@ from shared.zoho.quota.priority import Priority
 MAX_ROWS: Final = 100
 """Rows of one upsert. More than 10 count against a smaller limit of calls in flight."""
 
+NOTES_A_PAGE: Final = 200
+"""Notes on each page of a list but the last."""
+
 # Rows of a query for one credit.
 # https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html
 _COQL_ROWS: Final = 200
@@ -235,9 +238,17 @@ class ZohoCrm(ProductClient[CrmFields]):
         reply = await self._call(CREATE_NOTE, "/Notes", json={"data": [note]})
         return rows_of(reply.body)[0]
 
-    async def notes_of(self, contact_id: str) -> list[Note]:
-        """The notes of a contact, newest first, at most 200."""
-        params = {"fields": "Note_Title,Note_Content,Modified_Time", "per_page": "200"}
+    async def notes_of(self, contact_id: str, *, page: int = 1) -> list[Note]:
+        """A page of a contact's notes, newest first: `NOTES_A_PAGE`, or fewer on the last one.
+
+        CRM counts ten pages so. What is beyond needs a token of the page before.
+        Source: https://www.zoho.com/crm/developer/docs/api/v8/get-notes.html
+        """
+        params = {
+            "fields": "Note_Title,Note_Content,Modified_Time",
+            "per_page": str(NOTES_A_PAGE),
+            "page": str(page),
+        }
         reply = await self._call(_LIST_NOTES, f"/Contacts/{contact_id}/Notes", params=params)
         return [Note.model_validate(record) for record in reply.body.get("data") or []]
 
