@@ -34,7 +34,7 @@ class CreateNote(Effect[ZohoCrm]):
         return self._result(row.id)
 
     async def find(self) -> EffectResult | None:
-        for note in await self.zoho.notes_of(self.contact_id):
+        async for note in self.zoho.notes_of(self.contact_id):
             if (note.content or "").splitlines()[-1:] == [self._reference]:
                 return self._result(note.id)
         return None

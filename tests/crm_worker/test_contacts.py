@@ -169,6 +169,14 @@ async def test_a_lost_answer_makes_no_second_note(
     async with around.running(app.main, soon, queue="crm-worker.intake.events") as crm:
         await crm.publish("user.signed_up.v1", ADA)
         await crm.event("contact.synced.v1", user_id="u1")
+        held = await contact(crm, App_User_Id="u1")
+        parent = {"id": held["id"], "module": {"api_name": "Contacts"}}
+        # CRM lists the oldest first, 200 on a page.
+        of_staff = [
+            {"id": f"48760000{number:010}", "Note_Content": "Called.", "Parent_Id": parent}
+            for number in range(200)
+        ]
+        await crm.sandbox.load({"crm": {"notes": of_staff}})
         await crm.sandbox.fault("crm", "reset_after", operation="create_notes", times=1)
 
         await crm.publish(
@@ -178,7 +186,7 @@ async def test_a_lost_answer_makes_no_second_note(
 
         await crm.sandbox.wait_for_request("crm", "get_notes")
         await until(database, "SELECT count(*)::int FROM crm.inbox", 0)
-        assert len(await crm.sandbox.records("crm", "notes")) == 1
+        assert len(await crm.sandbox.records("crm", "notes")) == len(of_staff) + 1
 
 
 async def test_a_change_that_comes_while_its_contact_is_being_sent_is_sent_too(

@@ -17,7 +17,7 @@ from shared.erasing.placeholder import Placeholders
 from shared.erasing.row_cleanup import RowCleanup
 from shared.errors import Misconfigured, Postponed, ZohoRejected
 from shared.zoho.effects.effects import Effects
-from shared.zoho.products.crm.client import CREATE_NOTE, NOTES_A_PAGE, ZohoCrm
+from shared.zoho.products.crm.client import CREATE_NOTE, MOST_NOTES, ZohoCrm
 from shared.zoho.products.crm.models import CrmContact, RowResult
 
 log = structlog.get_logger(__name__)
@@ -31,9 +31,6 @@ _PERSONAL: Final = (
     "Mailing_State", "Mailing_Zip", "Mailing_Country", "Other_Street", "Other_City",
     "Other_State", "Other_Zip", "Other_Country",
 )  # fmt: skip
-
-# CRM counts the pages of a list up to its 2,000th record.
-_PAGES_OF_NOTES: Final = 10
 
 # Whoever was refused because the user had the email gets it now.
 CLEANUP: Final = RowCleanup(
@@ -84,8 +81,9 @@ class CrmErasure:
             await self._erase_contact(user, contact_id, outcome, tried)
         if not self.delete_notes:
             count = len(outcome.ids("note"))
-            is_all = count < _PAGES_OF_NOTES * NOTES_A_PAGE
-            reason = "kept by configuration" + ("" if is_all else ", at least so many")
+            reason = "kept by configuration"
+            if count >= MOST_NOTES:
+                reason += ", at least so many"
             outcome.keep("note", reason, count=count)
 
     async def _contacts(self, user: UserKey) -> list[str]:
@@ -129,7 +127,7 @@ class CrmErasure:
         if contact is None:  # deleted, or merged into another one
             outcome.count("contact")
             return
-        # Staff's notes too. Beyond what the pages reach, when those before are gone.
+        # Staff's notes too. Those beyond what can be listed are found when the others are gone.
         await self._find_notes(contact_id, outcome)
         while await self._erase_notes(outcome, tried):
             await self._find_notes(contact_id, outcome)
@@ -140,11 +138,7 @@ class CrmErasure:
         outcome.keep("contact", "an empty record", count=1)
 
     async def _find_notes(self, contact_id: str, outcome: PartOutcome) -> None:
-        for page in range(1, _PAGES_OF_NOTES + 1):
-            notes = await self.crm.notes_of(contact_id, page=page)
-            await outcome.remember({"note": [note.id for note in notes]})
-            if len(notes) < NOTES_A_PAGE:
-                return
+        await outcome.remember({"note": [note.id async for note in self.crm.notes_of(contact_id)]})
 
     async def _erase_notes(self, outcome: PartOutcome, tried: set[str]) -> bool:
         """Delete the notes that are known and not `tried`. Returns whether there were any."""

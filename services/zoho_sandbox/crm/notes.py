@@ -49,8 +49,8 @@ class Notes:
         return self.table.get(note_id)
 
     def of(self, parent_id: str) -> list[Record]:
-        """Return the notes of one contact, newest first."""
-        return [row for row in reversed(list(self.table)) if row["Parent_Id"]["id"] == parent_id]
+        """Return the notes of one contact, oldest first, as Zoho's page says of its default."""
+        return [row for row in self.table if row["Parent_Id"]["id"] == parent_id]
 
     def _insert(self, row: Record, parent_id: str | None, index: int) -> ResultRow:
         parent = parent_id or _parent(row.get("Parent_Id"))

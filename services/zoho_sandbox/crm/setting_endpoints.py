@@ -101,7 +101,7 @@ class NoteEndpoints:
             message = "One of the expected parameter is missing"
             raise CrmError(400, "REQUIRED_PARAM_MISSING", message, param_name="fields")
         of_contact = "id" in call.request.match_info
-        rows = self._notes.of(call.path("id")) if of_contact else list(self._notes.table)[::-1]
+        rows = self._notes.of(call.path("id")) if of_contact else list(self._notes.table)
         per_page = min(int(call.query("per_page", "200")), 200)
         page = int(call.query("page", "1"))
         notes = rows[(page - 1) * per_page : page * per_page]

@@ -38,7 +38,7 @@ async def _(zoho: Clients) -> None:
     note = await zoho.crm.create_note(contact_id, title="A call", content="ref n1")
     assert note.id is not None
     assert (await zoho.crm.delete_note(note.id)).ok
-    assert not await zoho.crm.notes_of(contact_id)
+    assert not [note async for note in zoho.crm.notes_of(contact_id)]
 
 
 @CALLS("contact")
@@ -74,9 +74,9 @@ async def _(zoho: Clients) -> None:
 @CALLS("notes_of")
 async def _(zoho: Clients) -> None:
     contact_id = await a_contact(zoho)
-    assert not await zoho.crm.notes_of(contact_id)
+    assert not [note async for note in zoho.crm.notes_of(contact_id)]
     await zoho.crm.create_note(contact_id, title="A call", content="ref n1")
-    assert await zoho.crm.notes_of(contact_id)
+    assert [note async for note in zoho.crm.notes_of(contact_id)]
 
 
 @CALLS("contacts_modified")

@@ -28,8 +28,10 @@ from shared.zoho.quota.priority import Priority
 MAX_ROWS: Final = 100
 """Rows of one upsert. More than 10 count against a smaller limit of calls in flight."""
 
-NOTES_A_PAGE: Final = 200
-"""Notes on each page of a list but the last."""
+MOST_NOTES: Final = 2000
+"""Notes of one contact that can be listed. Pages beyond need a token of the page before."""
+
+_NOTES_A_PAGE: Final = 200
 
 # Rows of a query for one credit.
 # https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html
@@ -238,19 +240,24 @@ class ZohoCrm(ProductClient[CrmFields]):
         reply = await self._call(CREATE_NOTE, "/Notes", json={"data": [note]})
         return rows_of(reply.body)[0]
 
-    async def notes_of(self, contact_id: str, *, page: int = 1) -> list[Note]:
-        """A page of a contact's notes, newest first: `NOTES_A_PAGE`, or fewer on the last one.
+    async def notes_of(self, contact_id: str) -> AsyncIterator[Note]:
+        """Yield a contact's notes, `MOST_NOTES` at most, page by page.
 
-        CRM counts ten pages so. What is beyond needs a token of the page before.
-        Source: https://www.zoho.com/crm/developer/docs/api/v8/get-notes.html
+        The oldest comes first, unless staff have the list sorted otherwise.
+        Source: https://www.zoho.com/crm/developer/docs/api/v6/get-notes.html
         """
         params = {
             "fields": "Note_Title,Note_Content,Modified_Time",
-            "per_page": str(NOTES_A_PAGE),
-            "page": str(page),
+            "per_page": str(_NOTES_A_PAGE),
         }
-        reply = await self._call(_LIST_NOTES, f"/Contacts/{contact_id}/Notes", params=params)
-        return [Note.model_validate(record) for record in reply.body.get("data") or []]
+        path = f"/Contacts/{contact_id}/Notes"
+        for page in range(1, MOST_NOTES // _NOTES_A_PAGE + 1):
+            reply = await self._call(_LIST_NOTES, path, params={**params, "page": str(page)})
+            notes = reply.body.get("data") or []
+            for record in notes:
+                yield Note.model_validate(record)
+            if len(notes) < _NOTES_A_PAGE:
+                return
 
     async def delete_note(self, note_id: str) -> RowResult:
         """Move a note to the recycle bin. One that is gone is `is_unknown_id`."""
