@@ -11,6 +11,7 @@ from typing import Any
 
 from deploy.driving.system_driver import SystemDriver
 from deploy.local.stack import Stack
+from shared.contracts import commands as contracts
 from shared.contracts.asyncapi import document
 from tests.kit.people import sign_up_of
 from tests.kit.scrape import Settlements
@@ -87,6 +88,21 @@ READS: list[tuple[str, dict[str, Any]]] = [
     ("report.receivables_requested.v1", {}),
     ("report.summary_requested.v1", YEAR),
 ]
+
+
+# They need more than their message: a card, a payment by card, another invoice, a user to forget.
+NOT_SENT = {
+    "payment.collect_requested.v1",
+    "payment.refund_requested.v1",
+    "invoice.write_off_requested.v1",
+    "user.erasure_requested.v1",
+}
+
+
+def test_every_command_is_sent_here_or_needs_more() -> None:
+    sent = {key for commands in (*COMMANDS.values(), READS) for key, _ in commands}
+
+    assert sent | NOT_SENT == set(contracts.COMMANDS), "add it to COMMANDS or READS above"
 
 
 async def test_every_call_that_a_command_makes_is_documented(

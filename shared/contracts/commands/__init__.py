@@ -1,10 +1,6 @@
 """List every command that an application may publish on `zoho.commands`.
 
-A new command needs:
-
-- its contract, in one of the modules here, and its line in `COMMANDS`;
-- its handler (`services/<worker>/handlers`), and its route in that worker's `app.py`;
-- its schema in `docs/`, which `python -m shared.contracts.asyncapi` writes.
+CONTRIBUTING.md says what a new command needs.
 """
 
 from __future__ import annotations

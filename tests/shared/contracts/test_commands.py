@@ -31,7 +31,7 @@ def refusal(key, body):
 
 
 def test_every_command_has_a_sample_here():
-    assert set(samples.COMMANDS) == set(COMMANDS)
+    assert set(samples.COMMANDS) == set(COMMANDS), "COMMANDS of samples.py has one for each"
 
 
 @pytest.mark.parametrize("key", COMMANDS)

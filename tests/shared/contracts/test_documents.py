@@ -10,30 +10,43 @@ from jsonschema import Draft202012Validator
 from shared.contracts.asyncapi import document, files, schemas
 from shared.contracts.commands import COMMANDS
 from shared.contracts.events import EVENTS
+from shared.contracts.replies import RESULTS, ReplyResult
 
 ROOT = Path(__file__).parents[3]
 FILES = files()
 SCHEMAS = schemas()
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+WRITE = "run `.venv/bin/python -m shared.contracts.asyncapi`"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_published_contracts_are_current(name):
     path = ROOT / "docs" / name
 
-    assert path.is_file(), "run `python -m shared.contracts.asyncapi`"
-    assert path.read_text() == FILES[name], "run `python -m shared.contracts.asyncapi`"
+    assert path.is_file(), WRITE
+    assert path.read_text() == FILES[name], WRITE
 
 
 def test_no_schema_is_left_of_a_message_that_is_gone():
     published = {f"schemas/{path.name}" for path in (ROOT / "docs/schemas").glob("*.json")}
 
-    assert published <= set(FILES)
+    assert published <= set(FILES), WRITE
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_is_a_schema(name):
     Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_every_kind_of_reply_is_published():
+    def kinds(model):
+        kept = [kind for part in model.__subclasses__() for kind in kinds(part)]
+        return kept or [model]
+
+    published = {model for models in RESULTS.values() for model in models}
+    unpublished = {model.__name__ for model in kinds(ReplyResult)} - {m.__name__ for m in published}
+
+    assert not unpublished, "name it in RESULTS (shared/contracts/replies.py), beside its command"
 
 
 def test_an_event_has_a_version_on_the_wire_when_it_carries_a_state_and_only_then():
@@ -99,7 +112,8 @@ def test_every_error_code_is_explained():
     }
 
     assert {code for code, _ in used} >= {"invalid_message", "unknown_command"}
-    assert not {one for one in used if one[0] not in explained}
+    unexplained = {one for one in used if one[0] not in explained}
+    assert not unexplained, "a code needs a line in docs/errors.md: what it means, who does what"
 
 
 def test_every_command_says_which_calls_to_zoho_it_makes():
@@ -111,5 +125,6 @@ def test_every_command_says_which_calls_to_zoho_it_makes():
 
     for key in COMMANDS:
         calls = document()["operations"][f"receive {key}"].get("x-zoho-calls")
-        assert calls, key
-        assert {name for names in calls.values() for name in names} <= operations, key
+        assert calls, f"{key} has no entry in shared/contracts/zoho_calls.py"
+        named = {name for names in calls.values() for name in names}
+        assert named <= operations, f"{key}: no Operation has the name {named - operations}"

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from shared.storage import pool as storage
 from shared.storage.migrations import MigrationChanged, migrate
 from shared.storage.migrations.files import folders_of
+from tests.kit.servers import new_database
 
 
 @pytest.fixture
@@ -209,23 +210,25 @@ async def test_a_file_creates_the_function_that_it_is_named_after(
         await migrate(pool, schema="billing", folder=folder)
 
 
-# Their leases last as long as a test makes them.
-LEASED_BY_CONSUMERS = {"claim", "renew", "settle"}
-
-
 async def test_every_function_that_reads_the_clock_can_be_given_the_time(
-    pool: asyncpg.Pool,
+    postgres_url: str, template: str
 ) -> None:
-    await migrate(pool, schema="billing")
-    without = await pool.fetch(
-        """
-        SELECT p.proname FROM pg_proc p
-        WHERE p.pronamespace IN ('relay'::regnamespace, 'billing'::regnamespace)
-          AND p.prosrc ~ 'clock_timestamp|now\\(\\)'
-          AND NOT 'p_now' = ANY (coalesce(p.proargnames, '{}'))
-        """
-    )
-    assert {row["proname"] for row in without} <= LEASED_BY_CONSUMERS
+    async with (
+        new_database(postgres_url, f'TEMPLATE "{template}"') as url,
+        storage.connect(SecretStr(url), size=1) as pool,
+    ):
+        functions = await pool.fetch(
+            """
+            SELECT oid::regprocedure::text AS name, prosrc ~ 'clock_timestamp|now\\(\\)' AS reads,
+                'p_now' = ANY (coalesce(proargnames, '{}')) AS is_given
+            FROM pg_proc
+            WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
+            """
+        )
+
+    assert {row["name"].partition(".")[0] for row in functions} >= {"relay", "billing", "desk"}
+    without = [row["name"] for row in functions if row["reads"] and not row["is_given"]]
+    assert not without, "it needs the parameter `p_now timestamptz DEFAULT NULL`"
 
 
 @pytest.mark.parametrize(
