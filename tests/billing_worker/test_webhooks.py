@@ -17,6 +17,8 @@ from tests.billing_worker.scenarios import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+_A_MINUTE = timedelta(minutes=1)
+
 
 async def test_a_renewal_is_announced(upstream: Upstream) -> None:
     subscription = await a_subscription(upstream)
@@ -262,7 +264,7 @@ async def test_a_refund_requests_a_notification(upstream: Upstream) -> None:
     assert (notice["data"]["payment_id"], notice["data"]["amount"]) == (payment_id, "4.00")
 
 
-@pytest.mark.parametrize("shift", [-timedelta(minutes=1), timedelta(hours=1)])
+@pytest.mark.parametrize("shift", [-_A_MINUTE, timedelta(hours=1)])
 async def test_a_state_in_a_webhook_that_is_older_or_far_ahead_is_not_taken(
     upstream: Upstream, shift: timedelta
 ) -> None:
@@ -274,6 +276,19 @@ async def test_a_state_in_a_webhook_that_is_older_or_far_ahead_is_not_taken(
 
     statuses = {e["status"] for e in upstream.events_named("subscription.changed.v1")}
     assert statuses == {"live"}
+
+
+async def test_a_webhook_with_an_older_state_has_the_present_one_read(upstream: Upstream) -> None:
+    subscription = await a_subscription(upstream)
+    now = {**subscription, "status": "paused", "updated_time": later(subscription, _A_MINUTE)}
+    await upstream.sandbox.load({"billing": {"subscriptions": [now]}})
+
+    old = {**subscription, "status": "unpaid", "updated_time": later(subscription, -_A_MINUTE)}
+    await upstream.sandbox.billing_event("subscription_unpaid", {"subscription": old})
+    await upstream.webhooks_handled()
+
+    statuses = [e["status"] for e in upstream.events_named("subscription.changed.v1")]
+    assert statuses == ["live", "paused"]
 
 
 async def test_a_read_that_is_older_than_what_is_stored_changes_nothing(
