@@ -15,6 +15,7 @@ from services.crm_worker.erasing.crm_contacts import CLEANUP, CrmErasure
 from services.crm_worker.handlers.contacts import want_changes, want_contact, want_tier
 from services.crm_worker.handlers.interactions import note_interaction
 from services.crm_worker.handlers.webhooks import notice_contacts
+from services.crm_worker.repositories.contact_fields import ContactFields
 from services.crm_worker.repositories.contacts import Contacts
 from services.crm_worker.repositories.crm_values import CrmValues
 from services.crm_worker.repositories.emails import Emails
@@ -49,6 +50,7 @@ class CrmParts:
 
     crm: ZohoCrm
     contacts: Contacts
+    fields: ContactFields
     emails: Emails
     values: CrmValues
     watches: Watches
@@ -84,10 +86,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 def crm_parts(parts: WorkerParts, settings: Settings) -> CrmParts:
     emails = Emails(parts.pool, parts.blind_index)
-    values = CrmValues(parts.pool, parts.vault, parts.blind_index)
+    fields = ContactFields(parts.pool, parts.vault)
+    values = CrmValues(parts.pool, parts.vault, parts.blind_index, fields)
     return CrmParts(
         crm=ZohoCrm(parts.http, settings, version=settings.zoho_crm_version),
-        contacts=Contacts(parts.pool, parts.vault, parts.blind_index),
+        contacts=Contacts(parts.pool, parts.vault, parts.blind_index, fields),
+        fields=fields,
         emails=emails,
         values=values,
         watches=Watches(parts.pool),
@@ -173,6 +177,7 @@ def crm_erasure(parts: WorkerParts, shared: CrmParts, settings: Settings) -> Crm
         crm=shared.crm,
         effects=parts.effects,
         contacts=shared.contacts,
+        fields=shared.fields,
         placeholders=Placeholders(parts.blind_index),
         longest_flush_s=FlushPacing().lease_s,
         delete_notes=settings.crm_erasure_notes == "delete",

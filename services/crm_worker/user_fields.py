@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from services.crm_worker.repositories.contacts import ContactField, WantedContact
+from services.crm_worker.repositories.contact_fields import ContactField
+from services.crm_worker.repositories.contacts import WantedContact
 from shared.contracts.phones import normalize_phone
 from shared.zoho.products.crm.models import ContactToSend, fits_phone
 

@@ -6,6 +6,7 @@ import base64
 
 import asyncpg
 
+from services.crm_worker.repositories.contact_fields import ContactFields
 from services.crm_worker.repositories.contacts import Contacts
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.envelope import DataKeys, Vault
@@ -27,7 +28,9 @@ async def test_a_contact_that_was_sent_is_not_put_off_with_the_rest_of_its_batch
             """
         )
 
-        contacts = Contacts(pool, Vault(DataKeys(pool, ring)), BlindIndex(ring, "crm"))
+        vault = Vault(DataKeys(pool, ring))
+        fields = ContactFields(pool, vault)
+        contacts = Contacts(pool, vault, BlindIndex(ring, "crm"), fields)
         await contacts.give_back([leased("sent"), leased("held")], after_s=60)
 
         rows = await pool.fetch("SELECT user_id, failures FROM crm.contacts")

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from deploy.driving.system_driver import SystemDriver
+from services.crm_worker.repositories.contact_fields import ContactFields
 from services.crm_worker.repositories.contacts import Contacts
 from services.crm_worker.repositories.crm_values import CrmValues
 from shared.crypto.blind_index import BlindIndex
@@ -46,7 +47,10 @@ async def repositories(database_url: str) -> AsyncIterator[Repositories]:
                 user,
             )
         vault, index = Vault(DataKeys(pool, ring)), BlindIndex(ring, "crm")
-        yield Repositories(Contacts(pool, vault, index), CrmValues(pool, vault, index))
+        fields = ContactFields(pool, vault)
+        yield Repositories(
+            Contacts(pool, vault, index, fields), CrmValues(pool, vault, index, fields)
+        )
 
 
 HELD = [leased("u2"), leased("u1")]

@@ -9,7 +9,8 @@ from typing import Final
 
 import structlog
 
-from services.crm_worker.repositories.contacts import ContactField, WantedContact
+from services.crm_worker.repositories.contact_fields import ContactField
+from services.crm_worker.repositories.contacts import WantedContact
 from shared.contracts.tier import Tier
 from shared.zoho.products.crm.client import ZohoCrm
 from shared.zoho.products.crm.models import RowResult

@@ -9,7 +9,9 @@ from typing import Any, Final
 import structlog
 
 from services.crm_worker.contact_sync.absent_contacts import can_be_asked
+from services.crm_worker.repositories.contact_fields import ContactFields
 from services.crm_worker.repositories.contacts import Contacts
+from services.crm_worker.repositories.emails import TRY_AGAIN
 from shared.contracts.webhooks import Product
 from shared.crypto.envelope import UserKey
 from shared.erasing.outcome import PartOutcome
@@ -33,19 +35,7 @@ _PERSONAL: Final = (
 )  # fmt: skip
 
 # Whoever was refused because the user had the email gets it now.
-CLEANUP: Final = RowCleanup(
-    after=(
-        """
-        UPDATE crm.contacts c
-        SET refused_version = 0, refused_code = NULL, refused_email = NULL
-        WHERE c.org = $1 AND c.user_id <> $2 AND c.refused_email IS NOT NULL
-          AND c.sent_version < c.refused_version
-          AND NOT EXISTS (
-              SELECT FROM crm.blind_index b
-              WHERE b.org = c.org AND b.kind = 'email' AND b.index = c.refused_email)
-        """,
-    )
-)
+CLEANUP: Final = RowCleanup(after=(TRY_AGAIN,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +48,7 @@ class CrmErasure:
     crm: ZohoCrm
     effects: Effects
     contacts: Contacts
+    fields: ContactFields
     placeholders: Placeholders
     longest_flush_s: float
     delete_notes: bool
@@ -90,7 +81,8 @@ class CrmErasure:
         """The user's contacts: the one that is stored, and what a lost answer may have made."""
         stored = await self.contacts.zoho_id(user.org, user.user_id)
         found = [] if stored is None else [stored]
-        email = (await self.contacts.fields_of(user.org, user.user_id)).get("email")
+        stored_fields = await self.fields.of(user.org, [user.user_id], only=("email",))
+        email = stored_fields[user.user_id].wanted.get("email")
         if email:
             candidates = await self._candidates(user, email)
             found += [each.id for each in candidates if await self._is_theirs(user, each)]

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Literal
 
 import asyncpg
 
+from services.crm_worker.repositories.contact_fields import (
+    ContactField,
+    ContactFields,
+    StoredFields,
+)
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.storage.deadlocks import repeated_after_deadlock
-
-ContactField = Literal["email", "first_name", "last_name", "phone"]
-
-_WANT_FIELD = """
-    INSERT INTO crm.contact_fields (org, user_id, field, value_sealed, arrived)
-    VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (org, user_id, field) DO UPDATE
-    SET value_sealed = excluded.value_sealed, arrived = excluded.arrived
-    WHERE excluded.arrived > contact_fields.arrived
-"""
 
 _WANT_CONTACT = """
     INSERT INTO crm.contacts AS c
@@ -138,11 +132,6 @@ _REPAIR = """
 """
 
 
-_FORGET_IN_CRM = """
-    UPDATE crm.contact_fields SET in_crm_sealed = NULL WHERE org = $1 AND user_id = $2
-"""
-
-
 @dataclass(frozen=True)
 class WantedContact:
     """The contact to send for one user, leased to this process.
@@ -178,10 +167,12 @@ class WantedContact:
 
 
 class Contacts:
-    def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex, fields: ContactFields
+    ) -> None:
         self._pool = pool
         self._sealed = SealedColumns(vault, "crm.contacts")
-        self._sealed_fields = SealedColumns(vault, "crm.contact_fields")
+        self._fields = fields
         self._index = BlindIndexTable(pool, index, "crm")
 
     async def is_known(self, org: str, user_id: str) -> bool:
@@ -197,10 +188,7 @@ class Contacts:
         """Record what the contact should say from now on, unless a newer value was recorded."""
         # The contact before its fields, as everywhere: in the opposite order, deadlocks are likely.
         work.record(_WANT_CONTACT, work.org, user_id, "email" in fields, *_changed_by(work))
-        for field, value in fields.items():
-            owner = UserKey(work.org, user_id)
-            sealed = await self._sealed_fields.seal(owner, field, user_id, value)
-            work.record(_WANT_FIELD, work.org, user_id, field, sealed, arrived)
+        await self._fields.want(work, user_id, fields, arrived=arrived)
         if "email" in fields:
             work.record_fact("user", user_id)
 
@@ -218,40 +206,22 @@ class Contacts:
         rows.sort(key=itemgetter("wanted_since"))
         if len(rows) < limit:
             rows += await self._pool.fetch(_LEASE_TO_RETAG, org, limit - len(rows), lease_s)
-        fields = await self._fields(org, [row["user_id"] for row in rows])
-        return [await self._wanted(row, fields.get(row["user_id"], [])) for row in rows]
+        # A statement of its own: the one that leases locks the newest version of a contact but
+        # reads its fields as they were when it began, and would send an old value under the new
+        # version.
+        fields = await self._fields.of(org, [row["user_id"] for row in rows])
+        return [await self._wanted(row, fields[row["user_id"]]) for row in rows]
 
-    async def _fields(self, org: str, user_ids: list[str]) -> dict[str, list[asyncpg.Record]]:
-        """Read the sealed fields of these contacts, by user.
-
-        A statement after the one that leased them: that one locks the newest version of a contact
-        but reads its fields as they were when it began, and would send an old value under the new
-        version.
-        """
-        rows = await self._pool.fetch(
-            """
-            SELECT user_id, field, value_sealed, in_crm_sealed FROM crm.contact_fields
-            WHERE org = $1 AND user_id = ANY ($2::text[])
-            """,
-            org,
-            user_ids,
-        )
-        fields: dict[str, list[asyncpg.Record]] = {}
-        for row in rows:
-            fields.setdefault(row["user_id"], []).append(row)
-        return fields
-
-    async def _wanted(self, row: asyncpg.Record, fields: list[asyncpg.Record]) -> WantedContact:
+    async def _wanted(self, row: asyncpg.Record, fields: StoredFields) -> WantedContact:
         org, user_id = row["org"], row["user_id"]
-        values, in_crm = await open_fields(self._sealed_fields, org, user_id, fields)
         return WantedContact(
             org=org,
             user_id=user_id,
             lease=row["lease"],
             version=row["wanted_version"],
             is_behind=row["sent_version"] < row["wanted_version"],
-            fields=values,
-            in_crm=in_crm,
+            fields=fields.wanted,
+            in_crm=fields.in_crm,
             tier=row["tier"],
             sent_tags=None if row["sent_tags"] is None else frozenset(row["sent_tags"]),
             zoho_id=await self._sealed.open(org, "zoho_id", user_id, row["zoho_id_sealed"]),
@@ -283,12 +253,6 @@ class Contacts:
         work.record_fact("contact", user_id)
         if zoho_id != contact.zoho_id:
             self._index.add(work, org, "zoho_contact", zoho_id, user_id, user_id=user_id)
-
-    async def fields_of(self, org: str, user_id: str) -> dict[str, str]:
-        """Return what is wanted for a user, whether or not the user asked to be forgotten."""
-        rows = (await self._fields(org, [user_id])).get(user_id, [])
-        wanted, _ = await open_fields(self._sealed_fields, org, user_id, rows)
-        return wanted
 
     async def leased_for_s(self, org: str, user_id: str, *, lease_s: float) -> float:
         """For how long a flush that began before the erasure may still write the contact.
@@ -368,7 +332,7 @@ class Contacts:
     def repair(self, work: UnitOfWork, user_id: str) -> None:
         """Send this user's whole contact again, by its id: CRM matched it to another user."""
         work.record(_REPAIR, work.org, user_id)
-        work.record(_FORGET_IN_CRM, work.org, user_id)
+        self._fields.forget_in_crm(work, user_id)
 
     async def _execute(self, sql: str, *arguments: object) -> str:
         """Run one statement of its own transaction, again at once after a deadlock."""
@@ -408,24 +372,6 @@ class Contacts:
             org,
         )
         return age or 0.0
-
-
-async def open_fields(
-    sealed: SealedColumns, org: str, user_id: str, rows: Sequence[asyncpg.Record]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Open rows of crm.contact_fields: the values wanted, and those that CRM is known to have."""
-    wanted, in_crm = {}, {}
-    for row in rows:
-        field = row["field"]
-        wanted[field] = await sealed.open(org, field, user_id, row["value_sealed"])
-        if row["in_crm_sealed"] is not None:
-            in_crm[field] = await sealed.open(org, in_crm_of(field), user_id, row["in_crm_sealed"])
-    return wanted, in_crm
-
-
-def in_crm_of(field: str) -> str:
-    """Return the column, as values are bound to it, of what CRM has in this field."""
-    return f"{field} in CRM"
 
 
 def _keys(contacts: Sequence[WantedContact]) -> tuple[list[str], list[str], list[int]]:

@@ -10,12 +10,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.crm_worker.repositories.contacts import (
-    ContactField,
-    WantedContact,
-    in_crm_of,
-    open_fields,
-)
+from services.crm_worker.repositories.contact_fields import ContactField, ContactFields
+from services.crm_worker.repositories.contacts import WantedContact
 from shared.crypto.blind_index import BlindIndex
 from shared.crypto.blind_index_table import BlindIndexTable
 from shared.crypto.envelope import UserKey, Vault
@@ -67,10 +63,12 @@ class StoredContact:
 
 
 class CrmValues:
-    def __init__(self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, vault: Vault, index: BlindIndex, fields: ContactFields
+    ) -> None:
         self._pool = pool
         self._contacts = SealedColumns(vault, "crm.contacts")
-        self._fields = SealedColumns(vault, "crm.contact_fields")
+        self._fields = fields
         self._index = BlindIndexTable(pool, index, "crm")
 
     async def forget(self, outdated: Sequence[tuple[WantedContact, ContactField]]) -> None:
@@ -90,7 +88,7 @@ class CrmValues:
         """Record what CRM has, as its answer says. Nothing when the lease was lost."""
         owner = UserKey(contact.org, contact.user_id)
         for field, value in values.items():
-            sealed = await self._fields.seal(owner, in_crm_of(field), contact.user_id, value)
+            sealed = await self._fields.seal_in_crm(owner, field, value)
             work.record(_SENT, contact.org, contact.user_id, field, contact.lease, sealed)
 
     async def stored(self, org: str, zoho_ids: Sequence[str]) -> list[StoredContact]:
@@ -112,33 +110,30 @@ class CrmValues:
             org,
             self._index.digests(org, "zoho_contact", zoho_ids),
         )
-        stored = [await self._stored(org, row) for row in rows]
-        # A user whose contact was made anew is still found by the former one's id.
-        return [contact for contact in stored if contact and contact.zoho_id in zoho_ids]
+        found = {
+            row["user_id"]: (zoho_id, row["pending"])
+            for row in rows
+            # A user whose contact was made anew is still found by the former one's id.
+            if (zoho_id := await self._zoho_id(org, row)) in zoho_ids
+        }
+        fields = await self._fields.of(org, list(found), only=("email", "phone"))
+        return [
+            StoredContact(
+                org=org,
+                user_id=user_id,
+                zoho_id=zoho_id,
+                wanted=fields[user_id].wanted,
+                in_crm=fields[user_id].in_crm,
+                is_pending=is_pending,
+                sealed=fields[user_id].sealed,
+            )
+            for user_id, (zoho_id, is_pending) in found.items()
+        ]
 
-    async def _stored(self, org: str, row: asyncpg.Record) -> StoredContact | None:
-        user_id = row["user_id"]
-        zoho_id = await self._contacts.open(org, "zoho_id", user_id, row["zoho_id_sealed"])
-        if zoho_id is None:
-            return None
-        fields = await self._pool.fetch(
-            """
-            SELECT field, value_sealed, in_crm_sealed FROM crm.contact_fields
-            WHERE org = $1 AND user_id = $2 AND field IN ('email', 'phone')
-            """,
-            org,
-            user_id,
-        )
-        wanted, in_crm = await open_fields(self._fields, org, user_id, fields)
-        return StoredContact(
-            org=org,
-            user_id=user_id,
-            zoho_id=zoho_id,
-            wanted=wanted,
-            in_crm=in_crm,
-            is_pending=row["pending"],
-            sealed={one["field"]: (one["value_sealed"], one["in_crm_sealed"]) for one in fields},
-        )
+    async def _zoho_id(self, org: str, row: asyncpg.Record) -> str:
+        """Return the contact's id in CRM. Empty while CRM has none."""
+        zoho_id = await self._contacts.open(org, "zoho_id", row["user_id"], row["zoho_id_sealed"])
+        return zoho_id or ""
 
     async def take_over(
         self, work: UnitOfWork, contact: StoredContact, field: ContactField, value: str
@@ -172,7 +167,7 @@ class CrmValues:
             user_id,
             field,
             *contact.sealed.get(field, (None, None)),
-            await self._fields.seal(owner, field, user_id, wanted),
-            await self._fields.seal(owner, in_crm_of(field), user_id, in_crm),
+            await self._fields.seal(owner, field, wanted),
+            await self._fields.seal_in_crm(owner, field, in_crm),
             work.arrived,
         )

@@ -29,12 +29,13 @@ _DROP_OTHERS = """
     WHERE org = $1 AND kind = 'email' AND row = $2 AND NOT index = ANY ($3::bytea[])
 """
 
-# A contact that waited for an email that is free now is sent again. A statement of its own: it sees
-# who was refused while the deletion waited.
-_TRY_AGAIN = """
+# After a user has let go of an email, the contact that waited for it is sent again. A statement of
+# its own: it sees who was refused while the deletion waited.
+TRY_AGAIN = """
     WITH held AS (
         SELECT c.org, c.user_id FROM crm.contacts c
-        WHERE c.org = $1 AND c.refused_email IS NOT NULL AND c.sent_version < c.refused_version
+        WHERE c.org = $1 AND c.user_id <> $2
+          AND c.refused_email IS NOT NULL AND c.sent_version < c.refused_version
           AND NOT EXISTS (
               SELECT FROM crm.blind_index b
               WHERE b.org = c.org AND b.kind = 'email' AND b.index = c.refused_email)
@@ -98,7 +99,7 @@ class Emails:
         indexes = [entry.index for entry in self._index.of(org, "email", email)]
         self._table.add(work, org, "email", email, user_id, user_id=user_id)
         work.record(_DROP_OTHERS, org, user_id, indexes)
-        work.record(_TRY_AGAIN, org)
+        work.record(TRY_AGAIN, org, user_id)
 
     def hand_over(self, work: UnitOfWork, contact: WantedContact, owner: str) -> None:
         """Give the email to its owner, whose contact CRM matched by it."""
@@ -114,7 +115,7 @@ class Emails:
 
     def _keep(self, work: UnitOfWork, contact: WantedContact, indexes: list[bytes]) -> None:
         work.record(_KEEP_ONLY, contact.org, contact.user_id, indexes, contact.lease)
-        work.record(_TRY_AGAIN, contact.org)
+        work.record(TRY_AGAIN, contact.org, contact.user_id)
 
     def _indexes(self, contact: WantedContact) -> list[bytes]:
         return [entry.index for entry in self.entries(contact)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from services.crm_worker.repositories.contacts import ContactField
+from services.crm_worker.repositories.contact_fields import ContactField
 from services.crm_worker.repositories.crm_values import StoredContact
 from shared.contracts.phones import normalize_phone
 from shared.zoho.products.crm.models import CrmContact
