@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 from urllib.request import Request, urlopen
 
-from deploy.local import environment
+from deploy.local import environment, postgres
 from deploy.local.plan import SERVICES, StackPlan, StackRequest, make_plan
 from deploy.local.processes import (
     ProcessSpec,
@@ -45,7 +45,8 @@ class Stack:
 
     `replicas`: how many of each service, by name (default one).
     `services`: name → arguments of Python, when not the five. `{}` for servers alone.
-    `sandbox`: False for none. `durable`: False lets PostgreSQL skip its syncs.
+    `sandbox`: False for none. `durable`: False lets PostgreSQL skip its syncs, and keep
+    its data in memory. It is gone at the end.
     `settings`: further environment of all services.
     `env_file`: a `.env` that points at the real Zoho. Then there is no sandbox.
     `amqp_url`, `database_url`: servers to use instead of its own.
@@ -125,10 +126,14 @@ class Stack:
                 raise
 
     def stop(self) -> None:
-        """Stop all, services first. Data and logs stay. Nothing happens when nothing runs."""
+        """Stop all, services first. Data and logs stay, except for PostgreSQL's data in memory.
+
+        Nothing happens when nothing runs.
+        """
         if self.folder.exists():
             with self._alone():
                 self._stop()
+                postgres.forget_in_memory(self.folder)
 
     def discard(self) -> None:
         """Stop all and delete everything: data, logs, secrets, ports."""

@@ -100,7 +100,7 @@ def template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """A database of the test's own, migrated, without a row in it. Gone after the test."""
-    async with new_database(postgres_url, f'TEMPLATE "{template}"') as url:
+    async with new_database(postgres_url, template) as url:
         yield url
 
 
@@ -129,10 +129,17 @@ def amqp_url(servers: Servers) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def new_database(postgres_url: str, options: str = "") -> AsyncIterator[str]:
-    """A database of that server, gone at the end. Its URL."""
+async def new_database(postgres_url: str, template: str = "template1") -> AsyncIterator[str]:
+    """A copy of that database, gone at the end. Its URL."""
     name = f"test_{uuid.uuid4().hex}"
-    await _execute(postgres_url, f'CREATE DATABASE "{name}" {options}')
+    server = await asyncpg.connect(postgres_url)
+    try:
+        # Through the log of the server, which is PostgreSQL's way since 15, it takes three times
+        # as long.
+        strategy = "STRATEGY file_copy" if server.get_server_version().major >= 15 else ""
+        await server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}')
+    finally:
+        await server.close()
     yield _at(postgres_url, name)
     await _execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -1,5 +1,6 @@
 """Test the private PostgreSQL: its data survives a stop and a crash, and it asks for passwords."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -27,6 +28,19 @@ async def test_its_data_outlives_a_crash_and_a_stop(postgres: Stack) -> None:
     connection = await asyncpg.connect(postgres.env["DATABASE_URL"])
     assert await connection.fetchval("SELECT answer FROM kept") == 42
     await connection.close()
+
+
+def test_data_that_need_not_last_is_no_burden_after_a_stop(stack_of: StackOf) -> None:
+    stack = stack_of(services={}, database_url=None, durable=False)
+    stack.start()
+    data = Path(stack.env["POSTGRES_DATA"])
+    assert (data / "PG_VERSION").exists()
+
+    stack.stop()
+
+    # It lay in memory, or in the stack's folder where there is not enough of that.
+    assert data.is_relative_to(stack.folder) or not data.exists()
+    stack.start()
 
 
 async def test_nobody_gets_in_without_the_password(postgres: Stack) -> None:

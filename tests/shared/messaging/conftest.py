@@ -35,6 +35,7 @@ from shared.messaging.service.messaging import Messaging
 from shared.observability.metrics import Metrics
 from shared.storage import pool as pools
 from shared.storage.migrations import migrate
+from tests.kit.servers import new_database
 
 Handle = Callable[[Any, UnitOfWork], Awaitable[None]]
 
@@ -346,20 +347,17 @@ async def _admin(url: str, statement: str) -> None:
 
 @pytest.fixture
 async def parts(template: str, postgres_url: str, amqp_url: str) -> AsyncIterator[Parts]:
-    name = f"test_{uuid.uuid4().hex}"
-    await _admin(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    broker = Proxy(amqp_url)
-    database = Proxy(urlsplit(postgres_url)._replace(path=f"/{name}").geturl())
-    await broker.up()
-    await database.up()
-    async with pools.connect(SecretStr(database.url), size=8) as pool:
-        key = base64.b64encode(bytes(range(32))).decode()
-        vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
-        digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
-        yield Parts(pool, vault, digest, SecretStr(broker.url), broker, database)
-    await broker.end()
-    await database.end()
-    await _admin(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with new_database(postgres_url, template) as url:
+        broker, database = Proxy(amqp_url), Proxy(url)
+        await broker.up()
+        await database.up()
+        async with pools.connect(SecretStr(database.url), size=8) as pool:
+            key = base64.b64encode(bytes(range(32))).decode()
+            vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
+            digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
+            yield Parts(pool, vault, digest, SecretStr(broker.url), broker, database)
+        await broker.end()
+        await database.end()
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -39,6 +37,7 @@ from shared.messaging.inbox.ordering_key import OrderingKey
 from shared.messaging.inbox.waits import WaitEnds, WaitHolds
 from shared.messaging.outbox.outbox import Outbox
 from shared.storage import pool as pools
+from tests.kit.servers import new_database
 
 ROUTE = "user.updated.v1"
 
@@ -211,14 +210,11 @@ def message(
 
 async def database(template: str, postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
     """A clone of the migrated template."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin = await asyncpg.connect(postgres_url)
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-    async with pools.connect(SecretStr(url), size=8) as pool:
+    async with (
+        new_database(postgres_url, template) as url,
+        pools.connect(SecretStr(url), size=8) as pool,
+    ):
         yield pool
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await admin.close()
 
 
 @pytest.fixture
