@@ -6,6 +6,8 @@ REPLICAS ?=
 BOOTSTRAP = PYTHONPATH= $(PYTHON) -m deploy.local.bootstrap
 # Passed on as they are: make test ARGS="-k tiers -x" (pytest), make lock ARGS=--upgrade (pip-compile)
 ARGS ?=
+# Tests outside of tests/chaos that only `make chaos` runs, with the others of their files
+LONG_ELSEWHERE = $(shell grep -rl --include='test_*.py' --exclude-dir=chaos 'pytest.mark.chaos' tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench chaos fuzz up down keys lock \
@@ -35,7 +37,7 @@ bench: ## measurements, on this machine
 
 chaos: ## long runs with faults: killed processes, stopped servers, lost answers
 	@$(BOOTSTRAP) --servers --tests
-	@$(PY) -m pytest tests/chaos tests/shared/messaging/inbox/test_every_wait_ends.py --timeout=900 $(ARGS)
+	@$(PY) -m pytest tests/chaos $(LONG_ELSEWHERE) --timeout=900 $(ARGS)
 
 fuzz: ## a million webhooks at random, and thousands of AMQP messages (within the hour)
 	@$(BOOTSTRAP) --servers --tests

@@ -42,7 +42,10 @@ async def first(stack: Stack) -> AsyncIterator[int]:
 
 @pytest.mark.parametrize(
     ("halt", "within_s"),
-    [pytest.param(kill, KILLED_S, id="killed"), pytest.param(freeze, HANGING_S, id="hangs")],
+    [
+        pytest.param(kill, KILLED_S, id="killed"),
+        pytest.param(freeze, HANGING_S, id="hangs", marks=pytest.mark.chaos),
+    ],
 )
 async def test_a_leased_message_is_taken_over(
     stack: Stack, stage: SystemDriver, first: int, halt: Halt, within_s: float

@@ -132,6 +132,7 @@ async def test_an_older_database_stands_until_a_recovery_is_begun(
     await _worked(pool, amqp_url)  # and it is not asked again
 
 
+@pytest.mark.chaos
 async def test_a_broker_that_was_emptied_stands_until_nothing_is_said_to_be_missing(
     pool: asyncpg.Pool, amqp_url: str, amqp_management: Management
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,6 @@ from tests.kit.servers import Management
 from tests.shared.messaging.conftest import RECORD, Bench, Noted, named, note, quicker, until
 
 COMMANDS_QUEUE = "billing-worker.intake.commands"
-LIMITED = "limited"
 
 
 async def note_event(message: Noted, work: UnitOfWork) -> None:
@@ -46,6 +46,25 @@ def logged() -> io.StringIO:
     stream = io.StringIO()
     logs.configure("billing-worker", stream=stream)
     return stream
+
+
+@pytest.fixture
+def limited(amqp_management: Management) -> Iterator[tuple[str, str]]:
+    """Name and password of a user of the broker without any right, who is gone after the test.
+
+    A test names it before `bench`, so that it outlives the service.
+    """
+    name, password = f"limited-{uuid.uuid4().hex}", uuid.uuid4().hex
+    amqp_management.call("PUT", f"users/{name}", {"password": password, "tags": ""})
+    yield name, password
+    amqp_management.call("DELETE", f"users/{name}")
+
+
+@pytest.fixture(autouse=True)
+def _looks_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in order again is noticed at once, and the doctor does not wait for consumers."""
+    monkeypatch.setattr("shared.messaging.intake.consumer._IDLE_S", 0.2)
+    monkeypatch.setattr("services.operator.doctor.servers._BETWEEN_READS_S", 0.02)
 
 
 async def test_a_deleted_exchange_comes_back_with_the_bindings_of_all(bench: Bench) -> None:
@@ -113,14 +132,18 @@ async def test_a_queue_with_other_arguments_is_named_and_stops_no_other(
 
 @pytest.mark.parametrize("right", ["configure", "write", "read"])
 async def test_a_missing_permission_is_named_and_stops_no_other_queue(
-    bench: Bench, logged: io.StringIO, amqp_management: Management, right: str
+    limited: tuple[str, str],
+    bench: Bench,
+    logged: io.StringIO,
+    amqp_management: Management,
+    right: str,
 ) -> None:
     poison = "billing-worker.poison"
     for name in (poison, COMMANDS_QUEUE):
         await bench.channel.declare_queue(
             name, durable=True, arguments=queue_arguments(name, poison)
         )
-    await _user_without(bench, amqp_management, right)
+    await _act_as(limited, bench, amqp_management, right)
     messaging = await _started(bench)
 
     async with messaging.committer.begin("default") as work:
@@ -149,18 +172,15 @@ async def _started(bench: Bench) -> Messaging:
     return await bench.start(routes=routes, policy=quicker(stands_s=1.0, outbox_lease_s=0.5))
 
 
-async def _user_without(bench: Bench, management: Management, right: str) -> None:
-    """Let the service be a user who lacks this right on one queue."""
+async def _act_as(user: tuple[str, str], bench: Bench, management: Management, right: str) -> None:
+    """Let the service be this user, who lacks this right on one queue."""
+    name, password = user
     url = urlsplit(bench.parts.amqp_url.get_secret_value())
     rights = {"configure": ".*", "write": ".*", "read": ".*"}
     rights[right] = f"^(?!{COMMANDS_QUEUE}$).*"
-
-    def make() -> None:
-        management.call("PUT", f"users/{LIMITED}", {"password": LIMITED, "tags": ""})
-        management.call("PUT", f"permissions/{url.path[1:]}/{LIMITED}", rights)
-
-    await asyncio.to_thread(make)
-    netloc = f"{LIMITED}:{LIMITED}@{url.hostname}:{url.port}"
+    permissions = f"permissions/{url.path[1:]}/{name}"
+    await asyncio.to_thread(management.call, "PUT", permissions, rights)
+    netloc = f"{name}:{password}@{url.hostname}:{url.port}"
     bench.parts.amqp_url = SecretStr(url._replace(netloc=netloc).geturl())
 
 
