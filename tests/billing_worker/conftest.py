@@ -95,6 +95,19 @@ class Upstream(SystemDriver):
         await connection.close()
         await self.hear()
 
+    async def settled(self) -> None:
+        """Wait until every command sent so far is settled, and its events are in `events`."""
+        connection = await asyncpg.connect(self.database_url)
+        settled = """
+            SELECT $1::text[] <@ (SELECT array_agg(message_id) FROM billing.accepted_ids)
+                AND NOT EXISTS (SELECT FROM billing.inbox WHERE exchange = 'zoho.commands')
+                AND NOT EXISTS (SELECT FROM billing.outbox WHERE published_at IS NULL)
+        """
+        sent = [command.message_id for command in self.published]
+        await until(lambda: connection.fetchval(settled, sent), True)
+        await connection.close()
+        await self.hear()
+
     async def send(self, command: Command, *, message_id: str | None = None) -> None:
         body = command.model_dump(mode="json", exclude_unset=True)
         await self.publish(command.routing_key, body, message_id=message_id)
@@ -324,18 +337,26 @@ async def until(read: Callable[[], Awaitable[object]], expected: object) -> None
             await asyncio.sleep(0.05)
 
 
-async def _idle(database_url: str, stage: SystemDriver) -> None:
-    """Wait until every command is settled, so that none continues in the next test."""
+async def _idle(database_url: str, stage: Upstream) -> None:
+    """Wait until every command is settled, so that none continues in the next test.
+
+    What is open of a webhook is deleted before that, once it is accepted: not after.
+    """
     connection = await asyncpg.connect(database_url)
     while True:
         queues = [
             await stage.channel.declare_queue(f"billing-worker.{name}", passive=True)
             for name in _QUEUES
         ]
-        unsettled = await connection.fetchval(
-            "SELECT count(*) FROM billing.inbox WHERE exchange = 'zoho.commands'"
+        settled = await connection.fetchval(
+            """
+            SELECT count(*) = $1 AND NOT EXISTS
+                (SELECT FROM billing.inbox WHERE exchange = 'zoho.commands')
+            FROM billing.accepted_ids WHERE routing_key ~ '^(billing|books)[.]'
+            """,
+            stage.posted,
         )
-        if not unsettled and not any(q.declaration_result.message_count for q in queues):
+        if settled and not any(q.declaration_result.message_count for q in queues):
             break
         await asyncio.sleep(0.05)
     await connection.close()

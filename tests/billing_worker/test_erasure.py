@@ -19,7 +19,6 @@ from tests.billing_worker.scenarios import (
     ADA,
     GRACE,
     a_card_payment,
-    a_last_message,
     a_subscription,
     an_unpaid_invoice,
     subscribe,
@@ -98,7 +97,7 @@ async def test_the_command_twice_is_one_erasure_with_one_receipt(upstream: Upstr
     await upstream.send(ERASE, message_id="second")
     await upstream.event("user.erased.v1", user_id="u1")
     await upstream.send(ERASE, message_id="third")
-    await a_last_message(upstream)
+    await upstream.settled()
 
     assert len(upstream.events_named("user.erased.v1")) == 1
     assert not upstream.events_named("command.failed.v1")

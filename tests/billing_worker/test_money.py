@@ -113,6 +113,7 @@ async def test_a_refusal_by_zoho_is_not_a_declined_card(
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
     assert (await upstream.event("command.failed.v1"))["code"] == code
+    await upstream.settled()
     assert upstream.events_named("payment.failed.v1") == []
 
 
@@ -156,6 +157,7 @@ async def test_a_charge_whose_answer_was_lost_is_found_and_not_repeated(
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
     await upstream.event("payment.succeeded.v1", user_id="u1")
+    await upstream.settled()
     assert len(await charges(upstream)) == 1
 
 
@@ -169,7 +171,7 @@ async def test_a_charge_that_may_have_happened_ends_as_unknown(upstream: Upstrea
     await upstream.sandbox.clear_faults()
     failed = await upstream.event("command.failed.v1")
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
-    await upstream.zoho("billing", "invoices", "unpaid", lambda i: i["balance"] > 0)
+    await upstream.settled()
 
     assert failed["code"] == "outcome_unknown"
     assert await charges(upstream) == []
@@ -186,6 +188,7 @@ async def test_a_decline_whose_answer_was_lost_is_announced_and_the_card_not_tri
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
     failed = await upstream.event("payment.failed.v1", invoice_id=invoice_id)
+    await upstream.settled()
     assert failed["reason"] == "Your card was declined."
     assert upstream.events_named("command.failed.v1") == []
     assert len(await upstream.records("billing", "payments")) == 1
@@ -224,6 +227,7 @@ async def test_a_decline_is_recognized_though_zohos_clock_differs(
     await upstream.send(PaymentCollectRequested(invoice_id=invoice_id))
 
     failed = await upstream.event("payment.failed.v1", invoice_id=invoice_id)
+    await upstream.settled()
     assert failed["reason"] == "Your card was declined."
     assert upstream.events_named("command.failed.v1") == []
 
