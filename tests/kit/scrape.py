@@ -53,13 +53,27 @@ class Settlements:
         self, service: str, routing_key: str, settlement: str, *, count: int = 1
     ) -> None:
         """Return once `count` messages were settled so. Raises TimeoutError."""
-        before = self._before.get((service, routing_key, settlement), 0.0)
-        labels = {"routing_key": routing_key, "settlement": settlement}
-        async with asyncio.timeout(60):
-            while (  # noqa: ASYNC110 - another process gives no signal
-                total(self._stack, service, "messages_settled_total", **labels) < before + count
-            ):
-                await asyncio.sleep(0.05)
+        settled: dict[str, float] = {}
+        try:
+            async with asyncio.timeout(60):
+                while settled.get(settlement, 0.0) < count:
+                    await asyncio.sleep(0.05)
+                    settled = self._since(service, routing_key)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{routing_key} was not settled as {settlement}, but: {settled}. Its code is in"
+                " command.failed.v1 and in the log of the service"
+            ) from None
+
+    def _since(self, service: str, routing_key: str) -> dict[str, float]:
+        """How many messages of this key were settled since, by settlement."""
+        return {
+            sample.labels["settlement"]: sample.value
+            - self._before.get((service, routing_key, sample.labels["settlement"]), 0.0)
+            for sample in samples(
+                self._stack, service, "messages_settled_total", routing_key=routing_key
+            )
+        }
 
 
 def _url(stack: Stack, service: str) -> str:
