@@ -9,7 +9,7 @@ from deploy.driving.system_driver import SystemDriver
 from services.crm_worker import app
 from services.zoho_sandbox.driver import Json
 from tests.crm_worker.conftest import settings
-from tests.crm_worker.contacts import ADA, contact, subscription_changed
+from tests.crm_worker.contacts import ADA, contact, subscription_changed, tags
 from tests.kit.surroundings import Surroundings
 
 NOTE: Json = {
@@ -97,6 +97,11 @@ async def test_later_events_and_commands_of_the_user_change_nothing(
         failed = await crm.event("command.failed.v1", message_id=message_id)
         assert failed["code"] == "erased"
     await signed_up(crm, user_id="u2", email="last@example.com")
+    # It lies in the queue behind the event of the erased user, which is handled before it.
+    await subscription_changed(crm, "u2", "Paid Tier", version=9)
+    await crm.zoho(
+        "crm", "contacts", "the other user's tier", lambda each: "Paid Tier" in tags(each)
+    )
 
     after = await crm.sandbox.records("crm", "contacts")
     assert [each for each in after if each["Email"] != "last@example.com"] == before
