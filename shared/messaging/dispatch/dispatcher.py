@@ -99,7 +99,7 @@ class Dispatcher(Background):
                 await self._slots.freed()
                 continue
             try:
-                leased = await self._lease()
+                may_be_more = await self._lease()
             except Unavailable as error:
                 _log.warning("nothing is leased", code=error.code)
                 await self._pause()
@@ -108,19 +108,20 @@ class Dispatcher(Background):
                 _log.exception("leasing failed")
                 await self._pause()
             else:
-                if not leased:
+                if not may_be_more:
                     await self._wakeup.wait()
 
     async def _pause(self) -> None:
         await asyncio.sleep(_PAUSE_S)
         self._answering_since = time.monotonic()
 
-    async def _lease(self) -> int:
-        """Lease what is due and start it. How many there were."""
+    async def _lease(self) -> bool:
+        """Lease what is due and start it. Whether more may be due: it took all that it could."""
         asked_at = time.monotonic()
+        limit = self._slots.free
         lease = await self._lines.lease(
             slots=self._slots.shares(),
-            limit=self._slots.free,
+            limit=limit,
             routes=self._calls,
             orgs=self._orgs,
             closed=self.closed(),
@@ -137,7 +138,8 @@ class Dispatcher(Background):
         self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
         for message in lease.messages:
             self._start(message, asked_at)
-        return len(lease.messages)
+        # What was refused may have stood before what is not.
+        return len(lease.messages) >= limit or bool(lease.messages and lease.refusals)
 
     def closed(self) -> list[ClosedProduct]:
         """The products that the ledger refuses, and those whose breaker is open."""
