@@ -30,8 +30,29 @@ _FIELD = """
     WHERE excluded.arrived > user_fields.arrived
 """
 
-_USER = """
-    INSERT INTO billing.users (org, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+# In one round trip, because every sign-up waits for it. The email finds the user in place of the
+# former one, if it is newer than that.
+_STORE = """
+    WITH known AS (
+        INSERT INTO billing.users (org, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+    ), stored AS (
+        INSERT INTO billing.user_fields (org, user_id, field, value_sealed, arrived)
+        SELECT $1, $2, f.field, f.value_sealed, $5
+        FROM unnest($3::text[], $4::bytea[]) AS f (field, value_sealed) ORDER BY f.field
+        ON CONFLICT (org, user_id, field) DO UPDATE
+        SET value_sealed = excluded.value_sealed, arrived = excluded.arrived
+        WHERE excluded.arrived > user_fields.arrived
+        RETURNING field
+    ), dropped AS (
+        DELETE FROM billing.blind_index
+        WHERE org = $1 AND kind = 'email' AND row = $2 AND index <> ALL ($6::bytea[])
+          AND EXISTS (SELECT FROM stored WHERE field = 'email')
+    )
+    INSERT INTO billing.blind_index (org, kind, index, key_id, row, user_id)
+    SELECT $1, 'email', i.index, i.key_id, $2, $2
+    FROM unnest($6::bytea[], $7::text[]) AS i (index, key_id)
+    WHERE EXISTS (SELECT FROM stored WHERE field = 'email')
+    ON CONFLICT DO NOTHING
 """
 
 _CUSTOMER = """
@@ -122,15 +143,18 @@ class Users:
         Not part of the attempt's unit of work: a sign-up is kept even while Zoho is unavailable.
         """
         sealed = await self._seal_fields(org, user_id, fields)
-        async with self._pool.acquire() as connection, connection.transaction():
-            with refused_when_erased():
-                await connection.execute(_USER, org, user_id)
-            for field, value in sealed.items():
-                stored = await connection.execute(_FIELD, org, user_id, field, value, arrived)
-                if field == "email" and stored == "INSERT 0 1":
-                    rows = self._index.rows(org, "email", fields["email"], user_id, user_id=user_id)
-                    await self._index.delete(connection, org, "email", user_id)
-                    await self._index.insert(connection, rows)
+        entries = self._index.rows(org, "email", fields.get("email", ""), user_id, user_id=user_id)
+        with refused_when_erased():
+            await self._pool.execute(
+                _STORE,
+                org,
+                user_id,
+                [*sealed],
+                [*sealed.values()],
+                arrived,
+                [index for _, _, index, _, _, _ in entries],
+                [key_id for _, _, _, key_id, _, _ in entries],
+            )
         user = await self.get(org, user_id)
         if user is None:  # it was stored just now, and has been erased since
             raise PermanentError("the user asked to be forgotten", code="erased")
