@@ -1,6 +1,9 @@
 -- Put a message that was given up at the end of its line again, its attempts forgotten. `arrived` stays:
 -- what it says is as old as it was. p_body: sealed as that of an open message. Returns whether it
 -- waited for somebody.
+--
+-- Nobody says here which routes the running release knows. So it waits for one that does, for a day as
+-- at its arrival, until it is leased or adopted.
 CREATE OR REPLACE FUNCTION {schema}.replay_dead_letter(
     p_arrived bigint, p_body bytea, p_by text, p_now timestamptz DEFAULT NULL
 ) RETURNS boolean LANGUAGE plpgsql
@@ -43,11 +46,14 @@ BEGIN
         v_line || v_own || array_fill(v_line, ARRAY[coalesce(cardinality(v_own), 0)]));
     INSERT INTO {schema}.inbox
         (arrived, place, org, line, exchange, routing_key, route, message_id, body_mac, priority,
-         records, due_at, correlation_id, reply_to, traceparent, sent_at, headers, body, accepted_at)
+         records, due_at, wait, code, reason, waiting_since, counted_at, end_s, check_at,
+         correlation_id, reply_to, traceparent, sent_at, headers, body, accepted_at)
     VALUES
         (p_arrived, CASE WHEN letter.first THEN 0 ELSE nextval('{schema}.arrivals') * 1024 END,
          letter.org, v_line, letter.exchange, letter.routing_key, letter.route, letter.message_id,
-         letter.body_mac, letter.priority, letter.records, at, letter.correlation_id,
+         letter.body_mac, letter.priority, letter.records, at, 'release', 'unknown_command',
+         'it was replayed, and no release has taken it yet', at, at, 86400,
+         at + make_interval(secs => {schema}.count_step_s(86400)), letter.correlation_id,
          letter.reply_to, letter.traceparent, letter.sent_at, letter.headers, p_body, at);
     PERFORM {schema}.move_lines(
         v_org, v_own, array_fill(v_line, ARRAY[coalesce(cardinality(v_own), 0)]));
