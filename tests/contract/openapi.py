@@ -62,6 +62,11 @@ class OpenApi:
 
     def _files(self, product: str) -> dict[str, dict[str, Any]]:
         if product not in self._documents:
+            if not (FOLDER / product).exists():
+                raise FileNotFoundError(
+                    f"{FOLDER} has no OpenAPI files of {product}: put Zoho's there, or write"
+                    f" `zoho_file: false` into every entry of tests/contract/table/{product}.yml"
+                )
             files = sorted((FOLDER / product).iterdir())
             documents = {file.name: _load(file) for file in files}
             patches.apply(product, documents)
