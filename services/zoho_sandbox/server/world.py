@@ -10,13 +10,13 @@ from typing import Any
 from services.zoho_sandbox.server.behaviour import Behaviour
 from services.zoho_sandbox.server.clock import Clock
 from services.zoho_sandbox.server.faults import Faults
-from services.zoho_sandbox.server.limits import RateLimits
+from services.zoho_sandbox.server.limits import DEFAULTS, RateLimits
 from services.zoho_sandbox.server.request_log import RequestLog
 from services.zoho_sandbox.server.tables import Ids, Record, Table
 from services.zoho_sandbox.server.webhook_delivery import WebhookDeliveries
 from services.zoho_sandbox.settings import SandboxSettings
 
-PRODUCTS = ("accounts", "billing", "books", "crm", "desk")
+PRODUCTS = tuple(DEFAULTS)
 # `integration` is the time until Books shows a change made in Billing.
 _LAGS_S = {**dict.fromkeys(PRODUCTS, 0.0), "integration": 0.3}
 
