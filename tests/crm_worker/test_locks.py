@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import pytest
@@ -133,3 +134,26 @@ async def test_a_batch_that_the_database_refuses_is_tried_again_soon(
     await bring_forward(database)
 
     await crm.event("contact.synced.v1", tier="Paid Tier")
+
+
+async def test_a_batch_is_given_back_once_the_database_is_there_again(
+    crm: SystemDriver, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = [OSError("it does not answer")] * 2
+    give_back = Contacts.give_back
+
+    async def as_in_an_outage(*args: Any, **options: Any) -> None:
+        if away:
+            raise away.pop()
+        await give_back(*args, **options)
+
+    monkeypatch.setattr(Contacts, "give_back", as_in_an_outage)
+    await crm.sandbox.fault("crm", "status:500", operation="upsert_records", times=9)
+
+    await crm.publish("user.signed_up.v1", ADA)
+    await until(database, "SELECT failures FROM crm.contacts", 1)
+    await crm.sandbox.clear_faults()
+    await bring_forward(database)
+
+    await crm.event("contact.synced.v1", tier="Free Tier")
+    assert not away

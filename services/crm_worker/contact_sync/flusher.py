@@ -26,6 +26,7 @@ from shared.errors import (
     ZohoRejected,
 )
 from shared.lease_in_hand import LeaseInHand, holding
+from shared.messaging.dispatch.outages import through_outage
 from shared.storage.pool import unavailable_when_down
 from shared.zoho.call.breakers import BreakerGate
 from shared.zoho.call.known_answers import NOT_JSON
@@ -45,6 +46,10 @@ _MOST_REFUSED_CALLS: Final = 3
 _WRONG_CALL: Final = frozenset(
     {"INVALID_MODULE", "INVALID_URL_PATTERN", "INVALID_REQUEST_METHOD", "REQUIRED_PARAM_MISSING"}
 )
+
+
+# How long a batch is kept to be given back: no longer than a stop waits for what is in hand.
+_OUTAGE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,15 @@ class Flusher:
         if by_edge and len(batch) == 1 and batch[0].refused_calls >= _MOST_REFUSED_CALLS:
             await self._refusals.by_crm(batch[0], NOT_JSON)
             return
-        await self._contacts.give_back(batch, after_s=_wait_s(error, batch), call_refused=by_edge)
+        wait_s = _wait_s(error, batch)
+
+        async def give_back() -> None:
+            with unavailable_when_down():
+                await self._contacts.give_back(batch, after_s=wait_s, call_refused=by_edge)
+
+        # Also when it was the database that went away: the lease would outlast the outage.
+        async with asyncio.timeout(_OUTAGE_S):
+            await through_outage(give_back)
 
 
 def _wait_s(error: IntegrationError, batch: Sequence[WantedContact]) -> float:
