@@ -87,7 +87,7 @@ async def test_a_subscription_that_staff_created_is_announced_under_an_id_of_our
 ) -> None:
     monkeypatch.setattr("services.billing_worker.handlers.webhook_user._MAY_BE_OURS_S", 0.0)
     (ours,) = await subscriptions(upstream, 1)
-    theirs = {**ours, "subscription_id": "460000000077777777", "reference_id": ""}
+    theirs = {**ours, "subscription_id": "460000000066666666", "reference_id": ""}
     await upstream.sandbox.load({"billing": {"subscriptions": [theirs]}})
 
     await post(upstream, "subscription_created", theirs)
