@@ -9,6 +9,7 @@ from shared.contracts.events import Kept
 OUTBOX_DAYS: Final = 1  # an hour after the broker confirmed it, and a day's pause of the broker
 WEBHOOK_BODY_DAYS: Final = 7
 INBOX_ID_DAYS: Final = 60
+WEBHOOK_ID_DAYS: Final = 190  # Zoho's event log reaches back 180
 
 
 def retained_for(dead_letter_days: int, backup_days: int) -> tuple[Kept, ...]:
@@ -28,7 +29,7 @@ def retained_for(dead_letter_days: int, backup_days: int) -> tuple[Kept, ...]:
             days=WEBHOOK_BODY_DAYS,
         ),
         Kept(
-            what="messages that broke their contract",
+            what="messages that were given up and named no user",
             reason="sealed as dead letters under a key of the day",
             days=dead_letter_days,
         ),
@@ -36,6 +37,11 @@ def retained_for(dead_letter_days: int, backup_days: int) -> tuple[Kept, ...]:
             what="ids of messages, with an HMAC of each body",
             reason="a repetition is recognized by them",
             days=INBOX_ID_DAYS,
+        ),
+        Kept(
+            what="ids of webhooks, with an HMAC of each event's id or body",
+            reason="a repetition is recognized by them",
+            days=WEBHOOK_ID_DAYS,
         ),
         Kept(
             what="backups, and the files of the broker",

@@ -87,7 +87,7 @@ async def test_the_contact_in_books_is_empty_and_inactive_and_the_invoices_are_n
     assert kept_in(part_of(receipt, "books"))["invoice"]["ids"] == [invoice_id]
     assert kept_in(part_of(receipt, "billing"))["invoice"]["ids"] == [invoice_id]
     assert kept_in(part_of(receipt, "billing"))["payment"]["ids"] == [payment_id]
-    assert receipt["longest_retention_days"] == 60
+    assert receipt["longest_retention_days"] == 190  # the ids of webhooks
 
 
 async def test_the_command_twice_is_one_erasure_with_one_receipt(upstream: Upstream) -> None:

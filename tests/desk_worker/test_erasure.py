@@ -74,7 +74,43 @@ async def test_tickets_of_the_same_address_that_named_no_user_are_erased_too(des
     assert [ticket["isTrashed"] for ticket in await desk.tickets()] == [True, True]
     assert not await connection.fetchval("SELECT count(*) FROM desk.escalations")
     assert not await connection.fetchval("SELECT count(*) FROM desk.blind_index")
+    assert not await connection.fetchval("SELECT count(*) FROM relay.effects")
+    lines = await connection.fetch("SELECT DISTINCT line FROM desk.names")
+    assert [row["line"] for row in lines] == ["user:u1"]  # no digest of the email
     await connection.close()
+
+
+async def test_what_comes_about_such_a_ticket_later_ends_as_erased(desk: Desk) -> None:
+    await desk.escalate()
+    await desk.escalate(escalation_id="e2", user_id=None)
+    await erased(desk)
+
+    await desk.stage.publish(
+        "support.close_requested.v1", {"escalation_id": "e2"}, message_id="late"
+    )
+
+    failed = await desk.stage.event("command.failed.v1", message_id="late")
+    assert failed["code"] == "erased"
+
+
+@pytest.mark.parametrize("others", [[], ["u2"]])
+async def test_a_dead_letter_of_the_address_goes_unless_another_user_has_it_too(
+    desk: Desk, others: list[str]
+) -> None:
+    await desk.escalate()
+    for user_id in others:
+        await desk.escalate(escalation_id=f"e-{user_id}", user_id=user_id)
+    again = escalation(user_id=None, subject="Another one")
+    await desk.stage.publish("support.escalated.v1", again, message_id="given up")
+    failed = await desk.stage.event("command.failed.v1", message_id="given up")
+    assert failed["code"] == "id_taken"
+
+    await erased(desk)
+
+    connection = await asyncpg.connect(desk.database_url)
+    left = await connection.fetchval("SELECT count(*) FROM desk.dead_letters")
+    await connection.close()
+    assert left == len(others)
 
 
 async def test_a_contact_that_another_user_has_too_stays_and_is_named(desk: Desk) -> None:

@@ -26,6 +26,29 @@ CLEANUP: Final = RowCleanup(
         WHERE e.org = $1 AND e.user_id = $2
           AND t.org = e.org AND t.escalation_id = e.escalation_id
         """,
+        # Of tickets that named no user and are this one's.
+        """
+        DELETE FROM relay.effects f USING desk.escalations e
+        WHERE e.org = $1 AND e.user_id = $2 AND f.org = e.org AND f.owner IS NULL
+          AND f.product = 'desk' AND split_part(f.business_id, ' ', 1) = e.escalation_id
+        """,
+        # They stood in the line of their email, whose name is a digest. What comes later about such
+        # a ticket is refused like all that is the user's.
+        """
+        UPDATE desk.names n SET line = 'user:' || $2::text FROM desk.escalations e
+        WHERE e.org = $1 AND e.user_id = $2 AND n.org = e.org
+          AND n.kind = 'escalation' AND n.name = e.escalation_id AND n.line LIKE 'email:%'
+        """,
+        """
+        DELETE FROM desk.dead_letters d USING desk.blind_index b
+        WHERE b.org = $1 AND b.user_id = $2 AND b.kind IN ('email', 'user email')
+          AND d.org = b.org AND d.line = 'email:' || encode(b.index, 'hex')
+          AND NOT EXISTS (
+              SELECT FROM desk.blind_index o
+              WHERE o.org = b.org AND o.index = b.index AND o.kind IN ('email', 'user email')
+                AND o.row <> b.row AND NOT EXISTS (
+                    SELECT FROM relay.tombstones t WHERE t.org = o.org AND t.user_id = o.user_id))
+        """,
     )
 )
 _CLOCKS_DIFFER: Final = timedelta(minutes=10)
