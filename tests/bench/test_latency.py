@@ -56,11 +56,11 @@ async def test_a_sign_up_and_a_change_on_a_quiet_system(stack: Stack, figures: F
         del signed_up[user_id], changed[user_id]
     to_zoho, to_event = _times_ms(signed_up, created), _times_ms(signed_up, announced)
     to_crm = _times_ms(changed, upserted)
+    figures.add(Figure("change to CRM, p95", _percentile(to_crm, 95), "ms", at_most=2000))
     figures.add(Figure("publish to create, p50", _percentile(to_zoho, 50), "ms"))
     figures.add(Figure("publish to create, p95", _percentile(to_zoho, 95), "ms", at_most=28.5))
     figures.add(Figure("publish to event, p50", _percentile(to_event, 50), "ms"))
     figures.add(Figure("publish to event, p95", _percentile(to_event, 95), "ms", at_most=37.5))
-    figures.add(Figure("change to CRM, p95", _percentile(to_crm, 95), "ms", at_most=2000))
 
 
 async def _paced(
