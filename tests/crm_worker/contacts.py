@@ -109,8 +109,13 @@ async def bring_forward(database: asyncpg.Connection, user_id: str | None = None
     """Let the time pass that a contact, or each, waits after a failure."""
     await database.execute(
         """
-        UPDATE crm.contacts SET leased_until = '-infinity'
-        WHERE failures > 0 AND ($1::text IS NULL OR user_id = $1)
+        WITH held AS (  -- in the workers' order: otherwise both wait for each other
+            SELECT org, user_id FROM crm.contacts
+            WHERE failures > 0 AND ($1::text IS NULL OR user_id = $1)
+            ORDER BY org, user_id FOR UPDATE
+        )
+        UPDATE crm.contacts c SET leased_until = '-infinity'
+        FROM held WHERE c.org = held.org AND c.user_id = held.user_id
         """,
         user_id,
     )

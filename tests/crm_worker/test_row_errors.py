@@ -10,7 +10,7 @@ import pytest
 
 from services.crm_worker import app
 from services.crm_worker.settings import Settings
-from tests.crm_worker.contacts import contact, contact_of_staff, tags
+from tests.crm_worker.contacts import bring_forward, contact, contact_of_staff, tags
 from tests.kit.surroundings import Surroundings
 from tests.kit.watched_worker import Watched, watched
 
@@ -60,9 +60,7 @@ async def synced(worker: Watched, database: asyncpg.Connection, user: str) -> No
         lambda seen: any(seen.by("zoho_api_requests_total", "outcome").values()), "a first call"
     )
     for _ in range(400):
-        await database.execute(
-            "UPDATE crm.contacts SET leased_until = '-infinity' WHERE failures > 0"
-        )
+        await bring_forward(database)
         if await database.fetchval(
             "SELECT sent_version = wanted_version FROM crm.contacts WHERE user_id = $1", user
         ):
