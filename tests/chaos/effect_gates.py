@@ -40,6 +40,12 @@ _SET_UP: Final = f"""
     CREATE TRIGGER chaos_result BEFORE UPDATE ON relay.effects
         FOR EACH ROW WHEN (NEW.state = 'done')
         EXECUTE FUNCTION chaos.wait('result', 'business_id');
+    CREATE TRIGGER chaos_tombstone BEFORE INSERT OR UPDATE ON relay.tombstones
+        FOR EACH ROW EXECUTE FUNCTION chaos.wait('tombstone', 'user_id');
+    CREATE TRIGGER chaos_part BEFORE INSERT OR UPDATE ON relay.erasure_parts
+        FOR EACH ROW EXECUTE FUNCTION chaos.wait('part', 'user_id');
+    CREATE TRIGGER chaos_key BEFORE UPDATE ON relay.data_keys
+        FOR EACH ROW EXECUTE FUNCTION chaos.wait('key', 'owner');
 """
 _SET_UP_INBOX: Final = """
     CREATE TRIGGER chaos_settle BEFORE DELETE ON {schema}.inbox
@@ -63,7 +69,11 @@ class Gates:
         self._watch = watch
 
     async def close(self, gate: str, names: Iterable[str]) -> None:
-        """Hold whoever comes to this gate (intent, result, settle) with one of these names."""
+        """Hold whoever comes to this gate with one of these names.
+
+        Gates: intent, result (ids of effects), settle (of messages), tombstone, part (of users),
+        key (owners).
+        """
         await self._holder.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await self.name(gate, names)
 
@@ -82,6 +92,11 @@ class Gates:
                 break
             await asyncio.sleep(0.05)
         assert len(waiting) == count, f"{len(waiting)} of {count} wait at the gate"
+
+    async def until_somebody_waits(self) -> None:
+        async with asyncio.timeout(_PATIENCE_S):
+            while not await self._waiting():  # noqa: ASYNC110 - nothing reports it
+                await asyncio.sleep(0.05)
 
     async def open(self) -> None:
         """Let them go: what waits is committed, whoever asked for it may be dead."""
