@@ -214,7 +214,7 @@ async def test_every_function_that_reads_the_clock_can_be_given_the_time(
     postgres_url: str, template: str
 ) -> None:
     async with (
-        new_database(postgres_url, f'TEMPLATE "{template}"') as url,
+        new_database(postgres_url, template) as url,
         storage.connect(SecretStr(url), size=1) as pool,
     ):
         functions = await pool.fetch(
