@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from shared.errors import NotYetKnown
 from shared.storage.recoveries import Recoveries
-from tests.operator.conftest import Desk
+from tests.operator.conftest import Desk, until
 
 
 async def _status(desk: Desk) -> dict[str, Any]:
@@ -79,6 +80,25 @@ async def test_a_recovery_is_not_ended_while_something_is_unclear(desk: Desk) ->
     assert "unclear" in refused.err
     assert (await _status(desk))["recovery"]["state"] == "ended"
     assert (await desk.ask("recover", "end")).code == 1
+
+
+async def test_a_recovery_is_not_ended_while_a_command_waits_that_nobody_looked_for(
+    desk: Desk,
+) -> None:
+    async def wait_for_user(message: Any, work: Any) -> None:
+        raise NotYetKnown("the user is not known", kind="user", key="u1", code="unknown_user")
+
+    since = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    async with desk.worker({"user.updated.v1": wait_for_user}) as worker:
+        await until(worker.ready)
+        await desk.ask("recover", "begin", "--since", since)
+        await desk.send("user.updated.v1", "m1", user_id="u1", full_name="Ada")
+
+        refused = await desk.ask("recover", "end")
+        forced = await desk.ask("recover", "end", "--force")
+
+    assert (refused.code, forced.code) == (1, 0)
+    assert "1 commands are open" in refused.err
 
 
 @pytest.mark.parametrize(

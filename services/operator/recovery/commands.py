@@ -78,20 +78,26 @@ def none() -> None:
 @recover.command("end")
 def end(
     force: Annotated[
-        bool, typer.Option("--force", help="Even if something is still looked for or unclear.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Even if something is still looked for or unclear, or commands are open.",
+        ),
     ] = False,
 ) -> None:
-    """End the search before its time: your applications have published everything again."""
+    """End the search before its time: your applications have published everything again.
+
+    What was not looked for by then would be done again. So nothing may lie in the queues either:
+    `zoho-relay queues`.
+    """
 
     async def run() -> str | None:
         async with open_database() as pool:
             latest = await Recoveries(pool).latest()
             if latest is None or latest.state != "open":
                 return "No recovery is open."
-            looked_for = await RecoveryProgress(pool).of(latest.id)
-            unsettled = sum(each.looking + each.unclear for each in looked_for)
-            if unsettled and not force:
-                return f"{unsettled} effects are still looked for or unclear. See `recover status`."
+            if not force and (problem := await _unsettled(RecoveryProgress(pool), latest.id)):
+                return problem
             await Recoveries(pool).end(getpass.getuser())
             return None
 
@@ -99,6 +105,16 @@ def end(
         print_error(problem)
         raise typer.Exit(1)
     print_line("Ended. New commands are carried out without a look at Zoho.")
+
+
+async def _unsettled(progress: RecoveryProgress, recovery_id: int) -> str | None:
+    effects = sum(each.looking + each.unclear for each in await progress.of(recovery_id))
+    if effects:
+        return f"{effects} effects are still looked for or unclear. See `recover status`."
+    # One that waits, for its user or to be tried, has no effect in the journal yet.
+    if commands := await progress.open_commands():
+        return f"{commands} commands are open, each of which may have to be looked for."
+    return None
 
 
 @recover.command("status")
