@@ -52,6 +52,7 @@ def cents_in(answer: dict[str, Any]) -> dict[str, int]:
 async def test_a_large_organizations_figures_are_right_to_the_cent(
     upstream: Upstream, large: LargeOrganization, time_zone: str
 ) -> None:
+    upstream.patience_s = 120.0
     await upstream.sandbox.load({"books": large.records})
     asked = len(await upstream.sandbox.requests(product="books"))
 
@@ -75,6 +76,7 @@ async def test_a_large_organizations_figures_are_right_to_the_cent(
 async def test_a_report_goes_on_at_the_page_that_failed(
     upstream: Upstream, large: LargeOrganization
 ) -> None:
+    upstream.patience_s = 120.0
     await upstream.sandbox.load({"books": large.records})
     asked = await upstream.sandbox.requests(product="books")
     before = asked[-1]["id"] if asked else 0
@@ -98,6 +100,7 @@ async def test_a_report_goes_on_at_the_page_that_failed(
 async def test_a_report_reads_on_from_a_page_that_was_pruned(
     upstream: Upstream, large: LargeOrganization
 ) -> None:
+    upstream.patience_s = 120.0
     await upstream.sandbox.load({"books": large.records})
     asked = await upstream.sandbox.requests(product="books")
     before = asked[-1]["id"] if asked else 0
