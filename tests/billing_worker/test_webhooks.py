@@ -171,6 +171,27 @@ async def test_failures_of_two_invoices_without_a_payment_id_are_announced_each(
     assert sorted(event["amount"] for event in announced) == ["11.00", "12.00"]
 
 
+async def test_a_failed_payment_that_is_listed_without_its_invoices_is_announced_once(
+    upstream: Upstream,
+) -> None:
+    subscription = await a_subscription(upstream)
+    await upstream.sandbox.fail_payment(subscription["subscription_id"])
+    failed = await upstream.event("payment.failed.v1", user_id="u1")
+    payments = await upstream.records("billing", "payments")
+    await upstream.sandbox.load(
+        {"billing": {"payments": [{**p, "invoices": []} for p in payments]}}
+    )
+
+    invoice = {
+        "invoice_id": payments[-1]["invoices"][0]["invoice_id"],
+        "customer_id": subscription["customer_id"],
+    }
+    await upstream.sandbox.billing_event("payment_declined", {"invoice": invoice})
+    await upstream.webhooks_handled()
+
+    assert upstream.events_named("payment.failed.v1", user_id="u1") == [failed]
+
+
 async def test_a_subscription_of_staff_with_a_reference_of_ours_is_another_one(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,8 +141,9 @@ class PaymentSync:
     async def _failed_before(self, user: User, moment: datetime, invoice: str | None) -> str | None:
         """Zoho's id of the payment that failed last, within a day before the moment.
 
-        Only payments of `invoice` (Zoho's id) count where the webhook names one. None when it
-        names none, and payments of several invoices failed: nobody knows which is meant.
+        Only payments of `invoice` (Zoho's id) count where the webhook names one, or else those that
+        Zoho lists without their invoices. None when it names none, and payments of several invoices
+        failed: nobody knows which is meant.
         """
         if user.customer_id is None:
             return None
@@ -156,8 +157,10 @@ class PaymentSync:
             if payment.status == "failure"
             and payment.created_time is not None
             and moment - _REPORTED_WITHIN <= payment.created_time <= moment + _CLOCKS_DIFFER_BY
-            and (invoice is None or invoice in _invoices_of(payment))
         ]
+        if invoice is not None:
+            of_it = [each for each in failed if invoice in _invoices_of(each[1])]
+            failed = of_it or [each for each in failed if not _invoices_of(each[1])]
         if len({frozenset(_invoices_of(payment)) for _, payment in failed}) != 1:
             return None
         return max((at, payment.payment_id) for at, payment in failed)[1]
