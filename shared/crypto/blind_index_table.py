@@ -87,10 +87,6 @@ class BlindIndexTable:
         """Insert rows now, in the connection's transaction."""
         await connection.executemany(self._insert, list(rows))
 
-    async def delete(self, connection: PooledConnection, org: str, kind: str, row: str) -> None:
-        """Delete the row's entries of this kind now, in the connection's transaction."""
-        await connection.execute(self._delete, org, kind, row)
-
     def rows(
         self, org: str, kind: str, value: str, row: str, *, user_id: str | None
     ) -> list[IndexRow]:

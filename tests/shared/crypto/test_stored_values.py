@@ -11,6 +11,7 @@ from shared.crypto.keyring import KeyRing
 from shared.crypto.opaque_ids import opaque_id
 from shared.crypto.sealed_columns import SealedColumns
 from shared.errors import PermanentError
+from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.kit.fresh_keys import fresh_key
 
 OLD, NEW = fresh_key("old"), fresh_key("new")
@@ -93,12 +94,14 @@ async def test_a_user_who_asked_to_be_forgotten_is_found_by_who_asks_for_owners_
     assert await index.owners("default", "email", "ann@example.com") == ["forgotten"]
 
 
-async def test_a_deleted_row_is_no_longer_found(emptied_pool: asyncpg.Pool) -> None:
+async def test_a_removed_row_is_no_longer_found(emptied_pool: asyncpg.Pool) -> None:
     index = table(emptied_pool)
     await store(emptied_pool, index, "ann@example.com", "u1")
 
-    async with emptied_pool.acquire() as connection:
-        await index.delete(connection, "default", "email", "u1")
+    work = UnitOfWork(org="default")
+    index.remove(work, "default", "email", "u1")
+    [change] = work.changes
+    await emptied_pool.execute(change.sql, *change.args)
 
     assert await index.find("default", "email", "ann@example.com") is None
 
