@@ -38,16 +38,17 @@ BEGIN
         v_line := v_line || marked.moving_to;
     END LOOP;
 
-    WITH wanted AS MATERIALIZED (
-        SELECT DISTINCT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line)
-    ), heads AS MATERIALIZED (
-        SELECT w.org, w.line, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority,
-               coalesce((SELECT l.leased_arrived <> ALL (v_put_back) AND (
-                             SELECT m.org = l.org AND m.line = l.line FROM {schema}.inbox m
-                             WHERE m.arrived = l.leased_arrived)
-                         FROM {schema}.lines l
-                         WHERE l.org = w.org AND l.line = w.line), false) AS holds
-        FROM wanted w
+    -- Each is looked up by its key, and written by where it is found: locked, it stays there.
+    WITH heads AS MATERIALIZED (
+        SELECT l.at_row, h.arrived, h.place, h.route, h.due_at, h.lapses, p.priority,
+               coalesce(l.leased_arrived <> ALL (v_put_back) AND (
+                   SELECT m.org = w.org AND m.line = w.line FROM {schema}.inbox m
+                   WHERE m.arrived = l.leased_arrived), false) AS holds
+        FROM (SELECT DISTINCT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line)) w
+        CROSS JOIN LATERAL (
+            SELECT l.ctid AS at_row, l.leased_arrived FROM {schema}.lines l
+            WHERE l.org = w.org AND l.line = w.line OFFSET 0
+        ) l
         LEFT JOIN LATERAL (
             SELECT m.arrived, m.place, m.route, m.due_at, m.lapses FROM {schema}.inbox m
             WHERE m.org = w.org AND m.line = w.line AND m.state = 'in_line'
@@ -55,13 +56,12 @@ BEGIN
         ) h ON true
         LEFT JOIN LATERAL (
             SELECT m.priority FROM {schema}.inbox m
-            WHERE m.org = w.org AND m.line = w.line AND m.state = 'in_line'
+            WHERE h.arrived IS NOT NULL
+              AND m.org = w.org AND m.line = w.line AND m.state = 'in_line'
             ORDER BY m.priority LIMIT 1
         ) p ON true
     ), gone AS (
-        DELETE FROM {schema}.lines l USING heads h
-        WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NULL
-          AND l.org = ANY (v_org) AND l.line = ANY (v_line)
+        DELETE FROM {schema}.lines l USING heads h WHERE l.ctid = h.at_row AND h.arrived IS NULL
     )
     UPDATE {schema}.lines l
     SET state = CASE WHEN h.due_at <= at THEN 'due' ELSE 'later' END,
@@ -75,6 +75,5 @@ BEGIN
         seen = CASE WHEN h.holds THEN l.seen END,
         moving_to = CASE WHEN h.holds THEN l.moving_to END
     FROM heads h
-    WHERE l.org = h.org AND l.line = h.line AND h.arrived IS NOT NULL
-      AND l.org = ANY (v_org) AND l.line = ANY (v_line);
+    WHERE l.ctid = h.at_row AND h.arrived IS NOT NULL;
 END $$;

@@ -43,7 +43,10 @@ BEGIN
            array_agg(m.org) FILTER (WHERE m.place = 0), array_agg(m.line) FILTER (WHERE m.place = 0)
     INTO v_won, v_org, v_line, v_ended, v_given_up, v_first_org, v_first_line
     FROM unnest(p_arrived, p_claim, p_outcome) AS u (arrived, claim, outcome)
-    JOIN {schema}.inbox m ON m.arrived = u.arrived AND m.arrived = ANY (p_arrived)
+    CROSS JOIN LATERAL (
+        SELECT m.arrived, m.place, m.org, m.line, m.claim FROM {schema}.inbox m
+        WHERE m.arrived = u.arrived OFFSET 0
+    ) m
     LEFT JOIN LATERAL (
         SELECT l.leased_arrived, l.claim FROM {schema}.lines l
         WHERE l.org = m.org AND l.line = m.line OFFSET 0
@@ -112,15 +115,19 @@ BEGIN
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
 
-    PERFORM FROM {schema}.inbox m
-    JOIN unnest(p_arrived, p_claim) AS u (arrived, claim) ON u.arrived = m.arrived
+    PERFORM FROM (
+        SELECT u.arrived, u.claim FROM unnest(p_arrived, p_claim) AS u (arrived, claim)
+        WHERE u.arrived = ANY (v_won) ORDER BY u.arrived OFFSET 0
+    ) u
+    CROSS JOIN LATERAL (
+        SELECT m.arrived, m.org, m.line, m.claim FROM {schema}.inbox m
+        WHERE m.arrived = u.arrived FOR UPDATE
+    ) m
     LEFT JOIN LATERAL (
         SELECT l.leased_arrived, l.claim FROM {schema}.lines l
         WHERE l.org = m.org AND l.line = m.line OFFSET 0
     ) l ON true
-    WHERE m.arrived = ANY (v_won)
-      AND (m.claim = u.claim OR l.leased_arrived = m.arrived AND l.claim = u.claim)
-    ORDER BY m.arrived FOR UPDATE OF m;
+    WHERE m.claim = u.claim OR l.leased_arrived = m.arrived AND l.claim = u.claim;
     GET DIAGNOSTICS v_held = ROW_COUNT;
     IF v_held <> coalesce(cardinality(v_won), 0) THEN
         RAISE EXCEPTION 'a claim was lost' USING ERRCODE = 'serialization_failure';
