@@ -70,10 +70,10 @@ async def run(leasing: Leasing) -> dict[str, Any]:
 
 async def _settle(pool: asyncpg.Pool, lines: Lines, messages: list[LeasedMessage]) -> None:
     async with pool.acquire() as connection, connection.transaction():
-        won = await lines.settle(
+        settled = await lines.settle(
             connection, [MessageUpdate(message.arrived, message.claim) for message in messages]
         )
-    assert len(won) == len(messages)
+    assert len(settled.won) == len(messages)
 
 
 async def _refill(pool: asyncpg.Pool, prefix: str, messages: list[LeasedMessage]) -> None:

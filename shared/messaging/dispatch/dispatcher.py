@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Final
 
 import structlog
@@ -67,6 +68,7 @@ class Dispatcher(Background):
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._must_idle = False
+        self._is_limited = False
         self._moved = self._answering_since = time.monotonic()
 
     def stands(self, after_s: float) -> bool:
@@ -119,8 +121,9 @@ class Dispatcher(Background):
         """Lease what is due and start it. Whether more may be due: it took all that it could."""
         asked_at = time.monotonic()
         limit = self._slots.free
+        shares = self._slots.shares()
         lease = await self._lines.lease(
-            slots=self._slots.shares(),
+            slots=shares,
             limit=limit,
             routes=self._calls,
             orgs=self._orgs,
@@ -136,6 +139,8 @@ class Dispatcher(Background):
             self._wakeup.set_after(refused.retry_after_s)
         # One that may kill its process runs with nothing beside it.
         self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
+        leased = Counter(message.priority for message in lease.messages)
+        self._is_limited = any(leased[priority] >= share for priority, share in shares.items())
         for message in lease.messages:
             self._start(message, asked_at)
         # What was refused may have stood before what is not.
@@ -165,4 +170,5 @@ class Dispatcher(Background):
             del self._running[leased.claim]
             self._moved = time.monotonic()
             self._slots.give_back(leased.priority)
-            self._wakeup.set()  # the next of its line may be due
+            if self._is_limited:
+                self._wakeup.set()  # for want of this slot, something due may not have been leased

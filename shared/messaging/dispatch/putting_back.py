@@ -35,8 +35,11 @@ class PuttingBack:
     ) -> PutBackResult:
         entry = self._entry(leased, settlement, error)
         result = await through_outage(lambda: self._group.run(entry))
-        if result is PutBackResult.WAITS and entry.kind is not WaitKind.FACT:
-            self._wakeup.set_after(entry.due_s)
+        if result is PutBackResult.WAITS:
+            if entry.kind is not WaitKind.FACT:
+                self._wakeup.set_after(entry.due_s)
+            if entry.kind in (WaitKind.FACT, WaitKind.LOOK):
+                self._wakeup.set()  # it left its line, so the next of it may be due
         return result
 
     def _entry(self, leased: LeasedMessage, settlement: Settlement, error: Exception) -> PutBack:

@@ -114,6 +114,16 @@ class MessageUpdate(NamedTuple):
     outcome: MessageOutcome = MessageOutcome.DONE
 
 
+class SettledMessages(NamedTuple):
+    """What a settlement found. `won`: `arrived` of the messages whose claim still held.
+
+    `leaves_due`: because of it some message is due and not leased, such as the next of a line.
+    """
+
+    won: set[int]
+    leaves_due: bool
+
+
 class RecordedFact(NamedTuple):
     """A fact that the commit records. `arrived`: of the message that does. 0 without one."""
 
@@ -194,7 +204,9 @@ class Lines:
         self._confident = False
         self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(16)})"  # noqa: S608
         self._renew_sql = f"SELECT arrived FROM {schema}.renew_leases($1, $2, $3, $4)"  # noqa: S608
-        self._settle_sql = f"SELECT arrived FROM {schema}.settle_messages({parameters(13)})"  # noqa: S608
+        self._settle_sql = (
+            f"SELECT arrived, leaves_due FROM {schema}.settle_messages({parameters(13)})"  # noqa: S608
+        )
         self._put_back_sql = (
             f"SELECT result FROM {schema}.put_back_messages({parameters(13)})"  # noqa: S608
             " ORDER BY item"
@@ -293,11 +305,11 @@ class Lines:
         *,
         facts: Sequence[RecordedFact] = (),
         names: Sequence[RecordedName] = (),
-    ) -> set[int]:
+    ) -> SettledMessages:
         """Settle messages in the caller's transaction, as its first statement.
 
-        Returns `arrived` of those whose claim still held. Nothing of a lost one may be committed.
-        Its facts and names are not recorded.
+        Nothing of a message whose claim was lost may be committed. Its facts and names are not
+        recorded.
 
         Raises (repeat the whole transaction): 40001, 40P01.
         """
@@ -308,7 +320,10 @@ class Lines:
             *columns([(n.org, n.kind, n.name, f"user:{n.user_id}", n.arrived) for n in names], 5),
             self._clock(),
         )
-        return {arrived for (arrived,) in rows}
+        return SettledMessages(
+            {arrived for arrived, _ in rows if arrived is not None},
+            any(leaves_due for _, leaves_due in rows),
+        )
 
     async def put_back(self, group: Sequence[PutBack]) -> list[PutBackResult]:
         """Put leased messages back to wait. One result for each, in order."""

@@ -23,6 +23,7 @@ from shared.messaging.inbox.lines import (
     MessageUpdate,
     RecordedFact,
     RecordedName,
+    SettledMessages,
 )
 from shared.messaging.inbox.statements import columns
 from shared.messaging.outbox.direct_publisher import DirectPublisher
@@ -76,13 +77,13 @@ class Committer:
         outbox: Outbox,
         outgoing: DirectPublisher,
         *,
-        committed: Callable[[], None] = lambda: None,
+        left_due: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._vault = vault
         self._outbox = outbox
         self._outgoing = outgoing
-        self._committed = committed
+        self._left_due = left_due
         self._lines = Lines(pool, schema)
         self._dead_letters = DeadLetters(pool, schema, vault)
         self._group: Batcher[UnitOfWork, list[OutboxRow] | ClaimLost] = Batcher(
@@ -133,15 +134,16 @@ class Committer:
                     raise StaleRead from error
                 raise_if_erased(error)
                 raise
-            self._committed()
             return results
         raise Unavailable("transactions go on blocking each other", code="database_unavailable")
 
     async def _commit_once(self, group: list[UnitOfWork]) -> list[list[OutboxRow] | ClaimLost]:
         keys = {org: await self._vault.key_of(DayKey(org)) for org in {work.org for work in group}}
         async with self._pool.acquire() as connection, connection.transaction():
-            won = await self._settle(connection, group)
-            winners = [work for work in group if work.claim is None or work.claim.arrived in won]
+            settled = await self._settle(connection, group)
+            winners = [
+                work for work in group if work.claim is None or work.claim.arrived in settled.won
+            ]
             letters = [work.dead_letter for work in winners if work.dead_letter is not None]
             if letters:
                 await self._dead_letters.insert(connection, letters)
@@ -153,17 +155,21 @@ class Committer:
             keep = self._outgoing.keeps_up
             if all_rows:
                 await self._outbox.insert(connection, all_rows, keep=keep)
+        if settled.leaves_due:
+            self._left_due()
         # What is not kept is the relay's already.
         return [
             ClaimLost() if id(work) not in rows else (rows[id(work)] if keep else [])
             for work in group
         ]
 
-    async def _settle(self, connection: PooledConnection, group: list[UnitOfWork]) -> set[int]:
+    async def _settle(
+        self, connection: PooledConnection, group: list[UnitOfWork]
+    ) -> SettledMessages:
         """Settle the messages, first: everything that follows is conditional on it.
 
         It takes the locks of names, facts, lines and messages, in this order, and wakes who waits
-        for what the group records. Returns `arrived` of the messages whose claim still held.
+        for what the group records.
         """
         updates = [
             MessageUpdate(*work.claim, work.outcome) for work in group if work.claim is not None
@@ -179,7 +185,7 @@ class Committer:
             for name in work.names
         ]
         if not (updates or facts or names):
-            return set()
+            return SettledMessages(set(), leaves_due=False)
         try:
             return await self._lines.settle(connection, updates, facts=facts, names=names)
         except asyncpg.SerializationError as error:

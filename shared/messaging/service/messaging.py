@@ -105,7 +105,7 @@ class Messaging:
         lines = Lines(pool, schema, longest=policy.waits.factor)
         wakeup = Wakeup()
         self.committer = Committer(
-            pool, schema, vault, self._sending.outbox, outgoing, committed=wakeup.set
+            pool, schema, vault, self._sending.outbox, outgoing, left_due=wakeup.set
         )
         self._renewal = renewal = LeaseRenewal(lines, policy.lease_s)
         attempts = Attempts(

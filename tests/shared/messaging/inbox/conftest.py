@@ -135,7 +135,7 @@ class Inbox:
         names: Sequence[RecordedName] = (),
     ) -> set[int]:
         updates = [MessageUpdate(m.arrived, m.claim, outcome) for m in messages]
-        return await self.lines.settle(connection, updates, facts=facts, names=names)
+        return (await self.lines.settle(connection, updates, facts=facts, names=names)).won
 
     async def give_up(self, message: LeasedMessage, code: str = "internal_error") -> bool:
         letter = await self.dead_letters.of(message, code, "it went wrong")

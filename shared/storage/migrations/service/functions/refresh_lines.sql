@@ -6,9 +6,11 @@
 --
 -- A lease ends when its message is settled, that is, gone, or put back (p_put_back). Then a line that is
 -- marked moves.
+--
+-- Returns whether one of them is due, so that somebody should lease.
 CREATE OR REPLACE FUNCTION {schema}.refresh_lines(
     p_org text[], p_line text[], p_now timestamptz DEFAULT NULL, p_put_back bigint[] DEFAULT NULL
-) RETURNS void LANGUAGE plpgsql
+) RETURNS boolean LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -16,6 +18,7 @@ DECLARE
     v_org text[] := p_org;
     v_line text[] := p_line;
     v_put_back bigint[] := coalesce(p_put_back, '{}');
+    v_due boolean;
     marked record;
 BEGIN
     FOR marked IN
@@ -62,18 +65,22 @@ BEGIN
         ) p ON true
     ), gone AS (
         DELETE FROM {schema}.lines l USING heads h WHERE l.ctid = h.at_row AND h.arrived IS NULL
+    ), filled AS (
+        UPDATE {schema}.lines l
+        SET state = CASE WHEN h.due_at <= at THEN 'due' ELSE 'later' END,
+            head = h.arrived, head_place = h.place, head_route = h.route, priority = h.priority,
+            due_at = h.due_at, lapses = h.lapses,
+            claim = CASE WHEN h.holds THEN l.claim END,
+            leased_arrived = CASE WHEN h.holds THEN l.leased_arrived END,
+            leased_at = CASE WHEN h.holds THEN l.leased_at END,
+            leased_until = CASE WHEN h.holds THEN l.leased_until END,
+            leased_alone = CASE WHEN h.holds THEN l.leased_alone END,
+            seen = CASE WHEN h.holds THEN l.seen END,
+            moving_to = CASE WHEN h.holds THEN l.moving_to END
+        FROM heads h
+        WHERE l.ctid = h.at_row AND h.arrived IS NOT NULL
+        RETURNING l.state = 'due' AND l.leased_arrived IS NULL AS is_due
     )
-    UPDATE {schema}.lines l
-    SET state = CASE WHEN h.due_at <= at THEN 'due' ELSE 'later' END,
-        head = h.arrived, head_place = h.place, head_route = h.route, priority = h.priority,
-        due_at = h.due_at, lapses = h.lapses,
-        claim = CASE WHEN h.holds THEN l.claim END,
-        leased_arrived = CASE WHEN h.holds THEN l.leased_arrived END,
-        leased_at = CASE WHEN h.holds THEN l.leased_at END,
-        leased_until = CASE WHEN h.holds THEN l.leased_until END,
-        leased_alone = CASE WHEN h.holds THEN l.leased_alone END,
-        seen = CASE WHEN h.holds THEN l.seen END,
-        moving_to = CASE WHEN h.holds THEN l.moving_to END
-    FROM heads h
-    WHERE l.ctid = h.at_row AND h.arrived IS NOT NULL;
+    SELECT coalesce(bool_or(f.is_due), false) INTO v_due FROM filled f;
+    RETURN v_due;
 END $$;

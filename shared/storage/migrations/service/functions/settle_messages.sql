@@ -1,7 +1,8 @@
 -- Settle leased messages, `done` or `given_up`, and record facts and names, in the transaction that
 -- writes what they changed. `kept` only checks the claim: the message stays leased. Returns the
 -- messages whose claim still held; the facts and names of the others are not recorded (p_*_arrived:
--- the message that records it, 0 without one).
+-- the message that records it, 0 without one). `leaves_due`: some message is due because of it, and
+-- not leased. Without a message that held, this alone comes as a row.
 --
 -- Locks: names, facts, lines, messages. A claim that is gone never comes back, so the losers are
 -- known before the locks; one that is lost in between repeats the transaction (40001).
@@ -11,7 +12,7 @@ CREATE OR REPLACE FUNCTION {schema}.settle_messages(
     p_name_org text[], p_name_kind text[], p_name_name text[], p_name_line text[],
     p_name_arrived bigint[],
     p_now timestamptz DEFAULT NULL
-) RETURNS TABLE (arrived bigint) LANGUAGE plpgsql
+) RETURNS TABLE (arrived bigint, leaves_due boolean) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -36,6 +37,7 @@ DECLARE
     v_first_org text[];
     v_first_line text[];
     v_held bigint;
+    v_due boolean;
 BEGIN
     SELECT array_agg(m.arrived), array_agg(m.org), array_agg(m.line),
            array_agg(m.arrived) FILTER (WHERE u.outcome <> 'kept'),
@@ -151,6 +153,9 @@ BEGIN
     IF v_first_org IS NOT NULL THEN
         PERFORM {schema}.hasten_lines(v_first_org, v_first_line, at);
     END IF;
-    PERFORM {schema}.refresh_lines(v_org, v_line, at);
-    RETURN QUERY SELECT unnest(v_won);
+    v_due := {schema}.refresh_lines(v_org, v_line, at);
+    RETURN QUERY SELECT w.arrived, v_due FROM unnest(v_won) AS w (arrived);
+    IF v_due AND v_won IS NULL THEN
+        RETURN QUERY SELECT NULL::bigint, v_due;
+    END IF;
 END $$;
