@@ -141,9 +141,8 @@ class DataKeys:
     async def _find_or_make(self, org: str, owner: str) -> DataKey:
         row = await self._find(org, owner)
         if row is None:
-            await self._make(org, owner)
-            # Read again and not assumed: when two make it at once, one key is kept.
-            row = await self._find(org, owner)
+            # When two make it at once, one key is kept: the other is read.
+            row = await self._make(org, owner) or await self._find(org, owner)
         if row is None:
             raise Unavailable("a data key was made and is not there", code="unknown_key")
         return self._remember(row)
@@ -158,13 +157,15 @@ class DataKeys:
             owner,
         )
 
-    async def _make(self, org: str, owner: str) -> None:
+    async def _make(self, org: str, owner: str) -> asyncpg.Record | None:
+        """Make it. None when another was made meanwhile."""
         key_id = uuid4()
-        await self._pool.execute(
+        return await self._pool.fetchrow(
             """
             INSERT INTO relay.data_keys (id, org, owner, key_id, wrapped)
             VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (org, owner) DO NOTHING
+            RETURNING id, org, owner, key_id, wrapped
             """,
             key_id,
             org,

@@ -114,12 +114,9 @@ class SubscriptionHandlers:
         fields = user_fields_in(
             message.model_dump(include={"email", "full_name"}, exclude_none=True)
         )
-        user = await self.users.store(
-            work.org, message.user_id, fields, arrived=FROM_SUBSCRIPTION_REQUEST
+        return await self.users.store(
+            work, message.user_id, fields, arrived=FROM_SUBSCRIPTION_REQUEST
         )
-        work.record_fact("user", message.user_id)
-        await work.commit_early()
-        return user
 
     async def _create(
         self, message: SubscriptionRequested, user: User, customer_id: str

@@ -20,9 +20,7 @@ async def sign_up(
     message: UserSignedUp, work: UnitOfWork, *, users: Users, customers: Customers
 ) -> None:
     fields = user_fields_in(message.model_dump(exclude_none=True))
-    user = await users.store(work.org, message.user_id, fields, arrived=FROM_SIGN_UP)
-    work.record_fact("user", message.user_id)
-    await work.commit_early()
+    user = await users.store(work, message.user_id, fields, arrived=FROM_SIGN_UP)
     phone_is_dropped = bool(message.phone) and "phone" not in fields
     await customers.ensure(user, work, left_out=("phone",) if phone_is_dropped else ())
 

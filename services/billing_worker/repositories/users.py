@@ -14,7 +14,6 @@ from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.sealed_columns import SealedColumns
 from shared.errors import PermanentError
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.storage.erased_users import refused_when_erased
 
 UserField = Literal["email", "full_name", "first_name", "last_name", "phone"]
 
@@ -136,26 +135,28 @@ class Users:
         return await self._find(org, "email", email)
 
     async def store(
-        self, org: str, user_id: str, fields: Mapping[UserField, str], *, arrived: int
+        self, work: UnitOfWork, user_id: str, fields: Mapping[UserField, str], *, arrived: int
     ) -> User:
-        """Store the fields at once, before any call. A field set by a newer command stays.
+        """Commit the fields early, before any call. A field set by a newer command stays.
 
-        Not part of the attempt's unit of work: a sign-up is kept even while Zoho is unavailable.
+        So a sign-up is kept even while Zoho is unavailable, and who waits for the user goes on.
         """
-        sealed = await self._seal_fields(org, user_id, fields)
-        entries = self._index.rows(org, "email", fields.get("email", ""), user_id, user_id=user_id)
-        with refused_when_erased():
-            await self._pool.execute(
-                _STORE,
-                org,
-                user_id,
-                [*sealed],
-                [*sealed.values()],
-                arrived,
-                [index for _, _, index, _, _, _ in entries],
-                [key_id for _, _, _, key_id, _, _ in entries],
-            )
-        user = await self.get(org, user_id)
+        sealed = await self._seal_fields(work.org, user_id, fields)
+        email = fields.get("email", "")
+        entries = self._index.rows(work.org, "email", email, user_id, user_id=user_id)
+        work.record(
+            _STORE,
+            work.org,
+            user_id,
+            [*sealed],
+            [*sealed.values()],
+            arrived,
+            [index for _, _, index, _, _, _ in entries],
+            [key_id for _, _, _, key_id, _, _ in entries],
+        )
+        work.record_fact("user", user_id)
+        await work.commit_early()
+        user = await self.get(work.org, user_id)
         if user is None:  # it was stored just now, and has been erased since
             raise PermanentError("the user asked to be forgotten", code="erased")
         return user
