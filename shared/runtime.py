@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import IntEnum
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import structlog
 import uvloop
@@ -25,6 +26,9 @@ from shared.observability import logs
 from shared.settings import Observability
 
 S = TypeVar("S", bound=Observability)
+
+_BUILT_S: Final = 5.0
+_NEW_OBJECTS: Final = 20_000
 
 
 class Exit(IntEnum):
@@ -56,6 +60,18 @@ def run(
     sys.exit(code)
 
 
+def collect_less_often() -> None:
+    """Have the garbage collector leave alone what exists now, and look at the rest less often.
+
+    A service's parts stay as long as it runs. Without this the collector walks all of them again
+    and again while messages come in, an eighth of the work on each. It looks for cycles alone:
+    what nothing refers to is freed at once all the same.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 20, 50)
+
+
 async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]]) -> Exit:
     log = structlog.get_logger()
     stop = asyncio.Event()
@@ -63,6 +79,7 @@ async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_exit, stop)
     log.info("service started")
+    loop.call_later(_BUILT_S, collect_less_often)
     try:
         await main(settings, stop)
     except CannotStart:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -46,10 +45,6 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`, then answer the requests under way and publish what is committed."""
     async with AsyncExitStack() as stack:
         await build(stack, settings)
-        # The objects that exist now stay. Without this, the garbage collector walks all of them
-        # again and again while webhooks come in.
-        gc.collect()
-        gc.freeze()
         await stop.wait()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -33,7 +34,7 @@ def parse(model: type[M], body: bytes) -> M:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidMessage(f"the body is longer than {MAX_BODY_BYTES} bytes", code="too_large")
     try:
-        if _LONG_NUMBER.search(body) and _holds_decimals(model):
+        if _holds_decimals(model) and _LONG_NUMBER.search(body):
             return model.model_validate(_exact(body))
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -60,6 +61,7 @@ def _exact(body: bytes) -> Any:
         raise InvalidMessage("body: is not JSON") from None
 
 
+@cache
 def _holds_decimals(model: type[BaseModel]) -> bool:
     return "decimal" in str(model.__pydantic_core_schema__)
 

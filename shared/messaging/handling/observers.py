@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import structlog
@@ -62,6 +64,8 @@ def label_of(settlement: Settlement) -> str:
 def log_settled(settled: Settled) -> None:
     """One line per attempt. Loud where somebody has to look."""
     message, settlement = settled.message, settled.settlement
+    if isinstance(settlement, Done) and not _log.is_enabled_for(logging.DEBUG):
+        return
     values = {
         "org": message.org,
         "routing_key": message.routing_key,
@@ -93,12 +97,16 @@ def count_settled(metrics: Metrics, service: str, routes: Routes) -> SettlementO
     without bound.
     """
 
+    # Looking a series up by its labels costs more than counting.
+    counter = cache(metrics.messages_settled.labels)
+    handling = cache(metrics.message_handling.labels)
+
     def observe(settled: Settled) -> None:
         message = settled.message
         key = routes.key_of(message.exchange, message.routing_key) or "unknown"
         labels = (message.org, service, key)
-        metrics.messages_settled.labels(*labels, label_of(settled.settlement)).inc()
-        metrics.message_handling.labels(*labels).observe(settled.duration_s)
+        counter(*labels, label_of(settled.settlement)).inc()
+        handling(*labels).observe(settled.duration_s)
         if isinstance(settled.settlement, GiveUp):
             metrics.dead_letters_given_up.labels(
                 org=message.org, service=service, code=settled.settlement.code
