@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,6 +20,9 @@ from shared.observability import logs
 _log = structlog.get_logger(__name__)
 
 _AGAIN_S: Final = 2.0
+_TOGETHER_S: Final = 1.0
+# Other processes wake at other moments.
+_PHASE_S: Final = random.random()  # noqa: S311
 
 
 class Background(ABC):
@@ -91,7 +96,19 @@ async def repeat(
         if is_cancelled():  # and what was awaited swallowed it
             return
         if not more:
-            await wait_for(stop, jittered_s(every_s) if jitter else every_s)
+            await wait_for(stop, in_step_s(jittered_s(every_s) if jitter else every_s))
+
+
+def in_step_s(pause_s: float) -> float:
+    """Shorten or lengthen a pause by half a second at most, so that it ends with other pauses.
+
+    To be woken costs an idle process as much as what it then does, so what it does about once a
+    second it does at the same moments. Pauses under a second stay as they are.
+    """
+    if pause_s < _TOGETHER_S:
+        return pause_s
+    now = time.monotonic()
+    return round((now + pause_s - _PHASE_S) / _TOGETHER_S) * _TOGETHER_S + _PHASE_S - now
 
 
 async def wait_for(event: asyncio.Event | None, timeout_s: float) -> bool:

@@ -55,7 +55,7 @@ class InvoiceFinder(PeriodicTask):
         invoices: Invoices,
         committer: Committer,
         metrics: Metrics,
-        every_s: float = 0.5,
+        every_s: float = 1.0,
     ) -> None:
         super().__init__("invoice finder", every_s=every_s)
         self._zoho = zoho

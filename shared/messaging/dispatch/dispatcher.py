@@ -18,7 +18,7 @@ from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct
 from shared.messaging.dispatch.slots import Slots
 from shared.messaging.dispatch.wakeup import Wakeup
 from shared.messaging.handling.routes import Routes
-from shared.messaging.inbox.lines import LeasedMessage, Lines
+from shared.messaging.inbox.lines import DueState, LeasedMessage, Lines
 
 _log = structlog.get_logger(__name__)
 
@@ -101,7 +101,8 @@ class Dispatcher(Background):
                 await self._slots.freed()
                 continue
             try:
-                may_be_more = await self._lease()
+                if not await self._lease():
+                    await self._until_due()
             except Unavailable as error:
                 _log.warning("nothing is leased", code=error.code)
                 await self._pause()
@@ -109,9 +110,15 @@ class Dispatcher(Background):
                 # A service that works on nothing any more is the worst that can happen here.
                 _log.exception("leasing failed")
                 await self._pause()
-            else:
-                if not may_be_more:
-                    await self._wakeup.wait()
+
+    async def _until_due(self) -> None:
+        """Return when woken, or when something has come due without that."""
+        state = DueState.LATER
+        while not await self._wakeup.wait(idle=state is DueState.EMPTY):
+            self._moved = time.monotonic()
+            state = await self._lines.due_state()
+            if state is DueState.DUE:
+                return
 
     async def _pause(self) -> None:
         await asyncio.sleep(_PAUSE_S)

@@ -100,6 +100,14 @@ class Lease:
     alone_waits: bool = False
 
 
+class DueState(StrEnum):
+    """What a look at the lines has found."""
+
+    DUE = "due"  # leasing may find something
+    LATER = "later"  # something may come due by itself
+    EMPTY = "empty"  # nothing can until a message is accepted or woken
+
+
 class MessageOutcome(StrEnum):
     DONE = "done"
     GIVEN_UP = "given_up"
@@ -203,6 +211,7 @@ class Lines:
         self._clock = clock
         self._confident = False
         self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(16)})"  # noqa: S608
+        self._due_state_sql = f"SELECT {schema}.due_state($1)"
         self._renew_sql = f"SELECT arrived FROM {schema}.renew_leases($1, $2, $3, $4)"  # noqa: S608
         self._settle_sql = (
             f"SELECT arrived, leaves_due FROM {schema}.settle_messages({parameters(13)})"  # noqa: S608
@@ -289,6 +298,11 @@ class Lines:
         )
         self._confident = not lease.refusals
         return lease
+
+    async def due_state(self) -> DueState:
+        """Whether `lease` may find something. Much cheaper than to lease and find nothing."""
+        [(state,)] = await self._fetch(self._due_state_sql, self._clock())
+        return DueState(state)
 
     async def renew(
         self, held: Collection[tuple[int, int]], lease_s: float

@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 from pydantic import SecretStr
 
-from shared.background import ended
+from shared.background import ended, in_step_s
 from shared.errors import Postponed, StoppedBeforeStart, Unavailable
 from shared.messaging.batcher import Batcher
 from shared.messaging.broker.connection import BROKER_ERRORS
@@ -218,7 +218,7 @@ class RestoreWatch:
                     await self._look()
             except Unavailable as error:
                 _log.debug("the mark does not move", code=error.code)
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(in_step_s(_EVERY_S))
 
     async def _look(self) -> None:
         """One round: has the database gone back, has it moved, is a recovery settled?"""
