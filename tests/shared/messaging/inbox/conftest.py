@@ -57,6 +57,7 @@ class Inbox:
         self.ends = WaitEnds(pool, "test", clock=self.clock)
         self.dead_letters = DeadLetters(pool, "test", vault, clock=self.clock)
         self.refused: list[tuple[str, str]] = []
+        self.left_due = False  # as the last settlement said
 
     def on(self, connection: Any) -> Inbox:
         """The same at this moment, inside a transaction of this connection's."""
@@ -135,7 +136,9 @@ class Inbox:
         names: Sequence[RecordedName] = (),
     ) -> set[int]:
         updates = [MessageUpdate(m.arrived, m.claim, outcome) for m in messages]
-        return (await self.lines.settle(connection, updates, facts=facts, names=names)).won
+        settled = await self.lines.settle(connection, updates, facts=facts, names=names)
+        self.left_due = settled.leaves_due
+        return settled.won
 
     async def give_up(self, message: LeasedMessage, code: str = "internal_error") -> bool:
         letter = await self.dead_letters.of(message, code, "it went wrong")

@@ -22,7 +22,13 @@ from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
 from shared.messaging.inbox.acceptance import AcceptResult, ArrivedMessage, WaitsForRelease
 from shared.messaging.inbox.inspection import GIVEN_UP_BY_HAND, InboxInspection
-from shared.messaging.inbox.lines import LeasedMessage, MessageOutcome, PutBackResult, WaitKind
+from shared.messaging.inbox.lines import (
+    DueState,
+    LeasedMessage,
+    MessageOutcome,
+    PutBackResult,
+    WaitKind,
+)
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.reservations import limits_document
 from tests.shared.messaging.inbox.conftest import ROUTE, Inbox, database, message
@@ -87,6 +93,39 @@ BROKEN: Final = {
         WHERE n.line IS NULL OR n.named_by = h.arrived
     """,
 }
+
+# What a look that finds nothing has overlooked, by what it said.
+OVERLOOKED: Final = {
+    DueState.EMPTY: "SELECT message_id FROM test.inbox WHERE state IN ('in_line', 'look')",
+    DueState.LATER: """
+        SELECT * FROM (
+            SELECT DISTINCT ON (m.org, m.line) m.org, m.line, m.due_at FROM test.inbox m
+            WHERE m.state = 'in_line' ORDER BY m.org, m.line, m.place, m.arrived) head
+        WHERE head.due_at <= $1 AND NOT EXISTS (
+            SELECT FROM test.lines l
+            WHERE l.org = head.org AND l.line = head.line AND l.leased_until > $1)
+    """,
+}
+
+
+class WatchedInbox(Inbox):
+    """Holds each settlement to saying whether it leaves something due."""
+
+    async def settle(self, *messages: LeasedMessage, **how: Any) -> set[int]:
+        before = await self.lines.due_state()
+        won = await super().settle(*messages, **how)
+        await self._check_left(before)
+        return won
+
+    async def give_up(self, message: LeasedMessage, code: str = "internal_error") -> bool:
+        before = await self.lines.due_state()
+        won = await super().give_up(message, code)
+        await self._check_left(before)
+        return won
+
+    async def _check_left(self, before: DueState) -> None:
+        if before is not DueState.DUE and await self.lines.due_state() is DueState.DUE:
+            assert self.left_due, "it leaves something due, and nobody is told"
 
 
 class World:
@@ -316,6 +355,11 @@ class World:
             arguments = [self.inbox.now] if "$1" in sql else []
             broken = await self.inbox.pool.fetch(sql, *arguments)
             assert not broken, f"{rule}: {broken}"
+        said = await self.inbox.lines.due_state()
+        if said is not DueState.DUE:
+            arguments = [self.inbox.now] if said is DueState.LATER else []
+            overlooked = await self.inbox.pool.fetch(OVERLOOKED[said], *arguments)
+            assert not overlooked, f"a look says {said}: {overlooked}"
 
     async def drain(self) -> None:
         """Nothing is paused any more, and no fact comes: all of it ends."""
@@ -383,7 +427,7 @@ async def _play(template: str, postgres_url: str, steps: list[int], seed: int) -
 
 async def _play_on(pool: asyncpg.Pool, steps: list[int], seed: int) -> None:
     vault = Vault(DataKeys(pool, KeyRing.parse("e1:" + "A" * 43 + "=")))
-    world = World(Inbox(pool, vault), random.Random(seed))  # noqa: S311 - replayed by its seed
+    world = World(WatchedInbox(pool, vault), random.Random(seed))  # noqa: S311 - replayed by its seed
     for step in steps:
         await STEPS[step](world)
         await world.check()

@@ -199,7 +199,7 @@ BEGIN
            NULL::bigint[], NULL::text[], NULL::bigint[]
     FROM unnest(v_head, v_claim, v_priority, v_alone, v_erased) WITH ORDINALITY
          AS k (head, claim, priority, alone, erased, n)
-    JOIN {schema}.inbox m ON m.arrived = k.head AND m.arrived = ANY (v_head)
+    CROSS JOIN LATERAL (SELECT * FROM {schema}.inbox m WHERE m.arrived = k.head OFFSET 0) m
     ORDER BY k.n;
     IF v_answers.items IS NOT NULL THEN
         RETURN QUERY

@@ -20,12 +20,12 @@ BEGIN
                 AND l.leased_at >= pg_postmaster_start_time())::integer
         FROM unnest(p_rows) AS k (at_row)
         JOIN {schema}.lines l ON l.ctid = k.at_row
-        WHERE m.arrived = l.leased_arrived AND l.ctid = ANY (p_rows);
+        WHERE m.arrived = l.leased_arrived;
     END IF;
     UPDATE {schema}.lines l
     SET claim = k.claim, leased_arrived = l.head, leased_at = at, seen = pg_current_snapshot(),
         lapses = l.lapses + coalesce(l.leased_arrived = l.head, false)::integer,
         leased_until = at + make_interval(secs => p_lease_s), leased_alone = k.alone
     FROM unnest(p_rows, p_claims, p_alone) AS k (at_row, claim, alone)
-    WHERE l.ctid = k.at_row AND l.ctid = ANY (p_rows);
+    WHERE l.ctid = k.at_row;
 END $$;
