@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 # end. All events and replies, and all log lines, are kept, and searched for what must not be in
 # them. The log lines come last.
 pytest_plugins = (
+    "tests.kit.loopback_only",
     "tests.kit.servers",
     "tests.contract.plugin",
     "tests.messages.plugin",

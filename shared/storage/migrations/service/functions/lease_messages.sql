@@ -44,6 +44,7 @@ DECLARE
     v_route text[] := '{}';
     v_alone boolean[] := '{}';
     v_erased boolean[] := '{}';
+    v_messages {schema}.inbox[];
     v_answers record;
     v_picked record;
     v_first integer;
@@ -136,6 +137,9 @@ BEGIN
         BEGIN
             PERFORM {schema}.take_lines(
                 v_row, v_claim, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
+            -- Read here, so that nobody waits for it.
+            SELECT array_agg((SELECT m FROM {schema}.inbox m WHERE m.arrived = k.head))
+            INTO v_messages FROM unnest(v_head) AS k (head);
             SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
                    array_agg(a.reservation) AS reservations,
                    array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
@@ -188,6 +192,10 @@ BEGIN
         END IF;
     END IF;
 
+    IF NOT v_taken THEN
+        SELECT array_agg((SELECT m FROM {schema}.inbox m WHERE m.arrived = k.head))
+        INTO v_messages FROM unnest(v_head) AS k (head);
+    END IF;
     RETURN QUERY
     SELECT 'message'::text, m.org, NULL::text, k.priority, NULL::float8, m.arrived,
            k.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt + 1, k.alone,
@@ -199,7 +207,7 @@ BEGIN
            NULL::bigint[], NULL::text[], NULL::bigint[]
     FROM unnest(v_head, v_claim, v_priority, v_alone, v_erased) WITH ORDINALITY
          AS k (head, claim, priority, alone, erased, n)
-    CROSS JOIN LATERAL (SELECT * FROM {schema}.inbox m WHERE m.arrived = k.head OFFSET 0) m
+    JOIN unnest(v_messages) AS m ON m.arrived = k.head
     ORDER BY k.n;
     IF v_answers.items IS NOT NULL THEN
         RETURN QUERY
