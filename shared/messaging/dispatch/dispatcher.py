@@ -129,6 +129,7 @@ class Dispatcher(Background):
         asked_at = time.monotonic()
         limit = self._slots.free
         shares = self._slots.shares()
+        self._is_limited = True  # for all that is known, while the answer is awaited
         lease = await self._lines.lease(
             slots=shares,
             limit=limit,
