@@ -28,7 +28,7 @@ from shared.settings import Observability
 S = TypeVar("S", bound=Observability)
 
 _BUILT_S: Final = 5.0
-_NEW_OBJECTS: Final = 20_000
+_NEW_OBJECTS: Final = 10_000
 
 
 class Exit(IntEnum):
@@ -69,7 +69,7 @@ def collect_less_often() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, 20, 50)
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
 
 
 async def _supervise(settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]]) -> Exit:

@@ -43,7 +43,7 @@ class EndsOfWaits(PeriodicTask):
         behind: Callable[[], bool],
         every_s: float = 1.0,
     ) -> None:
-        super().__init__("end waits", every_s=every_s, jitter=True)
+        super().__init__("end waits", every_s=every_s)
         self._ends = ends
         self._attempts = attempts
         self._budget = budget
