@@ -11,7 +11,7 @@ from tests.kit import loopback_only
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(OSError, match="not a(n address| name) of this machine"):
+    with pytest.raises(OSError, match=r"not a(n address| name) of this machine"):
         socket.create_connection(("192.0.2.1", 443), timeout=5)
 
 
