@@ -118,6 +118,8 @@ class Attempts:
             if isinstance(settlement, GiveUp):
                 await self._give_up(leased, message, settlement)
         self._report(leased, message, settlement, time.perf_counter() - started, error)
+        # Its traceback leads back here: both would stay until the garbage collector comes by.
+        error = None
         return result is PutBackResult.AGAIN
 
     async def _handle(self, leased: LeasedMessage, message: ReceivedMessage) -> None:

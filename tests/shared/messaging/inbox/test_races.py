@@ -11,7 +11,13 @@ import asyncpg
 import pytest
 
 from shared.messaging.inbox.acceptance import AcceptResult
-from shared.messaging.inbox.lines import MessageOutcome, PutBackResult, RecordedFact, RecordedName
+from shared.messaging.inbox.lines import (
+    MessageOutcome,
+    PutBackResult,
+    RecordedFact,
+    RecordedName,
+    WaitKind,
+)
 from tests.shared.messaging.inbox.conftest import Inbox, message
 
 T = TypeVar("T")
@@ -221,6 +227,51 @@ async def test_a_claim_lost_while_its_settlement_waits_repeats_the_transaction(
             await settling
 
     assert await inbox.settle(former) == set()
+
+
+INVOICE = ("invoice", "i1")
+_HEADS_THAT_ARE_NOT_THE_FIRST = """
+    SELECT l.line FROM test.lines l WHERE l.head <> (
+        SELECT m.arrived FROM test.inbox m
+        WHERE m.org = l.org AND m.line = l.line AND m.state = 'in_line'
+        ORDER BY m.place, m.arrived LIMIT 1)
+"""
+
+
+async def test_who_waits_for_a_fact_and_is_moved_meanwhile_is_woken_in_its_new_line(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("void", None, named=(INVOICE,)))
+    await inbox.wait_for(await inbox.next(), "user", "u9")
+
+    async with other(inbox) as (naming, transaction):
+        await inbox.on(naming).accept(message("create", "u1", names=(INVOICE,)))
+        recording = await blocked(inbox, inbox.settle(facts=[("user", "u9")]))
+        await transaction.commit()
+        with pytest.raises(asyncpg.SerializationError):
+            await recording
+
+    await inbox.settle(facts=[("user", "u9")])  # as the committer does
+    assert await inbox.pool.fetch(_HEADS_THAT_ARE_NOT_THE_FIRST) == []
+    assert await inbox.ids() == ["void"]
+
+
+async def test_who_looks_again_and_is_moved_meanwhile_is_woken_in_its_new_line(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("void", None, named=(INVOICE,)))
+    await inbox.put_back(await inbox.next(), kind=WaitKind.LOOK, due_s=10.0)
+    inbox.after(11)
+
+    async with other(inbox) as (naming, transaction):
+        await inbox.on(naming).accept(message("create", "u1", names=(INVOICE,)))
+        leasing = await blocked(inbox, inbox.ids())
+        await transaction.commit()
+        await leasing
+
+    assert await inbox.pool.fetch(_HEADS_THAT_ARE_NOT_THE_FIRST) == []
+    await inbox.leased()
+    assert await inbox.pool.fetch(_HEADS_THAT_ARE_NOT_THE_FIRST) == []
 
 
 async def test_many_replicas_settle_everything_once_and_in_order(inbox: Inbox) -> None:

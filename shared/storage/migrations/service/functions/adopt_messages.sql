@@ -26,6 +26,8 @@ BEGIN
     FROM unnest(p_exchange, p_routing_key, p_route, p_priority, p_records)
          AS k (exchange, routing_key, route, priority, records)
     WHERE m.exchange = k.exchange AND m.routing_key = k.routing_key
-      AND m.wait = 'release' AND m.state = 'in_line' AND m.code = 'unknown_command';
+      AND m.wait = 'release' AND m.state = 'in_line' AND m.code = 'unknown_command'
+      -- What was moved before its line was locked is adopted the next time.
+      AND (m.org, m.line) IN (SELECT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line));
     PERFORM {schema}.refresh_lines(v_org, v_line, at);
 END $$;

@@ -136,6 +136,14 @@ BEGIN
     END IF;
 
     IF v_waiter IS NOT NULL THEN
+        -- One that was moved before its line was locked would be woken into a line that nobody finds.
+        IF EXISTS (
+            SELECT FROM {schema}.inbox m
+            WHERE m.arrived = ANY (v_waiter) AND m.state = 'fact'
+              AND (m.org, m.line) NOT IN (
+                  SELECT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line))) THEN
+            RAISE EXCEPTION 'a waiting message was moved' USING ERRCODE = 'serialization_failure';
+        END IF;
         -- Behind whoever recorded it, if that is in its line, else where it was.
         UPDATE {schema}.inbox m
         SET state = 'in_line', due_at = at, claim = NULL, check_at = NULL,

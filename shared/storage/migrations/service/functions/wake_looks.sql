@@ -18,7 +18,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM {schema}.lock_lines(v_org, v_line);
+    -- What was moved before its line was locked is woken the next time.
     UPDATE {schema}.inbox m SET state = 'in_line'
-    WHERE m.arrived = ANY (v_arrived) AND m.state = 'look' AND m.due_at <= at;
+    WHERE m.arrived = ANY (v_arrived) AND m.state = 'look' AND m.due_at <= at
+      AND (m.org, m.line) IN (SELECT u.org, u.line FROM unnest(v_org, v_line) AS u (org, line));
     PERFORM {schema}.refresh_lines(v_org, v_line, at);
 END $$;
