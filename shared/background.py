@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 _AGAIN_S: Final = 2.0
 _TOGETHER_S: Final = 1.0
-_LATE: Final = 0.2  # so much later than asked for, as a part of it, a pause may end
+_LATE: Final = 0.2  # of _TOGETHER_S: how much later than asked for a pause may end
 # Other processes wake at other moments.
 _PHASE_S: Final = random.random()  # noqa: S311
 

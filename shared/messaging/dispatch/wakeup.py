@@ -13,7 +13,7 @@ POLL_S: Final = 0.2
 """How soon a line is found that another replica, or the passing of time, has made due."""
 
 IDLE_POLL_S: Final = 1.0
-"""How soon the first message is found that another replica has accepted and left."""
+"""About how soon the first message is found that another replica has accepted and left."""
 
 
 class Wakeup:

@@ -300,7 +300,7 @@ class Lines:
         return lease
 
     async def due_state(self) -> DueState:
-        """Whether `lease` may find something. Much cheaper than to lease and find nothing."""
+        """Whether `lease` may find something. Cheaper than to lease and find nothing."""
         [(state,)] = await self._fetch(self._due_state_sql, self._clock())
         return DueState(state)
 

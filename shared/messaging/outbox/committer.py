@@ -66,7 +66,8 @@ class _RepeatCommit(Exception):
 class Committer:
     """Commits settlement, state, versions and outbox together, and units that wait as a group.
 
-    A group that fails is committed one by one, so that a poisoned unit fails alone.
+    A group that fails is committed one by one, so that a poisoned unit fails alone. `left_due` is
+    called after a commit because of which some message is due and not leased.
     """
 
     def __init__(

@@ -445,6 +445,7 @@ SEEDS: Final = st.integers(0, 2**32)
 
 # Replayed, a message that no release knows had no end.
 @example(steps=[0, 5, 5, 5, 21, 20, 17, 0, 19, 0], seed=0)
+# An operator may end the wait of what was replayed.
 @example(steps=[12, 22, 20, 0, 2, 2, 17, 19, 20, 0], seed=315)
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(steps=RANDOM_STEPS, seed=SEEDS)

@@ -1,6 +1,5 @@
 -- What a dispatcher that nobody woke asks first: `due`, `lease_messages` may find something; `later`,
--- something may come due by itself; `empty`, nothing can until a message is accepted or woken. It costs
--- a tenth of a lease that finds nothing.
+-- something may come due by itself; `empty`, nothing can until a message is accepted or woken.
 CREATE OR REPLACE FUNCTION {schema}.due_state(p_now timestamptz DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
