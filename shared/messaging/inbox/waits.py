@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from shared.messaging.inbox.lines import LeasedMessage, Lines, RecordedFact, leased_message
+from shared.messaging.inbox.lines import LeasedMessage, leased_message
 from shared.messaging.inbox.statements import columns
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
@@ -86,26 +86,3 @@ class WaitEnds:
             if len(rows) < _COUNTED_AT_ONCE:
                 break
         return ended
-
-
-class Facts:
-    """Facts recorded outside of a settlement."""
-
-    def __init__(
-        self, pool: asyncpg.Pool, schema: str, *, clock: DatabaseClock = database_clock
-    ) -> None:
-        self._lines = Lines(pool, schema, clock=clock)
-
-    async def record(
-        self,
-        connection: asyncpg.pool.PoolConnectionProxy,
-        org: str,
-        facts: Collection[tuple[str, str]],
-    ) -> None:
-        """Wake who waits for these facts (kind, key), in the transaction that makes them so.
-
-        Call it first in the transaction, before any row is locked.
-        """
-        await self._lines.settle(
-            connection, [], facts=[RecordedFact(org, kind, key) for kind, key in facts]
-        )
