@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 
 PooledConnection = asyncpg.pool.PoolConnectionProxy
 
+_ARRAYS = """
+    SELECT NULL::text[], NULL::bytea[], NULL::bigint[], NULL::integer[], NULL::smallint[],
+           NULL::boolean[], NULL::float8[], NULL::uuid[], NULL::timestamptz[], NULL::jsonb[]
+    """
 _CLOSE_WITHIN_S = 10.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 1.0
@@ -189,6 +193,9 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"
         )
+    # The driver asks the server about each type that it meets first, in the middle of a message's
+    # work, for longer than most statements take. Here it asks about all of them together.
+    await connection.fetchrow(_ARRAYS)
 
 
 async def _keep(_connection: object) -> None:

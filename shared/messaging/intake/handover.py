@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -71,11 +70,7 @@ class Handover:
         Raises:
             Unanswered: the database answers others.
         """
-        messages: list[ArrivedMessage] = []
-        for arrival in group:
-            read = partial(self._validation.read, arrival, unrouted=unrouted)
-            messages.append(await self._through_outage(read))
-        await self._accept(messages)
+        await self._accept(await self._through_outage(lambda: self._read(group, unrouted=unrouted)))
 
     async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> None:
         """Store one that may have killed the processes which took it. Give it up at five deaths.
@@ -95,6 +90,9 @@ class Handover:
         else:
             await self.store([arrival], unrouted=unrouted)
         await self._through_outage(lambda: self._suspects.clear([digest]))
+
+    async def _read(self, group: Sequence[Arrival], *, unrouted: bool) -> list[ArrivedMessage]:
+        return [await self._validation.read(arrival, unrouted=unrouted) for arrival in group]
 
     async def _accept(self, messages: list[ArrivedMessage]) -> None:
         """Store them. A row that the database refuses is found by halving, and given up."""
