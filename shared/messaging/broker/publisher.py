@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from contextlib import suppress
 from typing import Any
 
 from aiormq.channel import Channel
@@ -123,11 +122,17 @@ class Publisher:
         """Once for all that were refused together."""
         if self._declaring is None:
             self._declaring = asyncio.ensure_future(self._link.prepare_again())
-        declaring = self._declaring
-        with suppress(*BROKER_ERRORS):
-            await asyncio.shield(declaring)
-        if self._declaring is declaring:
-            self._declaring = None
+            self._declaring.add_done_callback(self._declared)
+        try:
+            await asyncio.shield(self._declaring)
+        except BROKER_ERRORS:
+            pass  # whoever is refused next declares once more
+        except asyncio.CancelledError:  # aiormq cancels what waits for a connection that is lost
+            if is_cancelled():
+                raise
+
+    def _declared(self, _: asyncio.Future[None]) -> None:
+        self._declaring = None
 
     async def _open(self) -> _Outlet:
         async with self._opening:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
@@ -93,6 +94,18 @@ async def test_an_exchange_that_is_gone_leaves_none_of_its_channel_unanswered(
 
     assert answers == [ExchangeMissing.code, ExchangeMissing.code]
     assert await codes(publisher, letter(queue)) == [None]
+
+
+async def test_an_exchange_is_declared_once_more_when_declaring_broke_off(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declarations = AsyncMock(side_effect=asyncio.CancelledError)
+    monkeypatch.setattr(publisher._link, "prepare_again", declarations)
+
+    answers = [await codes(publisher, letter("k", exchange="gone")) for _ in range(2)]
+
+    assert answers == [[ExchangeMissing.code]] * 2
+    assert declarations.await_count == 2
 
 
 async def test_without_a_connection_nothing_is_published(amqp_url: str) -> None:
