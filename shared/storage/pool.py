@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 PooledConnection = asyncpg.pool.PoolConnectionProxy
 
-_ARRAYS = """
+_ALL_ARRAY_TYPES = """
     SELECT NULL::text[], NULL::bytea[], NULL::bigint[], NULL::integer[], NULL::smallint[],
            NULL::boolean[], NULL::float8[], NULL::uuid[], NULL::timestamptz[], NULL::jsonb[]
     """
@@ -193,9 +193,9 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"
         )
-    # The driver asks the server about each type that it meets first, in the middle of a message's
-    # work, for longer than most statements take. Here it asks about all of them together.
-    await connection.fetchrow(_ARRAYS)
+    # The driver asks the server about an array's type when it first meets one, in the middle of a
+    # message's work, for longer than most statements take. Here it asks about all of them together.
+    await connection.fetchrow(_ALL_ARRAY_TYPES)
 
 
 async def _keep(_connection: object) -> None:

@@ -1,4 +1,4 @@
-"""Whatever makes a message due wakes the dispatcher: none of these waits for its next look."""
+"""What is accepted, settled or over wakes the dispatcher, which would look for it only later."""
 
 from __future__ import annotations
 
@@ -59,8 +59,17 @@ async def test_what_is_accepted(bench: Bench) -> None:
     assert await bench.next_settlement() == Done()
 
 
-@pytest.mark.parametrize("error", [None, PermanentError("no", code="no")])
-async def test_the_next_of_a_line(bench: Bench, error: Exception | None) -> None:
+@pytest.mark.parametrize(
+    ("error", "settlement"),
+    [
+        (None, Done),
+        (PermanentError("no", code="no"), GiveUp),
+        (LookAgain("nobody records it", retry_after_s=3600.0), LookLater),  # it leaves its line
+    ],
+)
+async def test_the_next_of_a_line(
+    bench: Bench, error: Exception | None, settlement: type[Settlement]
+) -> None:
     handle = Held(error)
     await bench.start({"user.updated.v1": handle})
     for name in ("first", "second"):
@@ -71,7 +80,7 @@ async def test_the_next_of_a_line(bench: Bench, error: Exception | None) -> None
     handle.go_on.set()
 
     first, second = await settlements(bench, 2)
-    assert isinstance(first, GiveUp if error else Done)
+    assert isinstance(first, settlement)
     assert second == Done()
 
 
@@ -131,19 +140,4 @@ async def test_the_end_of_a_wait(
 
     first, second = await settlements(bench, 2)
     assert isinstance(first, settlement)
-    assert second == Done()
-
-
-async def test_what_stands_behind_one_that_leaves_its_line(bench: Bench) -> None:
-    handle = Held(LookAgain("nobody records it", retry_after_s=3600.0))
-    await bench.start({"user.updated.v1": handle})
-    for name in ("first", "second"):
-        await bench.send(named(name))
-    await asyncio.wait_for(handle.began.wait(), 20)
-    await bench.accepted_all()
-
-    handle.go_on.set()
-
-    first, second = await settlements(bench, 2)
-    assert isinstance(first, LookLater)
     assert second == Done()

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from shared.errors import Unavailable
 from shared.storage import pool as storage
+from shared.storage.migrations import migrate
 from shared.storage.pool import unavailable_when_down
 
 
@@ -16,6 +18,37 @@ async def test_json_comes_back_as_it_went_in(pool: asyncpg.Pool) -> None:
     value = {"amount": 12.5, "names": ["José", None]}
 
     assert await pool.fetchval("SELECT $1::jsonb", value) == value
+
+
+async def test_the_driver_asks_about_no_type_of_ours_during_work(
+    pool: asyncpg.Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows the arrays of all functions, but rows' addresses, which no process passes."""
+    await migrate(pool, schema="test")
+    types = await pool.fetch(
+        """
+        SELECT DISTINCT format_type(t.oid, NULL) FROM pg_proc p
+        CROSS JOIN unnest(coalesce(p.proallargtypes, p.proargtypes)) AS used (oid)
+        JOIN pg_type t ON t.oid = used.oid
+        WHERE p.pronamespace IN ('test'::regnamespace, 'relay'::regnamespace)
+          AND t.typcategory = 'A' AND t.oid <> 'tid[]'::regtype
+        """
+    )
+    asked = []
+    introspect = asyncpg.Connection._introspect_types
+
+    async def noted(*arguments: Any) -> object:
+        asked.append(arguments)
+        return await introspect(*arguments)
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", noted)
+    async with storage.connect(SecretStr(database_url), size=1) as fresh:
+        assert asked
+        asked.clear()
+        for (type_,) in types:
+            await fresh.fetch(f"SELECT NULL::{type_}")
+    assert len(types) > 5
+    assert asked == []
 
 
 async def test_the_pool_outlives_the_connections_that_a_restart_breaks(
