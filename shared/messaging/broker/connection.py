@@ -23,7 +23,7 @@ from yarl import URL
 from shared.background import Background, is_cancelled, wait_for
 from shared.errors import CannotStart
 from shared.exponential_backoff import jittered_s
-from shared.messaging.broker import lenient_decoding
+from shared.messaging.broker import frame_reading, lenient_decoding
 from shared.messaging.broker.topology import WORKING_CHANNELS
 from shared.server_urls import amqp_urls
 
@@ -58,6 +58,7 @@ class ReconnectingConnection(Background):
 
     def __init__(self, url: SecretStr, name: str, prepare: Prepare | None = None) -> None:
         lenient_decoding.install()
+        frame_reading.install()
         logging.getLogger("aiormq.connection").addFilter(_is_not_said_here)
         # Tried in turn, beginning with the one that answered last.
         self._urls = deque(amqp_urls(url.get_secret_value()))
