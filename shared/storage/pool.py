@@ -188,7 +188,12 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     # Our statements are small: compiling one costs more than running it. Set here and not by a
     # parameter of the connection, because poolers refuse those that they do not know.
     # A process that stands still in mid-transaction must not hold its locks for others.
-    await connection.execute("SET jit = off; SET idle_in_transaction_session_timeout = '5s'")
+    # Given the values, PostgreSQL may take a plan for them to be cheaper each time (an array of one
+    # is estimated shorter than an array), and then it plans for longer than it runs.
+    await connection.execute(
+        "SET jit = off; SET plan_cache_mode = force_generic_plan;"
+        " SET idle_in_transaction_session_timeout = '5s'"
+    )
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_dump, decoder=orjson.loads, format="text"
