@@ -63,9 +63,12 @@ class CountingQuota:
         return Permit(self.taken, call, 9e9, 9e9)
 
     async def release(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
+        self.release_soon(permit, feedback)
+        return feedback
+
+    def release_soon(self, permit: Permit, feedback: QuotaFeedback) -> None:
         permit.spent = True
         self.released.append(feedback)
-        return feedback
 
     async def give_back(self, permit: Permit) -> None:
         if not permit.spent:

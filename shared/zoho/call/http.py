@@ -199,7 +199,10 @@ class ZohoHttp:
                 # Before the permit is released, so that whoever waits for its slot finds the
                 # breaker open. What a limit means is known only once the ledger was asked.
                 error = self._recorder.refused(request, row, answer, feedback)
-        feedback = await self._quota.release(permit, feedback)
+        if feedback.limit is None:
+            self._quota.release_soon(permit, feedback)
+        else:
+            feedback = await self._quota.release(permit, feedback)
         self._recorder.answered(request, row, answer, feedback, time.monotonic() - began)
         if error is not None:
             raise error

@@ -186,6 +186,14 @@ class Quota:
         permit.spent = True
         return await self._note_soon(self._note_answer(permit, feedback), otherwise=feedback)
 
+    def release_soon(self, permit: Permit, feedback: QuotaFeedback) -> None:
+        """`release` in the background, for an answer that names no limit: nothing can correct it.
+
+        The permit is in flight for as long as that takes.
+        """
+        permit.spent = True
+        self._note(self._note_answer(permit, feedback))
+
     async def give_back(self, permit: Permit) -> None:
         """Return a permit whose request was not written, so that it does not count.
 
@@ -220,11 +228,15 @@ class Quota:
         The note is a task of its own, which goes on in the background. So it is made even when this
         process was suspended for a while, or when the caller is cancelled.
         """
+        task = self._note(noting)
+        await asyncio.wait({task}, timeout=self._note_within_s)
+        return task.result() if task.done() else otherwise
+
+    def _note(self, noting: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(noting, name="note quota")
         self._in_background.add(task)
         task.add_done_callback(self._in_background.discard)
-        await asyncio.wait({task}, timeout=self._note_within_s)
-        return task.result() if task.done() else otherwise
+        return task
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
