@@ -31,6 +31,7 @@ from shared.messaging.handling.settlement import (
 )
 from shared.messaging.handling.unit_of_work import Claim, UnitOfWork
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
+from shared.messaging.inbox.just_accepted import JustAccepted
 from shared.messaging.inbox.lines import LeasedMessage, MessageOutcome, PutBackResult
 from shared.messaging.messages.outgoing_message import SEALED, sealing_context
 from shared.messaging.messages.received_message import ReceivedMessage
@@ -57,6 +58,7 @@ class Attempts:
         vault: Vault,
         committer: Committer,
         publisher: DirectPublisher,
+        just_accepted: JustAccepted,
         dead_letters: DeadLetters,
         putting_back: PuttingBack,
         budget: CallBudget,
@@ -68,6 +70,7 @@ class Attempts:
         self._vault = vault
         self._committer = committer
         self._publisher = publisher
+        self._just_accepted = just_accepted
         self._dead_letters = dead_letters
         self._putting_back = putting_back
         self._budget = budget
@@ -132,7 +135,9 @@ class Attempts:
         if leased.attempt > self._policy.retry.max_attempts:
             # Each attempt before ended without a word: the process died.
             raise PermanentError("every attempt at it broke off", code="attempts_exhausted")
-        parsed = parse(route.model, await self._open(leased, message))
+        parsed = self._just_accepted.take(leased.arrived, leased.body_mac)
+        if parsed is None:
+            parsed = parse(route.model, await self._open(leased, message))
         occurred_at = parsed.occurred_at if isinstance(parsed, Command) else None
         for _ in range(self._policy.stale_reads):
             started = time.perf_counter()

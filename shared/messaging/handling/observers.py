@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -28,6 +27,7 @@ from shared.observability import logs
 from shared.observability.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
+_standard_log = logging.getLogger(__name__)
 
 _LABELS: Final = {
     Done: "done",
@@ -42,8 +42,7 @@ _LABELS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """One attempt at a message and what became of it. `error` is what the handler raised."""
 
     message: ReceivedMessage
@@ -64,7 +63,8 @@ def label_of(settlement: Settlement) -> str:
 def log_settled(settled: Settled) -> None:
     """One line per attempt. Loud where somebody has to look."""
     message, settlement = settled.message, settled.settlement
-    if isinstance(settlement, Done) and not _log.is_enabled_for(logging.DEBUG):
+    # Asked of the standard logger, which keeps the answer: ours is made anew for each question.
+    if isinstance(settlement, Done) and not _standard_log.isEnabledFor(logging.DEBUG):
         return
     values = {
         "org": message.org,

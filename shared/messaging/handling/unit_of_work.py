@@ -24,16 +24,14 @@ REPLY_EXPIRES_MS: Final = 600_000
 _FACTS: Final = UUID("6f1c1d5e-5f0b-4a53-9a39-1f0f6f1b7c52")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One statement with its arguments. Statements with the same text are run as one batch."""
 
     sql: str
     args: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EventToPublish:
+class EventToPublish(NamedTuple):
     event: Event
     subject: str
     event_id: UUID

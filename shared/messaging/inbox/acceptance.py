@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
+from pydantic import BaseModel
 
 from shared.crypto.data_key import DataKey
 from shared.crypto.envelope import DayKey, Vault
 from shared.errors import Unavailable
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters, dead_letter_context
+from shared.messaging.inbox.just_accepted import JustAccepted
 from shared.messaging.inbox.lines import sealing_context
 from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey
 from shared.messaging.inbox.statements import columns, parameters
+from shared.messaging.messages.received_message import NO_HEADERS
 from shared.messaging.outbox.outbox import Outbox, OutboxRow
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
@@ -69,8 +72,7 @@ class WaitsForRelease:
     end_s: float | None = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class ArrivedMessage:
+class ArrivedMessage(NamedTuple):
     """A message as it is stored.
 
     Args:
@@ -80,6 +82,7 @@ class ArrivedMessage:
         records: the kinds of facts that it may record, as its route says. Waits for such a fact
             do not count towards their end while this message is open.
         body: as it came. Sealed by the acceptance.
+        parsed: what its contract makes of the body. None when it is not to be handled.
         first: stands at the front of its line (an erasure), and is not refused as `erased`.
     """
 
@@ -94,8 +97,9 @@ class ArrivedMessage:
     reply_to: str | None = None
     traceparent: str | None = None
     sent_at: datetime | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = NO_HEADERS
     body: bytes = b""
+    parsed: BaseModel | None = None
     route: str | None = None
     records: tuple[str, ...] = ()
     first: bool = False
@@ -118,6 +122,7 @@ class Acceptance:
     Args:
         refuse: asked for what announces a reused id or a message of an erased user.
         outbox: where announcements are written.
+        just_accepted: is given what was parsed of new messages.
     """
 
     def __init__(
@@ -128,12 +133,14 @@ class Acceptance:
         outbox: Outbox,
         refuse: Refuse,
         *,
+        just_accepted: JustAccepted | None = None,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._vault = vault
         self._outbox = outbox
         self._refuse = refuse
+        self._just_accepted = just_accepted or JustAccepted()
         self._clock = clock
         self._dead_letters = DeadLetters(pool, schema, vault, clock=clock)
         self._accept_sql = f"SELECT * FROM {schema}.accept_messages({parameters(28)}) ORDER BY item"  # noqa: S608
@@ -150,7 +157,7 @@ class Acceptance:
             return []
         results = await self._stored(group)
         refused = [
-            replace(message, given_up=await self._refuse(message, *_REFUSALS[result]))
+            message._replace(given_up=await self._refuse(message, *_REFUSALS[result]))
             for message, result in zip(group, results, strict=True)
             if result in _REFUSALS
         ]
@@ -183,7 +190,7 @@ class Acceptance:
         arguments = (*_columns(group, keys), self._clock())
         if not any(message.given_up for message in group):
             rows = await self._pool.fetch(self._accept_sql, *arguments)
-            return [AcceptResult(row["outcome"]) for row in rows]
+            return self._results(group, rows)
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(self._accept_sql, *arguments)
             given_up = [
@@ -206,7 +213,20 @@ class Acceptance:
             ]
             if announcements:
                 await self._outbox.insert(connection, announcements, keep=False)
-        return [AcceptResult(row["outcome"]) for row in rows]
+        return self._results(group, rows)
+
+    def _results(
+        self, group: Sequence[ArrivedMessage], rows: Sequence[asyncpg.Record]
+    ) -> list[AcceptResult]:
+        results = []
+        for message, (_, outcome, arrived) in zip(group, rows, strict=True):
+            result = AcceptResult(outcome)
+            results.append(result)
+            if result is AcceptResult.NEW and message.parsed is not None:
+                self._just_accepted.keep(
+                    arrived, message.macs[:32], message.parsed, len(message.body)
+                )
+        return results
 
 
 def _columns(group: Sequence[ArrivedMessage], keys: Mapping[str, DataKey]) -> list[list[Any]]:
@@ -231,23 +251,29 @@ def _columns(group: Sequence[ArrivedMessage], keys: Mapping[str, DataKey]) -> li
         [m.message_id for m in group],
         [m.macs for m in group],
         [m.priority for m in group],
-        [m.ordering.user_id for m in group],
-        [m.ordering.fallback for m in group],
+        _sparse(m.ordering.user_id for m in group),
+        _sparse(m.ordering.fallback for m in group),
         *columns(named, 3),
         *columns(names, 3),
         [m.first for m in group],
         [m.given_up is not None for m in group],
-        [m.waits and m.waits.code for m in group],
-        [m.waits and m.waits.reason for m in group],
-        [m.waits and m.waits.end_s for m in group],
-        [",".join(m.records) or None for m in group],
-        [m.correlation_id for m in group],
-        [m.reply_to for m in group],
-        [m.traceparent for m in group],
-        [m.sent_at for m in group],
+        _sparse(m.waits and m.waits.code for m in group),
+        _sparse(m.waits and m.waits.reason for m in group),
+        _sparse(m.waits and m.waits.end_s for m in group),
+        _sparse(",".join(m.records) or None for m in group),
+        _sparse(m.correlation_id for m in group),
+        _sparse(m.reply_to for m in group),
+        _sparse(m.traceparent for m in group),
+        _sparse(m.sent_at for m in group),
         [orjson.dumps(m.headers, default=str).decode() for m in group],
         [_sealed(m, keys[m.org]) for m in group],
     ]
+
+
+def _sparse(values: Iterable[Any]) -> list[Any]:
+    """A column that is often all NULL. Then it is given as empty: `unnest` fills what is short."""
+    column = [*values]
+    return column if any(value is not None for value in column) else []
 
 
 def _sealed(message: ArrivedMessage, key: DataKey) -> bytes:

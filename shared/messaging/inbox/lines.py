@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -16,9 +17,10 @@ from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.pool import unavailable_when_down
 
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class LeasedMessage:
+
+class LeasedMessage(NamedTuple):
     """A message that this process works on until its lease lapses.
 
     Args:
@@ -62,7 +64,7 @@ class LeasedMessage:
     records: tuple[str, ...] = ()
     code: str | None = None
     reason: str | None = None
-    reservations: Mapping[str, int] = field(default_factory=dict)
+    reservations: Mapping[str, int] = _NONE
 
     @property
     def subject_user(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -54,7 +55,7 @@ class Handover:
         *,
         answers: Callable[[], Awaitable[bool]],
         unanswered_s: float = 10.0,
-        observe: Callable[[AcceptResult], None] = lambda _result: None,
+        observe: Callable[[AcceptResult, int], None] = lambda _result, _count: None,
     ) -> None:
         self._validation = validation
         self._acceptance = acceptance
@@ -106,8 +107,8 @@ class Handover:
                 return
             await self._give_up_faulty(messages[0], fault)
             return
-        for result in results:
-            self._observe(result)
+        for result, count in Counter(results).items():
+            self._observe(result, count)
 
     async def _give_up_faulty(self, message: ArrivedMessage, fault: RowFault) -> None:
         _log.error(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final
 
 from pydantic import BaseModel
@@ -89,7 +88,7 @@ class Validation:
         announced = await self._announced(message, message.body, code, reason)
         if not message.is_identified:
             # An id of its own, the same for the same message.
-            message = replace(message, message_id=str(derived_id(self._service, message, "id")))
+            message = message._replace(message_id=str(derived_id(self._service, message, "id")))
         macs = b"".join(self._index.macs("body", message.body))
         kept = b"" if _is_too_large(message.body) else message.body
         return self._arrived(message, kept, NO_LINE, macs=macs, given_up=announced)
@@ -101,8 +100,8 @@ class Validation:
     async def refused_by_database(self, arrived: ArrivedMessage, sqlstate: str) -> ArrivedMessage:
         """A message of which PostgreSQL takes not even the row: given up, without its headers."""
         reason = f"a value of it cannot be stored ({sqlstate or 'not encodable'})"
-        message = replace(
-            received_of(arrived), headers={}, traceparent=None, reply_to=None, timestamp=None
+        message = received_of(arrived)._replace(
+            headers={}, traceparent=None, reply_to=None, timestamp=None
         )
         return await self.given_up(message, "invalid_message", reason)
 
@@ -134,6 +133,7 @@ class Validation:
             message,
             message.body,
             self._line(message, parsed),
+            parsed=parsed,
             macs=b"".join(self._index.macs("body", body)),
             priority=route.priority,
             records=route.records,
@@ -148,6 +148,7 @@ class Validation:
         body: bytes,
         ordering: OrderingKey,
         *,
+        parsed: BaseModel | None = None,
         macs: bytes | None = None,
         priority: MessagePriority = MessagePriority.COMMANDS,
         records: tuple[str, ...] = (),
@@ -168,6 +169,7 @@ class Validation:
             sent_at=message.timestamp,
             headers=dict(message.headers),
             body=body,
+            parsed=parsed,
             records=records,
             route=self._routes.key_of(message.exchange, message.routing_key),
             first=message.routing_key == UserErasureRequested.routing_key,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, NamedTuple
 
 from pamqp import commands
 from pamqp.common import FieldTable
 
 SEALED = "x-sealed"
 
+_NO_HEADERS: Final[FieldTable] = {}
 
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
+
+class OutgoingMessage(NamedTuple):
     """What is published: persistent JSON. `mandatory`: it fails when no queue takes it."""
 
     exchange: str
@@ -24,7 +25,7 @@ class OutgoingMessage:
     reply_to: str | None = None
     expires_ms: int | None = None
     timestamp: datetime | None = None
-    headers: FieldTable = field(default_factory=dict)
+    headers: FieldTable = _NO_HEADERS
 
     def properties(self) -> commands.Basic.Properties:
         return commands.Basic.Properties(

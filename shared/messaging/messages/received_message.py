@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 MAX_MESSAGE_ID: Final = 128
 
@@ -13,8 +12,10 @@ NOT_TEXT: Final = "\N{REPLACEMENT CHARACTER}"
 """Stands for what was no text in a property."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedMessage:
+NO_HEADERS: Final[Mapping[str, Any]] = {}
+
+
+class ReceivedMessage(NamedTuple):
     """What a handler may know of the message that started it.
 
     `body` is as received: sealed when the header `x-sealed` is 1. `message_id` is empty when the
@@ -30,7 +31,7 @@ class ReceivedMessage:
     traceparent: str | None = None
     reply_to: str | None = None
     timestamp: datetime | None = None
-    headers: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, Any] = NO_HEADERS
 
     @property
     def is_identified(self) -> bool:

@@ -33,15 +33,13 @@ class DirectPublisher:
 
     async def send(self, rows: Sequence[OutboxRow]) -> None:
         """Publish, and return once the broker has answered for all. Never raises."""
-        if len(rows) == 1:
-            await self._send(rows[0])
-        elif rows:
+        if rows:
             await asyncio.gather(*map(self._send, rows))
 
     def send_soon(self, rows: Sequence[OutboxRow]) -> None:
         """Publish in the background."""
-        if rows:
-            self._track(asyncio.create_task(self.send(rows), name="publish committed"))
+        for row in rows:
+            self._track(asyncio.create_task(self._send(row), name="publish committed"))
 
     async def idle(self) -> None:
         """Return once all that was begun here is published and marked."""

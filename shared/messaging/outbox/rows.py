@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -76,7 +75,7 @@ def _message_row(org: str, pending: PendingMessage, key: DataKey) -> OutboxRow:
     if pending.encoding is BodyEncoding.OPEN:
         return _row(pending.id, org, message, key)
     sealed = key.seal(message.body, sealing_context(message.message_id))
-    message = replace(message, body=sealed, headers=sealed_header(message))
+    message = message._replace(body=sealed, headers=sealed_header(message))
     return OutboxRow(pending.id, org, message, message.body, sealed=True)
 
 

@@ -31,6 +31,7 @@ from shared.messaging.inbox.acceptance import Acceptance
 from shared.messaging.inbox.adoption import Adoption
 from shared.messaging.inbox.backlog import Backlog
 from shared.messaging.inbox.dead_letters import DeadLetters
+from shared.messaging.inbox.just_accepted import JustAccepted
 from shared.messaging.inbox.lines import Lines
 from shared.messaging.inbox.suspects import Suspects
 from shared.messaging.inbox.waits import WaitEnds
@@ -104,6 +105,7 @@ class Messaging:
         outgoing = self._sending.outgoing
         lines = Lines(pool, schema, longest=policy.waits.factor)
         wakeup = Wakeup()
+        just_accepted = JustAccepted()
         self.committer = Committer(
             pool, schema, vault, self._sending.outbox, outgoing, left_due=wakeup.set
         )
@@ -114,6 +116,7 @@ class Messaging:
             vault=vault,
             committer=self.committer,
             publisher=outgoing,
+            just_accepted=just_accepted,
             dead_letters=DeadLetters(pool, schema, vault),
             putting_back=PuttingBack(lines, policy.waits, wakeup),
             budget=budget,
@@ -145,10 +148,19 @@ class Messaging:
         )
         handover = Handover(
             validation,
-            Acceptance(pool, schema, vault, self._sending.outbox, validation.refuse),
+            Acceptance(
+                pool,
+                schema,
+                vault,
+                self._sending.outbox,
+                validation.refuse,
+                just_accepted=just_accepted,
+            ),
             Suspects(pool, schema),
             answers=self._answers,
-            observe=lambda result: metrics.messages_accepted.labels(service, result).inc(),
+            observe=lambda result, count: metrics.messages_accepted.labels(service, result).inc(
+                count
+            ),
         )
         self._consumers = [
             QueueConsumer(

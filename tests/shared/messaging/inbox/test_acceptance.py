@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 
 import pytest
 
@@ -73,7 +72,7 @@ async def test_the_mac_of_a_former_index_key_is_recognised(inbox: Inbox) -> None
     first = message("a")
     await inbox.accept(first)
 
-    rotated = replace(first, macs=b"n" * 32 + first.macs)
+    rotated = first._replace(macs=b"n" * 32 + first.macs)
 
     assert await inbox.accept(rotated) == [REPEATED]
 
