@@ -212,7 +212,7 @@ class Lines:
         self._longest = longest
         self._clock = clock
         self._confident = False
-        self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(16)})"  # noqa: S608
+        self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(18)})"  # noqa: S608
         self._due_state_sql = f"SELECT {schema}.due_state($1)"
         self._renew_sql = f"SELECT arrived FROM {schema}.renew_leases($1, $2, $3, $4)"  # noqa: S608
         self._settle_sql = (
@@ -247,15 +247,6 @@ class Lines:
             answering_s: for how long PostgreSQL has answered this process without a gap. A lapsed
                 lease that began earlier says nothing against its message.
         """
-        shut = set(closed)
-        looked_at = [
-            (org, route, priority)
-            for org in orgs
-            for priority, count in slots.items()
-            if count > 0
-            for route, calls in routes.items()
-            if not any((org, product, priority) in shut for product in calls)
-        ]
         counts = sorted(slots.items())
         calls = [
             (route, product, count)
@@ -264,10 +255,12 @@ class Lines:
         ]
         rows = await self._fetch(
             self._lease_sql,
-            *columns(looked_at, 3),
+            [*orgs],
+            [*routes],
             *columns(counts, 2),
             limit,
             *columns(calls, 3),
+            *columns([*closed], 3),
             limits or {},
             self._reservation_s,
             lease_s,

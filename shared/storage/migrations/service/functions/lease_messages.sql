@@ -1,7 +1,8 @@
 -- Lease the heads of due lines, by priority and age, and reserve their calls. Called in autocommit.
 --
--- p_try_*: the organizations, routes and priorities that are looked at. p_slots: how many at most of
--- each priority, most urgent first. p_call_*: the calls to reserve for a message of a route.
+-- p_slots: how many at most of each priority, most urgent first. p_call_*: the calls to reserve for a
+-- message of a route. p_closed_*: the products, by organization and priority, whose routes are passed
+-- over.
 -- p_limits: by product, its limits as `relay.reserve_calls` takes them.
 --
 -- Returns rows of four kinds: `message`; `reserved`, for which messages, of which products, under
@@ -14,9 +15,10 @@
 -- All who ask a product's ledger wait for each other, until the commit. So whoever is confident takes
 -- the lines before it asks, and undoes that in the rare case of a refusal.
 CREATE OR REPLACE FUNCTION {schema}.lease_messages(
-    p_try_org text[], p_try_route text[], p_try_priority smallint[],
+    p_orgs text[], p_routes text[],
     p_slot_priority smallint[], p_slots integer[], p_limit integer,
     p_call_route text[], p_call_product text[], p_calls integer[],
+    p_closed_org text[], p_closed_product text[], p_closed_priority smallint[],
     p_limits jsonb, p_reservation_s float8, p_lease_s float8, p_idle boolean,
     p_answering_s float8,               -- for so long PostgreSQL has answered this process
     p_confident boolean,                -- the ledger granted all that was asked for last
@@ -35,6 +37,9 @@ AS $$
 #variable_conflict use_column
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
+    v_try_org text[];
+    v_try_route text[];
+    v_try_priority smallint[];
     v_org text[] := '{}';
     v_row tid[] := '{}';                -- of the lines: locked, so they stay where they are
     v_lapsed boolean := false;
@@ -67,14 +72,39 @@ BEGIN
         WHERE l.org = d.org AND l.line = d.line;
     END IF;
 
+    -- Organizations, routes and priorities of which some line is due: one step along the index for
+    -- each, where a look at all that there may be would be a hundred and more.
+    WITH RECURSIVE present AS (
+        (SELECT l.org, l.head_route, l.priority FROM {schema}.lines l WHERE l.state = 'due'
+         ORDER BY l.org, l.head_route, l.priority LIMIT 1)
+        UNION ALL
+        SELECT n.org, n.head_route, n.priority
+        FROM present p
+        CROSS JOIN LATERAL (
+            SELECT l.org, l.head_route, l.priority FROM {schema}.lines l
+            WHERE l.state = 'due'
+              AND (l.org, l.head_route, l.priority) > (p.org, p.head_route, p.priority)
+            ORDER BY l.org, l.head_route, l.priority LIMIT 1
+        ) n
+    )
+    SELECT array_agg(p.org), array_agg(p.head_route), array_agg(p.priority)
+    INTO v_try_org, v_try_route, v_try_priority
+    FROM present p
+    WHERE p.org = ANY (p_orgs) AND p.head_route = ANY (p_routes)
+      AND NOT EXISTS (
+          SELECT FROM unnest(p_closed_org, p_closed_product, p_closed_priority)
+                      AS c (org, product, priority)
+          JOIN unnest(p_call_route, p_call_product) AS k (route, product) ON k.product = c.product
+          WHERE c.org = p.org AND c.priority = p.priority AND k.route = p.head_route);
+
     FOR i IN 1 .. cardinality(p_slots) LOOP
         v_want := least(p_slots[i], p_limit - cardinality(v_head));
-        CONTINUE WHEN v_want <= 0;
+        CONTINUE WHEN v_want <= 0 OR p_slot_priority[i] = ANY (v_try_priority) IS NOT TRUE;
         -- More candidates than are wanted: other leasers look at the same ones. What changed after
         -- this statement began fails its conditions when it is locked, and is passed over.
         WITH near AS MATERIALIZED (
             SELECT n.at_row, n.head_place, t.route
-            FROM unnest(p_try_org, p_try_route, p_try_priority) AS t (org, route, priority)
+            FROM unnest(v_try_org, v_try_route, v_try_priority) AS t (org, route, priority)
             CROSS JOIN LATERAL (
                 SELECT l.ctid AS at_row, l.head_place FROM {schema}.lines l
                 WHERE l.state = 'due' AND l.org = t.org AND l.head_route = t.route
