@@ -139,10 +139,9 @@ class DataKeys:
             task.exception()  # retrieved, even when every caller has gone
 
     async def _find_or_make(self, org: str, owner: str) -> DataKey:
-        row = await self._find(org, owner)
-        if row is None:
-            # When two make it at once, one key is kept: the other is read.
-            row = await self._make(org, owner) or await self._find(org, owner)
+        # In one round trip, because every sign-up waits for it. When two make it at once, one key
+        # is kept, which the other does not see yet.
+        row = await self._find_or_insert(org, owner) or await self._find(org, owner)
         if row is None:
             raise Unavailable("a data key was made and is not there", code="unknown_key")
         return self._remember(row)
@@ -157,15 +156,21 @@ class DataKeys:
             owner,
         )
 
-    async def _make(self, org: str, owner: str) -> asyncpg.Record | None:
-        """Make it. None when another was made meanwhile."""
+    async def _find_or_insert(self, org: str, owner: str) -> asyncpg.Record | None:
+        """The key that is there, or a new one. None when another was made meanwhile."""
         key_id = uuid4()
         return await self._pool.fetchrow(
             """
-            INSERT INTO relay.data_keys (id, org, owner, key_id, wrapped)
-            VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT (org, owner) DO NOTHING
-            RETURNING id, org, owner, key_id, wrapped
+            WITH made AS (
+                INSERT INTO relay.data_keys (id, org, owner, key_id, wrapped)
+                VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT (org, owner) DO NOTHING
+                RETURNING id, org, owner, key_id, wrapped
+            )
+            SELECT * FROM made
+            UNION ALL
+            SELECT id, org, owner, key_id, wrapped FROM relay.data_keys
+            WHERE org = $2 AND owner = $3
             """,
             key_id,
             org,

@@ -21,6 +21,7 @@ from shared.messaging.inbox.acceptance import (
     GivenUp,
 )
 from shared.messaging.inbox.dead_letters import DeadLetters
+from shared.messaging.inbox.just_accepted import JustAccepted
 from shared.messaging.inbox.lines import (
     Lease,
     LeasedMessage,
@@ -50,8 +51,15 @@ class Inbox:
         self.now = datetime.now(UTC)
         self.vault = vault
         self.outbox = Outbox(pool, "test", vault, lease_s=30)
+        self.just_accepted = JustAccepted()
         self.acceptance = Acceptance(
-            pool, "test", vault, self.outbox, self._refuse, clock=self.clock
+            pool,
+            "test",
+            vault,
+            self.outbox,
+            self._refuse,
+            just_accepted=self.just_accepted,
+            clock=self.clock,
         )
         self.lines = Lines(pool, "test", clock=self.clock)
         self.ends = WaitEnds(pool, "test", clock=self.clock)

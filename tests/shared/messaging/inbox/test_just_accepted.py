@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from shared.messaging.inbox.acceptance import GivenUp
 from shared.messaging.inbox.just_accepted import JustAccepted
+from tests.shared.messaging.inbox.conftest import Inbox, message
 
 
 class _Parsed(BaseModel):
@@ -65,3 +67,27 @@ def test_what_is_not_leased_for_long_makes_room() -> None:
     kept.keep(3, b"mac", _Parsed(number=3), 1)
     assert kept.take(1, b"mac") is None
     assert kept.take(3, b"mac") is not None
+
+
+async def test_what_was_parsed_of_new_messages_is_kept_and_of_no_others(inbox: Inbox) -> None:
+    parsed = _Parsed(number=1)
+    new = message("a")._replace(parsed=parsed)
+    given_up = message("b")._replace(parsed=parsed, given_up=GivenUp("invalid_message", "why"))
+
+    await inbox.accept(new, new, given_up)
+    leased = await inbox.next()
+
+    assert inbox.just_accepted.take(leased.arrived, leased.body_mac) is parsed
+    assert [
+        number
+        for number in range(leased.arrived - 5, leased.arrived + 5)
+        if inbox.just_accepted.take(number, leased.body_mac) is not None
+    ] == []
+
+
+async def test_what_is_repeated_is_read_from_its_row(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.accept(message("a")._replace(parsed=_Parsed(number=1)))
+
+    leased = await inbox.next()
+    assert inbox.just_accepted.take(leased.arrived, leased.body_mac) is None

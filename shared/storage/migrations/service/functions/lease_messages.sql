@@ -72,30 +72,43 @@ BEGIN
         WHERE l.org = d.org AND l.line = d.line;
     END IF;
 
-    -- Organizations, routes and priorities of which some line is due: one step along the index for
-    -- each, where a look at all that there may be would be a hundred and more.
-    WITH RECURSIVE present AS (
-        (SELECT l.org, l.head_route, l.priority FROM {schema}.lines l WHERE l.state = 'due'
-         ORDER BY l.org, l.head_route, l.priority LIMIT 1)
-        UNION ALL
-        SELECT n.org, n.head_route, n.priority
-        FROM present p
-        CROSS JOIN LATERAL (
-            SELECT l.org, l.head_route, l.priority FROM {schema}.lines l
-            WHERE l.state = 'due'
-              AND (l.org, l.head_route, l.priority) > (p.org, p.head_route, p.priority)
-            ORDER BY l.org, l.head_route, l.priority LIMIT 1
-        ) n
-    )
-    SELECT array_agg(p.org), array_agg(p.head_route), array_agg(p.priority)
-    INTO v_try_org, v_try_route, v_try_priority
-    FROM present p
-    WHERE p.org = ANY (p_orgs) AND p.head_route = ANY (p_routes)
-      AND NOT EXISTS (
-          SELECT FROM unnest(p_closed_org, p_closed_product, p_closed_priority)
-                      AS c (org, product, priority)
-          JOIN unnest(p_call_route, p_call_product) AS k (route, product) ON k.product = c.product
-          WHERE c.org = p.org AND c.priority = p.priority AND k.route = p.head_route);
+    -- Organizations, routes and priorities to look at. Where there are many, only those of which some
+    -- line is due: one step along the index finds the next of them. It passes over what is settled and
+    -- not vacuumed yet, as each look does, so it does not pay for a few.
+    IF cardinality(p_orgs) * cardinality(p_routes) * cardinality(p_slots) > 16 THEN
+        WITH RECURSIVE present AS (
+            (SELECT l.org, l.head_route, l.priority FROM {schema}.lines l WHERE l.state = 'due'
+             ORDER BY l.org, l.head_route, l.priority LIMIT 1)
+            UNION ALL
+            SELECT n.org, n.head_route, n.priority
+            FROM present p
+            CROSS JOIN LATERAL (
+                SELECT l.org, l.head_route, l.priority FROM {schema}.lines l
+                WHERE l.state = 'due'
+                  AND (l.org, l.head_route, l.priority) > (p.org, p.head_route, p.priority)
+                ORDER BY l.org, l.head_route, l.priority LIMIT 1
+            ) n
+        )
+        SELECT array_agg(p.org), array_agg(p.head_route), array_agg(p.priority)
+        INTO v_try_org, v_try_route, v_try_priority
+        FROM present p WHERE p.org = ANY (p_orgs) AND p.head_route = ANY (p_routes);
+    ELSE
+        SELECT array_agg(o.org), array_agg(r.route), array_agg(s.priority)
+        INTO v_try_org, v_try_route, v_try_priority
+        FROM unnest(p_orgs) AS o (org), unnest(p_routes) AS r (route),
+             unnest(p_slot_priority) AS s (priority);
+    END IF;
+    IF p_closed_org <> '{}' THEN
+        SELECT array_agg(t.org), array_agg(t.route), array_agg(t.priority)
+        INTO v_try_org, v_try_route, v_try_priority
+        FROM unnest(v_try_org, v_try_route, v_try_priority) AS t (org, route, priority)
+        WHERE NOT EXISTS (
+            SELECT FROM unnest(p_closed_org, p_closed_product, p_closed_priority)
+                        AS c (org, product, priority)
+            JOIN unnest(p_call_route, p_call_product) AS k (route, product)
+              ON k.product = c.product
+            WHERE c.org = t.org AND c.priority = t.priority AND k.route = t.route);
+    END IF;
 
     FOR i IN 1 .. cardinality(p_slots) LOOP
         v_want := least(p_slots[i], p_limit - cardinality(v_head));
