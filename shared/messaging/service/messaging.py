@@ -169,7 +169,7 @@ class Messaging:
                 handover,
                 monitor,
                 known_orgs=policy.known_orgs,
-                stored=wakeup.set,
+                stored=self._dispatcher.accepted,
                 refused=topology.refused,
                 dropped=metrics.headers_dropped.labels(queue).inc,
             )
