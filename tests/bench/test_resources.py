@@ -17,6 +17,8 @@ import pytest
 
 from deploy.local.plan import SERVICES
 from deploy.local.stack import Stack
+from shared.contracts.parsing import MAX_BODY_BYTES
+from shared.messaging.broker.topology import PREFETCH
 from tests.bench.figures import Figure, Figures
 from tests.kit.people import sign_up_of
 
@@ -24,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 SECONDS: Final = 20.0
 WAITING: Final = int(os.environ.get("BENCH_WAITING", "20000"))
+LARGE: Final = 400
 BACKLOG: Final = int(os.environ.get("BENCH_BACKLOG", "100000"))
 
 pytestmark = pytest.mark.bench
@@ -67,6 +70,20 @@ async def test_a_backlog_is_held_by_the_database(stack: Stack, figures: Figures)
     await _until_open(stack, "crm", BACKLOG)
     memory_mb = _memory_mb(stack, "crm-worker")
     figures.add(Figure(f"memory with {BACKLOG:,} open messages", memory_mb, "MB", at_most=100))
+
+
+async def test_large_bodies_are_held_within_what_prefetch_allows(
+    stack: Stack, figures: Figures
+) -> None:
+    """Beyond what the process has without them, and what it holds unacknowledged."""
+    before_mb = _memory_mb(stack, "crm-worker")
+    await _publish_large(stack, LARGE)
+    await _until_open(stack, "crm", LARGE)
+    held_mb = PREFETCH * MAX_BODY_BYTES / 1024 / 1024
+    beyond_mb = _memory_mb(stack, "crm-worker") - before_mb - held_mb
+    figures.add(
+        Figure(f"memory with {LARGE} of 2 MiB, beyond prefetch", beyond_mb, "MB", at_most=0)
+    )
 
 
 def _process_ids(stack: Stack) -> list[int]:
@@ -125,6 +142,27 @@ async def _publish(stack: Stack, routing_key: str, count: int) -> None:
 
         for start in range(0, count, 500):
             await asyncio.gather(*map(publish, range(start, min(start + 500, count))))
+
+
+async def _publish_large(stack: Stack, count: int) -> None:
+    """Publish commands of users who never sign up, as large as the contract lets them be."""
+    async with await aio_pika.connect(stack.env["AMQP_URL"]) as connection:
+        channel = await connection.channel()
+        commands = await channel.get_exchange("zoho.commands")
+        for number in range(count):
+            body = {
+                "user_id": f"waiting-{number}",
+                "interaction_id": f"interaction-{number}",
+                "title": "A question about an invoice",
+                "content": "What the user said, and what was answered.",
+            }
+            message = aio_pika.Message(
+                orjson.dumps(body).ljust(MAX_BODY_BYTES),
+                message_id=str(uuid.uuid4()),
+                content_type="application/json",
+                delivery_mode=2,
+            )
+            await commands.publish(message, "interaction.recorded.v1")
 
 
 async def _until_open(stack: Stack, schema: str, count: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -32,7 +33,7 @@ from shared.messaging.handling.settlement import (
 from shared.messaging.handling.unit_of_work import Claim, UnitOfWork
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
 from shared.messaging.inbox.just_accepted import JustAccepted
-from shared.messaging.inbox.lines import LeasedMessage, MessageOutcome, PutBackResult
+from shared.messaging.inbox.lines import LeasedMessage, Lines, MessageOutcome, PutBackResult
 from shared.messaging.messages.outgoing_message import SEALED, sealing_context
 from shared.messaging.messages.received_message import ReceivedMessage
 from shared.messaging.outbox.committer import ClaimLost, Committer, StaleRead
@@ -43,6 +44,8 @@ from shared.storage.pool import unavailable_when_down
 _log = structlog.get_logger(__name__)
 
 _STALE_S: Final = 5.0
+# A body is in memory sealed, open and parsed while its message is worked on.
+_LARGE_AT_ONCE: Final = 4
 
 ERASED: Final = "erased"
 
@@ -56,6 +59,7 @@ class Attempts:
         service: str,
         routes: Routes,
         vault: Vault,
+        lines: Lines,
         committer: Committer,
         publisher: DirectPublisher,
         just_accepted: JustAccepted,
@@ -68,6 +72,8 @@ class Attempts:
         self._service = service
         self._routes = routes
         self._vault = vault
+        self._lines = lines
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._committer = committer
         self._publisher = publisher
         self._just_accepted = just_accepted
@@ -84,12 +90,22 @@ class Attempts:
         """
         with logs.bind(correlation_id=leased.correlation_id or ""):
             try:
-                while await self._run_once(leased):
-                    pass
+                async with nullcontext() if leased.body else self._large:
+                    whole = await self._with_body(leased)
+                    while await self._run_once(whole):
+                        pass
             except ClaimLost:
                 _log.info("a lease was lost", routing_key=leased.routing_key)
             finally:
                 await self._give_back_calls(leased)
+
+    async def _with_body(self, leased: LeasedMessage) -> LeasedMessage:
+        if leased.body:
+            return leased
+        body = await through_outage(lambda: self._lines.body(leased.arrived))
+        if body is None:
+            raise ClaimLost
+        return leased._replace(body=body)
 
     async def give_up(self, leased: LeasedMessage, code: str, reason: str) -> None:
         """Give up a message whose wait has ended."""

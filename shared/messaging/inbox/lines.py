@@ -36,7 +36,7 @@ class LeasedMessage(NamedTuple):
         reservations: by product, the id of what is reserved for it in the quota ledger.
         first: it stands at the front of its line (an erasure).
         records: the kinds of facts that it may record.
-        body: sealed for `sealing_context`.
+        body: sealed for `sealing_context`. Empty when it is large: `Lines.body` has it.
     """
 
     org: str
@@ -213,6 +213,7 @@ class Lines:
         self._clock = clock
         self._confident = False
         self._lease_sql = f"SELECT * FROM {schema}.lease_messages({parameters(18)})"  # noqa: S608
+        self._body_sql = f"SELECT body FROM {schema}.inbox WHERE arrived = $1"  # noqa: S608
         self._due_state_sql = f"SELECT {schema}.due_state($1)"
         self._renew_sql = f"SELECT arrived FROM {schema}.renew_leases($1, $2, $3, $4)"  # noqa: S608
         self._settle_sql = (
@@ -293,6 +294,11 @@ class Lines:
         )
         self._confident = not lease.refusals
         return lease
+
+    async def body(self, arrived: int) -> bytes | None:
+        """The sealed body of an open message. None: it is not open any more."""
+        rows = await self._fetch(self._body_sql, arrived)
+        return rows[0]["body"] if rows else None
 
     async def due_state(self) -> DueState:
         """Whether `lease` may find something. Cheaper than to lease and find nothing."""

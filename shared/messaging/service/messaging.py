@@ -114,6 +114,7 @@ class Messaging:
             service=service,
             routes=routes,
             vault=vault,
+            lines=lines,
             committer=self.committer,
             publisher=outgoing,
             just_accepted=just_accepted,

@@ -7,7 +7,8 @@
 --
 -- Returns rows of four kinds: `message`; `reserved`, for which messages, of which products, under
 -- which ids; `refused`, with organization, product, priority and the seconds to wait; `alone`, a
--- message is due that must be leased alone, and the process is not idle.
+-- message is due that must be leased alone, and the process is not idle. A body of more than 64 KiB
+-- comes empty: whoever works on the message reads it then.
 --
 -- A line in which a lease lapsed is due like any other: taking it over is leasing it. The ledger is
 -- asked last, one decision for each product, products sorted. A refusal changes no line.
@@ -242,7 +243,8 @@ BEGIN
     RETURN QUERY
     SELECT 'message'::text, m.org, NULL::text, k.priority, NULL::float8, m.arrived,
            k.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt + 1, k.alone,
-           k.erased, m.correlation_id, m.reply_to, m.traceparent, m.sent_at, m.headers, m.body,
+           k.erased, m.correlation_id, m.reply_to, m.traceparent, m.sent_at, m.headers,
+           CASE WHEN octet_length(m.body) <= 65536 THEN m.body ELSE '' END,
            m.accepted_at,
            CASE WHEN m.wait IS NULL THEN 0
                 ELSE m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) END,
