@@ -203,7 +203,7 @@ async def worker_parts(
         breakers = Breakers(observe=zoho_metrics.breaker, first_pause_s=settings.breaker_pause_s)
         profiles = {profile.name: profile for profile in products}
         endpoints = Endpoints.of(settings, profiles, organization_ids)
-        quota, reservations = await _quota(pool, settings, endpoints, zoho_metrics, health)
+        quota, reservations = await _quota(stack, pool, settings, endpoints, zoho_metrics, health)
         http = ZohoHttp(
             await stack.enter_async_context(open_transport(service)),
             await _tokens(stack, settings, zoho_metrics),
@@ -261,6 +261,7 @@ async def _tokens(
 
 
 async def _quota(
+    stack: AsyncExitStack,
     pool: asyncpg.Pool,
     settings: WorkerSettings,
     endpoints: Endpoints,
@@ -271,6 +272,7 @@ async def _quota(
     limits = limits_from(settings, quotas, endpoints.zone)
     reservations = Reservations(pool, limits)
     quota = Quota(pool, limits, observe=zoho_metrics.decided, reservations=reservations)
+    stack.push_async_callback(quota.idle)  # while the pool is still open
     await quota.warm_up(2)
     forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)
     health.before_scrape("forecast", forecast.refresh)

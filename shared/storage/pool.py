@@ -63,6 +63,18 @@ async def connect(
         await _close(pool)
 
 
+@asynccontextmanager
+async def planned_anew(pool: asyncpg.Pool) -> AsyncIterator[PooledConnection]:
+    """A transaction whose statements are planned for the values that they are given.
+
+    For filters that may be NULL, and for ages that are long or short: a plan for any value reads
+    the whole table.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        yield connection
+
+
 class _UnavailableWhenDown:
     """Not a generator: it is entered for every message, and costs a fifth so."""
 

@@ -7,6 +7,7 @@ import asyncpg
 
 from shared.background import PeriodicTask
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.pool import planned_anew
 
 # Per rule and pass. A backlog is worked off over several passes and not in one long burst.
 _BATCHES_PER_PASS = 20
@@ -71,9 +72,10 @@ class Pruner(PeriodicTask):
     async def _apply(self, rule: Rule) -> int:
         total = 0
         for _ in range(_BATCHES_PER_PASS):
-            status = await self._pool.execute(
-                rule.statement(), rule.age_s, rule.batch, self._clock()
-            )
+            async with planned_anew(self._pool) as connection:
+                status = await connection.execute(
+                    rule.statement(), rule.age_s, rule.batch, self._clock()
+                )
             count = int(status.rsplit(" ", 1)[1])
             total += count
             if count < rule.batch:

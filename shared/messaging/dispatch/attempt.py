@@ -32,7 +32,7 @@ from shared.messaging.handling.settlement import (
 )
 from shared.messaging.handling.unit_of_work import Claim, UnitOfWork
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters
-from shared.messaging.inbox.just_accepted import JustAccepted
+from shared.messaging.inbox.just_accepted import JustAccepted, MessageIdentity
 from shared.messaging.inbox.lines import LeasedMessage, Lines, MessageOutcome, PutBackResult
 from shared.messaging.messages.outgoing_message import SEALED, sealing_context
 from shared.messaging.messages.received_message import ReceivedMessage
@@ -142,6 +142,9 @@ class Attempts:
         return result is PutBackResult.AGAIN
 
     async def _handle(self, leased: LeasedMessage, message: ReceivedMessage) -> None:
+        parsed = self._just_accepted.take(
+            MessageIdentity(leased.arrived, leased.org, leased.routing_key, leased.body_mac)
+        )
         route = self._routes.find(message.exchange, message.routing_key)
         if route is None:  # leased for a neighbouring version
             raise Unavailable("this release has no handler for it", code="unknown_command")
@@ -151,7 +154,6 @@ class Attempts:
         if leased.attempt > self._policy.retry.max_attempts:
             # Each attempt before ended without a word: the process died.
             raise PermanentError("every attempt at it broke off", code="attempts_exhausted")
-        parsed = self._just_accepted.take(leased.arrived, leased.body_mac)
         if parsed is None:
             parsed = parse(route.model, await self._open(leased, message))
         occurred_at = parsed.occurred_at if isinstance(parsed, Command) else None

@@ -16,7 +16,7 @@ from shared.crypto.data_key import DataKey
 from shared.crypto.envelope import DayKey, Vault
 from shared.errors import Unavailable
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters, dead_letter_context
-from shared.messaging.inbox.just_accepted import JustAccepted
+from shared.messaging.inbox.just_accepted import JustAccepted, MessageIdentity
 from shared.messaging.inbox.lines import sealing_context
 from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey
 from shared.messaging.inbox.statements import columns, parameters
@@ -133,14 +133,14 @@ class Acceptance:
         outbox: Outbox,
         refuse: Refuse,
         *,
-        just_accepted: JustAccepted | None = None,
+        just_accepted: JustAccepted,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
         self._vault = vault
         self._outbox = outbox
         self._refuse = refuse
-        self._just_accepted = just_accepted or JustAccepted()
+        self._just_accepted = just_accepted
         self._clock = clock
         self._dead_letters = DeadLetters(pool, schema, vault, clock=clock)
         self._accept_sql = f"SELECT * FROM {schema}.accept_messages({parameters(28)}) ORDER BY item"  # noqa: S608
@@ -223,9 +223,10 @@ class Acceptance:
             result = AcceptResult(outcome)
             results.append(result)
             if result is AcceptResult.NEW and message.parsed is not None:
-                self._just_accepted.keep(
-                    arrived, message.macs[:32], message.parsed, len(message.body)
+                identity = MessageIdentity(
+                    arrived, message.org, message.routing_key, message.macs[:32]
                 )
+                self._just_accepted.keep(identity, message.parsed, len(message.body))
         return results
 
 

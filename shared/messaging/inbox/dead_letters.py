@@ -14,7 +14,7 @@ from shared.crypto.envelope import DayKey, UserKey, Vault
 from shared.messaging.inbox.lines import LeasedMessage, sealing_context
 from shared.messaging.inbox.statements import columns
 from shared.storage.clock import DatabaseClock, database_clock
-from shared.storage.pool import unavailable_when_down
+from shared.storage.pool import planned_anew, unavailable_when_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,10 @@ class DeadLetters:
     ) -> list[DeadLetter]:
         """Those that wait for somebody, oldest first. `after`: the last `arrived` seen."""
         with unavailable_when_down():
-            rows = await self._pool.fetch(
-                self._page_sql, after, org, code, routing_key, None, limit
-            )
+            async with planned_anew(self._pool) as connection:
+                rows = await connection.fetch(
+                    self._page_sql, after, org, code, routing_key, None, limit
+                )
         return [_dead_letter(row) for row in rows]
 
     async def open(self, letter: DeadLetter) -> bytes:

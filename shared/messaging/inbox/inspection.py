@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from shared.storage.clock import DatabaseClock, database_clock
-from shared.storage.pool import unavailable_when_down
+from shared.storage.pool import planned_anew, unavailable_when_down
 
 GIVEN_UP_BY_HAND: Final = "given_up_by_operator"
 
@@ -113,17 +113,18 @@ class InboxInspection:
     ) -> list[OpenMessage]:
         """The open messages that match, oldest first. `after`: the last `arrived` seen."""
         with unavailable_when_down():
-            rows = await self._pool.fetch(
-                self._page_sql,
-                self._clock(),
-                after,
-                org,
-                line,
-                fact_kind,
-                routing_key,
-                waits_for,
-                limit,
-            )
+            async with planned_anew(self._pool) as connection:
+                rows = await connection.fetch(
+                    self._page_sql,
+                    self._clock(),
+                    after,
+                    org,
+                    line,
+                    fact_kind,
+                    routing_key,
+                    waits_for,
+                    limit,
+                )
         return [_open_message(row) for row in rows]
 
     async def end_wait(self, arrived: int, *, by: str) -> bool:

@@ -76,8 +76,10 @@ class Handover:
         """
         messages = await self._through_outage(lambda: self._read(group, unrouted=unrouted))
         await self._accept(messages)
-        if any(message.first for message in messages):
-            return {*MessagePriority}  # what stands at the front of a line is done at the line's
+        if any(message.first or message.ordering.names for message in messages):
+            return {
+                *MessagePriority
+            }  # it changes what else is in its line, and that line's priority
         return {message.priority for message in messages if message.given_up is None}
 
     async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> set[int]:

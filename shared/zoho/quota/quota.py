@@ -96,7 +96,8 @@ class Quota:
         self._note_within_s = note_within_s
         self._clock = clock
         self.called: set[tuple[str, str]] = set()
-        self._in_background: set[asyncio.Task[Any]] = set()
+        # By organization and product.
+        self._notes: defaultdict[tuple[str, str], set[asyncio.Task[Any]]] = defaultdict(set)
         # In this process one caller of each priority asks the ledger at a time. While it is refused
         # the others would be refused too.
         self._turns: defaultdict[tuple[str, str, Priority], asyncio.Lock] = defaultdict(
@@ -141,6 +142,9 @@ class Quota:
             row = await self._decide(call, deadline_s)
             waited_s = time.monotonic() - began
             granted = row["permit"] is not None
+            is_brief = row["used_up"] == "concurrency" and waited_s < self._longest_wait_s
+            if is_brief and await self._noted(call):
+                continue  # it may have been refused for a call that is over
             if granted or waited_s + row["wait_s"] > self._longest_wait_s:
                 self._observe(
                     Decision(call, granted, waited_s, row["calls_left"], row["credits_left"])
@@ -184,7 +188,8 @@ class Quota:
         because an answer of Zoho's is worth more than our count of it.
         """
         permit.spent = True
-        return await self._note_soon(self._note_answer(permit, feedback), otherwise=feedback)
+        noting = self._note_answer(permit, feedback)
+        return await self._note_soon(permit.call, noting, otherwise=feedback)
 
     def release_soon(self, permit: Permit, feedback: QuotaFeedback) -> None:
         """`release` in the background, for an answer that names no limit: nothing can correct it.
@@ -192,7 +197,21 @@ class Quota:
         The permit is in flight for as long as that takes.
         """
         permit.spent = True
-        self._note(self._note_answer(permit, feedback))
+        self._note(permit.call, self._note_answer(permit, feedback))
+
+    async def idle(self) -> None:
+        """Return once all that was released is noted, or after `note_within_s`."""
+        notes = [note for of_product in self._notes.values() for note in of_product]
+        if notes:
+            await asyncio.wait(notes, timeout=self._note_within_s)
+
+    async def _noted(self, call: Call) -> bool:
+        """Wait for what this process still notes of the product. False: it notes nothing."""
+        notes = self._notes[call.org, call.product]
+        if not notes:
+            return False
+        await asyncio.wait([*notes], timeout=self._note_within_s)
+        return True
 
     async def give_back(self, permit: Permit) -> None:
         """Return a permit whose request was not written, so that it does not count.
@@ -202,7 +221,7 @@ class Quota:
         if permit.spent:
             return
         permit.spent = True
-        await self._note_soon(self._note_nothing_written(permit), otherwise=None)
+        await self._note_soon(permit.call, self._note_nothing_written(permit), otherwise=None)
 
     async def _note_answer(self, permit: Permit, feedback: QuotaFeedback) -> QuotaFeedback:
         call = permit.call
@@ -222,20 +241,27 @@ class Quota:
         with self._noting():
             await ledger.note_nothing_written(self._pool, permit.id)
 
-    async def _note_soon(self, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
+    async def _note_soon(self, call: Call, noting: Coroutine[Any, Any, T], *, otherwise: T) -> T:
         """Return the note's result if it comes within `note_within_s`, else `otherwise`.
 
         The note is a task of its own, which goes on in the background. So it is made even when this
         process was suspended for a while, or when the caller is cancelled.
         """
-        task = self._note(noting)
+        task = self._note(call, noting)
         await asyncio.wait({task}, timeout=self._note_within_s)
         return task.result() if task.done() else otherwise
 
-    def _note(self, noting: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def _note(self, call: Call, noting: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(noting, name="note quota")
-        self._in_background.add(task)
-        task.add_done_callback(self._in_background.discard)
+        notes = self._notes[call.org, call.product]
+        notes.add(task)
+
+        def done(noted: asyncio.Task[T]) -> None:
+            notes.discard(noted)
+            if not noted.cancelled() and (error := noted.exception()) is not None:
+                _log.error("quota not noted", extra={"error": type(error).__name__})
+
+        task.add_done_callback(done)
         return task
 
     @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from shared.errors import RateLimited
 from shared.zoho.call.operation import Operation
 from shared.zoho.products.profiles import PROFILES
+from shared.zoho.quota import ledger
 from shared.zoho.quota.limits import SHARES
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Decision, Permit, Quota, QuotaFeedback
@@ -110,6 +112,41 @@ async def test_calls_in_flight_are_bounded(ledger_pool: asyncpg.Pool) -> None:
     await quota.release(first, QuotaFeedback())
 
     assert await take(quota)
+
+
+async def test_a_good_answer_is_noted_in_the_background(ledger_pool: asyncpg.Pool) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1))
+
+    quota.release_soon(await take(quota), QuotaFeedback())
+    await quota.idle()
+
+    assert await take(quota)
+
+
+async def test_a_call_waits_for_the_note_of_the_one_before_it(
+    ledger_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused for a slot that is about to be free, it would ask again and again."""
+    asked = 0
+    decide = ledger.decide
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await decide(*arguments)
+
+    monkeypatch.setattr(ledger, "decide", counted)
+    quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), longest_wait_s=60.0)
+    first = await take(quota)
+    async with ledger_pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM relay.permits WHERE id = $1 FOR UPDATE", first.id)
+        quota.release_soon(first, QuotaFeedback())
+        second = asyncio.create_task(take(quota))
+        await asyncio.sleep(0.5)  # time to ask again many times
+        assert not second.done()
+
+    assert await second
+    assert asked == 3
 
 
 async def test_a_dead_worker_gives_its_slot_back_at_the_deadline(

@@ -103,12 +103,12 @@ BEGIN
         SELECT array_agg(t.org), array_agg(t.route), array_agg(t.priority)
         INTO v_try_org, v_try_route, v_try_priority
         FROM unnest(v_try_org, v_try_route, v_try_priority) AS t (org, route, priority)
-        WHERE NOT EXISTS (
-            SELECT FROM unnest(p_closed_org, p_closed_product, p_closed_priority)
-                        AS c (org, product, priority)
+        WHERE (t.org, t.route, t.priority) NOT IN (
+            SELECT c.org, k.route, c.priority
+            FROM unnest(p_closed_org, p_closed_product, p_closed_priority)
+                 AS c (org, product, priority)
             JOIN unnest(p_call_route, p_call_product) AS k (route, product)
-              ON k.product = c.product
-            WHERE c.org = t.org AND c.priority = t.priority AND k.route = t.route);
+              ON k.product = c.product);
     END IF;
 
     FOR i IN 1 .. cardinality(p_slots) LOOP
