@@ -51,7 +51,7 @@ async def test_the_lookup_of_an_invoice_that_is_gone_from_billing_ends(
         world.table("billing", "invoices").remove(invoice["invoice_id"])
 
     await until(lambda: outcome_of_lookup(own_database_url), outcome)
-    assert await lag_s(own_database_url) == 0
+    await until(lambda: lag_s(own_database_url), 0)  # a late hint of it is looked into once more
 
 
 @pytest.mark.parametrize("outcome", ["draft", "absent"])
@@ -69,4 +69,4 @@ async def test_the_lookup_of_an_invoice_that_does_not_turn_up_ends_after_a_month
     await connection.close()
 
     await until(lambda: outcome_of_lookup(own_database_url), outcome)
-    assert await lag_s(own_database_url) == 0
+    await until(lambda: lag_s(own_database_url), 0)  # a late hint of it is looked into once more
