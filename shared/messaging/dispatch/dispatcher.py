@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -69,7 +68,7 @@ class Dispatcher(Background):
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._must_idle = False
-        self._is_limited = self._came_meanwhile = False
+        self._is_limited = False
         self._moved = self._answering_since = time.monotonic()
 
     def stands(self, after_s: float) -> bool:
@@ -79,14 +78,6 @@ class Dispatcher(Background):
         """
         still_s = time.monotonic() - self._moved
         return still_s >= (after_s * _LASTING if self._running else after_s)
-
-    def accepted(self, priorities: Collection[int]) -> None:
-        """Look for what this process has accepted, as soon as there is a slot for one of these."""
-        shares = self._slots.shares()
-        if any(shares[priority] for priority in priorities):
-            self._wakeup.set()
-        elif priorities:
-            self._is_limited = self._came_meanwhile = True
 
     async def drain(self, timeout_s: float) -> None:
         """Lease nothing more. Finish what is in hand within `timeout_s`, then let go of it."""
@@ -139,7 +130,6 @@ class Dispatcher(Background):
         limit = self._slots.free
         shares = self._slots.shares()
         self._is_limited = True  # for all that is known, while the answer is awaited
-        self._came_meanwhile = False
         lease = await self._lines.lease(
             slots=shares,
             limit=limit,
@@ -158,9 +148,7 @@ class Dispatcher(Background):
         # One that may kill its process runs with nothing beside it.
         self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
         leased = Counter(message.priority for message in lease.messages)
-        self._is_limited = self._came_meanwhile or any(
-            leased[priority] >= share for priority, share in shares.items()
-        )
+        self._is_limited = any(leased[priority] >= share for priority, share in shares.items())
         for message in lease.messages:
             self._start(message, asked_at)
         # What was refused may have stood before what is not.

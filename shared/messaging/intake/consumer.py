@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -64,7 +64,7 @@ class QueueConsumer(Background):
         capacity: Capacity,
         *,
         known_orgs: frozenset[str],
-        stored: Callable[[Collection[int]], None],
+        stored: Callable[[], None],
         refused: Callable[[str], str | None] = lambda _queue: None,
         dropped: Callable[[int], None] = lambda _headers: None,
     ) -> None:
@@ -182,19 +182,20 @@ class QueueConsumer(Background):
                 self._storing_since = time.monotonic()
                 try:
                     async with asyncio.timeout(HELD_AT_MOST_S):
-                        priorities = await self._store(group)
+                        await self._store(group)
                 finally:
                     taking.is_storing = False
                     self._storing_since = None
                 self._failing_since = None
                 taking.acknowledge(group)
-                self._stored(priorities)
+                self._stored()
 
-    async def _store(self, group: list[Arrival]) -> set[int]:
+    async def _store(self, group: list[Arrival]) -> None:
         first = group[0]
         if first.deliveries >= ALONE_FROM_DELIVERY:
-            return await self._handover.store_suspect(first, unrouted=self._is_unrouted)
-        return await self._handover.store(group, unrouted=self._is_unrouted)
+            await self._handover.store_suspect(first, unrouted=self._is_unrouted)
+        else:
+            await self._handover.store(group, unrouted=self._is_unrouted)
 
     async def _within_bounds(self, taking: _Taking, wait: Awaitable[object]) -> bool:
         """Wait for it. False: what has arrived was held for so long that the broker would act."""

@@ -12,7 +12,6 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.exponential_backoff import waits_s
-from shared.messaging.handling.routes import MessagePriority
 from shared.messaging.inbox.acceptance import (
     Acceptance,
     AcceptResult,
@@ -65,29 +64,20 @@ class Handover:
         self._unanswered_s = unanswered_s
         self._observe = observe
 
-    async def store(self, group: Sequence[Arrival], *, unrouted: bool = False) -> set[int]:
+    async def store(self, group: Sequence[Arrival], *, unrouted: bool = False) -> None:
         """Store all of the group, in its order, waiting through an outage of the database.
-
-        Returns the priorities at which something may be due because of it.
 
         Cancelled while it waits, it has stored nothing or all, and a repetition is harmless.
         Raises:
             Unanswered: the database answers others.
         """
-        messages = await self._through_outage(lambda: self._read(group, unrouted=unrouted))
-        await self._accept(messages)
-        if any(message.first or message.ordering.names for message in messages):
-            return {
-                *MessagePriority
-            }  # it changes what else is in its line, and that line's priority
-        return {message.priority for message in messages if message.given_up is None}
+        await self._accept(await self._through_outage(lambda: self._read(group, unrouted=unrouted)))
 
-    async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> set[int]:
+    async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> None:
         """Store one that may have killed the processes which took it. Give it up at five deaths.
 
         The count is committed before the message is touched, and forgotten once it is stored.
         """
-        priorities: set[int] = set()
         digest = digest_of(arrival)
         deaths = (await self._through_outage(lambda: self._suspects.note([digest])))[digest]
         if deaths >= GIVEN_UP_AT_DEATHS:
@@ -99,9 +89,8 @@ class Handover:
             )
             await self._accept([given_up])
         else:
-            priorities = await self.store([arrival], unrouted=unrouted)
+            await self.store([arrival], unrouted=unrouted)
         await self._through_outage(lambda: self._suspects.clear([digest]))
-        return priorities
 
     async def _read(self, group: Sequence[Arrival], *, unrouted: bool) -> list[ArrivedMessage]:
         return [await self._validation.read(arrival, unrouted=unrouted) for arrival in group]

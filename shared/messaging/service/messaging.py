@@ -170,7 +170,7 @@ class Messaging:
                 handover,
                 monitor,
                 known_orgs=policy.known_orgs,
-                stored=self._dispatcher.accepted,
+                stored=wakeup.set,
                 refused=topology.refused,
                 dropped=metrics.headers_dropped.labels(queue).inc,
             )

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import cast
 
 import pytest
 
 from shared.contracts.commands import UserUpdated
 from shared.errors import LookAgain, NotYetKnown, PermanentError, Postponed
 from shared.messaging.dispatch import wakeup
-from shared.messaging.dispatch.attempt import Attempts
-from shared.messaging.dispatch.dispatcher import Dispatcher
-from shared.messaging.dispatch.renewal import LeaseRenewal
-from shared.messaging.dispatch.reservations import NoCalls
-from shared.messaging.dispatch.wakeup import Wakeup
-from shared.messaging.handling.routes import MessagePriority, Routes
 from shared.messaging.handling.settlement import (
     Done,
     GiveUp,
@@ -27,7 +18,6 @@ from shared.messaging.handling.settlement import (
     WaitForFact,
 )
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.inbox.lines import DueState, Lease, LeasedMessage, Lines
 from tests.shared.messaging.conftest import Bench, named, quicker
 
 pytestmark = pytest.mark.usefixtures("never_looks")
@@ -151,78 +141,3 @@ async def test_the_end_of_a_wait(
     first, second = await settlements(bench, 2)
     assert isinstance(first, settlement)
     assert second == Done()
-
-
-class _Due:
-    """Lines of which each lease takes what the slots allow."""
-
-    def __init__(self, *priorities: MessagePriority) -> None:
-        self._due = [*priorities]
-        self._arrived = 0
-
-    def add(self, priority: MessagePriority) -> None:
-        self._due.append(priority)
-
-    async def lease(self, *, slots: dict[int, int], **_: object) -> Lease:
-        messages = []
-        for priority in [*self._due]:
-            if slots[priority] > 0:
-                slots = {**slots, priority: slots[priority] - 1}
-                self._due.remove(priority)
-                messages.append(self._leased(priority))
-        return Lease(messages, [])
-
-    async def due_state(self) -> DueState:
-        return DueState.DUE
-
-    def _leased(self, priority: MessagePriority) -> LeasedMessage:
-        self._arrived += 1
-        now = datetime.now(UTC)
-        return LeasedMessage(
-            "default", self._arrived, self._arrived, "line", "", "", "", "", 1, False, False,
-            priority, None, None, None, None, {}, b"", now, 0.0, b"",
-        )  # fmt: skip
-
-
-class _InHand:
-    """Attempts that last until they are let go."""
-
-    def __init__(self) -> None:
-        self.began: list[int] = []
-        self.go_on = asyncio.Event()
-
-    async def run(self, leased: LeasedMessage) -> None:
-        self.began.append(leased.priority)
-        await self.go_on.wait()
-
-
-async def test_what_came_when_two_priorities_together_had_left_no_slot() -> None:
-    """Neither had reached its share by itself, so nothing else says that more may be due."""
-    commands, reads = MessagePriority.COMMANDS, MessagePriority.READS
-    due, attempts = _Due(*[commands] * 4, *[reads] * 3), _InHand()
-    dispatcher = Dispatcher(
-        cast("Lines", due),
-        Routes(),
-        cast("Attempts", attempts),
-        LeaseRenewal(cast("Lines", due), 3600.0),
-        Wakeup(),
-        NoCalls(),
-        orgs=frozenset({"default"}),
-        slots=8,
-        lease_s=3600.0,
-    )
-    async with dispatcher:
-        await _until(lambda: len(attempts.began) == 7)
-
-        due.add(commands)
-        dispatcher.accepted({commands})
-        attempts.go_on.set()
-
-        await _until(lambda: len(attempts.began) == 8)
-        await dispatcher.drain(1.0)
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():  # noqa: ASYNC110 - a stand-in reports nothing
-            await asyncio.sleep(0)
