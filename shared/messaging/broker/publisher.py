@@ -50,8 +50,7 @@ class Publisher:
         self.refused = refused or RefusedRoutes(lambda _route: None)
         self._opening = asyncio.Lock()
         self._outlet: _Outlet | None = None
-        # By message id: None, or what is done once it is over, when somebody waits for that.
-        self._in_flight: dict[str, asyncio.Future[None] | None] = {}
+        self._in_flight: dict[str, asyncio.Event] = {}
         self._declaring: asyncio.Future[None] | None = None
 
     @property
@@ -76,22 +75,14 @@ class Publisher:
         """
         # The client matches returned messages by message id: two with the same one must not
         # be in flight together, or one could pass for the other.
-        while letter.message_id in self._in_flight:
-            await self._over(letter.message_id)
-        self._in_flight[letter.message_id] = None
+        while (other := self._in_flight.get(letter.message_id)) is not None:
+            await other.wait()
+        done = self._in_flight[letter.message_id] = asyncio.Event()
         try:
             await self._publish(letter)
         finally:
-            over = self._in_flight.pop(letter.message_id)
-            if over is not None:
-                over.set_result(None)
-
-    async def _over(self, message_id: str) -> None:
-        """Return once the message of this id is not in flight any more."""
-        over = self._in_flight[message_id]
-        if over is None:
-            over = self._in_flight[message_id] = asyncio.get_running_loop().create_future()
-        await asyncio.shield(over)
+            del self._in_flight[letter.message_id]
+            done.set()
 
     async def _publish(self, letter: OutgoingMessage) -> None:
         if not self._link.is_up:

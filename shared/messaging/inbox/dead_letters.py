@@ -181,7 +181,8 @@ class DeadLetters:
     async def get(self, arrived: int) -> DeadLetter | None:
         """One that waits for somebody."""
         with unavailable_when_down():
-            row = await self._pool.fetchrow(self._page_sql, 0, None, None, None, arrived, 1)
+            async with planned_anew(self._pool) as connection:
+                row = await connection.fetchrow(self._page_sql, 0, None, None, None, arrived, 1)
         return _dead_letter(row) if row else None
 
     async def page(

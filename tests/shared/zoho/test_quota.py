@@ -13,6 +13,7 @@ from shared.errors import RateLimited
 from shared.zoho.call.operation import Operation
 from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota import ledger
+from shared.zoho.quota import quota as quotas
 from shared.zoho.quota.limits import SHARES
 from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Decision, Permit, Quota, QuotaFeedback
@@ -126,27 +127,30 @@ async def test_a_good_answer_is_noted_in_the_background(ledger_pool: asyncpg.Poo
 async def test_a_call_waits_for_the_note_of_the_one_before_it(
     ledger_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused for a slot that is about to be free, it would ask again and again."""
-    asked = 0
+    """Refused for a slot that is about to be free, it would pause and ask again and again."""
+    answered: asyncio.Queue[str | None] = asyncio.Queue()
     decide = ledger.decide
 
-    async def counted(*arguments: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        return await decide(*arguments)
+    async def told(*arguments: Any) -> Any:
+        row = await decide(*arguments)
+        answered.put_nowait(row["used_up"])
+        return row
 
-    monkeypatch.setattr(ledger, "decide", counted)
+    def pauses(_: float) -> float:
+        raise AssertionError("it paused")
+
+    monkeypatch.setattr(ledger, "decide", told)
+    monkeypatch.setattr(quotas, "jittered_s", pauses)
     quota = quota_of(ledger_pool, replace(OPEN, in_flight=1), longest_wait_s=60.0)
     first = await take(quota)
     async with ledger_pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM relay.permits WHERE id = $1 FOR UPDATE", first.id)
         quota.release_soon(first, QuotaFeedback())
         second = asyncio.create_task(take(quota))
-        await asyncio.sleep(0.5)  # time to ask again many times
-        assert not second.done()
+        assert [await answered.get() for _ in range(2)] == [None, "concurrency"]
 
     assert await second
-    assert asked == 3
+    assert answered.get_nowait() is None
 
 
 async def test_a_dead_worker_gives_its_slot_back_at_the_deadline(
