@@ -19,6 +19,7 @@ from deploy.local.plan import SERVICES
 from deploy.local.stack import Stack
 from shared.contracts.parsing import MAX_BODY_BYTES
 from shared.messaging.broker.topology import PREFETCH
+from shared.messaging.dispatch.attempt import LARGE_AT_ONCE
 from tests.bench.figures import Figure, Figures
 from tests.kit.people import sign_up_of
 
@@ -27,6 +28,9 @@ TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 SECONDS: Final = 20.0
 WAITING: Final = int(os.environ.get("BENCH_WAITING", "20000"))
 LARGE: Final = 400
+LARGE_MB: Final = MAX_BODY_BYTES / 1024 / 1024
+# One is being stored and two are worked on, each as sealed, as open, and on its way.
+IN_WORK_MB: Final = (1 + LARGE_AT_ONCE) * 3 * LARGE_MB
 BACKLOG: Final = int(os.environ.get("BENCH_BACKLOG", "100000"))
 
 pytestmark = pytest.mark.bench
@@ -75,14 +79,18 @@ async def test_a_backlog_is_held_by_the_database(stack: Stack, figures: Figures)
 async def test_large_bodies_are_held_within_what_prefetch_allows(
     stack: Stack, figures: Figures
 ) -> None:
-    """Beyond what the process has without them, and what it holds unacknowledged."""
+    """Beyond what the process has after small ones: what is unacknowledged, and in work."""
+    await _publish(stack, "interaction.recorded.v1", LARGE)
+    await _until_waiting_for_facts(stack, "crm", LARGE)
     before_mb = _memory_mb(stack, "crm-worker")
     await _publish_large(stack, LARGE)
-    await _until_open(stack, "crm", LARGE)
-    held_mb = PREFETCH * MAX_BODY_BYTES / 1024 / 1024
+    await _until_waiting_for_facts(stack, "crm", 2 * LARGE)
+    held_mb = PREFETCH * LARGE_MB
     beyond_mb = _memory_mb(stack, "crm-worker") - before_mb - held_mb
     figures.add(
-        Figure(f"memory with {LARGE} of 2 MiB, beyond prefetch", beyond_mb, "MB", at_most=0)
+        Figure(
+            f"memory with {LARGE} of 2 MiB, beyond prefetch", beyond_mb, "MB", at_most=IN_WORK_MB
+        )
     )
 
 

@@ -44,10 +44,11 @@ from shared.storage.pool import unavailable_when_down
 _log = structlog.get_logger(__name__)
 
 _STALE_S: Final = 5.0
-# A body is in memory sealed, open and parsed while its message is worked on.
-_LARGE_AT_ONCE: Final = 4
 
 ERASED: Final = "erased"
+
+LARGE_AT_ONCE: Final = 2
+"""While a message is worked on, its body is in memory sealed, open and parsed."""
 
 
 class Attempts:
@@ -73,7 +74,7 @@ class Attempts:
         self._routes = routes
         self._vault = vault
         self._lines = lines
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._committer = committer
         self._publisher = publisher
         self._just_accepted = just_accepted

@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 _REOPEN_S: Final = 1.0
 _CLOSE_S: Final = 5.0
 _IDLE_S: Final = 10.0  # what a channel is given back, its next consumer has long before
-_GROUP_BYTES: Final = 4 * 1024 * 1024
+_GROUP_BYTES: Final = 2 * 1024 * 1024
 
 HELD_AT_MOST_S: Final = 1_200.0
 """The broker closes a channel that leaves a message unacknowledged for 30 minutes by default."""

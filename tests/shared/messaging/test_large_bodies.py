@@ -8,6 +8,7 @@ import pytest
 
 from shared.contracts.commands import UserUpdated
 from shared.errors import PermanentError
+from shared.messaging.dispatch.attempt import LARGE_AT_ONCE
 from shared.messaging.handling.settlement import Done, GiveUp
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from tests.shared.messaging.conftest import Bench, named
@@ -21,23 +22,23 @@ def _large(name: str, user_id: str) -> bytes:
 
 async def test_a_few_are_worked_on_at_once_and_small_ones_beside_them(bench: Bench) -> None:
     began: list[str] = []
-    four_began = asyncio.Event()
+    all_began = asyncio.Event()
     go_on = asyncio.Event()
 
     async def handle(message: UserUpdated, _: UnitOfWork) -> None:
         began.append(message.user_id)
-        if len(began) == 4:
-            four_began.set()
+        if len(began) == LARGE_AT_ONCE:
+            all_began.set()
         if message.user_id.startswith("large"):
             await go_on.wait()
 
     await bench.start({"user.updated.v1": handle})
     for number in range(6):
         await bench.send(_large("Ada", f"large-{number}"), routing_key="user.updated.v1")
-    await asyncio.wait_for(four_began.wait(), 20)
+    await asyncio.wait_for(all_began.wait(), 20)
     await bench.send(named("Bob", "small"))
     assert await bench.next_settlement() == Done()
-    assert len(began) == 5
+    assert len(began) == LARGE_AT_ONCE + 1
     assert began[-1] == "small"
 
     go_on.set()
