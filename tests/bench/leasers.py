@@ -23,7 +23,7 @@ from shared.zoho.quota.reservations import Reservations, limits_document
 
 ROUTES: Final = {"a.v1": {"billing": 1}, "b.v1": {"crm": 1}}
 _PLENTY: Final = QuotaLimits(calls=10_000_000, window_s=60, in_flight=10, credits=None, zone=None)
-_ACCEPT: Final = f"SELECT count(*) FROM bench.accept_messages({parameters(28)})"  # noqa: S608
+_ACCEPT: Final = f"SELECT count(*) FROM bench.accept_messages({parameters(35)})"  # noqa: S608
 
 
 @dataclass(frozen=True)

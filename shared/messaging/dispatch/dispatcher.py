@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 
-from shared.background import Background
+from shared.background import Background, wait_for
 from shared.errors import Unavailable
 from shared.lease_in_hand import LeaseInHand, holding
 from shared.messaging.dispatch.attempt import Attempts
+from shared.messaging.dispatch.held_slots import HeldSlots
 from shared.messaging.dispatch.renewal import LeaseRenewal
 from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct
 from shared.messaging.dispatch.slots import Slots
 from shared.messaging.dispatch.wakeup import Wakeup
 from shared.messaging.handling.routes import Routes
+from shared.messaging.inbox.arrived_message import ArrivedMessage
+from shared.messaging.inbox.leasing_at_once import LeaseTerms, SlotOffer
 from shared.messaging.inbox.lines import DueState, LeasedMessage, Lines
 
 _log = structlog.get_logger(__name__)
@@ -64,11 +69,15 @@ class Dispatcher(Background):
         self._slots = Slots(slots)
         self._orgs = orgs
         self._lease_s = lease_s
+        self._terms = LeaseTerms(self._calls, budget.limits, lines.reservation_s, lease_s)
+        self._offers = 0
+        self._none_offered = asyncio.Event()
+        self._none_offered.set()
         self._refused: dict[ClosedProduct, float] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._must_idle = False
-        self._is_limited = False
+        self._is_limited = True  # until the first lease has shown what there is
         self._moved = self._answering_since = time.monotonic()
 
     def stands(self, after_s: float) -> bool:
@@ -79,12 +88,55 @@ class Dispatcher(Background):
         still_s = time.monotonic() - self._moved
         return still_s >= (after_s * _LASTING if self._running else after_s)
 
+    @contextmanager
+    def offer(self, group: Sequence[ArrivedMessage]) -> Iterator[SlotOffer]:
+        """Hold a slot for each message that may be leased as it is stored. See `FreeSlots`."""
+        asked_at = time.monotonic()
+        held = HeldSlots(
+            self._slots,
+            group,
+            self._wanted(group),
+            self._terms,
+            lambda leased: self._start(leased, asked_at),
+        )
+        self._offers += 1
+        self._none_offered.clear()
+        try:
+            yield held
+        finally:
+            held.give_back()
+            self._offers -= 1
+            if not self._offers:
+                self._none_offered.set()
+
+    def _wanted(self, group: Sequence[ArrivedMessage]) -> list[bool]:
+        """Which messages may be leased at once. None while something older may wait for a slot."""
+        if self._is_limited or self._must_idle or self._stopping.is_set():
+            return [False] * len(group)
+        shares = self._slots.shares()
+        closed = {(each.org, each.product, each.priority) for each in self.closed()}
+        wanted = []
+        for message in group:
+            calls = self._calls.get(message.route or message.routing_key)
+            fits = (
+                message.parsed is not None
+                and message.org in self._orgs
+                and calls is not None
+                and shares[message.priority] > 0
+                and not any((message.org, product, message.priority) in closed for product in calls)
+            )
+            shares[message.priority] -= fits
+            wanted.append(fits)
+        return wanted
+
     async def drain(self, timeout_s: float) -> None:
         """Lease nothing more. Finish what is in hand within `timeout_s`, then let go of it."""
         self._stopping.set()
         self._wakeup.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=timeout_s)
+        # What intake stores just now may be leased with it.
+        await wait_for(self._none_offered, timeout_s)
         running = [*self._running.values()]
         if running:
             await asyncio.wait(running, timeout=timeout_s)
@@ -138,7 +190,7 @@ class Dispatcher(Background):
             closed=self.closed(),
             limits=self._budget.limits,
             lease_s=self._lease_s,
-            idle=not self._running,
+            idle=not self._running and not self._offers,
             answering_s=asked_at - self._answering_since,
         )
         for refused in lease.refusals:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 import orjson
-from pydantic import BaseModel
 
 from shared.crypto.data_key import DataKey
 from shared.crypto.envelope import DayKey, Vault
 from shared.errors import Unavailable
+from shared.messaging.inbox.arrived_message import ArrivedMessage, GivenUp
 from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters, dead_letter_context
 from shared.messaging.inbox.just_accepted import JustAccepted, MessageIdentity
+from shared.messaging.inbox.leasing_at_once import (
+    NO_OFFER,
+    FreeSlots,
+    NoFreeSlots,
+    SlotOffer,
+    lease_arguments,
+    leased_at_once,
+)
 from shared.messaging.inbox.lines import sealing_context
-from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey
 from shared.messaging.inbox.statements import columns, parameters
-from shared.messaging.messages.received_message import NO_HEADERS
-from shared.messaging.outbox.outbox import Outbox, OutboxRow
+from shared.messaging.outbox.outbox import Outbox
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
@@ -50,63 +54,6 @@ class RowFault(Exception):
         self.sqlstate = sqlstate
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """A message that is given up as it arrives, with what announces that: rows of the outbox."""
-
-    code: str
-    reason: str
-    announcements: tuple[OutboxRow, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class WaitsForRelease:
-    """A message that this version cannot handle. It waits for another one, with an end.
-
-    `code` and `reason`: under which it is given up after `end_s` (`unknown_command`).
-    `end_s` is None for what has no end (`unknown_key`).
-    """
-
-    code: str
-    reason: str
-    end_s: float | None = 86_400.0
-
-
-class ArrivedMessage(NamedTuple):
-    """A message as it is stored.
-
-    Args:
-        macs: of the body under each index key in use, 32 bytes each, in a row.
-        route: its key in the table of routes. None: the routing key itself. A replica leases the
-            messages whose route it has.
-        records: the kinds of facts that it may record, as its route says. Waits for such a fact
-            do not count towards their end while this message is open.
-        body: as it came. Sealed by the acceptance.
-        parsed: what its contract makes of the body. None when it is not to be handled.
-        first: stands at the front of its line (an erasure), and is not refused as `erased`.
-    """
-
-    org: str
-    exchange: str
-    routing_key: str
-    message_id: str
-    macs: bytes
-    ordering: OrderingKey = NO_LINE
-    priority: int = 1
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    traceparent: str | None = None
-    sent_at: datetime | None = None
-    headers: Mapping[str, Any] = NO_HEADERS
-    body: bytes = b""
-    parsed: BaseModel | None = None
-    route: str | None = None
-    records: tuple[str, ...] = ()
-    first: bool = False
-    given_up: GivenUp | None = None
-    waits: WaitsForRelease | None = None
-
-
 _REFUSALS: Final = {
     AcceptResult.REUSED: ("message_id_reused", "this message_id was used with another body"),
     AcceptResult.ERASED: ("erased", "the user asked to be forgotten"),
@@ -123,6 +70,8 @@ class Acceptance:
         refuse: asked for what announces a reused id or a message of an erased user.
         outbox: where announcements are written.
         just_accepted: is given what was parsed of new messages.
+        slots: offers slots for what may be leased as it is stored.
+        left_due: called when something new was stored that was not leased.
     """
 
     def __init__(
@@ -134,6 +83,8 @@ class Acceptance:
         refuse: Refuse,
         *,
         just_accepted: JustAccepted,
+        slots: FreeSlots | None = None,
+        left_due: Callable[[], None] = lambda: None,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
@@ -141,9 +92,11 @@ class Acceptance:
         self._outbox = outbox
         self._refuse = refuse
         self._just_accepted = just_accepted
+        self._slots = slots or NoFreeSlots()
+        self._left_due = left_due
         self._clock = clock
         self._dead_letters = DeadLetters(pool, schema, vault, clock=clock)
-        self._accept_sql = f"SELECT * FROM {schema}.accept_messages({parameters(28)}) ORDER BY item"  # noqa: S608
+        self._accept_sql = f"SELECT * FROM {schema}.accept_messages({parameters(35)}) ORDER BY item"  # noqa: S608
 
     async def accept(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
         """Store the group as one, in its order. On return all of it is durable.
@@ -187,12 +140,38 @@ class Acceptance:
         keys = {
             org: await self._vault.key_of(DayKey(org)) for org in {message.org for message in group}
         }
-        arguments = (*_columns(group, keys), self._clock())
-        if not any(message.given_up for message in group):
-            rows = await self._pool.fetch(self._accept_sql, *arguments)
+        columns = _columns(group, keys)
+        if any(message.given_up for message in group):
+            rows = await self._store_with_letters(group, columns, keys)
+            self._left_due()
             return self._results(group, rows)
+        with self._slots.offer(group) as offer:
+            rows = await self._pool.fetch(self._accept_sql, *self._arguments(columns, offer))
+            results = self._results(group, rows)
+            leased = [
+                leased_at_once(message, row, sealed)
+                for message, row, sealed in zip(group, rows, columns[-1], strict=True)
+                if row["claim"] is not None
+            ]
+            offer.start(leased)
+        if len(leased) < results.count(AcceptResult.NEW):
+            self._left_due()
+        return results
+
+    def _arguments(self, columns: list[list[Any]], offer: SlotOffer) -> list[Any]:
+        return [*columns, *lease_arguments(offer), self._clock()]
+
+    async def _store_with_letters(
+        self,
+        group: Sequence[ArrivedMessage],
+        columns: list[list[Any]],
+        keys: Mapping[str, DataKey],
+    ) -> list[asyncpg.Record]:
+        """Store a group of which some are given up, with their dead letters."""
         async with self._pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(self._accept_sql, *arguments)
+            rows: list[asyncpg.Record] = await connection.fetch(
+                self._accept_sql, *self._arguments(columns, NO_OFFER)
+            )
             given_up = [
                 (message, row["arrived"])
                 for message, row in zip(group, rows, strict=True)
@@ -213,18 +192,18 @@ class Acceptance:
             ]
             if announcements:
                 await self._outbox.insert(connection, announcements, keep=False)
-        return self._results(group, rows)
+        return rows
 
     def _results(
         self, group: Sequence[ArrivedMessage], rows: Sequence[asyncpg.Record]
     ) -> list[AcceptResult]:
         results = []
-        for message, (_, outcome, arrived) in zip(group, rows, strict=True):
-            result = AcceptResult(outcome)
+        for message, row in zip(group, rows, strict=True):
+            result = AcceptResult(row["outcome"])
             results.append(result)
             if result is AcceptResult.NEW and message.parsed is not None:
                 identity = MessageIdentity(
-                    arrived, message.org, message.routing_key, message.macs[:32]
+                    row["arrived"], message.org, message.routing_key, message.macs[:32]
                 )
                 self._just_accepted.keep(identity, message.parsed, len(message.body))
         return results

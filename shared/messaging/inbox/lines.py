@@ -19,6 +19,9 @@ from shared.storage.pool import unavailable_when_down
 
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
+LARGE_BYTES: Final = 65_536
+"""A longer body does not come with the lease: `Lines.body` reads it."""
+
 
 class LeasedMessage(NamedTuple):
     """A message that this process works on until its lease lapses.
@@ -195,6 +198,7 @@ class PutBackResult(StrEnum):
 class Lines:
     """The lines of one service's schema. Every method raises `Unavailable` during an outage.
 
+    `reservation_s`: how long what is reserved for a message is kept for it.
     `longest`: after so many times its length a wait ends, counted or not.
     """
 
@@ -208,7 +212,7 @@ class Lines:
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
-        self._reservation_s = reservation_s
+        self.reservation_s = reservation_s
         self._longest = longest
         self._clock = clock
         self._confident = False
@@ -263,7 +267,7 @@ class Lines:
             *columns(calls, 3),
             *columns([*closed], 3),
             limits or {},
-            self._reservation_s,
+            self.reservation_s,
             lease_s,
             idle,
             answering_s,

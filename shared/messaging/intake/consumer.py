@@ -64,7 +64,6 @@ class QueueConsumer(Background):
         capacity: Capacity,
         *,
         known_orgs: frozenset[str],
-        stored: Callable[[], None],
         refused: Callable[[str], str | None] = lambda _queue: None,
         dropped: Callable[[int], None] = lambda _headers: None,
     ) -> None:
@@ -75,7 +74,6 @@ class QueueConsumer(Background):
         self._handover = handover
         self._capacity = capacity
         self._decode = partial(decode, known_orgs=known_orgs, dead_lettered=queue.endswith(POISON))
-        self._stored = stored
         self._refused = refused
         self._dropped = dropped
         self._stopping = asyncio.Event()
@@ -188,7 +186,6 @@ class QueueConsumer(Background):
                     self._storing_since = None
                 self._failing_since = None
                 taking.acknowledge(group)
-                self._stored()
 
     async def _store(self, group: list[Arrival]) -> None:
         first = group[0]

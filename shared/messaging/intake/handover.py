@@ -12,12 +12,8 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.exponential_backoff import waits_s
-from shared.messaging.inbox.acceptance import (
-    Acceptance,
-    AcceptResult,
-    ArrivedMessage,
-    RowFault,
-)
+from shared.messaging.inbox.acceptance import Acceptance, AcceptResult, RowFault
+from shared.messaging.inbox.arrived_message import ArrivedMessage
 from shared.messaging.inbox.suspects import Suspects
 from shared.messaging.intake.validation import Validation
 from shared.messaging.messages.decode import Arrival

@@ -14,7 +14,7 @@ from shared.crypto.envelope import DayKey, Vault
 from shared.errors import InvalidMessage, PermanentError, Unavailable
 from shared.messaging.handling.giving_up import derived_id, failure_of
 from shared.messaging.handling.routes import MessagePriority, Routes
-from shared.messaging.inbox.acceptance import ArrivedMessage, GivenUp, WaitsForRelease
+from shared.messaging.inbox.arrived_message import ArrivedMessage, GivenUp, WaitsForRelease
 from shared.messaging.inbox.ordering_key import NO_LINE, OrderingKey, line_key_of
 from shared.messaging.messages.decode import Arrival
 from shared.messaging.messages.outgoing_message import SEALED, sealing_context

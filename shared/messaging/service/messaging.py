@@ -156,6 +156,8 @@ class Messaging:
                 self._sending.outbox,
                 validation.refuse,
                 just_accepted=just_accepted,
+                slots=self._dispatcher,
+                left_due=wakeup.set,
             ),
             Suspects(pool, schema),
             answers=self._answers,
@@ -170,7 +172,6 @@ class Messaging:
                 handover,
                 monitor,
                 known_orgs=policy.known_orgs,
-                stored=wakeup.set,
                 refused=topology.refused,
                 dropped=metrics.headers_dropped.labels(queue).inc,
             )

@@ -13,7 +13,7 @@ from shared.contracts.commands import UserUpdated
 from shared.errors import Unavailable
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.inbox.acceptance import ArrivedMessage
+from shared.messaging.inbox.arrived_message import ArrivedMessage
 from shared.messaging.intake.handover import GIVEN_UP_AT_DEATHS
 from shared.messaging.messages.decode import Arrival
 from tests.shared.messaging.conftest import Bench, named, note, quicker, until

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -14,14 +15,11 @@ from pydantic import SecretStr
 
 from shared.crypto.envelope import DataKeys, DayKey, UserKey, Vault
 from shared.crypto.keyring import KeyRing
-from shared.messaging.inbox.acceptance import (
-    Acceptance,
-    AcceptResult,
-    ArrivedMessage,
-    GivenUp,
-)
+from shared.messaging.inbox.acceptance import Acceptance, AcceptResult
+from shared.messaging.inbox.arrived_message import ArrivedMessage, GivenUp
 from shared.messaging.inbox.dead_letters import DeadLetters
 from shared.messaging.inbox.just_accepted import JustAccepted
+from shared.messaging.inbox.leasing_at_once import NO_OFFER, LeaseTerms, SlotOffer
 from shared.messaging.inbox.lines import (
     Lease,
     LeasedMessage,
@@ -43,6 +41,31 @@ from tests.kit.servers import new_database
 ROUTE = "user.updated.v1"
 
 
+class OfferedSlots:
+    """Offers a slot for each message that a release knows, on a test's terms. None at first."""
+
+    def __init__(self) -> None:
+        self.terms: LeaseTerms | None = None
+        self.started: list[LeasedMessage] = []
+
+    @contextmanager
+    def offer(self, group: Sequence[ArrivedMessage]) -> Iterator[SlotOffer]:
+        wanted = [message.waits is None for message in group]
+        yield NO_OFFER if self.terms is None else _Offer(wanted, self.terms, self.started)
+
+
+class _Offer:
+    def __init__(
+        self, wanted: Sequence[bool], terms: LeaseTerms, started: list[LeasedMessage]
+    ) -> None:
+        self.wanted = wanted
+        self.terms = terms
+        self._started = started
+
+    def start(self, leased: Sequence[LeasedMessage]) -> None:
+        self._started += leased
+
+
 class Inbox:
     """What a replica does with its inbox, step by step."""
 
@@ -52,6 +75,7 @@ class Inbox:
         self.vault = vault
         self.outbox = Outbox(pool, "test", vault, lease_s=30)
         self.just_accepted = JustAccepted()
+        self.slots = OfferedSlots()
         self.acceptance = Acceptance(
             pool,
             "test",
@@ -59,6 +83,7 @@ class Inbox:
             self.outbox,
             self._refuse,
             just_accepted=self.just_accepted,
+            slots=self.slots,
             clock=self.clock,
         )
         self.lines = Lines(pool, "test", clock=self.clock)
@@ -81,6 +106,22 @@ class Inbox:
 
     async def accept(self, *messages: ArrivedMessage) -> list[AcceptResult]:
         return await self.acceptance.accept(messages)
+
+    async def accept_and_lease(
+        self,
+        *messages: ArrivedMessage,
+        routes: Mapping[str, Mapping[str, int]] | None = None,
+        limits: Mapping[str, object] | None = None,
+        lease_s: float = 30,
+    ) -> list[LeasedMessage]:
+        """Accept them while there is a free slot for each. Returns what was leased with it."""
+        self.slots.terms = LeaseTerms(routes or {}, limits or {}, 120.0, lease_s)
+        try:
+            await self.accept(*messages)
+        finally:
+            self.slots.terms = None
+        started, self.slots.started[:] = [*self.slots.started], []
+        return started
 
     async def lease(
         self,

@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 
-from shared.messaging.inbox.acceptance import AcceptResult, GivenUp, RowFault, WaitsForRelease
+from shared.messaging.inbox.acceptance import AcceptResult, RowFault
+from shared.messaging.inbox.arrived_message import GivenUp, WaitsForRelease
 from shared.messaging.inbox.lines import MessageOutcome
 from tests.shared.messaging.inbox.conftest import Inbox, message
 

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 
 from shared.crypto.envelope import DataKeys, Vault
 from shared.crypto.keyring import KeyRing
-from shared.messaging.inbox.acceptance import AcceptResult, ArrivedMessage, WaitsForRelease
+from shared.messaging.inbox.acceptance import AcceptResult
+from shared.messaging.inbox.arrived_message import ArrivedMessage, WaitsForRelease
 from shared.messaging.inbox.inspection import GIVEN_UP_BY_HAND, InboxInspection
+from shared.messaging.inbox.leasing_at_once import LeaseTerms
 from shared.messaging.inbox.lines import (
     DueState,
     LeasedMessage,
@@ -190,7 +192,13 @@ class World:
 
     async def _accept(self, *group: ArrivedMessage) -> None:
         self.accepted += [one.message_id for one in group]
+        if self.choices.random() < 0.3 and not self.paused:
+            limits = _calls_a_minute(FEW if self.choices.random() < 0.3 else MANY)
+            self.inbox.slots.terms = LeaseTerms(CALLS, limits, 120.0, LEASE_S)
         results = await self.inbox.accept(*group)
+        self.inbox.slots.terms = None
+        self.hands += self.inbox.slots.started
+        self.inbox.slots.started.clear()
         self.finished |= {
             one.message_id
             for one, result in zip(group, results, strict=True)

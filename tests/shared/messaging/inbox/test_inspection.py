@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.messaging.inbox.acceptance import WaitsForRelease
+from shared.messaging.inbox.arrived_message import WaitsForRelease
 from shared.messaging.inbox.inspection import InboxInspection
 from shared.messaging.inbox.lines import PutBackResult, WaitKind
 from tests.shared.messaging.inbox.conftest import Inbox, message

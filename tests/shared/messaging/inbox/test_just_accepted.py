@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from shared.messaging.inbox import just_accepted
-from shared.messaging.inbox.acceptance import GivenUp
+from shared.messaging.inbox.arrived_message import GivenUp
 from shared.messaging.inbox.just_accepted import JustAccepted, MessageIdentity
 from shared.messaging.inbox.lines import LeasedMessage
 from tests.shared.messaging.inbox.conftest import ROUTE, Inbox, message

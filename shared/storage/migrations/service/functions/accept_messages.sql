@@ -16,8 +16,14 @@ CREATE OR REPLACE FUNCTION {schema}.accept_messages(
     p_records text[],                   -- kinds, separated by commas; NULL: none
     p_correlation_id text[], p_reply_to text[], p_traceparent text[], p_sent_at timestamptz[],
     p_headers text[], p_body bytea[],
+    p_lease boolean[],                  -- lease it at once, if its line is new
+    p_call_route text[], p_call_product text[], p_calls integer[],
+    p_limits jsonb, p_reservation_s float8, p_lease_s float8,
     p_now timestamptz DEFAULT NULL
-) RETURNS TABLE (item integer, outcome text, arrived bigint) LANGUAGE plpgsql
+) RETURNS TABLE (
+    item integer, outcome text, arrived bigint,
+    line text, claim bigint, products text[], reservations bigint[]     -- of those leased
+) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
@@ -32,6 +38,14 @@ DECLARE
     v_moved_to text[];
     v_locked_org text[];
     v_locked_line text[];
+    v_claim bigint[];
+    v_leased integer[];                 -- positions
+    v_leased_org text[];
+    v_leased_priority smallint[];
+    v_leased_route text[];
+    v_reserved_for integer[];
+    v_product text[];
+    v_reserved bigint[];
 BEGIN
     SELECT array_agg(nextval('{schema}.arrivals')) INTO v_arrived
     FROM generate_series(1, cardinality(p_org));
@@ -196,30 +210,89 @@ BEGIN
              AS f (org, line, first, outcome, headers)
         WHERE f.first AND f.outcome = 'new' AND f.line LIKE 'user:%';
     ELSE
-        -- The plain case: of a line that is there, the head stays, unless this comes before it.
-        INSERT INTO {schema}.lines AS l
-            (org, line, state, head, head_place, head_route, priority, due_at)
-        SELECT DISTINCT ON (g.org, g.line)
-               g.org, g.line, 'due', g.arrived, g.arrived * 1024, coalesce(g.route, g.routing_key),
-               min(g.priority) OVER (PARTITION BY g.org, g.line), at
-        FROM unnest(p_org, v_line, p_route, p_routing_key, p_priority, v_arrived, v_outcome)
-             AS g (org, line, route, routing_key, priority, arrived, outcome)
-        WHERE g.outcome = 'new'
-        ORDER BY g.org, g.line, g.arrived
-        ON CONFLICT ON CONSTRAINT lines_pkey DO UPDATE
-        SET priority = least(l.priority, excluded.priority),
-            state = CASE WHEN excluded.head_place < l.head_place THEN 'due' ELSE l.state END,
-            due_at = CASE WHEN excluded.head_place < l.head_place THEN excluded.due_at
-                     ELSE l.due_at END,
-            lapses = CASE WHEN excluded.head_place < l.head_place THEN 0 ELSE l.lapses END,
-            head = CASE WHEN excluded.head_place < l.head_place THEN excluded.head ELSE l.head END,
-            head_route = CASE WHEN excluded.head_place < l.head_place THEN excluded.head_route
-                         ELSE l.head_route END,
-            head_place = least(l.head_place, excluded.head_place)
-        WHERE excluded.priority < l.priority OR excluded.head_place < l.head_place;
+        -- The plain case: of a line that is there, the head stays, unless this comes before it. One
+        -- that is new may be leased as it is stored.
+        IF p_lease <> '{}' THEN
+            SELECT array_agg(CASE WHEN c.lease THEN nextval('{schema}.claims') END) INTO v_claim
+            FROM unnest(p_lease) AS c (lease);
+        END IF;
+        WITH stored AS (
+            INSERT INTO {schema}.lines AS l
+                (org, line, state, head, head_place, head_route, priority, due_at,
+                 claim, leased_arrived, leased_at, leased_until, leased_alone, seen)
+            SELECT DISTINCT ON (g.org, g.line)
+                   g.org, g.line, 'due', g.arrived, g.arrived * 1024,
+                   coalesce(g.route, g.routing_key),
+                   min(g.priority) OVER (PARTITION BY g.org, g.line), at, g.claim,
+                   CASE WHEN g.claim IS NOT NULL THEN g.arrived END,
+                   CASE WHEN g.claim IS NOT NULL THEN at END,
+                   CASE WHEN g.claim IS NOT NULL THEN at + make_interval(secs => p_lease_s) END,
+                   CASE WHEN g.claim IS NOT NULL THEN false END,
+                   CASE WHEN g.claim IS NOT NULL THEN pg_current_snapshot() END
+            FROM unnest(p_org, v_line, p_route, p_routing_key, p_priority, v_arrived, v_outcome,
+                        v_claim)
+                 AS g (org, line, route, routing_key, priority, arrived, outcome, claim)
+            WHERE g.outcome = 'new'
+            ORDER BY g.org, g.line, g.arrived
+            ON CONFLICT ON CONSTRAINT lines_pkey DO UPDATE
+            SET priority = least(l.priority, excluded.priority),
+                state = CASE WHEN excluded.head_place < l.head_place THEN 'due' ELSE l.state END,
+                due_at = CASE WHEN excluded.head_place < l.head_place THEN excluded.due_at
+                         ELSE l.due_at END,
+                lapses = CASE WHEN excluded.head_place < l.head_place THEN 0 ELSE l.lapses END,
+                head = CASE WHEN excluded.head_place < l.head_place THEN excluded.head
+                       ELSE l.head END,
+                head_route = CASE WHEN excluded.head_place < l.head_place THEN excluded.head_route
+                             ELSE l.head_route END,
+                head_place = least(l.head_place, excluded.head_place)
+            WHERE excluded.priority < l.priority OR excluded.head_place < l.head_place
+            RETURNING l.leased_arrived, l.claim
+        )
+        SELECT array_agg(k.n::integer ORDER BY k.n), array_agg(k.org ORDER BY k.n),
+               array_agg(k.priority ORDER BY k.n),
+               array_agg(coalesce(k.route, k.routing_key) ORDER BY k.n)
+        INTO v_leased, v_leased_org, v_leased_priority, v_leased_route
+        FROM stored s
+        JOIN unnest(p_org, p_route, p_routing_key, p_priority, v_claim) WITH ORDINALITY
+             AS k (org, route, routing_key, priority, claim, n) ON k.claim = s.claim;
+
+        -- The ledger comes last, as in `lease_messages`. What it refuses is stored, and not leased.
+        IF v_leased_route && p_call_route THEN
+            SELECT array_agg(v_leased[a.item]), array_agg(a.product), array_agg(a.reservation)
+            INTO v_reserved_for, v_product, v_reserved
+            FROM {schema}.reserve_for_messages(
+                v_leased_org, v_leased_priority, v_leased_route,
+                array_fill(false, ARRAY[cardinality(v_leased)]), p_call_route, p_call_product,
+                p_calls, p_limits, p_reservation_s, at, p_now) a;
+            IF array_position(v_reserved, NULL) IS NOT NULL THEN
+                UPDATE {schema}.lines l
+                SET claim = NULL, leased_arrived = NULL, leased_at = NULL, leased_until = NULL,
+                    leased_alone = NULL, seen = NULL
+                FROM unnest(v_reserved_for, v_reserved) AS a (item, reservation)
+                WHERE a.reservation IS NULL AND l.org = p_org[a.item] AND l.line = v_line[a.item];
+                SELECT array_agg(k.item) INTO v_leased FROM unnest(v_leased) AS k (item)
+                WHERE NOT EXISTS (SELECT FROM unnest(v_reserved_for, v_reserved) AS a (item, reservation)
+                                  WHERE a.item = k.item AND a.reservation IS NULL);
+            END IF;
+        END IF;
     END IF;
 
+    IF v_leased IS NULL THEN
+        RETURN QUERY
+        SELECT r.n::integer, r.outcome, CASE WHEN r.outcome <> 'repeated' THEN r.arrived END,
+               NULL, NULL::bigint, NULL::text[], NULL::bigint[]
+        FROM unnest(v_outcome, v_arrived) WITH ORDINALITY AS r (outcome, arrived, n) ORDER BY r.n;
+        RETURN;
+    END IF;
     RETURN QUERY
-    SELECT r.n::integer, r.outcome, CASE WHEN r.outcome <> 'repeated' THEN r.arrived END
-    FROM unnest(v_outcome, v_arrived) WITH ORDINALITY AS r (outcome, arrived, n) ORDER BY r.n;
+    SELECT r.n::integer, r.outcome, CASE WHEN r.outcome <> 'repeated' THEN r.arrived END,
+           r.line, CASE WHEN r.n = ANY (v_leased) THEN r.claim END, a.products, a.reservations
+    FROM unnest(v_outcome, v_arrived, v_line, v_claim) WITH ORDINALITY
+         AS r (outcome, arrived, line, claim, n)
+    LEFT JOIN LATERAL (
+        SELECT array_agg(a.product) AS products, array_agg(a.reservation) AS reservations
+        FROM unnest(v_reserved_for, v_product, v_reserved) AS a (item, product, reservation)
+        WHERE a.item = r.n AND a.reservation IS NOT NULL
+    ) a ON true
+    ORDER BY r.n;
 END $$;
