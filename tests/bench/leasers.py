@@ -15,6 +15,7 @@ import asyncpg
 import uvloop
 from pydantic import SecretStr
 
+from shared.messaging.inbox.leasing_at_once import NO_OFFER, lease_arguments
 from shared.messaging.inbox.lines import LeasedMessage, Lines, MessageUpdate
 from shared.messaging.inbox.statements import parameters
 from shared.storage.pool import connect
@@ -97,6 +98,7 @@ async def _refill(pool: asyncpg.Pool, prefix: str, messages: list[LeasedMessage]
         *(none for _ in range(4)),
         ["{}"] * count,
         [message.body for message in messages],
+        *lease_arguments(NO_OFFER),
         None,
     )
 

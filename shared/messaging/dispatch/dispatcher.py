@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -95,51 +95,51 @@ class Dispatcher(Background):
         held = HeldSlots(
             self._slots,
             group,
-            self._wanted(group),
             self._terms,
-            lambda leased: self._start(leased, asked_at),
+            fits=self._fits(),
+            start_one=lambda leased: self._start(leased, asked_at),
         )
         self._offers += 1
         self._none_offered.clear()
         try:
             yield held
         finally:
-            held.give_back()
+            if held.give_back() and self._is_limited:
+                self._wakeup.set()  # a lease meanwhile may have left something for want of these
             self._offers -= 1
             if not self._offers:
                 self._none_offered.set()
 
-    def _wanted(self, group: Sequence[ArrivedMessage]) -> list[bool]:
-        """Which messages may be leased at once. None while something older may wait for a slot."""
-        if self._is_limited or self._must_idle or self._stopping.is_set():
-            return [False] * len(group)
-        shares = self._slots.shares()
+    def _fits(self) -> Callable[[ArrivedMessage], bool]:
+        """Whether a message may be leased at once. None may while an older one may be due."""
+        older_may_be_due = self._is_limited or self._must_idle or self._wakeup.is_set
+        if older_may_be_due or self._stopping.is_set():
+            return lambda _: False
         closed = {(each.org, each.product, each.priority) for each in self.closed()}
-        wanted = []
-        for message in group:
+
+        def fits(message: ArrivedMessage) -> bool:
             calls = self._calls.get(message.route or message.routing_key)
-            fits = (
+            return (
                 message.parsed is not None
                 and message.org in self._orgs
                 and calls is not None
-                and shares[message.priority] > 0
                 and not any((message.org, product, message.priority) in closed for product in calls)
             )
-            shares[message.priority] -= fits
-            wanted.append(fits)
-        return wanted
+
+        return fits
 
     async def drain(self, timeout_s: float) -> None:
         """Lease nothing more. Finish what is in hand within `timeout_s`, then let go of it."""
         self._stopping.set()
         self._wakeup.set()
+        end = time.monotonic() + timeout_s
         if self._task is not None:
             await asyncio.wait([self._task], timeout=timeout_s)
         # What intake stores just now may be leased with it.
-        await wait_for(self._none_offered, timeout_s)
+        await wait_for(self._none_offered, max(0.0, end - time.monotonic()))
         running = [*self._running.values()]
         if running:
-            await asyncio.wait(running, timeout=timeout_s)
+            await asyncio.wait(running, timeout=max(0.0, end - time.monotonic()))
         if unfinished := [task for task in running if not task.done()]:
             _log.warning("let go of unfinished messages", messages=len(unfinished))
             for task in unfinished:
@@ -149,7 +149,8 @@ class Dispatcher(Background):
     async def _run(self) -> None:
         while not self._stopping.is_set():
             self._moved = time.monotonic()
-            if self._slots.free <= 0 or (self._must_idle and self._running):
+            if self._slots.free <= 0 or (self._must_idle and self._slots.taken):
+                self._is_limited = True
                 await self._slots.freed()
                 continue
             try:
@@ -190,7 +191,7 @@ class Dispatcher(Background):
             closed=self.closed(),
             limits=self._budget.limits,
             lease_s=self._lease_s,
-            idle=not self._running and not self._offers,
+            idle=not self._slots.taken,
             answering_s=asked_at - self._answering_since,
         )
         for refused in lease.refusals:
@@ -200,7 +201,9 @@ class Dispatcher(Background):
         # One that may kill its process runs with nothing beside it.
         self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
         leased = Counter(message.priority for message in lease.messages)
-        self._is_limited = any(leased[priority] >= share for priority, share in shares.items())
+        self._is_limited = len(lease.messages) >= limit or any(
+            leased[priority] >= share for priority, share in shares.items()
+        )
         for message in lease.messages:
             self._start(message, asked_at)
         # What was refused may have stood before what is not.

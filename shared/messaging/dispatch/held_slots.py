@@ -12,25 +12,32 @@ from shared.messaging.inbox.lines import LeasedMessage
 
 
 class HeldSlots:
-    """A `SlotOffer`. `start_one` takes a slot itself. `give_back` gives back what was not used."""
+    """A `SlotOffer`: a slot for each message of the group that `fits`, while there is one.
+
+    `start_one` takes the slot itself.
+    """
 
     def __init__(
         self,
         slots: Slots,
         group: Sequence[ArrivedMessage],
-        wanted: Sequence[bool],
         terms: LeaseTerms,
+        *,
+        fits: Callable[[ArrivedMessage], bool],
         start_one: Callable[[LeasedMessage], None],
     ) -> None:
-        self.wanted = wanted
         self.terms = terms
         self._slots = slots
         self._start_one = start_one
-        self._held = Counter(
-            message.priority for message, is_wanted in zip(group, wanted, strict=True) if is_wanted
-        )
-        for priority in self._held.elements():
-            slots.take(priority)
+        self._held: Counter[int] = Counter()
+        self.wanted = [fits(message) and self._hold(message.priority) for message in group]
+
+    def _hold(self, priority: int) -> bool:
+        if not self._slots.shares()[priority]:
+            return False
+        self._slots.take(priority)
+        self._held[priority] += 1
+        return True
 
     def start(self, leased: Sequence[LeasedMessage]) -> None:
         for message in leased:
@@ -38,6 +45,9 @@ class HeldSlots:
             self._slots.give_back(message.priority)
             self._start_one(message)
 
-    def give_back(self) -> None:
-        for priority in self._held.elements():
+    def give_back(self) -> bool:
+        """Give back what is held still. Whether there was any."""
+        left = [*self._held.elements()]
+        for priority in left:
             self._slots.give_back(priority)
+        return bool(left)

@@ -22,6 +22,11 @@ class Wakeup:
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
+    @property
+    def is_set(self) -> bool:
+        """Whether something may be due that was not asked for yet."""
+        return self._event.is_set()
+
     def set(self) -> None:
         self._event.set()
 

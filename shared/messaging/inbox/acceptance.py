@@ -119,10 +119,21 @@ class Acceptance:
         return results
 
     async def _stored(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
+        try:
+            return await self._stored_with(self._slots, group)
+        except RowFault:
+            if not isinstance(self._slots, NoFreeSlots):
+                # It may be the ledger's, which says nothing against a message.
+                return await self._stored_with(NoFreeSlots(), group)
+            raise
+
+    async def _stored_with(
+        self, slots: FreeSlots, group: Sequence[ArrivedMessage]
+    ) -> list[AcceptResult]:
         while True:
             try:
                 with unavailable_when_down():
-                    return await self._store(group)
+                    return await self._store(slots, group)
             except (asyncpg.DataError, UnicodeEncodeError) as error:
                 # The driver's own error of this name, and the database's, which has a state.
                 raise RowFault(getattr(error, "sqlstate", None) or "") from error
@@ -136,7 +147,7 @@ class Acceptance:
                 if not isinstance(error.__cause__, _REPEATED_AT_ONCE):
                     raise
 
-    async def _store(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
+    async def _store(self, slots: FreeSlots, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
         keys = {
             org: await self._vault.key_of(DayKey(org)) for org in {message.org for message in group}
         }
@@ -145,7 +156,7 @@ class Acceptance:
             rows = await self._store_with_letters(group, columns, keys)
             self._left_due()
             return self._results(group, rows)
-        with self._slots.offer(group) as offer:
+        with slots.offer(group) as offer:
             rows = await self._pool.fetch(self._accept_sql, *self._arguments(columns, offer))
             results = self._results(group, rows)
             leased = [
@@ -154,7 +165,7 @@ class Acceptance:
                 if row["claim"] is not None
             ]
             offer.start(leased)
-        if len(leased) < results.count(AcceptResult.NEW):
+        if len(leased) < len(group):  # also when the answer to an earlier try was lost
             self._left_due()
         return results
 

@@ -74,7 +74,8 @@ def limits_document(limits: QuotaLimits) -> dict[str, Any]:
 class Reservations:
     """Reservations of the quota ledger. `limits` by product.
 
-    They are made by the lease of a message (`lease_messages` calls `relay.reserve_calls`). They
+    They are made by the lease of a message (`lease_messages` and `accept_messages` call
+    `relay.reserve_calls`). They
     count in the minute and in the day until their deadline, and never in flight.
     """
 

@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 
 from shared.contracts.commands import UserUpdated
+from shared.messaging.dispatch.held_slots import HeldSlots
+from shared.messaging.dispatch.slots import Slots
+from shared.messaging.handling.routes import MessagePriority
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.leasing_at_once import NO_OFFER
 from shared.messaging.inbox.lines import Lease, Lines
 from tests.shared.messaging.conftest import Bench, named, note, quicker
+from tests.shared.messaging.inbox.conftest import message
 
 
 class _Leases:
@@ -32,6 +37,20 @@ class _Leases:
             return await original(lines, **how)
 
         monkeypatch.setattr(Lines, "lease", lease)
+
+
+def test_a_group_of_all_priorities_is_offered_what_is_free_and_no_more() -> None:
+    slots = Slots(32)
+    group = [message(f"m{at}", priority=at % 3) for at in range(96)]
+
+    held = HeldSlots(
+        slots, group, NO_OFFER.terms, fits=lambda _: True, start_one=lambda _: slots.take(0)
+    )
+
+    assert sum(held.wanted) == slots.taken <= 32
+    assert slots.shares()[MessagePriority.BACKFILL] == 1  # that is kept for it
+    assert held.give_back()
+    assert slots.free == 32
 
 
 async def test_messages_of_a_quiet_service_are_leased_as_they_are_stored(

@@ -95,6 +95,26 @@ async def test_what_the_ledger_refuses_is_stored_and_left_due(inbox: Inbox) -> N
     assert await inbox.ids(routes=ROUTES, limits=limits(billing=9, books=9)) == ["create"]
 
 
+async def test_the_most_urgent_get_the_calls_that_are_left(inbox: Inbox) -> None:
+    leased = await inbox.accept_and_lease(
+        message("command", "u1", routing_key="find.v1", priority=1),
+        message("payment", "u2", routing_key="find.v1", priority=0),
+        routes=ROUTES,
+        limits=limits(billing=1),
+    )
+
+    assert [one.message_id for one in leased] == ["payment"]
+
+
+async def test_the_head_before_a_more_urgent_message_has_that_urgency(inbox: Inbox) -> None:
+    read, payment = message("read", priority=2), message("payment", priority=0)
+
+    assert await inbox.accept_and_lease(read, payment) == []
+
+    head = await inbox.next()
+    assert (head.message_id, head.priority) == ("read", 0)
+
+
 async def test_what_names_another_users_thing_is_leased_in_that_users_line(inbox: Inbox) -> None:
     await inbox.accept(message("named", "u1", names=(("invoice", "i1"),)))
     await inbox.settle(await inbox.next())

@@ -21,11 +21,10 @@ DECLARE
     credits    bigint := p_limits ->> 'credits';
     window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
     in_window  integer := p_limits ->> 'calls';
-    part       record;
-    window_cap float8[] := '{}';    -- by priority; NULL: no such limit
-    day_cap    float8[] := '{}';
-    day_free   float8[] := '{}';
-    pace       float8[] := '{}';
+    are_over   boolean;
+    window_cap float8[];            -- by priority; NULL: no such limit
+    day_cap    float8[];
+    day_free   float8[];
     refused    smallint[] := '{}';
     slot       timestamptz;
     comes_back timestamptz;
@@ -37,32 +36,27 @@ BEGIN
     PERFORM relay.lock_quota(p_org, p_product);
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
-    PERFORM relay.expire_reservations(p_org, p_product, at);
+    SELECT (SELECT count(*) FROM relay.permits p
+            WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at),
+           coalesce(sum(r.calls) FILTER (WHERE r.expires_at > at), 0),
+           coalesce(bool_or(r.expires_at <= at), false)
+    INTO counting, reserved, are_over
+    FROM relay.reservations r WHERE r.org = p_org AND r.product = p_product;
+    counting := counting + reserved;
+    IF are_over THEN
+        PERFORM relay.expire_reservations(p_org, p_product, at);
+    END IF;
     SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, credits, p_limits ->> 'zone', at);
     spent := day.spent;
-    SELECT count(*) INTO counting FROM relay.permits p
-    WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
-    SELECT coalesce(sum(r.calls), 0) INTO reserved FROM relay.reservations r
-    WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
-    counting := counting + reserved;
     slot := greatest(relay.quota_slot(at), day.day_start);
-
-    FOR part IN
-        SELECT s.share::float8 AS share, u.unpaced::float8 AS unpaced,
-               s.n - 1 = ANY (p_priority) AS wanted
-        FROM jsonb_array_elements_text(p_limits -> 'shares') WITH ORDINALITY AS s (share, n)
-        JOIN jsonb_array_elements_text(p_limits -> 'unpaced') WITH ORDINALITY AS u (unpaced, n)
-          ON u.n = s.n
-        ORDER BY s.n
-    LOOP
-        window_cap := window_cap || floor(in_window * part.share);
-        day_cap := day_cap || floor(day.day_limit * part.share);
-        day_free := day_free || floor(day.day_limit * part.unpaced);
-        pace := pace || CASE WHEN part.wanted THEN relay.quota_pace(
-            p_org, p_product, at, day.day_start, day.day_end, day.spent,
-            floor(day.day_limit * part.share), floor(day.day_limit * part.unpaced)) END;
-    END LOOP;
+    SELECT array_agg(floor(in_window * s.share::float8) ORDER BY s.n),
+           array_agg(floor(day.day_limit * s.share::float8) ORDER BY s.n),
+           array_agg(floor(day.day_limit * u.unpaced::float8) ORDER BY s.n)
+    INTO window_cap, day_cap, day_free
+    FROM jsonb_array_elements_text(p_limits -> 'shares') WITH ORDINALITY AS s (share, n)
+    JOIN jsonb_array_elements_text(p_limits -> 'unpaced') WITH ORDINALITY AS u (unpaced, n)
+      ON u.n = s.n;
 
     SELECT sum(c.calls) INTO booked FROM unnest(p_calls) AS c (calls);
     IF NOT coalesce(greatest(told.day_until, told.minute_until, told.concurrency_until) > at, false)
@@ -110,7 +104,9 @@ BEGIN
                     SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                     WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                       AND s.credits > 0))), at + interval '1 hour');
-        ELSIF spent + p_calls[i] > day_free[n] AND spent >= pace[n] THEN
+        ELSIF spent + p_calls[i] > day_free[n] AND spent >= relay.quota_pace(
+                p_org, p_product, at, day.day_start, day.day_end, day.spent, day_cap[n], day_free[n])
+        THEN
             used_up := 'pace';
             comes_back := relay.quota_slot(at) + interval '15 minutes';
         ELSIF told.minute_until > at THEN

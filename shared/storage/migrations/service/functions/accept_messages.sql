@@ -2,8 +2,11 @@
 -- and p_names_* are lists of their own whose first element is the message's position. Returns one row
 -- per message: `new`, `repeated`, `reused`, `given_up`, or `erased` (nothing was stored).
 --
--- Locks are taken in the order ids, names, lines, each sorted. Every statement sees what was
--- committed before it began.
+-- What p_lease says may be leased at once is, where its line is new and the ledger grants its calls:
+-- then its row has the claim, the line and the reservations, and no `lease_messages` finds it.
+--
+-- Locks are taken in the order ids, names, lines, each sorted, then the ledger. Every statement sees
+-- what was committed before it began.
 CREATE OR REPLACE FUNCTION {schema}.accept_messages(
     p_org text[], p_exchange text[], p_routing_key text[], p_route text[], p_message_id text[],
     p_macs bytea[],                     -- the MAC under each key in use, 32 bytes each, in a row
@@ -39,6 +42,7 @@ DECLARE
     v_locked_org text[];
     v_locked_line text[];
     v_claim bigint[];
+    v_stored bigint[];                  -- claims that lines were stored with
     v_leased integer[];                 -- positions
     v_leased_org text[];
     v_leased_priority smallint[];
@@ -221,18 +225,22 @@ BEGIN
                 (org, line, state, head, head_place, head_route, priority, due_at,
                  claim, leased_arrived, leased_at, leased_until, leased_alone, seen)
             SELECT DISTINCT ON (g.org, g.line)
-                   g.org, g.line, 'due', g.arrived, g.arrived * 1024,
-                   coalesce(g.route, g.routing_key),
-                   min(g.priority) OVER (PARTITION BY g.org, g.line), at, g.claim,
-                   CASE WHEN g.claim IS NOT NULL THEN g.arrived END,
+                   g.org, g.line, 'due', g.arrived, g.arrived * 1024, g.route, g.urgency, at,
+                   g.claim, CASE WHEN g.claim IS NOT NULL THEN g.arrived END,
                    CASE WHEN g.claim IS NOT NULL THEN at END,
                    CASE WHEN g.claim IS NOT NULL THEN at + make_interval(secs => p_lease_s) END,
                    CASE WHEN g.claim IS NOT NULL THEN false END,
                    CASE WHEN g.claim IS NOT NULL THEN pg_current_snapshot() END
-            FROM unnest(p_org, v_line, p_route, p_routing_key, p_priority, v_arrived, v_outcome,
-                        v_claim)
-                 AS g (org, line, route, routing_key, priority, arrived, outcome, claim)
-            WHERE g.outcome = 'new'
+            -- One before a more urgent message has that urgency, so it is leased like any other.
+            FROM (SELECT g.org, g.line, g.arrived, coalesce(g.route, g.routing_key) AS route,
+                         min(g.priority) OVER of_line AS urgency,
+                         CASE WHEN g.priority = min(g.priority) OVER of_line THEN g.claim END
+                             AS claim
+                  FROM unnest(p_org, v_line, p_route, p_routing_key, p_priority, v_arrived,
+                              v_outcome, v_claim)
+                       AS g (org, line, route, routing_key, priority, arrived, outcome, claim)
+                  WHERE g.outcome = 'new'
+                  WINDOW of_line AS (PARTITION BY g.org, g.line)) g
             ORDER BY g.org, g.line, g.arrived
             ON CONFLICT ON CONSTRAINT lines_pkey DO UPDATE
             SET priority = least(l.priority, excluded.priority),
@@ -246,15 +254,19 @@ BEGIN
                              ELSE l.head_route END,
                 head_place = least(l.head_place, excluded.head_place)
             WHERE excluded.priority < l.priority OR excluded.head_place < l.head_place
-            RETURNING l.leased_arrived, l.claim
+            RETURNING l.claim
         )
-        SELECT array_agg(k.n::integer ORDER BY k.n), array_agg(k.org ORDER BY k.n),
-               array_agg(k.priority ORDER BY k.n),
-               array_agg(coalesce(k.route, k.routing_key) ORDER BY k.n)
-        INTO v_leased, v_leased_org, v_leased_priority, v_leased_route
-        FROM stored s
-        JOIN unnest(p_org, p_route, p_routing_key, p_priority, v_claim) WITH ORDINALITY
-             AS k (org, route, routing_key, priority, claim, n) ON k.claim = s.claim;
+        SELECT array_agg(s.claim) INTO v_stored FROM stored s WHERE s.claim = ANY (v_claim);
+        IF v_stored IS NOT NULL THEN
+            SELECT array_agg(k.n::integer ORDER BY k.priority, k.n),
+                   array_agg(k.org ORDER BY k.priority, k.n),
+                   array_agg(k.priority ORDER BY k.priority, k.n),
+                   array_agg(coalesce(k.route, k.routing_key) ORDER BY k.priority, k.n)
+            INTO v_leased, v_leased_org, v_leased_priority, v_leased_route
+            FROM unnest(p_org, p_route, p_routing_key, p_priority, v_claim) WITH ORDINALITY
+                 AS k (org, route, routing_key, priority, claim, n)
+            WHERE k.claim = ANY (v_stored);
+        END IF;
 
         -- The ledger comes last, as in `lease_messages`. What it refuses is stored, and not leased.
         IF v_leased_route && p_call_route THEN

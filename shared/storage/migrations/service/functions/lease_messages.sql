@@ -38,6 +38,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
+    v_first_are record;                 -- whether there is any: a look, a move, what came due
     v_try_org text[];
     v_try_route text[];
     v_try_priority smallint[];
@@ -58,14 +59,18 @@ DECLARE
     v_taken boolean := false;
 BEGIN
     -- What may wait for a lock comes first: from here on nothing does, until the ledger.
-    IF EXISTS (SELECT FROM {schema}.inbox m WHERE m.state = 'look' AND m.due_at <= at) THEN
+    SELECT EXISTS (SELECT FROM {schema}.inbox m WHERE m.state = 'look' AND m.due_at <= at) AS look,
+           EXISTS (SELECT FROM {schema}.lines l WHERE l.moving_to IS NOT NULL
+                   AND (l.leased_until IS NULL OR l.leased_until <= at)) AS move,
+           EXISTS (SELECT FROM {schema}.lines l WHERE l.state = 'later' AND l.due_at <= at) AS later
+    INTO v_first_are;
+    IF v_first_are.look THEN
         PERFORM {schema}.wake_looks(256, at);
     END IF;
-    IF EXISTS (SELECT FROM {schema}.lines l WHERE l.moving_to IS NOT NULL
-               AND (l.leased_until IS NULL OR l.leased_until <= at)) THEN
+    IF v_first_are.move THEN
         PERFORM {schema}.finish_moves(at);
     END IF;
-    IF EXISTS (SELECT FROM {schema}.lines l WHERE l.state = 'later' AND l.due_at <= at) THEN
+    IF v_first_are.later THEN
         UPDATE {schema}.lines l SET state = 'due'
         FROM (SELECT d.org, d.line FROM {schema}.lines d
               WHERE d.state = 'later' AND d.due_at <= at
