@@ -258,8 +258,7 @@ class Lines:
             for route, products in routes.items()
             for product, count in products.items()
         ]
-        rows = await self._fetch(
-            self._lease_sql,
+        arguments = (
             [*orgs],
             [*routes],
             *columns(counts, 2),
@@ -271,9 +270,10 @@ class Lines:
             lease_s,
             idle,
             answering_s,
-            self._confident,
-            self._clock(),
         )
+        rows = await self._fetch(self._lease_sql, *arguments, self._confident, self._clock())
+        if any(row["kind"] == "undone" for row in rows):
+            rows = await self._fetch(self._lease_sql, *arguments, False, self._clock())
         reserved: defaultdict[int, dict[str, int]] = defaultdict(dict)
         for row in rows:
             if row["kind"] == "reserved" and row["reserved_for"]:

@@ -9,6 +9,6 @@ CREATE TABLE relay.reservations (
     calls       integer     NOT NULL CHECK (calls >= 0),
     slot        timestamptz NOT NULL,    -- where their credits are booked in quota_spent, one each
     expires_at  timestamptz NOT NULL
-);
+) WITH (autovacuum_analyze_scale_factor = 10, autovacuum_analyze_threshold = 1000000);
 
 CREATE INDEX reservations_counting ON relay.reservations (org, product, expires_at);

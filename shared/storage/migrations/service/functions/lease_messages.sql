@@ -5,16 +5,17 @@
 -- over.
 -- p_limits: by product, its limits as `relay.reserve_calls` takes them.
 --
--- Returns rows of four kinds: `message`; `reserved`, for which messages, of which products, under
+-- Returns rows of five kinds: `message`; `reserved`, for which messages, of which products, under
 -- which ids; `refused`, with organization, product, priority and the seconds to wait; `alone`, a
--- message is due that must be leased alone, and the process is not idle. A body of more than 64 KiB
--- comes empty: whoever works on the message reads it then.
+-- message is due that must be leased alone, and the process is not idle; `undone`, all rows are void,
+-- because the ledger refused who was confident. A body of more than 64 KiB comes empty: whoever works
+-- on the message reads it then.
 --
 -- A line in which a lease lapsed is due like any other: taking it over is leasing it. The ledger is
 -- asked last, one decision for each product, products sorted. A refusal changes no line.
 --
 -- All who ask a product's ledger wait for each other, until the commit. So whoever is confident takes
--- the lines before it asks, and undoes that in the rare case of a refusal.
+-- the lines before it asks. In the rare case of a refusal that is undone, and asked for once more.
 CREATE OR REPLACE FUNCTION {schema}.lease_messages(
     p_orgs text[], p_routes text[],
     p_slot_priority smallint[], p_slots integer[], p_limit integer,
@@ -51,12 +52,10 @@ DECLARE
     v_route text[] := '{}';
     v_alone boolean[] := '{}';
     v_erased boolean[] := '{}';
-    v_messages {schema}.inbox[];
     v_answers record;
     v_picked record;
     v_first integer;
     v_want integer;
-    v_taken boolean := false;
 BEGIN
     -- What may wait for a lock comes first: from here on nothing does, until the ledger.
     SELECT EXISTS (SELECT FROM {schema}.inbox m WHERE m.state = 'look' AND m.due_at <= at) AS look,
@@ -182,29 +181,7 @@ BEGIN
 
     SELECT array_agg(nextval('{schema}.claims')) INTO v_claim
     FROM generate_series(1, cardinality(v_head));
-    IF p_confident THEN
-        BEGIN
-            PERFORM {schema}.take_lines(
-                v_row, v_claim, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
-            -- Read here, so that nobody waits for it.
-            SELECT array_agg((SELECT m FROM {schema}.inbox m WHERE m.arrived = k.head))
-            INTO v_messages FROM unnest(v_head) AS k (head);
-            SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
-                   array_agg(a.reservation) AS reservations,
-                   array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
-            INTO v_answers
-            FROM {schema}.reserve_for_messages(
-                v_org, v_priority, v_route, v_erased, p_call_route, p_call_product, p_calls,
-                p_limits, p_reservation_s, at, p_now) a;
-            IF NOT v_answers.granted THEN
-                RAISE EXCEPTION 'refused' USING ERRCODE = 'ZR003';
-            END IF;
-            v_taken := true;
-        EXCEPTION WHEN SQLSTATE 'ZR003' THEN
-            NULL;
-        END;
-    END IF;
-    IF NOT v_taken THEN
+    IF NOT p_confident THEN
         SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
                array_agg(a.reservation) AS reservations,
                array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
@@ -223,42 +200,55 @@ BEGIN
                  AS a (item, product, retry_in_s)
             WHERE a.retry_in_s IS NOT NULL;
 
-            SELECT array_agg(k.at_row ORDER BY k.n) AS rows,
-                   array_agg(k.claim ORDER BY k.n) AS claims,
-                   array_agg(k.alone ORDER BY k.n) AS alone, array_agg(k.n::integer ORDER BY k.n) AS items
-            INTO v_picked
-            FROM unnest(v_row, v_claim, v_alone) WITH ORDINALITY AS k (at_row, claim, alone, n)
-            WHERE NOT EXISTS (
-                SELECT FROM unnest(v_answers.items, v_answers.reservations) AS a (item, reservation)
-                WHERE a.item = k.n AND a.reservation IS NULL);
-            PERFORM {schema}.take_lines(v_picked.rows, v_picked.claims, v_picked.alone, v_lapsed,
-                                        p_lease_s, p_answering_s, at);
-            SELECT array_agg(CASE WHEN k.n = ANY (v_picked.items) THEN k.head END ORDER BY k.n)
-            INTO v_head FROM unnest(v_head) WITH ORDINALITY AS k (head, n);
-        ELSE
-            PERFORM {schema}.take_lines(
-                v_row, v_claim, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
+            -- The positions stay, because the answers name them.
+            SELECT array_agg(CASE WHEN k.is_granted THEN k.at_row END ORDER BY k.n),
+                   array_agg(CASE WHEN k.is_granted THEN k.head END ORDER BY k.n)
+            INTO v_row, v_head
+            FROM (SELECT h.*, NOT EXISTS (
+                      SELECT FROM unnest(v_answers.items, v_answers.reservations)
+                          AS a (item, reservation)
+                      WHERE a.item = h.n AND a.reservation IS NULL) AS is_granted
+                  FROM unnest(v_row, v_head) WITH ORDINALITY AS h (at_row, head, n)) k;
         END IF;
     END IF;
 
-    IF NOT v_taken THEN
-        SELECT array_agg((SELECT m FROM {schema}.inbox m WHERE m.arrived = k.head))
-        INTO v_messages FROM unnest(v_head) AS k (head);
-    END IF;
-    RETURN QUERY
-    SELECT 'message'::text, m.org, NULL::text, k.priority, NULL::float8, m.arrived,
-           k.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt + 1, k.alone,
-           k.erased, m.correlation_id, m.reply_to, m.traceparent, m.sent_at, m.headers,
-           CASE WHEN octet_length(m.body) <= 65536 THEN m.body ELSE '' END,
-           m.accepted_at,
-           CASE WHEN m.wait IS NULL THEN 0
-                ELSE m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) END,
-           m.body_mac, NULL::text, NULL::text, m.place = 0, m.records,
-           NULL::bigint[], NULL::text[], NULL::bigint[]
-    FROM unnest(v_head, v_claim, v_priority, v_alone, v_erased) WITH ORDINALITY
-         AS k (head, claim, priority, alone, erased, n)
-    JOIN unnest(v_messages) AS m ON m.arrived = k.head
-    ORDER BY k.n;
+    BEGIN
+        PERFORM {schema}.take_lines(v_row, v_claim, v_alone, v_lapsed, p_lease_s, p_answering_s, at);
+        -- Before the ledger is asked, so that nobody waits for it.
+        RETURN QUERY
+        SELECT 'message'::text, m.org, NULL::text, k.priority, NULL::float8, m.arrived,
+               k.claim, m.line, m.exchange, m.routing_key, m.route, m.message_id, m.attempt + 1,
+               k.alone, k.erased, m.correlation_id, m.reply_to, m.traceparent, m.sent_at, m.headers,
+               CASE WHEN octet_length(m.body) <= 65536 THEN m.body ELSE '' END,
+               m.accepted_at,
+               CASE WHEN m.wait IS NULL THEN 0
+                    ELSE m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) END,
+               m.body_mac, NULL::text, NULL::text, m.place = 0, m.records,
+               NULL::bigint[], NULL::text[], NULL::bigint[]
+        FROM unnest(v_head, v_claim, v_priority, v_alone, v_erased) WITH ORDINALITY
+             AS k (head, claim, priority, alone, erased, n)
+        JOIN {schema}.inbox m ON m.arrived = k.head
+        ORDER BY k.n;
+        IF p_confident THEN
+            SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
+                   array_agg(a.reservation) AS reservations,
+                   bool_and(a.reservation IS NOT NULL) AS granted
+            INTO v_answers
+            FROM {schema}.reserve_for_messages(
+                v_org, v_priority, v_route, v_erased, p_call_route, p_call_product, p_calls,
+                p_limits, p_reservation_s, at, p_now) a;
+            IF NOT v_answers.granted THEN
+                RAISE EXCEPTION 'refused' USING ERRCODE = 'ZR003';
+            END IF;
+        END IF;
+    EXCEPTION WHEN SQLSTATE 'ZR003' THEN
+        RETURN QUERY SELECT 'undone'::text, NULL, NULL, NULL::smallint, NULL::float8,
+            NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
+            NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz, NULL::jsonb,
+            NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, NULL, NULL, NULL::boolean,
+            NULL::text[], NULL::bigint[], NULL::text[], NULL::bigint[];
+        RETURN;
+    END;
     IF v_answers.items IS NOT NULL THEN
         RETURN QUERY
         SELECT 'reserved'::text, NULL, NULL, NULL::smallint, NULL::float8,
