@@ -1,7 +1,7 @@
 -- Messages that are accepted and not settled, the lines they stand in, and what became of the others.
 --
--- Their tables are vacuumed often and at once, and seldom analyzed: statistics change no plan here, and
--- collecting them took a tenth of the processor beside a hundred thousand messages that come and go.
+-- Their tables are vacuumed often and at once, and seldom analyzed: statistics change no plan here,
+-- and collecting them took a tenth of the processor where messages come and go.
 
 -- Numbers of claims. Never used twice, also when a line is made anew.
 CREATE SEQUENCE {schema}.claims;
