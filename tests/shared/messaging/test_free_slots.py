@@ -13,10 +13,10 @@ from shared.messaging.dispatch.slots import Slots
 from shared.messaging.handling.routes import MessagePriority
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.arrived_message import ArrivedMessage
 from shared.messaging.inbox.leasing_at_once import NO_OFFER
 from shared.messaging.inbox.lines import Lease, Lines
 from tests.shared.messaging.conftest import Bench, named, note, quicker
-from tests.shared.messaging.inbox.conftest import message
 
 
 class _Leases:
@@ -41,7 +41,10 @@ class _Leases:
 
 def test_a_group_of_all_priorities_is_offered_what_is_free_and_no_more() -> None:
     slots = Slots(32)
-    group = [message(f"m{at}", priority=at % 3) for at in range(96)]
+    group = [
+        ArrivedMessage("default", "zoho.commands", "any.v1", f"m{at}", b"", priority=at % 3)
+        for at in range(96)
+    ]
 
     held = HeldSlots(
         slots, group, NO_OFFER.terms, fits=lambda _: True, start_one=lambda _: slots.take(0)

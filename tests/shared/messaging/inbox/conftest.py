@@ -39,6 +39,26 @@ from shared.storage import pool as pools
 from tests.kit.servers import new_database
 
 ROUTE = "user.updated.v1"
+ROUTES: dict[str, dict[str, int]] = {
+    "create.v1": {"billing": 2, "books": 1},
+    "find.v1": {"billing": 1},
+    "note.v1": {},
+}
+
+
+def limits(**calls: int) -> dict[str, Any]:
+    return {
+        product: {
+            "lanes": ["urgent", "commands", "reads", "backfill"],
+            "shares": [1.0] * 4,
+            "unpaced": [1.0] * 4,
+            "calls": count,
+            "window_s": 60.0,
+            "credits": None,
+            "zone": None,
+        }
+        for product, count in calls.items()
+    }
 
 
 class OfferedSlots:

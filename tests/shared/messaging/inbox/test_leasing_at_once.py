@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from shared.messaging.inbox.leasing_at_once import LeaseTerms
-from tests.shared.messaging.inbox.conftest import Inbox, message
-from tests.shared.messaging.inbox.test_reserved import ROUTES, limits
+from tests.shared.messaging.inbox.conftest import ROUTES, Inbox, limits, message
 
 
 async def test_it_is_what_a_lease_would_bring(inbox: Inbox) -> None:

@@ -2,30 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tests.shared.messaging.inbox.conftest import Inbox, message
-
-ROUTES: dict[str, dict[str, int]] = {
-    "create.v1": {"billing": 2, "books": 1},
-    "find.v1": {"billing": 1},
-    "note.v1": {},
-}
-
-
-def limits(**calls: int) -> dict[str, Any]:
-    return {
-        product: {
-            "lanes": ["urgent", "commands", "reads", "backfill"],
-            "shares": [1.0] * 4,
-            "unpaced": [1.0] * 4,
-            "calls": count,
-            "window_s": 60.0,
-            "credits": None,
-            "zone": None,
-        }
-        for product, count in calls.items()
-    }
+from tests.shared.messaging.inbox.conftest import ROUTES, Inbox, limits, message
 
 
 async def test_a_message_brings_a_reservation_for_each_product_that_it_calls(
