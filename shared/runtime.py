@@ -80,7 +80,7 @@ def give_large_blocks_back() -> None:
     """Have the memory of a large message returned to the system as soon as nothing refers to it.
 
     By default glibc learns from the first one that is freed to keep such blocks in its heap, which
-    then stays as large as it ever was, and a third of it holes. Other C libraries are left alone.
+    then stays as large as it ever was. Other C libraries are left alone.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)

@@ -75,8 +75,8 @@ class Reservations:
     """Reservations of the quota ledger. `limits` by product.
 
     They are made by the lease of a message (`lease_messages` and `accept_messages` call
-    `relay.reserve_calls`). They
-    count in the minute and in the day until their deadline, and never in flight.
+    `relay.reserve_calls`). They count in the minute and in the day until their deadline, and never
+    in flight.
     """
 
     def __init__(
