@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.local.stack import Stack
 from tests.bench.figures import Figures, table
+from tests.kit.servers import TEST_STACK
 
 LOG = Path(__file__).resolve().parents[2] / ".run" / "bench.log"
 
@@ -27,6 +29,13 @@ def figures(request: pytest.FixtureRequest) -> Figures:
             terminal.write_line(text)
 
     return config.stash.setdefault(_figures, Figures(show))
+
+
+@pytest.fixture(scope="module")
+def durable_postgres_url() -> Iterator[str]:
+    """A PostgreSQL that syncs to disk, as production's does: that of the other tests need not."""
+    with Stack(TEST_STACK.parent / "bench", services={}, sandbox=False) as stack:
+        yield stack.env["POSTGRES_URL"]
 
 
 @pytest.hookimpl(wrapper=True)

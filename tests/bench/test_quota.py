@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from statistics import median, quantiles
 
@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from deploy.local.stack import Stack
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
 from shared.zoho.quota.call import Call
@@ -21,7 +20,7 @@ from shared.zoho.quota.priority import Priority
 from shared.zoho.quota.quota import Quota, QuotaFeedback
 from tests.bench.figures import Figure, Figures
 from tests.kit.quota_crowd import LANES, Crowd, crowd, most_in_a_window
-from tests.kit.servers import SERVICES, TEST_STACK, new_database
+from tests.kit.servers import SERVICES, new_database
 
 pytestmark = pytest.mark.bench
 
@@ -29,16 +28,9 @@ CALLS, WINDOW_S, WORKERS, WINDOWS = 100, 6.0, 8, 8
 ROUNDS, DECISIONS = 5, 500
 
 
-@pytest.fixture(scope="module")
-def durable() -> Iterator[str]:
-    """A PostgreSQL that syncs to disk, as production's does: that of the other tests need not."""
-    with Stack(TEST_STACK.parent / "bench", services={}, sandbox=False) as stack:
-        yield stack.env["POSTGRES_URL"]
-
-
 @pytest.fixture
-async def database_url(durable: str) -> AsyncIterator[str]:
-    async with new_database(durable) as url:
+async def database_url(durable_postgres_url: str) -> AsyncIterator[str]:
+    async with new_database(durable_postgres_url) as url:
         async with connect(SecretStr(url), size=1) as pool:
             await migrate(pool, schema="billing", folder=SERVICES / "billing_worker" / "migrations")
         yield url

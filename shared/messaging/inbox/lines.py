@@ -272,7 +272,7 @@ class Lines:
             answering_s,
         )
         rows = await self._fetch(self._lease_sql, *arguments, self._confident, self._clock())
-        if any(row["kind"] == "undone" for row in rows):
+        if rows and rows[-1]["kind"] == "undone":
             rows = await self._fetch(self._lease_sql, *arguments, False, self._clock())
         reserved: defaultdict[int, dict[str, int]] = defaultdict(dict)
         for row in rows:

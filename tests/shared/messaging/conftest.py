@@ -238,6 +238,7 @@ class Proxy:
         self._held.bind(("127.0.0.1", 0))
         self._writers: set[asyncio.StreamWriter] = set()
         self._loses: Literal["request", "answer"] | None = None
+        self._loses_of = b""
         self.lost = 0
         self.port: int = self._held.getsockname()[1]
 
@@ -263,7 +264,11 @@ class Proxy:
 
     def lose_commit(self, what: Literal["request", "answer"]) -> None:
         """Cut the connection of the next COMMIT: before the server has it, or once it is done."""
-        self._loses = what
+        self.lose(what, of=b"COMMIT;")
+
+    def lose(self, what: Literal["request", "answer"], *, of: bytes) -> None:
+        """Cut the connection of the next request in which these bytes are, as `lose_commit`."""
+        self._loses, self._loses_of = what, of
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(
@@ -281,7 +286,7 @@ class Proxy:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                if b"COMMIT;" in data and self._loses is not None:
+                if self._loses is not None and self._loses_of in data:
                     loses, self._loses = self._loses, None
                     self.lost += 1
                     cut.set()

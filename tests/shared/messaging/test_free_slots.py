@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -101,3 +101,26 @@ async def test_what_waits_for_a_slot_is_begun_before_what_arrives_now(
     assert await began.get() == "new"
     may_end["new"].set()
     assert [await bench.next_settlement() for _ in range(3)] == [Done()] * 3
+
+
+@pytest.mark.parametrize("loses", ["request", "answer"])
+async def test_what_is_leased_as_it_is_stored_is_begun_once_though_the_connection_is_cut(
+    bench: Bench, loses: Literal["request", "answer"]
+) -> None:
+    began: list[str] = []
+
+    async def handle(message: UserUpdated, work: UnitOfWork) -> None:
+        began.append(message.user_id)
+        await note(message, work)
+
+    await bench.start({"user.updated.v1": handle}, policy=quicker(lease_s=1.0))
+    await bench.send(named("Ada", "first"))
+    assert await bench.next_settlement() == Done()
+    bench.parts.database.lose(loses, of=b"user:cut")
+
+    await bench.send(named("Bob", "cut"))
+
+    assert await bench.next_settlement() == Done()
+    assert bench.parts.database.lost == 1
+    assert began == ["first", "cut"]
+    assert await bench.open_messages() == 0

@@ -50,10 +50,13 @@ class Ledger:
         )
 
     async def credits(self) -> int:
-        spent: int = await self.pool.fetchval(
-            "SELECT coalesce(sum(credits), 0)::bigint FROM relay.quota_spent"
+        """Of the day, spent and reserved."""
+        counted: int = await self.pool.fetchval(
+            "SELECT own + reserved FROM relay.quota_credits('default', 'billing', $1, NULL, $2)",
+            self.limits.credits,
+            self.clock(),
         )
-        return spent
+        return counted
 
 
 def granted(rows: Sequence[asyncpg.Record]) -> list[bool]:

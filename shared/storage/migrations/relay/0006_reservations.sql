@@ -7,7 +7,7 @@ CREATE TABLE relay.reservations (
     product     text        NOT NULL,
     lane        text        NOT NULL,
     calls       integer     NOT NULL CHECK (calls >= 0),
-    slot        timestamptz NOT NULL,    -- where their credits are booked in quota_spent, one each
+    slot        timestamptz NOT NULL,    -- where the credits of calls that are made are booked
     expires_at  timestamptz NOT NULL
 ) WITH (autovacuum_analyze_scale_factor = 10, autovacuum_analyze_threshold = 1000000);
 

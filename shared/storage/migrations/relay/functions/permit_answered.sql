@@ -5,7 +5,9 @@ CREATE OR REPLACE FUNCTION relay.permit_answered(
     p_permit bigint, p_window_s float8, p_org text, p_product text, p_served boolean,
     p_credits bigint, p_limit bigint, p_left bigint, p_resets_in_s float8, p_zone text,
     p_now timestamptz DEFAULT NULL
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 DECLARE
     at     timestamptz := coalesce(p_now, clock_timestamp());
     told   relay.quota_told;
@@ -43,9 +45,6 @@ BEGIN
     -- What is in flight is in our count, and perhaps not yet in Zoho's.
     SELECT coalesce(sum(p.weight), 0) INTO flying FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.in_flight_until > at;
-    -- So is what is reserved, and surely not in Zoho's.
-    SELECT flying + coalesce(sum(r.calls), 0) INTO flying FROM relay.reservations r
-    WHERE r.org = p_org AND r.product = p_product;
     known := coalesce(p_credits, p_limit, day.own - flying + p_left);
     others := known - p_left - day.own + flying;
     -- Fewer than we counted is believed only where the limit is the one that Zoho named.

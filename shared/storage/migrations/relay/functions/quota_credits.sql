@@ -1,11 +1,14 @@
--- Return the day that `at` is in, and the credits spent in it: `own` by us, `spent` by all.
+-- Return the day that `at` is in, and the credits spent in it: `own` by us, `spent` by all. Calls that
+-- are `reserved` are not among them: they count, a credit each, until they are made or given back.
 -- Zoho's own reset wins. Without one the day is `p_zone`'s. Without a zone it is the last 24 hours
 -- (and up to 15 minutes more), and `day_end` is NULL.
 CREATE OR REPLACE FUNCTION relay.quota_credits(
     p_org text, p_product text, p_credits bigint, p_zone text, at timestamptz,
     OUT day_start timestamptz, OUT day_end timestamptz,
-    OUT own bigint, OUT spent bigint, OUT day_limit bigint
-) LANGUAGE plpgsql STABLE AS $$
+    OUT own bigint, OUT spent bigint, OUT day_limit bigint, OUT reserved bigint
+) LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 DECLARE
     told relay.quota_told;
 BEGIN
@@ -24,6 +27,8 @@ BEGIN
     END IF;
     SELECT coalesce(sum(s.credits), 0) INTO own FROM relay.quota_spent s
     WHERE s.org = p_org AND s.product = p_product AND s.slot >= day_start;
+    SELECT coalesce(sum(r.calls), 0) INTO reserved FROM relay.reservations r
+    WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
     spent := own;
     day_limit := p_credits;
     IF told.credits_told_until > at THEN

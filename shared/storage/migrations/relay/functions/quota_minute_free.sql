@@ -1,7 +1,9 @@
 -- Return when so many of the calls that count in the window will have left it.
 CREATE OR REPLACE FUNCTION relay.quota_minute_free(
     p_org text, p_product text, at timestamptz, p_calls bigint
-) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+) RETURNS timestamptz LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 BEGIN
     RETURN (SELECT f.until FROM (
         SELECT c.until, sum(c.calls) OVER (ORDER BY c.until) AS freed

@@ -9,19 +9,19 @@ CREATE OR REPLACE FUNCTION relay.reserve_calls(
     p_org text, p_product text, p_priority smallint[], p_calls integer[], p_deadline_s float8,
     p_limits jsonb, p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (item integer, reservation bigint, used_up text, retry_at timestamptz)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 #variable_conflict use_column
 DECLARE
     at         timestamptz;
     told       relay.quota_told;
     day        record;
     counting   bigint;
-    reserved   bigint;
     spent      bigint;
     credits    bigint := p_limits ->> 'credits';
     window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
     in_window  integer := p_limits ->> 'calls';
-    are_over   boolean;
     window_cap float8[];            -- by priority; NULL: no such limit
     day_cap    float8[];
     day_free   float8[];
@@ -31,24 +31,17 @@ DECLARE
     ids        bigint[] := '{}';
     items      integer[] := '{}';
     n          integer;
-    booked     bigint;
+    wanted     bigint;
 BEGIN
     PERFORM relay.lock_quota(p_org, p_product);
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
-    SELECT (SELECT count(*) FROM relay.permits p
-            WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at),
-           coalesce(sum(r.calls) FILTER (WHERE r.expires_at > at), 0),
-           coalesce(bool_or(r.expires_at <= at), false)
-    INTO counting, reserved, are_over
-    FROM relay.reservations r WHERE r.org = p_org AND r.product = p_product;
-    counting := counting + reserved;
-    IF are_over THEN
-        PERFORM relay.expire_reservations(p_org, p_product, at);
-    END IF;
+    PERFORM relay.expire_reservations(p_org, p_product, at);
     SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, credits, p_limits ->> 'zone', at);
-    spent := day.spent;
+    SELECT count(*) + day.reserved INTO counting FROM relay.permits p
+    WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
+    spent := day.spent + day.reserved;
     slot := greatest(relay.quota_slot(at), day.day_start);
     SELECT array_agg(floor(in_window * s.share::float8) ORDER BY s.n),
            array_agg(floor(day.day_limit * s.share::float8) ORDER BY s.n),
@@ -58,14 +51,14 @@ BEGIN
     JOIN jsonb_array_elements_text(p_limits -> 'unpaced') WITH ORDINALITY AS u (unpaced, n)
       ON u.n = s.n;
 
-    SELECT sum(c.calls) INTO booked FROM unnest(p_calls) AS c (calls);
+    SELECT sum(c.calls) INTO wanted FROM unnest(p_calls) AS c (calls);
     IF NOT coalesce(greatest(told.day_until, told.minute_until, told.concurrency_until) > at, false)
        AND NOT EXISTS (
            SELECT FROM unnest(window_cap, day_cap, day_free) WITH ORDINALITY
                AS c (window_cap, day_cap, day_free, n)
            WHERE (c.n - 1)::smallint = ANY (p_priority)
-             AND (counting + booked > c.window_cap OR spent + booked > c.day_cap
-                  OR spent + booked > c.day_free)) THEN
+             AND (counting + wanted > c.window_cap OR spent + wanted > c.day_cap
+                  OR spent + wanted > c.day_free)) THEN
         -- There is enough for all of them, which is the common case.
         RETURN QUERY
         WITH made AS MATERIALIZED (
@@ -79,7 +72,6 @@ BEGIN
             FROM made m
         )
         SELECT m.n::integer, m.id, NULL::text, NULL::timestamptz FROM made m;
-        PERFORM relay.book_credits(p_org, p_product, slot, booked);
         RETURN;
     END IF;
 
@@ -120,7 +112,7 @@ BEGIN
                     least(counting, (counting + p_calls[i] - window_cap[n])::bigint)),
                 at + make_interval(secs => window_s),
                 -- What is reserved may be given back at any moment.
-                CASE WHEN reserved > 0 OR ids <> '{}' THEN at + interval '1 second' END);
+                CASE WHEN day.reserved > 0 OR ids <> '{}' THEN at + interval '1 second' END);
         ELSIF told.concurrency_until > at THEN
             used_up := 'concurrency';
             comes_back := told.concurrency_until;
@@ -144,7 +136,5 @@ BEGIN
         SELECT g.id, p_org, p_product, p_limits -> 'lanes' ->> p_priority[g.item], p_calls[g.item],
                slot, at + make_interval(secs => p_deadline_s)
         FROM unnest(ids, items) AS g (id, item);
-        SELECT sum(p_calls[g.item]) INTO booked FROM unnest(items) AS g (item);
-        PERFORM relay.book_credits(p_org, p_product, slot, booked);
     END IF;
 END $$;

@@ -10,7 +10,9 @@ CREATE OR REPLACE FUNCTION relay.take_permit(
     p_now timestamptz DEFAULT NULL,
     OUT permit bigint, OUT wait_s float8, OUT used_up text,
     OUT calls_left bigint, OUT credits_left bigint
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 DECLARE
     at           timestamptz;
     told         relay.quota_told;
@@ -36,16 +38,15 @@ BEGIN
            count(*) FILTER (WHERE p.in_flight_until > at AND p.heavy)
     INTO counting, flying, heavy_flying
     FROM relay.permits p WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
-    SELECT counting + coalesce(sum(r.calls), 0) INTO counting FROM relay.reservations r
-    WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
+    counting := counting + day.reserved;
 
     calls_left := p_calls - counting;
-    credits_left := day.day_limit - day.spent;
+    credits_left := day.day_limit - day.spent - day.reserved;
 
     IF told.day_until > at THEN
         used_up := 'day';
         comes_back := told.day_until;
-    ELSIF day.spent + p_weight > floor(day.day_limit * p_share) THEN
+    ELSIF day.spent + day.reserved + p_weight > floor(day.day_limit * p_share) THEN
         used_up := 'day';
         -- Rolling: some of it is free again when the oldest slot has left the 24 hours.
         -- What others spent is forgotten sooner.
@@ -55,7 +56,7 @@ BEGIN
                 SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                 WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                   AND s.credits > 0))), at + interval '1 hour');
-    ELSIF relay.quota_ahead(p_org, p_product, at, day.day_start, day.day_end, day.spent,
+    ELSIF relay.quota_ahead(p_org, p_product, at, day.day_start, day.day_end, day.spent, day.reserved,
                             floor(day.day_limit * p_share), floor(day.day_limit * p_unpaced),
                             p_weight) THEN
         used_up := 'pace';
@@ -95,10 +96,7 @@ BEGIN
             at + make_interval(secs => p_deadline_s + p_window_s))
     RETURNING id INTO permit;
     IF p_weight > 0 THEN
-        INSERT INTO relay.quota_spent AS s (org, product, slot, credits)
-        VALUES (p_org, p_product, quarter, p_weight)
-        ON CONFLICT ON CONSTRAINT quota_spent_pkey DO UPDATE
-        SET credits = s.credits + excluded.credits;
+        PERFORM relay.book_credits(p_org, p_product, quarter, p_weight);
     END IF;
     calls_left := calls_left - 1;
     credits_left := credits_left - p_weight;

@@ -1,14 +1,15 @@
 -- Turn one reserved call into a permit. Only concurrency is asked for, and what Zoho itself has
 -- refused since: minute and day were decided when it was reserved.
 --
--- `used_up` is `reservation` when nothing is left of it: ask `relay.take_permit`. Of p_weight one
--- credit is booked already.
+-- `used_up` is `reservation` when nothing is left of it: ask `relay.take_permit`.
 CREATE OR REPLACE FUNCTION relay.take_reserved_permit(
     p_reservation bigint, p_share float8, p_weight integer, p_heavy boolean, p_window_s float8,
     p_in_flight integer, p_heavy_in_flight integer, p_deadline_s float8,
     p_now timestamptz DEFAULT NULL,
     OUT permit bigint, OUT wait_s float8, OUT used_up text
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
 DECLARE
     at           timestamptz;
     reserved     relay.reservations;
@@ -64,8 +65,7 @@ BEGIN
             at + make_interval(secs => p_deadline_s),
             at + make_interval(secs => p_deadline_s + p_window_s))
     RETURNING id INTO permit;
-    IF p_weight <> 1 THEN
-        UPDATE relay.quota_spent s SET credits = greatest(s.credits + p_weight - 1, 0)
-        WHERE s.org = reserved.org AND s.product = reserved.product AND s.slot = reserved.slot;
+    IF p_weight > 0 THEN
+        PERFORM relay.book_credits(reserved.org, reserved.product, reserved.slot, p_weight);
     END IF;
 END $$;

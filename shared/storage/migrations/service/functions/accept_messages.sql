@@ -27,7 +27,7 @@ CREATE OR REPLACE FUNCTION {schema}.accept_messages(
     item integer, outcome text, arrived bigint,
     line text, claim bigint, products text[], reservations bigint[]     -- of those leased
 ) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION {schema}.adopt_messages(
     p_exchange text[], p_routing_key text[], p_route text[], p_priority smallint[], p_records text[],
     p_now timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

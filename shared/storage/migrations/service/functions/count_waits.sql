@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION {schema}.count_waits(
     p_intake_behind boolean, p_paused_org text[], p_paused_kind text[], p_same_line text[],
     p_longest float8, p_limit integer, p_claim_s float8, p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (is_over boolean, message {schema}.inbox) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -2,7 +2,7 @@
 -- something may come due by itself; `empty`, nothing can until a message is accepted or woken.
 CREATE OR REPLACE FUNCTION {schema}.due_state(p_now timestamptz DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

@@ -1,7 +1,7 @@
 -- Move the lines that are marked and whose leased message lapsed: nothing of them is leased until
 -- then, so no lease takes that message over.
 CREATE OR REPLACE FUNCTION {schema}.finish_moves(p_now timestamptz DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

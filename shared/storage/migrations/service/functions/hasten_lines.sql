@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION {schema}.hasten_lines(
     p_org text[], p_line text[], p_now timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION {schema}.intervene(
     p_arrived bigint, p_action text, p_by text, p_code text, p_reason text,
     p_now timestamptz DEFAULT NULL
 ) RETURNS boolean LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

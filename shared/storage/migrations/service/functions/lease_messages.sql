@@ -34,7 +34,7 @@ CREATE OR REPLACE FUNCTION {schema}.lease_messages(
     first boolean, records text[],
     reserved_for bigint[], products text[], reservations bigint[]
 ) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -53,6 +53,8 @@ DECLARE
     v_alone boolean[] := '{}';
     v_erased boolean[] := '{}';
     v_answers record;
+    v_only integer[];                   -- the only place to look, if there is one
+    v_locked tid[];
     v_picked record;
     v_first integer;
     v_want integer;
@@ -118,39 +120,58 @@ BEGIN
     FOR i IN 1 .. cardinality(p_slots) LOOP
         v_want := least(p_slots[i], p_limit - cardinality(v_head));
         CONTINUE WHEN v_want <= 0 OR p_slot_priority[i] = ANY (v_try_priority) IS NOT TRUE;
-        -- More candidates than are wanted: other leasers look at the same ones. What changed after
-        -- this statement began fails its conditions when it is locked, and is passed over.
-        WITH near AS MATERIALIZED (
-            SELECT n.at_row, n.head_place, t.route
-            FROM unnest(v_try_org, v_try_route, v_try_priority) AS t (org, route, priority)
-            CROSS JOIN LATERAL (
-                SELECT l.ctid AS at_row, l.head_place FROM {schema}.lines l
-                WHERE l.state = 'due' AND l.org = t.org AND l.head_route = t.route
-                  AND l.priority = t.priority AND l.moving_to IS NULL
-                  AND (l.leased_until IS NULL OR l.leased_until <= at)
-                ORDER BY l.head_place LIMIT v_want * 2 + 16
-            ) n
-            WHERE t.priority = p_slot_priority[i]
-            ORDER BY n.head_place LIMIT v_want * 2 + 16
-        )
-        SELECT array_agg(p.org) AS orgs, array_agg(p.at_row) AS rows, array_agg(p.head) AS heads,
-               array_agg(p.route) AS routes, array_agg(p.lapses >= 2) AS alone,
-               bool_or(p.is_lapsed) AS lapsed,
+        -- What changed after the statement began fails its conditions when it is locked, and is passed
+        -- over, as is what another leaser has locked.
+        v_only := array_positions(v_try_priority, p_slot_priority[i]);
+        IF cardinality(v_only) = 1 THEN
+            SELECT array_agg(l.at_row) INTO v_locked
+            FROM (SELECT l.ctid AS at_row FROM {schema}.lines l
+                  WHERE l.state = 'due' AND l.org = v_try_org[v_only[1]]
+                    AND l.head_route = v_try_route[v_only[1]] AND l.priority = p_slot_priority[i]
+                    AND l.moving_to IS NULL
+                    AND (l.leased_until IS NULL OR l.leased_until <= at)
+                  ORDER BY l.head_place LIMIT v_want FOR UPDATE SKIP LOCKED) l;
+        ELSE
+            -- The oldest of several: more candidates than are wanted, as other leasers look at the
+            -- same ones.
+            WITH near AS MATERIALIZED (
+                SELECT n.at_row, n.head_place, t.route
+                FROM unnest(v_try_org, v_try_route, v_try_priority) AS t (org, route, priority)
+                CROSS JOIN LATERAL (
+                    SELECT l.ctid AS at_row, l.head_place FROM {schema}.lines l
+                    WHERE l.state = 'due' AND l.org = t.org AND l.head_route = t.route
+                      AND l.priority = t.priority AND l.moving_to IS NULL
+                      AND (l.leased_until IS NULL OR l.leased_until <= at)
+                    ORDER BY l.head_place LIMIT v_want * 2 + 16
+                ) n
+                WHERE t.priority = p_slot_priority[i]
+                ORDER BY n.head_place LIMIT v_want * 2 + 16
+            )
+            SELECT array_agg(l.at_row) INTO v_locked
+            FROM (SELECT l.ctid AS at_row
+                  FROM near n JOIN {schema}.lines l ON l.ctid = n.at_row
+                  WHERE l.state = 'due' AND l.head_route = n.route
+                    AND l.priority = p_slot_priority[i]
+                    AND l.head_place = n.head_place AND l.moving_to IS NULL
+                    AND (l.leased_until IS NULL OR l.leased_until <= at)
+                  ORDER BY n.head_place LIMIT v_want FOR UPDATE OF l SKIP LOCKED) l;
+        END IF;
+        CONTINUE WHEN v_locked IS NULL;
+        SELECT array_agg(p.org ORDER BY p.n) AS orgs, array_agg(p.head ORDER BY p.n) AS heads,
+               array_agg(p.route ORDER BY p.n) AS routes,
+               array_agg(p.lapses >= 2 ORDER BY p.n) AS alone, bool_or(p.is_lapsed) AS lapsed,
                array_agg(p.head_place <> 0 AND p.line LIKE 'user:%' AND EXISTS (
                    SELECT FROM relay.tombstones t
-                   WHERE t.org = p.org AND t.user_id = substring(p.line FROM 6))) AS erased
+                   WHERE t.org = p.org AND t.user_id = substring(p.line FROM 6))
+                   ORDER BY p.n) AS erased
         INTO v_picked
-        FROM (SELECT l.ctid AS at_row, l.org, l.line, l.head, l.head_place, l.head_route AS route,
+        FROM (SELECT k.n, l.org, l.line, l.head, l.head_place, l.head_route AS route,
                      l.leased_arrived IS NOT NULL AS is_lapsed,
                      l.lapses + coalesce(l.leased_arrived = l.head, false)::integer AS lapses
-              FROM near n JOIN {schema}.lines l ON l.ctid = n.at_row
-              WHERE l.state = 'due' AND l.head_route = n.route AND l.priority = p_slot_priority[i]
-                AND l.head_place = n.head_place AND l.moving_to IS NULL
-                AND (l.leased_until IS NULL OR l.leased_until <= at)
-              ORDER BY n.head_place LIMIT v_want FOR UPDATE OF l SKIP LOCKED) p;
-        CONTINUE WHEN v_picked.heads IS NULL;
+              FROM unnest(v_locked) WITH ORDINALITY AS k (at_row, n)
+              JOIN {schema}.lines l ON l.ctid = k.at_row) p;
         v_org := v_org || v_picked.orgs;
-        v_row := v_row || v_picked.rows;
+        v_row := v_row || v_locked;
         v_lapsed := v_lapsed OR v_picked.lapsed;
         v_head := v_head || v_picked.heads;
         v_route := v_route || v_picked.routes;

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION {schema}.lines_of_names(
     p_org text[], p_line text[], p_outcome text[], p_fallback text[],
     p_named_item integer[], p_named_kind text[], p_named_name text[]
 ) RETURNS text[] LANGUAGE sql STABLE
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
     SELECT array_agg(
         CASE WHEN g.line IS NOT NULL OR g.outcome <> 'new' THEN g.line

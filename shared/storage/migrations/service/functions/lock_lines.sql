@@ -1,7 +1,7 @@
 -- Lock lines, in sorted order, until the transaction ends; also those that they are to be moved to.
 -- A line without a row gets an empty one, which `refresh_lines` fills or deletes.
 CREATE OR REPLACE FUNCTION {schema}.lock_lines(p_org text[], p_line text[]) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 BEGIN
     INSERT INTO {schema}.lines AS l

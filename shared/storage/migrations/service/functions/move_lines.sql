@@ -3,7 +3,7 @@
 -- the lines on both sides, and refreshes them.
 CREATE OR REPLACE FUNCTION {schema}.move_lines(p_org text[], p_from text[], p_to text[])
 RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 BEGIN
     UPDATE {schema}.lines l SET moving_to = u.target

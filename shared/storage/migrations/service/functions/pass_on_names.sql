@@ -3,7 +3,7 @@
 -- more: they are free until the message is replayed, or another names the same.
 CREATE OR REPLACE FUNCTION {schema}.pass_on_names(p_ended bigint[], p_given_up bigint[])
 RETURNS TABLE (org text, kind text, name text) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION {schema}.put_back_messages(
     p_product text[], p_longest float8,
     p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (item integer, result text) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -11,7 +11,7 @@
 CREATE OR REPLACE FUNCTION {schema}.refresh_lines(
     p_org text[], p_line text[], p_now timestamptz DEFAULT NULL, p_put_back bigint[] DEFAULT NULL
 ) RETURNS boolean LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION {schema}.renew_leases(
     p_arrived bigint[], p_claim bigint[], p_lease_s float8, p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (arrived bigint) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE

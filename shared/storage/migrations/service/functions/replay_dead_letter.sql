@@ -7,7 +7,7 @@
 CREATE OR REPLACE FUNCTION {schema}.replay_dead_letter(
     p_arrived bigint, p_body bytea, p_by text, p_now timestamptz DEFAULT NULL
 ) RETURNS boolean LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());

@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION {schema}.settle_messages(
     p_name_arrived bigint[],
     p_now timestamptz DEFAULT NULL
 ) RETURNS TABLE (arrived bigint, leaves_due boolean) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION {schema}.take_lines(
     p_rows tid[], p_claims bigint[], p_alone boolean[], p_lapsed boolean, p_lease_s float8,
     p_answering_s float8, p_now timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE

@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION {schema}.wake_looks(
     p_limit integer, p_now timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     at timestamptz := coalesce(p_now, clock_timestamp());
