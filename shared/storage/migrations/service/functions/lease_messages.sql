@@ -157,21 +157,21 @@ BEGIN
                   ORDER BY n.head_place LIMIT v_want FOR UPDATE OF l SKIP LOCKED) l;
         END IF;
         CONTINUE WHEN v_locked IS NULL;
-        SELECT array_agg(p.org ORDER BY p.n) AS orgs, array_agg(p.head ORDER BY p.n) AS heads,
-               array_agg(p.route ORDER BY p.n) AS routes,
+        SELECT array_agg(p.org ORDER BY p.n) AS orgs, array_agg(p.at_row ORDER BY p.n) AS rows,
+               array_agg(p.head ORDER BY p.n) AS heads, array_agg(p.route ORDER BY p.n) AS routes,
                array_agg(p.lapses >= 2 ORDER BY p.n) AS alone, bool_or(p.is_lapsed) AS lapsed,
                array_agg(p.head_place <> 0 AND p.line LIKE 'user:%' AND EXISTS (
                    SELECT FROM relay.tombstones t
                    WHERE t.org = p.org AND t.user_id = substring(p.line FROM 6))
                    ORDER BY p.n) AS erased
         INTO v_picked
-        FROM (SELECT k.n, l.org, l.line, l.head, l.head_place, l.head_route AS route,
+        FROM (SELECT k.n, k.at_row, l.org, l.line, l.head, l.head_place, l.head_route AS route,
                      l.leased_arrived IS NOT NULL AS is_lapsed,
                      l.lapses + coalesce(l.leased_arrived = l.head, false)::integer AS lapses
               FROM unnest(v_locked) WITH ORDINALITY AS k (at_row, n)
               JOIN {schema}.lines l ON l.ctid = k.at_row) p;
         v_org := v_org || v_picked.orgs;
-        v_row := v_row || v_locked;
+        v_row := v_row || v_picked.rows;
         v_lapsed := v_lapsed OR v_picked.lapsed;
         v_head := v_head || v_picked.heads;
         v_route := v_route || v_picked.routes;
