@@ -127,7 +127,9 @@ class Child:
             self._deaths, self._not_before = HOPELESS, math.inf
             say(f"{self.spec.name} refused to start (exit {code}), and is left down")
         else:
-            self._deaths = self._deaths + 1 if now - self._started < LIVED_S else 1
+            # Whoever kills it says nothing of how it starts.
+            at_its_start = now - self._started < LIVED_S and code != -signal.SIGKILL
+            self._deaths = self._deaths + 1 if at_its_start else 1
             delay = 0.0 if self._deaths == 1 else min(0.25 * 2**self._deaths, LONGEST_DELAY_S)
             self._not_before = now + delay
             say(f"{self.spec.name} died (exit {code}); again in {delay:g} s")
