@@ -33,7 +33,7 @@ from deploy.local.processes import (
 from deploy.local.supervisor import HOPELESS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-_FOLDERS = ("logs", "pids", "stopped", "deaths")
+_FOLDERS = ("logs", "pids", "stopped", "killed", "deaths")
 
 
 class StackFailed(Exception):
@@ -151,6 +151,7 @@ class Stack:
         pid = self.pid(service, n)
         if pid is None:
             raise ProcessLookupError(f"{service}.{n} is not running")
+        (self.folder / "killed" / f"{service}.{n}").write_text(str(pid))
         os.kill(pid, how)
         return pid
 

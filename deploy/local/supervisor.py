@@ -2,7 +2,8 @@
 
 Started detached by `Stack`. Told what to do by files in the stack's folder, so that nothing but the
 folder is needed to reach it: `plan.json` is what should run (read again when it changes),
-`stopped/<name>` holds one process down on purpose, SIGTERM stops everything, services first.
+`stopped/<name>` holds one process down on purpose, `killed/<name>` tells the pid of one whose death
+says nothing of how it starts, SIGTERM stops everything, services first.
 """
 
 import hashlib
@@ -80,7 +81,7 @@ class Child:
             self._rotate_at = now + ROTATE_EVERY_S
             self._log.rotate()
         if self._process is not None and (code := self._process.poll()) is not None:
-            self._ended(code, now)
+            self._ended(self._process.pid, code, now)
         if self._process is None:
             if wanted and now >= self._not_before:
                 self._start(now)
@@ -116,7 +117,7 @@ class Child:
             say(f"{self.spec.name} did not stop in {self.spec.stop_timeout_s:.0f} s: killed")
             process.kill()
 
-    def _ended(self, code: int, now: float) -> None:
+    def _ended(self, pid: int, code: int, now: float) -> None:
         on_purpose, self._process = self._stop_by is not None, None
         (self._folder / "pids" / f"{self.spec.name}.pid").unlink(missing_ok=True)
         if on_purpose:
@@ -127,13 +128,16 @@ class Child:
             self._deaths, self._not_before = HOPELESS, math.inf
             say(f"{self.spec.name} refused to start (exit {code}), and is left down")
         else:
-            # Whoever kills it says nothing of how it starts.
-            at_its_start = now - self._started < LIVED_S and code != -signal.SIGKILL
+            at_its_start = now - self._started < LIVED_S and not self._was_killed(pid)
             self._deaths = self._deaths + 1 if at_its_start else 1
             delay = 0.0 if self._deaths == 1 else min(0.25 * 2**self._deaths, LONGEST_DELAY_S)
             self._not_before = now + delay
             say(f"{self.spec.name} died (exit {code}); again in {delay:g} s")
         _replace(self._folder / "deaths" / self.spec.name, str(self._deaths))
+
+    def _was_killed(self, pid: int) -> bool:
+        killed = self._folder / "killed" / self.spec.name
+        return killed.exists() and killed.read_text() == str(pid)
 
     def _clean_up(self) -> None:
         if self.spec.after_stop:

@@ -1,7 +1,7 @@
 """Run the smallest service: ready on METRICS_PORT, shows its settings, drains on SIGTERM.
 
-With the argument `dies` it fails at its start, with `refuses` it refuses to start, with `drains` it
-takes a moment to stop.
+With the argument `dies` it fails at its start, with `is-killed` it dies there as if memory ran out,
+with `refuses` it refuses to start.
 """
 
 import json
@@ -29,6 +29,9 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     if "dies" in sys.argv:
         sys.exit("ZOHO_ORGANIZATION_ID: is not set")
+    if "is-killed" in sys.argv:
+        print("reading all of it", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     if "refuses" in sys.argv:
         print("remove the folder .run/", file=sys.stderr)
         sys.exit(2)

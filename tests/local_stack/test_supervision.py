@@ -60,6 +60,27 @@ def test_a_service_that_cannot_start_is_named_with_its_last_lines(stack_of: Stac
     assert not _lives(read_pid(stack.folder / "supervisor.pid"))
 
 
+def test_a_service_that_runs_out_of_memory_at_each_start_is_named_too(stack_of: StackOf) -> None:
+    stack = stack_of(services={"dummy": (DUMMY, "is-killed")})
+
+    with pytest.raises(StackFailed, match=r"dummy\.1 dies at its start(?s:.*)reading all of it"):
+        stack.start()
+
+
+def test_who_is_killed_again_and_again_is_not_taken_for_one_that_cannot_start(
+    stack_of: StackOf,
+) -> None:
+    stack = stack_of()
+    stack.start()
+
+    killed = None
+    for _ in range(supervisor.HOPELESS + 1):
+        stack.wait_ready("dummy", not_pid=killed)
+        killed = stack.kill("dummy")
+
+    stack.wait_ready("dummy", not_pid=killed)
+
+
 def test_a_service_that_refuses_to_start_is_named_at_once_and_not_tried_again(
     stack_of: StackOf,
 ) -> None:
