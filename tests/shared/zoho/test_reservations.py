@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 
 import asyncpg
 
@@ -52,7 +52,7 @@ class Ledger:
     async def credits(self) -> int:
         """Of the day, spent and reserved."""
         counted: int = await self.pool.fetchval(
-            "SELECT own + reserved FROM relay.quota_credits('default', 'billing', $1, NULL, $2)",
+            "SELECT spent FROM relay.quota_credits('default', 'billing', $1, 'UTC', $2)",
             self.limits.credits,
             self.clock(),
         )
@@ -195,7 +195,7 @@ async def test_a_reservation_of_a_dead_process_ends_at_its_deadline(
     assert await ledger.credits() == 3
 
 
-async def test_a_heavy_call_books_the_rest_of_its_weight(
+async def test_a_heavy_call_books_all_of_its_weight(
     ledger_pool: asyncpg.Pool, clock: MovedClock
 ) -> None:
     ledger = Ledger(ledger_pool, replace(OPEN, credits=100), clock)
@@ -235,3 +235,56 @@ async def test_credits_that_are_only_reserved_are_not_taken_for_zohos_mistake(
 
     others = await ledger_pool.fetchval("SELECT credits_of_others FROM relay.quota_told")
     assert others == 9
+
+
+async def test_what_was_reserved_before_takes_nothing_of_the_pace_of_a_new_quarter(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    unpaced = {**OPEN.unpaced, Priority.READS: 0.1}
+    ledger = Ledger(ledger_pool, replace(OPEN, credits=1000, unpaced=unpaced), clock)
+    rows = await ledger.reserve(*[1] * 200, priorities=[READS] * 200, deadline_s=1000)
+    refused_until = next(row["retry_at"] for row in rows if row["used_up"] == "pace")
+
+    clock.pass_by(seconds=seconds_to(clock, refused_until))
+
+    assert granted(await ledger.reserve(1, priorities=[READS])) == [True]
+    assert await granted_or_not(ledger.quota, Priority.READS, weight=1)
+
+
+async def test_what_was_reserved_before_the_reset_takes_nothing_of_the_new_day(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    ledger = Ledger(ledger_pool, replace(OPEN, credits=100), clock)
+    midnight = datetime.combine(clock().date() + timedelta(days=1), time(), UTC)
+    clock.pass_by(seconds=seconds_to(clock, midnight) - 10)
+    await ledger.reserve(90)
+
+    clock.pass_by(seconds=20)
+
+    assert await ledger.credits() == 0
+    assert granted(await ledger.reserve(100)) == [True]
+
+
+async def test_calls_that_count_in_no_window_are_forgotten_though_all_are_reserved_ahead(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    ledger = Ledger(ledger_pool, OPEN, clock)
+    for _ in range(3):
+        [row] = await ledger.reserve(1)
+        await ledger.permit(row["reservation"])
+        clock.pass_by(seconds=1000)
+
+    await ledger.reserve(1)
+
+    assert await ledger_pool.fetchval("SELECT count(*) FROM relay.permits") == 0
+
+
+async def test_credits_that_are_only_reserved_are_gone_in_the_forecast(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    ledger = Ledger(ledger_pool, replace(OPEN, credits=10), clock)
+
+    await ledger.reserve(10)
+
+    forecast = "SELECT relay.quota_forecast('default', 'billing', 10, 'UTC', $1)"
+    assert await ledger_pool.fetchval(forecast, clock()) == 0

@@ -44,7 +44,8 @@ BEGIN
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, p_credits, p_zone, at);
     -- What is in flight is in our count, and perhaps not yet in Zoho's.
     SELECT coalesce(sum(p.weight), 0) INTO flying FROM relay.permits p
-    WHERE p.org = p_org AND p.product = p_product AND p.in_flight_until > at;
+    WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at
+      AND p.in_flight_until > at;
     known := coalesce(p_credits, p_limit, day.own - flying + p_left);
     others := known - p_left - day.own + flying;
     -- Fewer than we counted is believed only where the limit is the one that Zoho named.

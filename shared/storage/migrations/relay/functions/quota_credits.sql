@@ -1,5 +1,6 @@
--- Return the day that `at` is in, and the credits spent in it: `own` by us, `spent` by all. Calls that
--- are `reserved` are not among them: they count, a credit each, until they are made or given back.
+-- Return the day that `at` is in, and the credits spent in it: `own` by us, `spent` by all, with a
+-- credit for each call that was reserved in it and is neither made nor given back. `reserved`: all such
+-- calls, those of the day before too.
 -- Zoho's own reset wins. Without one the day is `p_zone`'s. Without a zone it is the last 24 hours
 -- (and up to 15 minutes more), and `day_end` is NULL.
 CREATE OR REPLACE FUNCTION relay.quota_credits(
@@ -27,9 +28,9 @@ BEGIN
     END IF;
     SELECT coalesce(sum(s.credits), 0) INTO own FROM relay.quota_spent s
     WHERE s.org = p_org AND s.product = p_product AND s.slot >= day_start;
-    SELECT coalesce(sum(r.calls), 0) INTO reserved FROM relay.reservations r
+    SELECT coalesce(sum(r.calls), 0), own + coalesce(sum(r.calls) FILTER (WHERE r.slot >= day_start), 0)
+    INTO reserved, spent FROM relay.reservations r
     WHERE r.org = p_org AND r.product = p_product AND r.expires_at > at;
-    spent := own;
     day_limit := p_credits;
     IF told.credits_told_until > at THEN
         spent := spent + told.credits_of_others;

@@ -36,12 +36,12 @@ BEGIN
     PERFORM relay.lock_quota(p_org, p_product);
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
-    PERFORM relay.expire_reservations(p_org, p_product, at);
+    PERFORM relay.expire_calls(p_org, p_product, at);
     SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, credits, p_limits ->> 'zone', at);
     SELECT count(*) + day.reserved INTO counting FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
-    spent := day.spent + day.reserved;
+    spent := day.spent;
     slot := greatest(relay.quota_slot(at), day.day_start);
     SELECT array_agg(floor(in_window * s.share::float8) ORDER BY s.n),
            array_agg(floor(day.day_limit * s.share::float8) ORDER BY s.n),

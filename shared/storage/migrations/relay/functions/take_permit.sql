@@ -30,7 +30,7 @@ BEGIN
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
     quarter := relay.quota_slot(at);
-    PERFORM relay.expire_reservations(p_org, p_product, at);
+    PERFORM relay.expire_calls(p_org, p_product, at);
     SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, p_credits, p_zone, at);
 
@@ -41,12 +41,12 @@ BEGIN
     counting := counting + day.reserved;
 
     calls_left := p_calls - counting;
-    credits_left := day.day_limit - day.spent - day.reserved;
+    credits_left := day.day_limit - day.spent;
 
     IF told.day_until > at THEN
         used_up := 'day';
         comes_back := told.day_until;
-    ELSIF day.spent + day.reserved + p_weight > floor(day.day_limit * p_share) THEN
+    ELSIF day.spent + p_weight > floor(day.day_limit * p_share) THEN
         used_up := 'day';
         -- Rolling: some of it is free again when the oldest slot has left the 24 hours.
         -- What others spent is forgotten sooner.
@@ -56,7 +56,7 @@ BEGIN
                 SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                 WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                   AND s.credits > 0))), at + interval '1 hour');
-    ELSIF relay.quota_ahead(p_org, p_product, at, day.day_start, day.day_end, day.spent, day.reserved,
+    ELSIF relay.quota_ahead(p_org, p_product, at, day.day_start, day.day_end, day.spent,
                             floor(day.day_limit * p_share), floor(day.day_limit * p_unpaced),
                             p_weight) THEN
         used_up := 'pace';
@@ -83,8 +83,6 @@ BEGIN
         RETURN;
     END IF;
 
-    DELETE FROM relay.permits p
-    WHERE p.org = p_org AND p.product = p_product AND p.counts_until <= at;
     DELETE FROM relay.quota_spent s
     WHERE s.org = p_org AND s.product = p_product AND s.slot < at - interval '3 days';
     -- A reset within these 15 minutes begins a slot of its own, as what was spent before it is gone.

@@ -120,8 +120,8 @@ BEGIN
     FOR i IN 1 .. cardinality(p_slots) LOOP
         v_want := least(p_slots[i], p_limit - cardinality(v_head));
         CONTINUE WHEN v_want <= 0 OR p_slot_priority[i] = ANY (v_try_priority) IS NOT TRUE;
-        -- What changed after the statement began fails its conditions when it is locked, and is passed
-        -- over, as is what another leaser has locked.
+        -- What changed after the statement began is looked at again when it is locked: it is passed over
+        -- when it is not due any more, as is what another leaser has locked.
         v_only := array_positions(v_try_priority, p_slot_priority[i]);
         IF cardinality(v_only) = 1 THEN
             SELECT array_agg(l.at_row) INTO v_locked
