@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from shared.storage.clock import DatabaseClock, database_clock
-from shared.storage.pool import unavailable_when_down
+from shared.storage.pool import PooledConnection, unavailable_when_down
 from shared.zoho.quota.limits import QuotaLimits
 from shared.zoho.quota.priority import Priority
 
@@ -108,26 +108,56 @@ class Reservations:
 
         Raises Unavailable.
         """
-        limits = self._limits[product]
         with unavailable_when_down():
-            [row] = await self._pool.fetch(
-                """
-                SELECT permit, used_up, wait_s
-                FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                """,
-                reservation,
-                limits.shares[priority],
-                weight,
-                heavy,
-                limits.window_s,
-                limits.in_flight,
-                limits.heavy_in_flight,
-                deadline_s,
-                self._clock(),
+            return await self._take(
+                self._pool, reservation, product, priority, weight, heavy, deadline_s
             )
+
+    async def _take(
+        self,
+        on: asyncpg.Pool | PooledConnection,
+        reservation: int,
+        product: str,
+        priority: Priority,
+        weight: int,
+        heavy: bool,
+        deadline_s: float,
+    ) -> ReservedPermit:
+        limits = self._limits[product]
+        [row] = await on.fetch(
+            """
+            SELECT permit, used_up, wait_s
+            FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            """,
+            reservation,
+            limits.shares[priority],
+            weight,
+            heavy,
+            limits.window_s,
+            limits.in_flight,
+            limits.heavy_in_flight,
+            deadline_s,
+            self._clock(),
+        )
         return ReservedPermit(row["permit"], row["used_up"], row["wait_s"] or 0.0)
 
     async def give_back(self, reservations: Collection[int]) -> None:
         """Return what is left of them. Their deadline does the same later. Raises Unavailable."""
         with unavailable_when_down():
-            await self._pool.execute("SELECT relay.give_back_calls($1)", [*reservations])
+            await self._give_back(self._pool, reservations)
+
+    async def _give_back(
+        self, on: asyncpg.Pool | PooledConnection, reservations: Collection[int]
+    ) -> None:
+        await on.execute("SELECT relay.end_reservations($1, $2)", [*reservations], self._clock())
+
+    async def rehearse(self, connection: PooledConnection, product: str) -> None:
+        """Reserve, take and give back a call of nobody, in a transaction that the caller undoes."""
+        reservation = await connection.fetchval(
+            "SELECT reservation FROM relay.reserve_calls('', $1, '{0}', '{2}', 1.0, $2)",
+            product,
+            limits_document(self._limits[product]),
+        )
+        if reservation is not None:
+            await self._take(connection, reservation, product, Priority.URGENT, 1, False, 1.0)
+            await self._give_back(connection, [reservation])

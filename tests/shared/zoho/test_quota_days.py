@@ -194,3 +194,17 @@ async def test_a_day_that_lasts_is_forecast_to_last(
 def resets(*, in_s: float, left: int, limit: int | None = None) -> QuotaFeedback:
     """Return what Zoho's headers say on an answer."""
     return QuotaFeedback(None, 0.0, limit, left, in_s)
+
+
+async def test_a_reset_that_is_told_a_little_late_forgets_nothing_of_its_day(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    quota = quota_of(ledger_pool, replace(OPEN, credits=10), clock=clock)
+    await quota.release(await take(quota), QuotaFeedback(resets_in_s=100.0))
+    clock.pass_by(seconds=101)
+    spent = await take(quota, weight=6)
+
+    await quota.release(spent, QuotaFeedback(resets_in_s=86_400.0))  # a second late
+
+    assert (await refused(quota, weight=5)).limit == "day"
+    assert await take(quota, weight=4)

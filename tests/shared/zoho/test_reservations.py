@@ -251,18 +251,34 @@ async def test_what_was_reserved_before_takes_nothing_of_the_pace_of_a_new_quart
     assert await granted_or_not(ledger.quota, Priority.READS, weight=1)
 
 
-async def test_what_was_reserved_before_the_reset_takes_nothing_of_the_new_day(
+async def test_what_was_reserved_before_the_reset_is_spent_in_the_new_day_if_made_there(
     ledger_pool: asyncpg.Pool, clock: MovedClock
 ) -> None:
     ledger = Ledger(ledger_pool, replace(OPEN, credits=100), clock)
     midnight = datetime.combine(clock().date() + timedelta(days=1), time(), UTC)
     clock.pass_by(seconds=seconds_to(clock, midnight) - 10)
-    await ledger.reserve(90)
+    [row] = await ledger.reserve(90)
 
     clock.pass_by(seconds=20)
 
-    assert await ledger.credits() == 0
-    assert granted(await ledger.reserve(100)) == [True]
+    assert granted(await ledger.reserve(11)) == [False]
+    assert granted(await ledger.reserve(10)) == [True]
+    await ledger.permit(row["reservation"])
+    await ledger.reservations.give_back([row["reservation"]])
+    assert await ledger.credits() == 10 + 1
+
+
+async def test_who_is_refused_for_what_is_only_reserved_of_the_day_comes_back_soon(
+    ledger_pool: asyncpg.Pool, clock: MovedClock
+) -> None:
+    ledger = Ledger(ledger_pool, replace(OPEN, credits=10), clock)
+    await ledger.reserve(10)
+
+    [row] = await ledger.reserve(1)
+    error = await refused(ledger.quota)
+
+    assert row["used_up"] == error.limit == "day"
+    assert seconds_to(clock, row["retry_at"]) == error.retry_after_s == 1
 
 
 async def test_calls_that_count_in_no_window_are_forgotten_though_all_are_reserved_ahead(
@@ -273,10 +289,12 @@ async def test_calls_that_count_in_no_window_are_forgotten_though_all_are_reserv
         [row] = await ledger.reserve(1)
         await ledger.permit(row["reservation"])
         clock.pass_by(seconds=1000)
+    [row] = await ledger.reserve(1)
 
-    await ledger.reserve(1)
+    await ledger.reservations.give_back([row["reservation"]])
 
     assert await ledger_pool.fetchval("SELECT count(*) FROM relay.permits") == 0
+    assert await ledger_pool.fetchval("SELECT count(*) FROM relay.reservations") == 0
 
 
 async def test_credits_that_are_only_reserved_are_gone_in_the_forecast(

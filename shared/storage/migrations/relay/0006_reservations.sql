@@ -8,6 +8,7 @@ CREATE TABLE relay.reservations (
     lane        text        NOT NULL,
     calls       integer     NOT NULL CHECK (calls >= 0),
     slot        timestamptz NOT NULL,    -- where the credits of calls that are made are booked
+    day_end     timestamptz,             -- until then: what is made later belongs to the next day
     expires_at  timestamptz NOT NULL
 ) WITH (autovacuum_analyze_scale_factor = 10, autovacuum_analyze_threshold = 1000000);
 

@@ -2,7 +2,7 @@
 -- an hour is over. NULL when it is not paced. Up to `p_free` credits of the day nobody is paced. Beyond,
 -- each 15 minutes may spend an even part of what was left then up to `p_cap`: what one quarter of an
 -- hour leaves is spread over all later ones. `p_spent` is `spent` of `relay.quota_credits`: a call that is
--- reserved belongs to the 15 minutes that reserved it.
+-- reserved belongs to the 15 minutes that reserved it, and takes nothing of later ones.
 CREATE OR REPLACE FUNCTION relay.quota_pace(
     p_org text, p_product text, at timestamptz, p_start timestamptz, p_end timestamptz,
     p_spent bigint, p_cap float8, p_free float8

@@ -19,6 +19,7 @@ DECLARE
     day        record;
     counting   bigint;
     spent      bigint;
+    all_reserved bigint;
     credits    bigint := p_limits ->> 'credits';
     window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
     in_window  integer := p_limits ->> 'calls';
@@ -36,12 +37,12 @@ BEGIN
     PERFORM relay.lock_quota(p_org, p_product);
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
-    PERFORM relay.expire_calls(p_org, p_product, at);
-    SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, credits, p_limits ->> 'zone', at);
+    told := day.told;
     SELECT count(*) + day.reserved INTO counting FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
     spent := day.spent;
+    all_reserved := day.reserved;
     slot := greatest(relay.quota_slot(at), day.day_start);
     SELECT array_agg(floor(in_window * s.share::float8) ORDER BY s.n),
            array_agg(floor(day.day_limit * s.share::float8) ORDER BY s.n),
@@ -65,10 +66,10 @@ BEGIN
             SELECT nextval('relay.reservations_id_seq') AS id, g.priority, g.calls, g.n
             FROM unnest(p_priority, p_calls) WITH ORDINALITY AS g (priority, calls, n)
         ), stored AS (
-            INSERT INTO relay.reservations (id, org, product, lane, calls, slot, expires_at)
+            INSERT INTO relay.reservations (id, org, product, lane, calls, slot, day_end, expires_at)
             OVERRIDING SYSTEM VALUE
             SELECT m.id, p_org, p_product, p_limits -> 'lanes' ->> m.priority, m.calls, slot,
-                   at + make_interval(secs => p_deadline_s)
+                   day.day_end, at + make_interval(secs => p_deadline_s)
             FROM made m
         )
         SELECT m.n::integer, m.id, NULL::text, NULL::timestamptz FROM made m;
@@ -96,6 +97,10 @@ BEGIN
                     SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                     WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                       AND s.credits > 0))), at + interval '1 hour');
+            -- What is reserved may be given back at any moment.
+            IF spent - all_reserved + p_calls[i] <= day_cap[n] THEN
+                comes_back := least(comes_back, at + interval '1 second');
+            END IF;
         ELSIF spent + p_calls[i] > day_free[n] AND spent >= relay.quota_pace(
                 p_org, p_product, at, day.day_start, day.day_end, day.spent, day_cap[n], day_free[n])
         THEN
@@ -111,8 +116,7 @@ BEGIN
                     p_org, p_product, at,
                     least(counting, (counting + p_calls[i] - window_cap[n])::bigint)),
                 at + make_interval(secs => window_s),
-                -- What is reserved may be given back at any moment.
-                CASE WHEN day.reserved > 0 OR ids <> '{}' THEN at + interval '1 second' END);
+                CASE WHEN all_reserved > 0 THEN at + interval '1 second' END);
         ELSIF told.concurrency_until > at THEN
             used_up := 'concurrency';
             comes_back := told.concurrency_until;
@@ -122,6 +126,7 @@ BEGIN
             items := items || i;
             counting := counting + p_calls[i];
             spent := spent + p_calls[i];
+            all_reserved := all_reserved + p_calls[i];
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -131,10 +136,10 @@ BEGIN
     END LOOP;
 
     IF ids <> '{}' THEN
-        INSERT INTO relay.reservations (id, org, product, lane, calls, slot, expires_at)
+        INSERT INTO relay.reservations (id, org, product, lane, calls, slot, day_end, expires_at)
         OVERRIDING SYSTEM VALUE
         SELECT g.id, p_org, p_product, p_limits -> 'lanes' ->> p_priority[g.item], p_calls[g.item],
-               slot, at + make_interval(secs => p_deadline_s)
+               slot, day.day_end, at + make_interval(secs => p_deadline_s)
         FROM unnest(ids, items) AS g (id, item);
     END IF;
 END $$;

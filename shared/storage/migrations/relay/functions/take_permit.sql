@@ -30,9 +30,8 @@ BEGIN
     -- Read under the lock, so that the times of decisions are in the order of the decisions.
     at := coalesce(p_now, clock_timestamp());
     quarter := relay.quota_slot(at);
-    PERFORM relay.expire_calls(p_org, p_product, at);
-    SELECT * INTO told FROM relay.quota_told t WHERE t.org = p_org AND t.product = p_product;
     SELECT * INTO day FROM relay.quota_credits(p_org, p_product, p_credits, p_zone, at);
+    told := day.told;
 
     SELECT count(*), count(*) FILTER (WHERE p.in_flight_until > at),
            count(*) FILTER (WHERE p.in_flight_until > at AND p.heavy)
@@ -56,6 +55,10 @@ BEGIN
                 SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                 WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                   AND s.credits > 0))), at + interval '1 hour');
+        -- What is reserved may be given back at any moment.
+        IF day.spent - day.reserved + p_weight <= floor(day.day_limit * p_share) THEN
+            comes_back := least(comes_back, at + interval '1 second');
+        END IF;
     ELSIF relay.quota_ahead(p_org, p_product, at, day.day_start, day.day_end, day.spent,
                             floor(day.day_limit * p_share), floor(day.day_limit * p_unpaced),
                             p_weight) THEN
@@ -83,8 +86,7 @@ BEGIN
         RETURN;
     END IF;
 
-    DELETE FROM relay.quota_spent s
-    WHERE s.org = p_org AND s.product = p_product AND s.slot < at - interval '3 days';
+    PERFORM relay.expire_calls(p_org, p_product, at);
     -- A reset within these 15 minutes begins a slot of its own, as what was spent before it is gone.
     quarter := greatest(quarter, day.day_start);
     INSERT INTO relay.permits (org, product, lane, weight, heavy, slot, granted_at,

@@ -17,6 +17,7 @@ DECLARE
     flying       bigint;
     heavy_flying bigint;
     comes_back   timestamptz;
+    in_slot      timestamptz;
 BEGIN
     SELECT * INTO reserved FROM relay.reservations r WHERE r.id = p_reservation;
     IF NOT FOUND THEN
@@ -58,14 +59,17 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Zoho counts it in the day in which it is made.
+    in_slot := CASE WHEN at >= reserved.day_end THEN greatest(relay.quota_slot(at), reserved.day_end)
+               ELSE reserved.slot END;
     UPDATE relay.reservations SET calls = calls - 1 WHERE id = p_reservation;
     INSERT INTO relay.permits (org, product, lane, weight, heavy, slot, granted_at,
                                in_flight_until, counts_until)
-    VALUES (reserved.org, reserved.product, reserved.lane, p_weight, p_heavy, reserved.slot, at,
+    VALUES (reserved.org, reserved.product, reserved.lane, p_weight, p_heavy, in_slot, at,
             at + make_interval(secs => p_deadline_s),
             at + make_interval(secs => p_deadline_s + p_window_s))
     RETURNING id INTO permit;
     IF p_weight > 0 THEN
-        PERFORM relay.book_credits(reserved.org, reserved.product, reserved.slot, p_weight);
+        PERFORM relay.book_credits(reserved.org, reserved.product, in_slot, p_weight);
     END IF;
 END $$;
