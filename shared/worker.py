@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 import asyncpg
@@ -48,6 +49,7 @@ from shared.settings import (
 )
 from shared.storage import pool as storage
 from shared.storage.migrations import migrate
+from shared.storage.rehearsal import KeptWarm
 from shared.storage.write_probe import try_write
 from shared.zoho.call.breakers import Breakers
 from shared.zoho.call.endpoints import Endpoints
@@ -61,6 +63,9 @@ from shared.zoho.quota.forecast import QuotaForecast
 from shared.zoho.quota.quota import Quota
 from shared.zoho.quota.reservations import Reservations
 from shared.zoho.quota.settings import limits_from
+
+# Connections that are kept open and have rehearsed: a lone message is on three at once.
+_WARM: Final = 3
 
 # The age in seconds of an organization's oldest change that has not reached its destination, or 0.
 LagSource = Callable[[str], Awaitable[float]]
@@ -95,6 +100,7 @@ class WorkerParts:
     breakers: Breakers
     http: ZohoHttp
     effects: Effects
+    quota: Quota
     reservations: Reservations
     restore_watch: RestoreWatch
     org: str
@@ -157,7 +163,8 @@ class WorkerParts:
         self.health.add(RECOVERY_CHECK, self.restore_watch.require_admission)
         self.health.before_scrape("lag", lag)
         self.health.before_scrape("paused products", paused)
-        async with self.restore_watch.admitted(), messaging:
+        warm = KeptWarm(self.pool, _WARM, self.quota.rehearse, messaging.rehearse)
+        async with self.restore_watch.admitted(), warm, messaging:
             self.health.add("broker", broker)
             self.health.started()
             yield messaging
@@ -243,6 +250,7 @@ async def worker_parts(
             breakers,
             http,
             effects,
+            quota,
             reservations,
             restore_watch,
             org,
@@ -273,7 +281,6 @@ async def _quota(
     reservations = Reservations(pool, limits)
     quota = Quota(pool, limits, observe=zoho_metrics.decided, reservations=reservations)
     stack.push_async_callback(quota.idle)  # while the pool is still open
-    await quota.warm_up(2)
     forecast = QuotaForecast(pool, limits, called=quota.called, observe=zoho_metrics.forecast)
     health.before_scrape("forecast", forecast.refresh)
     return quota, reservations

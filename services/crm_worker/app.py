@@ -200,16 +200,20 @@ def commands(contacts: Contacts, crm: ZohoCrm, effects: Effects) -> Mapping[str,
     note = partial(note_interaction, contacts=contacts, crm=crm, effects=effects)
     return {
         "user.signed_up.v1": Route(
-            UserSignedUp, partial(want_contact, contacts=contacts), records=("user",)
+            UserSignedUp, partial(want_contact, contacts=contacts), records=("user",), lingers=True
         ),
-        "user.updated.v1": Route(UserUpdated, partial(want_changes, contacts=contacts)),
+        "user.updated.v1": Route(
+            UserUpdated, partial(want_changes, contacts=contacts), lingers=True
+        ),
         "interaction.recorded.v1": Route(InteractionRecorded, note, calls={"crm": 1}),
     }
 
 
 def events(contacts: Contacts) -> Mapping[str, Route]:
     return {
-        "subscription.changed.v1": Route(SubscriptionChanged, partial(want_tier, contacts=contacts))
+        "subscription.changed.v1": Route(
+            SubscriptionChanged, partial(want_tier, contacts=contacts), lingers=True
+        )
     }
 
 

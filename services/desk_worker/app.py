@@ -124,8 +124,12 @@ def commands(shared: DeskParts) -> Mapping[str, Route]:
     )
     closed = partial(close_ticket, escalations=escalations, watcher=watcher, desk=shared.desk)
     return {
-        "user.signed_up.v1": Route(UserSignedUp, partial(know_user, users=shared.users)),
-        "user.updated.v1": Route(UserUpdated, partial(know_new_email, users=shared.users)),
+        "user.signed_up.v1": Route(
+            UserSignedUp, partial(know_user, users=shared.users), lingers=True
+        ),
+        "user.updated.v1": Route(
+            UserUpdated, partial(know_new_email, users=shared.users), lingers=True
+        ),
         "support.escalated.v1": Route(
             SupportEscalated, opened, calls={"desk": 2}, records=("escalation",)
         ),

@@ -136,6 +136,8 @@ async def _open(
         "connection_class": BoundedConnection,
         "timeout": 10.0,
         "command_timeout": command_timeout_s,
+        # By default each statement is prepared anew after five minutes.
+        "max_cached_statement_lifetime": 0,
         "server_settings": {"application_name": application},
     }
     reported = False

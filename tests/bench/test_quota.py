@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from shared.storage.migrations import migrate
 from shared.storage.pool import connect
+from shared.storage.rehearsal import rehearse
 from shared.zoho.quota.call import Call
 from shared.zoho.quota.limits import SHARES, QuotaLimits
 from shared.zoho.quota.priority import Priority
@@ -104,7 +105,7 @@ async def test_a_decision_takes_milliseconds(database_url: str, figures: Figures
     p99s: list[float] = []
     async with connect(SecretStr(database_url), size=8) as pool:
         quota = Quota(pool, {"billing": limits})
-        await quota.warm_up(8)  # connections are opened when a worker starts, not 50 a second
+        await rehearse(pool, 8, quota.rehearse)  # a worker has opened them
         for _ in range(ROUNDS):
             times: list[float] = []
             least: list[float] = []

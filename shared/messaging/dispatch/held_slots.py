@@ -26,11 +26,17 @@ class HeldSlots:
         fits: Callable[[ArrivedMessage], bool],
         start_one: Callable[[LeasedMessage], None],
     ) -> None:
-        self.terms = terms
         self._slots = slots
         self._start_one = start_one
         self._held: Counter[int] = Counter()
         self.wanted = [fits(message) and self._hold(message.priority) for message in group]
+        self.terms = terms.of(
+            {
+                message.route or message.routing_key
+                for message, wanted in zip(group, self.wanted, strict=True)
+                if wanted
+            }
+        )
 
     def _hold(self, priority: int) -> bool:
         if not self._slots.shares()[priority]:

@@ -41,6 +41,8 @@ class Route:
         records: the kinds of facts that this message may record. A wait for such a fact does not
             count towards its end while a message of this route is open.
         expires_s: the age at which a read is of no use to anybody any more.
+        lingers: the handler only records what something else does later. So intake may wait a
+            moment (`LINGER_S`) for others to store it with.
     """
 
     model: type[BaseModel]
@@ -49,6 +51,7 @@ class Route:
     calls: Mapping[str, int] = field(default_factory=dict)
     records: tuple[str, ...] = ()
     expires_s: float | None = None
+    lingers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Routes:
         """The route of a message: by its exact key, else by the first pattern that matches it."""
         key = self.key_of(exchange, routing_key)
         return None if key is None else self.by_exchange()[exchange][key]
+
+    def lingers(self, exchange: str, routing_key: str) -> bool:
+        """Whether a message may wait a moment before it is stored."""
+        route = self.find(exchange, routing_key)
+        return route is not None and route.lingers
 
     def key_of(self, exchange: str, routing_key: str) -> str | None:
         """The key in the table of routes that a routing key belongs to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -18,16 +19,17 @@ from shared.messaging.inbox.just_accepted import JustAccepted, MessageIdentity
 from shared.messaging.inbox.leasing_at_once import (
     NO_OFFER,
     FreeSlots,
+    LeaseTerms,
     NoFreeSlots,
     SlotOffer,
     lease_arguments,
     leased_at_once,
 )
-from shared.messaging.inbox.lines import sealing_context
+from shared.messaging.inbox.lines import LeasedMessage, MessageUpdate, sealing_context
 from shared.messaging.inbox.statements import columns, parameters
 from shared.messaging.outbox.outbox import Outbox
 from shared.storage.clock import DatabaseClock, database_clock
-from shared.storage.pool import unavailable_when_down
+from shared.storage.pool import PooledConnection, unavailable_when_down
 
 _FAULTS_OF_A_ROW: Final = ("22", "23", "54")
 _REPEATED_AT_ONCE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -61,6 +63,16 @@ _REFUSALS: Final = {
 
 Refuse = Callable[[ArrivedMessage, str, str], Awaitable[GivenUp]]
 """What announces that a message is given up under this code, for this reason."""
+
+
+class _Rehearsal:
+    """An offer for one message that calls nothing."""
+
+    wanted = (True,)
+    terms = LeaseTerms({}, {}, 1.0, 1.0)
+
+    def start(self, leased: Sequence[LeasedMessage]) -> None:
+        raise AssertionError("a rehearsal starts nothing")
 
 
 class Acceptance:
@@ -118,6 +130,14 @@ class Acceptance:
             await self._stored(refused)
         return results
 
+    async def rehearse(self, connection: PooledConnection) -> MessageUpdate:
+        """Store a message of nobody, leased, in a transaction that the caller undoes."""
+        message = ArrivedMessage("", "", "", str(uuid4()), bytes(32))
+        rows = await connection.fetch(
+            self._accept_sql, *self._arguments(_columns([message], [b""]), _Rehearsal())
+        )
+        return MessageUpdate(rows[0]["arrived"], rows[0]["claim"])
+
     async def _stored(self, group: Sequence[ArrivedMessage]) -> list[AcceptResult]:
         try:
             return await self._stored_with(self._slots, group)
@@ -151,7 +171,7 @@ class Acceptance:
         keys = {
             org: await self._vault.key_of(DayKey(org)) for org in {message.org for message in group}
         }
-        columns = _columns(group, keys)
+        columns = _columns(group, [_sealed(message, keys[message.org]) for message in group])
         if any(message.given_up for message in group):
             rows = await self._store_with_letters(group, columns, keys)
             self._left_due()
@@ -220,8 +240,8 @@ class Acceptance:
         return results
 
 
-def _columns(group: Sequence[ArrivedMessage], keys: Mapping[str, DataKey]) -> list[list[Any]]:
-    """The arguments of `accept_messages`, column by column."""
+def _columns(group: Sequence[ArrivedMessage], sealed: list[bytes]) -> list[list[Any]]:
+    """The arguments of `accept_messages`, column by column. `sealed`: the bodies."""
     named = [
         (at, *thing)
         for at, m in enumerate(group, 1)
@@ -257,7 +277,7 @@ def _columns(group: Sequence[ArrivedMessage], keys: Mapping[str, DataKey]) -> li
         _sparse(m.traceparent for m in group),
         _sparse(m.sent_at for m in group),
         [orjson.dumps(m.headers, default=str).decode() for m in group],
-        [_sealed(m, keys[m.org]) for m in group],
+        sealed,
     ]
 
 

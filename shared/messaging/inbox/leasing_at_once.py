@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -24,6 +24,13 @@ class LeaseTerms(NamedTuple):
     limits: Mapping[str, object]
     reservation_s: float
     lease_s: float
+
+    def of(self, routes: Collection[str]) -> LeaseTerms:
+        """What they say of these routes: a service has fifty, and a message comes by one."""
+        calls = {route: self.calls[route] for route in routes if route in self.calls}
+        products = {product for counts in calls.values() for product in counts}
+        limits = {key: value for key, value in self.limits.items() if key in products}
+        return self._replace(calls=calls, limits=limits)
 
 
 class SlotOffer(Protocol):

@@ -36,6 +36,12 @@ _CLOSE_S: Final = 5.0
 _IDLE_S: Final = 10.0  # what a channel is given back, its next consumer has long before
 _GROUP_BYTES: Final = 2 * 1024 * 1024
 
+LINGER_S: Final = 0.025
+"""How long after its arrival what may linger waits for others to be stored with."""
+
+LINGER_COUNT: Final = 16
+"""So many do not wait for more."""
+
 HELD_AT_MOST_S: Final = 1_200.0
 """The broker closes a channel that leaves a message unacknowledged for 30 minutes by default."""
 
@@ -64,6 +70,7 @@ class QueueConsumer(Background):
         capacity: Capacity,
         *,
         known_orgs: frozenset[str],
+        lingers: Callable[[str, str], bool] = lambda _exchange, _routing_key: False,
         refused: Callable[[str], str | None] = lambda _queue: None,
         dropped: Callable[[int], None] = lambda _headers: None,
     ) -> None:
@@ -74,6 +81,7 @@ class QueueConsumer(Background):
         self._handover = handover
         self._capacity = capacity
         self._decode = partial(decode, known_orgs=known_orgs, dead_lettered=queue.endswith(POISON))
+        self._lingers = lingers
         self._refused = refused
         self._dropped = dropped
         self._stopping = asyncio.Event()
@@ -135,7 +143,7 @@ class QueueConsumer(Background):
     async def _consume(self) -> None:
         """Consume until the channel is lost, the broker ends it, or the service stops."""
         channel = await self._link.channel(confirms=False)
-        taking = _Taking(channel, self._decode, self._dropped)
+        taking = _Taking(channel, self._decode, self._lingers, self._dropped)
         storing: asyncio.Task[None] | None = None
         try:
             await channel.basic_qos(prefetch_count=PREFETCH)
@@ -172,6 +180,7 @@ class QueueConsumer(Background):
             if not await wait_for(taking.arrived, _IDLE_S):
                 self._failing_since = None  # it stands by, or nothing is sent
                 await taking.arrived.wait()
+            await taking.lingered()
             if not await self._within_bounds(taking, self._capacity.available()):
                 return
             group = taking.next_group()
@@ -214,6 +223,7 @@ class _Taking:
         self,
         channel: Channel,
         decode: Callable[[DeliveredMessage], Arrival],
+        lingers: Callable[[str, str], bool],
         dropped: Callable[[int], None],
     ) -> None:
         self.channel = channel
@@ -222,7 +232,9 @@ class _Taking:
         self.cancelled = asyncio.Event()
         self.is_storing = False
         self._decode = decode
+        self._lingers = lingers
         self._dropped = dropped
+        self._hurried = asyncio.Event()
         self._pending: deque[tuple[float, Arrival]] = deque()
         channel.on_consumer_cancel_callbacks.add(lambda _frame: self.cancelled.set())
 
@@ -232,6 +244,17 @@ class _Taking:
             self._dropped(arrival.dropped)
         self._pending.append((time.monotonic(), arrival))
         self.arrived.set()
+        message = arrival.message
+        lingers = arrival.deliveries == 1 and self._lingers(message.exchange, message.routing_key)
+        if not lingers or len(self._pending) >= LINGER_COUNT:
+            self._hurried.set()
+
+    async def lingered(self) -> None:
+        """Return once something has arrived that does not linger, or has lingered long enough."""
+        if not self._hurried.is_set() and self._pending:
+            left_s = self._pending[0][0] + LINGER_S - time.monotonic()
+            if left_s > 0:
+                await wait_for(self._hurried, left_s)
 
     def may_hold_s(self) -> float:
         """How long the oldest may go on unacknowledged."""
@@ -257,6 +280,7 @@ class _Taking:
                 break
         if not self._pending:
             self.arrived.clear()
+            self._hurried.clear()
         return group
 
     def acknowledge(self, group: list[Arrival]) -> None:

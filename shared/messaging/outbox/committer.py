@@ -120,6 +120,12 @@ class Committer:
             raise result
         return result
 
+    async def rehearse(self, connection: PooledConnection, message: MessageUpdate) -> None:
+        """Settle a leased message of nobody, in a transaction that the caller undoes."""
+        await self._lines.settle(connection, [message])
+        await connection.fetch(self._versions_sql, [""], ["rehearsal"], [1], [], [])
+        await self._outbox.insert(connection, [], keep=True)
+
     async def _commit_group(self, group: list[UnitOfWork]) -> list[list[OutboxRow] | ClaimLost]:
         with unavailable_when_down():
             return await self._commit(group)

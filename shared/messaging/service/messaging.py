@@ -44,6 +44,7 @@ from shared.messaging.outbox.outbox import Outbox
 from shared.messaging.service.retention import rules
 from shared.messaging.service.sending import Sending
 from shared.observability.metrics import Metrics
+from shared.storage.pool import PooledConnection
 from shared.storage.retention import Pruner
 
 _DECLARE_EVERY_S: Final = 30.0
@@ -147,18 +148,19 @@ class Messaging:
             known_orgs=policy.known_orgs,
             release_s=policy.waits.release_s,
         )
+        self._acceptance = Acceptance(
+            pool,
+            schema,
+            vault,
+            self._sending.outbox,
+            validation.refuse,
+            just_accepted=just_accepted,
+            slots=self._dispatcher,
+            left_due=wakeup.set,
+        )
         handover = Handover(
             validation,
-            Acceptance(
-                pool,
-                schema,
-                vault,
-                self._sending.outbox,
-                validation.refuse,
-                just_accepted=just_accepted,
-                slots=self._dispatcher,
-                left_due=wakeup.set,
-            ),
+            self._acceptance,
             Suspects(pool, schema),
             answers=self._answers,
             observe=lambda result, count: metrics.messages_accepted.labels(service, result).inc(
@@ -172,6 +174,7 @@ class Messaging:
                 handover,
                 monitor,
                 known_orgs=policy.known_orgs,
+                lingers=routes.lingers,
                 refused=topology.refused,
                 dropped=metrics.headers_dropped.labels(queue).inc,
             )
@@ -197,6 +200,11 @@ class Messaging:
             *self._consumers,
         )
         self._stack = AsyncExitStack()
+
+    async def rehearse(self, connection: PooledConnection) -> None:
+        """Accept and settle a message of nobody, in a transaction that the caller undoes."""
+        message = await self._acceptance.rehearse(connection)
+        await self.committer.rehearse(connection, message)
 
     async def ready(self) -> bool:
         """True while the broker is connected both ways and work goes on: a check for /readyz."""

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-import asyncpg
 
 from shared.zoho import waits
 from shared.zoho.quota.call import Call
@@ -110,23 +107,9 @@ async def note_nothing_written(on: On, permit: int) -> None:
     await on.execute("SELECT relay.return_permit($1)", permit)
 
 
-async def warm_up(pool: asyncpg.Pool, connections: int, product: str, limits: QuotaLimits) -> None:
-    """Open so many connections and let each rehearse a decision. Nothing is granted.
-
-    Measured on two cores: a new connection takes 15 to 50 ms, its first decision 8 (PostgreSQL
-    compiles the functions), later ones less than one.
-    """
-    # Of nobody, so that no lock is held that a call waits for.
+async def rehearse(on: On, product: str, limits: QuotaLimits) -> None:
+    """Decide about a call of nobody, in a transaction that the caller undoes."""
     call = Call("", product, "", Priority.URGENT)
-    async with AsyncExitStack() as stack:
-        count = min(connections, pool.get_max_size())
-        opened = [await stack.enter_async_context(pool.acquire()) for _ in range(count)]
-        for connection in opened:
-            rehearsal = connection.transaction()
-            await rehearsal.start()
-            try:
-                row = await decide(connection, call, limits, 1.0)
-                if row["permit"] is not None:
-                    await note_answer(connection, row["permit"], call, QuotaFeedback(), limits)
-            finally:
-                await rehearsal.rollback()
+    row = await decide(on, call, limits, 1.0)
+    if row["permit"] is not None:
+        await note_answer(on, row["permit"], call, QuotaFeedback(), limits)

@@ -16,7 +16,7 @@ import asyncpg
 from shared.errors import RateLimited
 from shared.exponential_backoff import jittered_s
 from shared.storage.clock import DatabaseClock, database_clock
-from shared.storage.pool import is_down, unavailable_when_down
+from shared.storage.pool import PooledConnection, is_down, unavailable_when_down
 from shared.zoho import waits
 from shared.zoho.quota import ledger
 from shared.zoho.quota.call import Call
@@ -104,14 +104,12 @@ class Quota:
             asyncio.Lock
         )
 
-    async def warm_up(self, connections: int) -> None:
-        """Prepare connections, so that the first decisions are as fast as later ones.
-
-        Raises Unavailable as `take` does.
-        """
+    async def rehearse(self, connection: PooledConnection) -> None:
+        """Decide, reserve and take for nobody, in a transaction that the caller undoes."""
         product, limits = next(iter(self._limits.items()))
-        with unavailable_when_down():
-            await ledger.warm_up(self._pool, connections, product, limits)
+        await ledger.rehearse(connection, product, limits)
+        if self._reservations is not None:
+            await self._reservations.rehearse(connection, product)
 
     async def take(self, call: Call, *, write_within_s: float) -> Permit:
         """Wait for a permit, but not long.

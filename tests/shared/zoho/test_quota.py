@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from shared.errors import RateLimited
+from shared.storage.rehearsal import rehearse
 from shared.zoho.call.operation import Operation
 from shared.zoho.products.profiles import PROFILES
 from shared.zoho.quota import ledger
@@ -35,7 +36,7 @@ async def test_no_more_calls_than_the_window_allows(ledger_pool: asyncpg.Pool) -
 async def test_what_warms_the_ledger_up_counts_for_nothing(ledger_pool: asyncpg.Pool) -> None:
     quota = quota_of(ledger_pool, replace(OPEN, calls=1, credits=1))
 
-    await quota.warm_up(100)
+    await rehearse(ledger_pool, 100, quota.rehearse)
 
     assert ledger_pool.get_idle_size() == ledger_pool.get_max_size()
     assert await ledger_pool.fetchval("SELECT count(*) FROM relay.permits") == 0
