@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 import asyncpg
@@ -16,16 +16,21 @@ Rehearsal = Callable[[PooledConnection], Awaitable[None]]
 
 # The pool closes a connection that nobody has used for five minutes.
 _EVERY_S: Final = 240.0
+_ACQUIRED_WITHIN_S: Final = 5.0
 
 
 async def rehearse(pool: asyncpg.Pool, connections: int, *rehearsals: Rehearsal) -> None:
     """Open so many connections, and run each rehearsal on each, in a transaction that is undone.
 
     A pool that is smaller is opened whole. What remains are gaps in the numbers of sequences.
+    Raises TimeoutError: others use the connections. Who holds one may wait for another one.
     """
     async with AsyncExitStack() as stack:
         count = min(connections, pool.get_max_size())
-        opened = [await stack.enter_async_context(pool.acquire()) for _ in range(count)]
+        opened = [
+            await stack.enter_async_context(pool.acquire(timeout=_ACQUIRED_WITHIN_S))
+            for _ in range(count)
+        ]
         for connection in opened:
             for run in rehearsals:
                 transaction = connection.transaction()
@@ -51,5 +56,6 @@ class KeptWarm(PeriodicTask):
         self._rehearsals = rehearsals
 
     async def _run_once(self) -> bool:
-        await rehearse(self._pool, self._connections, *self._rehearsals)
+        with suppress(TimeoutError):  # what is in use is warm
+            await rehearse(self._pool, self._connections, *self._rehearsals)
         return False

@@ -475,7 +475,7 @@ async def _polled_twice(desk: Desk) -> None:
     """Return after two more polls: all that could be found was."""
     searches = await desk.stage.sandbox.requests(product="desk", operation="search_tickets")
     await desk.stage.sandbox.wait_for_request(
-        "desk", "search_tickets", since=searches[-1]["id"], count=4
+        "desk", "search_tickets", since=searches[-1]["id"] if searches else 0, count=4
     )
     await desk.settle()
 
