@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Final
 
 import asyncpg
 
 from shared.background import PeriodicTask
-from shared.storage.pool import PooledConnection
+from shared.storage.pool import PooledConnection, unavailable_when_down
 
 Rehearsal = Callable[[PooledConnection], Awaitable[None]]
 """Runs statements about nobody: they hold no lock and write no row that a message waits for."""
@@ -56,6 +56,6 @@ class KeptWarm(PeriodicTask):
         self._rehearsals = rehearsals
 
     async def _run_once(self) -> bool:
-        with suppress(TimeoutError):  # what is in use is warm
+        with unavailable_when_down():
             await rehearse(self._pool, self._connections, *self._rehearsals)
         return False

@@ -18,14 +18,14 @@ from shared.messaging.inbox.dead_letters import DeadLetter, DeadLetters, dead_le
 from shared.messaging.inbox.just_accepted import JustAccepted, MessageIdentity
 from shared.messaging.inbox.leasing_at_once import (
     NO_OFFER,
+    REHEARSED_OFFER,
     FreeSlots,
-    LeaseTerms,
     NoFreeSlots,
     SlotOffer,
     lease_arguments,
     leased_at_once,
 )
-from shared.messaging.inbox.lines import LeasedMessage, MessageUpdate, sealing_context
+from shared.messaging.inbox.lines import MessageUpdate, sealing_context
 from shared.messaging.inbox.statements import columns, parameters
 from shared.messaging.outbox.outbox import Outbox
 from shared.storage.clock import DatabaseClock, database_clock
@@ -63,16 +63,6 @@ _REFUSALS: Final = {
 
 Refuse = Callable[[ArrivedMessage, str, str], Awaitable[GivenUp]]
 """What announces that a message is given up under this code, for this reason."""
-
-
-class _Rehearsal:
-    """An offer for one message that calls nothing."""
-
-    wanted = (True,)
-    terms = LeaseTerms({}, {}, 1.0, 1.0)
-
-    def start(self, leased: Sequence[LeasedMessage]) -> None:
-        raise AssertionError("a rehearsal starts nothing")
 
 
 class Acceptance:
@@ -134,7 +124,7 @@ class Acceptance:
         """Store a message of nobody, leased, in a transaction that the caller undoes."""
         message = ArrivedMessage("", "", "", str(uuid4()), bytes(32))
         rows = await connection.fetch(
-            self._accept_sql, *self._arguments(_columns([message], [b""]), _Rehearsal())
+            self._accept_sql, *self._arguments(_columns([message], [b""]), REHEARSED_OFFER)
         )
         return MessageUpdate(rows[0]["arrived"], rows[0]["claim"])
 

@@ -69,6 +69,15 @@ class _NoOffer:
 NO_OFFER: Final[SlotOffer] = _NoOffer()
 
 
+class _RehearsedOffer(_NoOffer):
+    wanted = (True,)
+    terms = LeaseTerms({}, {}, 1.0, 1.0)
+
+
+REHEARSED_OFFER: Final[SlotOffer] = _RehearsedOffer()
+"""For one message of nobody, which calls nothing and is not worked on."""
+
+
 class NoFreeSlots:
     """Leases nothing at once: for who accepts without working on it."""
 

@@ -103,53 +103,39 @@ class Reservations:
         weight: int,
         heavy: bool,
         deadline_s: float,
+        on: PooledConnection | None = None,
     ) -> ReservedPermit:
         """Turn one reserved call into a permit, if no limit of calls in flight forbids it now.
 
-        Raises Unavailable.
+        `on`: the connection to ask on, any of the pool's when it is None. Raises Unavailable.
         """
-        with unavailable_when_down():
-            return await self._take(
-                self._pool, reservation, product, priority, weight, heavy, deadline_s
-            )
-
-    async def _take(
-        self,
-        on: asyncpg.Pool | PooledConnection,
-        reservation: int,
-        product: str,
-        priority: Priority,
-        weight: int,
-        heavy: bool,
-        deadline_s: float,
-    ) -> ReservedPermit:
         limits = self._limits[product]
-        [row] = await on.fetch(
-            """
-            SELECT permit, used_up, wait_s
-            FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8, $9)
-            """,
-            reservation,
-            limits.shares[priority],
-            weight,
-            heavy,
-            limits.window_s,
-            limits.in_flight,
-            limits.heavy_in_flight,
-            deadline_s,
-            self._clock(),
-        )
+        with unavailable_when_down():
+            [row] = await (on or self._pool).fetch(
+                """
+                SELECT permit, used_up, wait_s
+                FROM relay.take_reserved_permit($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                """,
+                reservation,
+                limits.shares[priority],
+                weight,
+                heavy,
+                limits.window_s,
+                limits.in_flight,
+                limits.heavy_in_flight,
+                deadline_s,
+                self._clock(),
+            )
         return ReservedPermit(row["permit"], row["used_up"], row["wait_s"] or 0.0)
 
-    async def give_back(self, reservations: Collection[int]) -> None:
+    async def give_back(
+        self, reservations: Collection[int], *, on: PooledConnection | None = None
+    ) -> None:
         """Return what is left of them. Their deadline does the same later. Raises Unavailable."""
         with unavailable_when_down():
-            await self._give_back(self._pool, reservations)
-
-    async def _give_back(
-        self, on: asyncpg.Pool | PooledConnection, reservations: Collection[int]
-    ) -> None:
-        await on.execute("SELECT relay.end_reservations($1, $2)", [*reservations], self._clock())
+            await (on or self._pool).execute(
+                "SELECT relay.end_reservations($1, $2)", [*reservations], self._clock()
+            )
 
     async def rehearse(self, connection: PooledConnection, product: str) -> None:
         """Reserve, take and give back a call of nobody, in a transaction that the caller undoes."""
@@ -159,5 +145,13 @@ class Reservations:
             limits_document(self._limits[product]),
         )
         if reservation is not None:
-            await self._take(connection, reservation, product, Priority.URGENT, 1, False, 1.0)
-            await self._give_back(connection, [reservation])
+            await self.take(
+                reservation,
+                product,
+                Priority.URGENT,
+                weight=1,
+                heavy=False,
+                deadline_s=1.0,
+                on=connection,
+            )
+            await self.give_back([reservation], on=connection)

@@ -13,10 +13,13 @@ CONNECTIONS = 3
 
 async def rows_by_table(bench: Bench) -> dict[str, int]:
     tables = await bench.parts.pool.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'test' ORDER BY 1"
+        """
+        SELECT schemaname || '.' || tablename FROM pg_tables
+        WHERE schemaname IN ('test', 'relay') ORDER BY 1
+        """
     )
     return {
-        name: await bench.parts.pool.fetchval(f"SELECT count(*) FROM test.{name}")  # noqa: S608
+        name: await bench.parts.pool.fetchval(f"SELECT count(*) FROM {name}")  # noqa: S608
         for (name,) in tables
     }
 

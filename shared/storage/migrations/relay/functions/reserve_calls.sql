@@ -19,7 +19,7 @@ DECLARE
     day        record;
     counting   bigint;
     spent      bigint;
-    all_reserved bigint;
+    reserved   bigint;              -- by all, and may be given back at any moment
     credits    bigint := p_limits ->> 'credits';
     window_s   float8 := coalesce((p_limits ->> 'window_s')::float8, 0);
     in_window  integer := p_limits ->> 'calls';
@@ -42,7 +42,7 @@ BEGIN
     SELECT count(*) + day.reserved INTO counting FROM relay.permits p
     WHERE p.org = p_org AND p.product = p_product AND p.counts_until > at;
     spent := day.spent;
-    all_reserved := day.reserved;
+    reserved := day.reserved;
     slot := greatest(relay.quota_slot(at), day.day_start);
     SELECT array_agg(floor(in_window * s.share::float8) ORDER BY s.n),
            array_agg(floor(day.day_limit * s.share::float8) ORDER BY s.n),
@@ -97,8 +97,7 @@ BEGIN
                     SELECT min(s.slot) + interval '24 hours 15 minutes' FROM relay.quota_spent s
                     WHERE s.org = p_org AND s.product = p_product AND s.slot >= day.day_start
                       AND s.credits > 0))), at + interval '1 hour');
-            -- What is reserved may be given back at any moment.
-            IF spent - all_reserved + p_calls[i] <= day_cap[n] THEN
+            IF spent - reserved + p_calls[i] <= day_cap[n] THEN
                 comes_back := least(comes_back, at + interval '1 second');
             END IF;
         ELSIF spent + p_calls[i] > day_free[n] AND spent >= relay.quota_pace(
@@ -116,7 +115,7 @@ BEGIN
                     p_org, p_product, at,
                     least(counting, (counting + p_calls[i] - window_cap[n])::bigint)),
                 at + make_interval(secs => window_s),
-                CASE WHEN all_reserved > 0 THEN at + interval '1 second' END);
+                CASE WHEN reserved > 0 THEN at + interval '1 second' END);
         ELSIF told.concurrency_until > at THEN
             used_up := 'concurrency';
             comes_back := told.concurrency_until;
@@ -126,7 +125,7 @@ BEGIN
             items := items || i;
             counting := counting + p_calls[i];
             spent := spent + p_calls[i];
-            all_reserved := all_reserved + p_calls[i];
+            reserved := reserved + p_calls[i];
             RETURN NEXT;
             CONTINUE;
         END IF;
