@@ -16,7 +16,6 @@ import asyncpg
 
 from deploy.local.stack import Stack
 
-SCHEMAS: Final = ("billing", "crm", "desk")
 _LOCK: Final = 741_001
 _PATIENCE_S: Final = 90
 
@@ -34,24 +33,18 @@ _SET_UP: Final = f"""
         END IF;
         RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
     END $$;
-
-    CREATE TRIGGER chaos_intent BEFORE INSERT ON relay.effects
-        FOR EACH ROW EXECUTE FUNCTION chaos.wait('intent', 'business_id');
-    CREATE TRIGGER chaos_result BEFORE UPDATE ON relay.effects
-        FOR EACH ROW WHEN (NEW.state = 'done')
-        EXECUTE FUNCTION chaos.wait('result', 'business_id');
-    CREATE TRIGGER chaos_tombstone BEFORE INSERT OR UPDATE ON relay.tombstones
-        FOR EACH ROW EXECUTE FUNCTION chaos.wait('tombstone', 'user_id');
-    CREATE TRIGGER chaos_part BEFORE INSERT OR UPDATE ON relay.erasure_parts
-        FOR EACH ROW EXECUTE FUNCTION chaos.wait('part', 'user_id');
-    CREATE TRIGGER chaos_key BEFORE UPDATE ON relay.data_keys
-        FOR EACH ROW EXECUTE FUNCTION chaos.wait('key', 'owner');
 """
-_SET_UP_INBOX: Final = """
-    CREATE TRIGGER chaos_settle BEFORE DELETE ON {schema}.inbox
-        FOR EACH ROW EXECUTE FUNCTION chaos.wait('settle', 'message_id');
-"""
-_TEAR_DOWN: Final = "DROP SCHEMA chaos CASCADE"
+_TRIGGERS: Final = (
+    ("relay.effects", "BEFORE INSERT", "", "'intent', 'business_id'"),
+    ("relay.effects", "BEFORE UPDATE", "WHEN (NEW.state = 'done')", "'result', 'business_id'"),
+    ("relay.tombstones", "BEFORE INSERT OR UPDATE", "", "'tombstone', 'user_id'"),
+    ("relay.erasure_parts", "BEFORE INSERT OR UPDATE", "", "'part', 'user_id'"),
+    ("relay.data_keys", "BEFORE UPDATE", "", "'key', 'owner'"),
+    *(
+        (f"{schema}.inbox", "BEFORE DELETE", "", "'settle', 'message_id'")
+        for schema in ("billing", "crm", "desk")
+    ),
+)
 
 
 class Gates:
@@ -155,11 +148,22 @@ async def gates_of(stack: Stack) -> AsyncIterator[Gates]:
     gates = Gates(holder, watch)
     try:
         await watch.execute(_SET_UP)
-        for schema in SCHEMAS:
-            await watch.execute(_SET_UP_INBOX.format(schema=schema))
+        # One table at a time: who holds one and waits for another blocks the workers' transactions
+        # and is blocked by them.
+        for number, (table, event, when, arguments) in enumerate(_TRIGGERS):
+            await watch.execute(
+                f"""
+                CREATE TRIGGER chaos_{number} {event} ON {table}
+                FOR EACH ROW {when} EXECUTE FUNCTION chaos.wait({arguments})
+                """
+            )
         yield gates
     finally:
-        await gates.cut_off()
-        await watch.execute(_TEAR_DOWN)
-        await holder.close()
-        await watch.close()
+        try:
+            await gates.cut_off()
+            for number, (table, *_) in enumerate(_TRIGGERS):
+                await watch.execute(f"DROP TRIGGER IF EXISTS chaos_{number} ON {table}")
+            await watch.execute("DROP SCHEMA chaos CASCADE")
+        finally:
+            await holder.close()
+            await watch.close()

@@ -55,8 +55,8 @@ async def test_every_account_balances(
     url = stack.env["AMQP_URL"]
 
     async with (
-        Hearing(url, "command.failed.v1") as failures,
-        Hearing(url, "#") as everything,
+        Hearing(stack, "command.failed.v1") as failures,
+        Hearing(stack, "#") as everything,
         more_replicas(stack, REPLICAS),
     ):
         for product in ("billing", "crm", "desk"):

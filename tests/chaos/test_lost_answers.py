@@ -183,7 +183,7 @@ async def test_what_is_committed_and_not_published_is_announced_after_a_kill(
     stack: Stack, stage: SystemDriver
 ) -> None:
     tail = uuid.uuid4().hex[:12]
-    async with Hearing(stack.env["AMQP_URL"], "customer.created.v1") as created:
+    async with Hearing(stack, "customer.created.v1") as created:
         await stage.sandbox.fault("billing", "hold", operation="create_customer", times=1)
         await stage.publish("user.signed_up.v1", sign_up_of(tail))
         await stage.sandbox.wait_until_held("billing", "create_customer")

@@ -119,7 +119,7 @@ async def _through(
     customers = [Customer(f"u-{uuid.uuid4().hex[:12]}") for _ in range(count)]
     await _settle_in(stage, customers)
     async with (
-        Hearing(stack.env["AMQP_URL"], "command.failed.v1") as failures,
+        Hearing(stack, "command.failed.v1") as failures,
         more_replicas(stack, WORKERS, count=replicas),
     ):
         async with upheaval(stack, [(worker, 1) for worker in WORKERS]):

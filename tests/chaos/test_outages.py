@@ -29,7 +29,7 @@ async def test_webhooks_are_taken_while_rabbitmq_is_away(
     stack: Stack, stage: SystemDriver, away_s: float
 ) -> None:
     customer_id = await _customer(stage)
-    async with Hearing(stack.env["AMQP_URL"], "payment.failed.v1") as failures:
+    async with Hearing(stack, "payment.failed.v1") as failures:
         async with _declines(stack, customer_id, per_s=20) as declines:
             await asyncio.sleep(1)
             await asyncio.to_thread(stack.stop_process, "rabbitmq")
@@ -72,10 +72,9 @@ async def test_nothing_is_lost_when_postgresql_restarts_under_load(
 ) -> None:
     customer_id = await _customer(stage)
     before = {service: stack.pid(service) for service in SERVICES}
-    url = stack.env["AMQP_URL"]
     async with (
-        Hearing(url, "payment.failed.v1") as failures,
-        Hearing(url, "customer.created.v1") as created,
+        Hearing(stack, "payment.failed.v1") as failures,
+        Hearing(stack, "customer.created.v1") as created,
     ):
         async with (
             _declines(stack, customer_id, per_s=10) as declines,
