@@ -162,6 +162,26 @@ async def test_an_upsert_that_finds_one_contact_and_collides_with_another_is_ref
     assert body["data"][0]["code"] == "DUPLICATE_DATA"
 
 
+async def test_an_upsert_finds_a_contact_by_the_email_that_it_has_now(crm: Crm) -> None:
+    _, first = await crm.upsert(ADA, duplicate_check_fields=["Email"])
+    contact_id = first["data"][0]["details"]["id"]
+    await crm.call("PUT", "/Contacts", {"data": [{"id": contact_id, "Email": "new@example.com"}]})
+
+    _, by_now = await crm.upsert(
+        {"Last_Name": "L", "Email": "New@Example.com"}, duplicate_check_fields=["Email"]
+    )
+    _, by_former = await crm.upsert(
+        {"Last_Name": "L", "Email": ADA["Email"]}, duplicate_check_fields=["Email"]
+    )
+    await crm.call("DELETE", f"/Contacts/{contact_id}")
+    _, once_deleted = await crm.upsert(
+        {"Last_Name": "L", "Email": "new@example.com"}, duplicate_check_fields=["Email"]
+    )
+
+    assert by_now["data"][0]["details"]["id"] == contact_id
+    assert by_former["data"][0]["action"] == once_deleted["data"][0]["action"] == "insert"
+
+
 async def test_search_lags_while_reads_by_id_and_coql_do_not(crm: Crm) -> None:
     crm.world.lag_s["crm"] = 60
     _, body = await crm.upsert(ADA)

@@ -117,8 +117,8 @@ class ContactRecords:
             value = row.get(field.api_name)
             if not (field.unique and value):
                 continue
-            for other in self.table:
-                if other is not besides and _same(other.get(field.api_name), value):
+            for other in self.table.with_text(field.api_name, str(value)):
+                if other is not besides:
                     return _duplicate(field.api_name, other["id"])
         return None
 
@@ -156,9 +156,8 @@ class ContactRecords:
     def _match(self, row: Record, check_fields: Iterable[str]) -> tuple[Record | None, str | None]:
         for field in check_fields:
             value = row.get(field)
-            for contact in self.table if value else ():
-                if _same(contact.get(field), value):
-                    return contact, field
+            if value and (found := self.table.with_text(field, str(value))):
+                return found[0], field
         return None, None
 
     def _first_error(self, row: Record, index: int, *, creating: bool) -> ResultRow | None:
@@ -214,10 +213,6 @@ class ContactRecords:
 
     def _user(self, actor: str) -> Record:
         return {key: self._users[actor][key] for key in ("id", "name", "email")}
-
-
-def _same(left: Any, right: Any) -> bool:
-    return isinstance(left, str) and left.casefold() == str(right).casefold()
 
 
 def _duplicate(api_name: str, other_id: str) -> ResultRow:

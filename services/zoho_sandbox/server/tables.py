@@ -31,6 +31,34 @@ class Ids:
         return f"{_PREFIXES.get(product, '77')}{self._last:016d}"
 
 
+class _FieldValues:
+    """Which records hold which text in one field, without regard to case."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._ids: dict[str, set[str]] = {}
+        self._value_of: dict[str, str] = {}
+
+    def note(self, record_id: str, record: Record | None) -> None:
+        """Take over the record's present state; None when it is gone."""
+        value = record and record.get(self._field)
+        value = value.casefold() if isinstance(value, str) else None
+        former = self._value_of.get(record_id)
+        if value == former:
+            return
+        if former is not None:
+            del self._value_of[record_id]
+            self._ids[former].discard(record_id)
+            if not self._ids[former]:
+                del self._ids[former]
+        if value is not None:
+            self._value_of[record_id] = value
+            self._ids.setdefault(value, set()).add(record_id)
+
+    def ids(self, value: str) -> set[str]:
+        return self._ids.get(value.casefold(), set())
+
+
 class Table:
     """Records of one kind by their id field, in order of creation."""
 
@@ -49,6 +77,7 @@ class Table:
         self._now = now
         self._changed = changed
         self._rows: dict[str, Record] = {}
+        self._values: dict[str, _FieldValues] = {}
         self._index: dict[str, Record] = {}
         self._pending: deque[tuple[float, str, Record | None]] = deque()
 
@@ -61,6 +90,21 @@ class Table:
     def get(self, record_id: str) -> Record | None:
         """Return the record itself, in its present state. Change it, then `save` it."""
         return self._rows.get(str(record_id))
+
+    def with_text(self, field: str, text: str) -> list[Record]:
+        """Return the records that hold this text in a field, in their present state.
+
+        Case does not matter. They come in order of creation. A field that is asked for often costs
+        no more with many records: what it holds is noted from the first time on.
+        """
+        if field not in self._values:
+            values = self._values[field] = _FieldValues(field)
+            for record_id, record in self._rows.items():
+                values.note(record_id, record)
+        ids = self._values[field].ids(text)
+        if len(ids) < 2:
+            return [self._rows[record_id] for record_id in ids]
+        return [record for record_id, record in self._rows.items() if record_id in ids]
 
     def add(self, record: Record) -> Record:
         """Add a new record, with a new id when it has none."""
@@ -81,6 +125,7 @@ class Table:
 
     def clear(self) -> None:
         self._rows.clear()
+        self._values.clear()
         self._index.clear()
         self._pending.clear()
         self._changed(None)
@@ -95,7 +140,8 @@ class Table:
         self._pending = deque(change for change in self._pending if change[1] not in loaded)
         self._rows |= loaded
         self._index |= copy.deepcopy(loaded)
-        for record_id in loaded:
+        for record_id, record in loaded.items():
+            self._note_values(record_id, record)
             self._changed(record_id)
 
     def searched(self) -> list[Record]:
@@ -111,4 +157,9 @@ class Table:
 
     def _note(self, record_id: str, record: Record | None) -> None:
         self._pending.append((self._now(), record_id, record))
+        self._note_values(record_id, record)
         self._changed(record_id)
+
+    def _note_values(self, record_id: str, record: Record | None) -> None:
+        for values in self._values.values():
+            values.note(record_id, record)
