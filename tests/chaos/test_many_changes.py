@@ -16,6 +16,10 @@ from services.zoho_sandbox.driver import Json
 from tests.kit.people import sign_up_of
 from tests.kit.surroundings import Surroundings
 
+# As Zoho's own calls take at least. A change that comes meanwhile goes with the next call, so how
+# many calls there are depends on it.
+_CALL_S = 0.25
+
 _BEHIND = "SELECT count(*) FROM crm.contacts WHERE sent_version < wanted_version"
 _OPEN = "SELECT count(*) FROM crm.inbox"
 
@@ -36,6 +40,7 @@ async def test_the_last_change_of_each_contact_arrives_and_few_calls_are_made(
     users = [f"u{number}" for number in range(contacts)]
     async with around.running(app.main, settings, queue="crm-worker.intake.commands") as stage:
         await stage.sandbox.set_limits("crm", minute=100_000, day=None)
+        await stage.sandbox.fault("crm", "slow", delay_s=_CALL_S)
         await _publish(stage, [("user.signed_up.v1", sign_up_of(user)) for user in users])
         await _all_sent(database_url, contacts)
         before = (await stage.sandbox.requests(product="crm"))[-1]["id"]
