@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from uuid import UUID
 
 import asyncpg
 
@@ -12,7 +12,10 @@ from shared.storage.pool import unavailable_when_down
 
 
 class Suspects:
-    """The suspects of one service's schema, by digest. Raises `Unavailable` during an outage."""
+    """The suspects of one service's schema, by digest. Raises `Unavailable` during an outage.
+
+    Every method may be repeated when its answer was lost.
+    """
 
     def __init__(
         self, pool: asyncpg.Pool, schema: str, *, clock: DatabaseClock = database_clock
@@ -20,25 +23,31 @@ class Suspects:
         self._pool = pool
         self._clock = clock
         self._note_sql = f"""
-            INSERT INTO {schema}.suspects AS s (digest, attempts, noted_at)
-            SELECT d, 1, coalesce($2, clock_timestamp()) FROM unnest($1::bytea[]) AS d ORDER BY d
-            ON CONFLICT (digest) DO UPDATE
-            SET attempts = s.attempts + 1, noted_at = excluded.noted_at
-            RETURNING digest, attempts
+            WITH noted AS (
+                INSERT INTO {schema}.suspects (digest, try, noted_at)
+                VALUES ($1, $2, coalesce($3, clock_timestamp())) ON CONFLICT DO NOTHING
+            )
+            SELECT count(*) + 1 AS tries FROM {schema}.suspects s
+            WHERE s.digest = $1 AND s.try <> $2
             """  # noqa: S608
-        self._clear_sql = f"DELETE FROM {schema}.suspects WHERE digest = ANY ($1::bytea[])"  # noqa: S608
+        self._take_back_sql = f"DELETE FROM {schema}.suspects WHERE digest = $1 AND try = $2"  # noqa: S608
+        self._clear_sql = f"DELETE FROM {schema}.suspects WHERE digest = $1"  # noqa: S608
 
-    async def note(self, digests: Collection[bytes]) -> dict[bytes, int]:
-        """Count an attempt at each, committed before it is touched. Returns the counts.
+    async def note(self, digest: bytes, this_try: UUID) -> int:
+        """Count a try, committed before the message is touched. Returns the count, with this one.
 
-        An attempt that is never cleared ended in a death.
+        A try that is neither taken back nor cleared ended in a death.
         """
-        rows = await self._fetch(self._note_sql, [*set(digests)], self._clock())
-        return {row["digest"]: row["attempts"] for row in rows}
+        [(tries,)] = await self._fetch(self._note_sql, digest, this_try, self._clock())
+        return int(tries)
 
-    async def clear(self, digests: Collection[bytes]) -> None:
-        """The messages were stored: they killed nobody."""
-        await self._fetch(self._clear_sql, [*digests])
+    async def take_back(self, digest: bytes, this_try: UUID) -> None:
+        """This try ended otherwise than in a death."""
+        await self._fetch(self._take_back_sql, digest, this_try)
+
+    async def clear(self, digest: bytes) -> None:
+        """The message was stored: it killed nobody."""
+        await self._fetch(self._clear_sql, digest)
 
     async def _fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Run one statement of its own transaction, again at once after a deadlock."""

@@ -189,17 +189,22 @@ class QueueConsumer(Background):
                 self._storing_since = time.monotonic()
                 try:
                     async with asyncio.timeout(HELD_AT_MOST_S):
-                        await self._store(group)
+                        await self._store(group, taking)
                 finally:
                     taking.is_storing = False
                     self._storing_since = None
                 self._failing_since = None
                 taking.acknowledge(group)
 
-    async def _store(self, group: list[Arrival]) -> None:
+    async def _store(self, group: list[Arrival], taking: _Taking) -> None:
         first = group[0]
         if first.deliveries >= ALONE_FROM_DELIVERY:
-            await self._handover.store_suspect(first, unrouted=self._is_unrouted)
+            await self._handover.store_suspect(
+                first,
+                unrouted=self._is_unrouted,
+                # Not held any more: the connection was lost, as when the process hangs.
+                is_held=lambda: self._stopping.is_set() or not taking.channel.is_closed,
+            )
         else:
             await self._handover.store(group, unrouted=self._is_unrouted)
 

@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -29,6 +30,8 @@ ALONE_FROM_DELIVERY: Final = 3
 """From this delivery on a message is taken alone: it may be what killed the process before."""
 
 GIVEN_UP_AT_DEATHS: Final = 5
+
+_TAKE_BACK_S: Final = 2.0
 
 
 class Unanswered(Exception):
@@ -59,6 +62,7 @@ class Handover:
         self._answers = answers
         self._unanswered_s = unanswered_s
         self._observe = observe
+        self._taking_back: set[asyncio.Task[None]] = set()
 
     async def store(self, group: Sequence[Arrival], *, unrouted: bool = False) -> None:
         """Store all of the group, in its order, waiting through an outage of the database.
@@ -69,24 +73,54 @@ class Handover:
         """
         await self._accept(await self._through_outage(lambda: self._read(group, unrouted=unrouted)))
 
-    async def store_suspect(self, arrival: Arrival, *, unrouted: bool = False) -> None:
+    async def store_suspect(
+        self,
+        arrival: Arrival,
+        *,
+        unrouted: bool = False,
+        is_held: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Store one that may have killed the processes which took it. Give it up at five deaths.
 
-        The count is committed before the message is touched, and forgotten once it is stored.
+        The try is counted before the message is touched, and all tries are forgotten once it is
+        stored. A try is taken back when it ends otherwise than in a death: without an answer, or
+        cancelled although its delivery `is_held`.
+        Raises:
+            Unanswered: as `store`.
         """
-        digest = digest_of(arrival)
-        deaths = (await self._through_outage(lambda: self._suspects.note([digest])))[digest]
-        if deaths >= GIVEN_UP_AT_DEATHS:
-            message = arrival.message
-            reason = "the process died at every attempt to take it"
-            _log.error("a message that kills its process is given up", deaths=deaths)
-            given_up = await self._through_outage(
-                lambda: self._validation.given_up(message, "attempts_exhausted", reason)
-            )
-            await self._accept([given_up])
-        else:
-            await self.store([arrival], unrouted=unrouted)
-        await self._through_outage(lambda: self._suspects.clear([digest]))
+        digest, this_try = digest_of(arrival), uuid4()
+        try:
+            deaths = await self._through_outage(lambda: self._suspects.note(digest, this_try))
+            if deaths >= GIVEN_UP_AT_DEATHS:
+                await self._give_up_suspect(arrival, deaths)
+            else:
+                await self.store([arrival], unrouted=unrouted)
+            await self._through_outage(lambda: self._suspects.clear(digest))
+        except Unanswered:
+            await self._take_back(digest, this_try)
+            raise
+        except asyncio.CancelledError:
+            if is_held():
+                await self._take_back(digest, this_try)
+            raise
+
+    async def _give_up_suspect(self, arrival: Arrival, deaths: int) -> None:
+        reason = "the process died at every attempt to take it"
+        _log.error("a message that kills its process is given up", deaths=deaths)
+        given_up = await self._through_outage(
+            lambda: self._validation.given_up(arrival.message, "attempts_exhausted", reason)
+        )
+        await self._accept([given_up])
+
+    async def _take_back(self, digest: bytes, this_try: UUID) -> None:
+        """Wait a moment for it. A silent database is asked until it answers, in the background."""
+        task = asyncio.create_task(
+            self._through_outage(lambda: self._suspects.take_back(digest, this_try)),
+            name="take back a try",
+        )
+        self._taking_back.add(task)
+        task.add_done_callback(self._taking_back.discard)
+        await asyncio.wait([task], timeout=_TAKE_BACK_S)
 
     async def _read(self, group: Sequence[Arrival], *, unrouted: bool) -> list[ArrivedMessage]:
         return [await self._validation.read(arrival, unrouted=unrouted) for arrival in group]

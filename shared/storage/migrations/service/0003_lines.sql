@@ -195,11 +195,13 @@ CREATE INDEX dead_letters_waiting ON {schema}.dead_letters (org, code, arrived)
 CREATE INDEX dead_letters_age ON {schema}.dead_letters (given_up_at);
 
 -- Messages that may have killed the processes that took them from the broker, by a digest of routing
--- key, message id and body.
+-- key, message id and body. A row for each try at one: what is left of those that nobody took back is
+-- a death, or the try under way.
 CREATE TABLE {schema}.suspects (
-    digest bytea PRIMARY KEY,
-    attempts integer NOT NULL,
-    noted_at timestamptz NOT NULL
+    digest bytea NOT NULL,
+    try uuid NOT NULL,
+    noted_at timestamptz NOT NULL,
+    PRIMARY KEY (digest, try)
 );
 
 -- What operators did to open messages by hand, and who did it.
