@@ -26,7 +26,19 @@ tests:
         values: "0 1 1 1 1"
       - series: zoho_breaker_open{{org="default", product="billing", cause="minute"}}
         values: "1 1 1 1 1"
+      - series: messages_waiting{{service="s", org="default", reason="person"}}
+        values: "2x20"
+      - series: messages_waiting{{service="s", org="default", reason="time"}}
+        values: "5x20"
     alert_rule_test:
+      - eval_time: 16m
+        alertname: MessagesWaitForAPerson
+        exp_alerts:
+          - exp_labels: {{severity: page, service: s, org: default}}
+            exp_annotations:
+              summary: >-
+                2 messages of s wait until somebody corrects the set-up or puts a key back
+                (unknown_key)
       - eval_time: 3m
         alertname: OutcomeUnknown
         exp_alerts:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,10 +24,12 @@ from shared.messaging.handling.observers import Settled, SettlementObserver
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Route, Routes
 from shared.messaging.handling.settlement import (
+    PERSON_S,
     DecideAnew,
     Done,
     GiveUp,
     Settlement,
+    WaitForPerson,
     settlement_for,
 )
 from shared.messaging.handling.unit_of_work import Claim, UnitOfWork
@@ -91,8 +93,7 @@ class Attempts:
         """
         with logs.bind(correlation_id=leased.correlation_id or ""):
             try:
-                async with nullcontext() if leased.body else self._large:
-                    whole = await self._with_body(leased)
+                async with self._whole(leased) as whole:
                     while await self._run_once(whole):
                         pass
             except ClaimLost:
@@ -100,20 +101,30 @@ class Attempts:
             finally:
                 await self._give_back_calls(leased)
 
+    @asynccontextmanager
+    async def _whole(self, leased: LeasedMessage) -> AsyncIterator[LeasedMessage]:
+        """The message with its body, in turn with others whose bodies did not come with them."""
+        async with nullcontext() if leased.body else self._large:
+            yield leased if leased.body else await self._with_body(leased)
+
     async def _with_body(self, leased: LeasedMessage) -> LeasedMessage:
-        if leased.body:
-            return leased
         body = await through_outage(lambda: self._lines.body(leased.arrived))
         if body is None:
             raise ClaimLost
         return leased._replace(body=body)
 
     async def give_up(self, leased: LeasedMessage, code: str, reason: str) -> None:
-        """Give up a message whose wait has ended."""
+        """Give up a message whose wait has ended.
+
+        Raises:
+            Unavailable: `unknown_key`, it cannot be opened or sealed now. Nothing was written.
+        """
         with logs.bind(correlation_id=leased.correlation_id or ""), suppress(ClaimLost):
             settlement = GiveUp(code, reason)
-            await self._give_up(leased, received_of(leased), settlement)
-            self._report(leased, received_of(leased), settlement, 0.0, None)
+            async with self._whole(leased) as whole:
+                message = received_of(whole)
+                await self._give_up(whole, message, settlement)
+            self._report(leased, message, settlement, 0.0, None)
 
     async def _run_once(self, leased: LeasedMessage) -> bool:
         """True: what it was to wait for is there already, so it is run again under its claim."""
@@ -130,17 +141,27 @@ class Attempts:
             error = raised
             settlement = settlement_for(raised, leased.attempt, self._policy.retry)
             if not isinstance(settlement, GiveUp):
-                result = await self._putting_back.put_back(leased, settlement, raised)
-                if result is PutBackResult.LOST:
-                    raise ClaimLost from raised
+                result = await self._put_back(leased, settlement, raised)
                 if result is PutBackResult.ENDED:
                     settlement = GiveUp(*code_and_reason(raised))
             if isinstance(settlement, GiveUp):
-                await self._give_up(leased, message, settlement)
+                try:
+                    await self._give_up(leased, message, settlement)
+                except Unavailable as unsealed:  # it is given up once its key is there again
+                    error, settlement = unsealed, WaitForPerson(PERSON_S, None)
+                    result = await self._put_back(leased, settlement, unsealed)
         self._report(leased, message, settlement, time.perf_counter() - started, error)
         # Its traceback leads back here: both would stay until the garbage collector comes by.
         error = None
         return result is PutBackResult.AGAIN
+
+    async def _put_back(
+        self, leased: LeasedMessage, settlement: Settlement, error: Exception
+    ) -> PutBackResult:
+        result = await self._putting_back.put_back(leased, settlement, error)
+        if result is PutBackResult.LOST:
+            raise ClaimLost from error
+        return result
 
     async def _handle(self, leased: LeasedMessage, message: ReceivedMessage) -> None:
         parsed = self._just_accepted.take(

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import structlog
+
 from shared.background import PeriodicTask
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.reservations import CallBudget
+from shared.messaging.inbox.lines import LeasedMessage
 from shared.messaging.inbox.waits import WaitEnds, WaitHolds
+from shared.observability import logs
+
+_log = structlog.get_logger(__name__)
 
 _LIMIT: Final = 64
 
-# Facts that another product than the waiting message's own must answer for.
-_PRODUCT_OF_FACT: Final[Mapping[str, str]] = {
-    "contact": "crm",
-    "escalation": "desk",
-    "invoice": "books",
-    "payment": "billing",
-    "subscription": "billing",
+# Facts that another product than the waiting message's own must answer for: the first of these that
+# handlers call. Without Books, invoices are Billing's.
+_PRODUCTS_OF_FACT: Final[Mapping[str, tuple[str, ...]]] = {
+    "contact": ("crm",),
+    "escalation": ("desk",),
+    "invoice": ("books", "billing"),
+    "payment": ("billing",),
+    "subscription": ("billing",),
 }
-
 
 # A user signs up in their own line, so only what stands there can end a wait for the user.
 _RECORDED_IN_ITS_OWN_LINE: Final = ("user",)
@@ -31,6 +37,7 @@ class EndsOfWaits(PeriodicTask):
 
     An end counts only time in which the wait could have ended. It does not count while intake is
     behind, while the product of the fact is paused, or while a message is open that may record it.
+    A message that cannot be given up, for want of a key, is tried again when its claim has lapsed.
     """
 
     def __init__(
@@ -51,23 +58,38 @@ class EndsOfWaits(PeriodicTask):
         self._behind = behind
 
     async def _run_once(self) -> bool:
-        return await self._end_due() == _LIMIT
+        return await self._end_due() >= _LIMIT
 
     async def _end_due(self) -> int:
         ended = await self._ends.end_due(self._holds(), limit=_LIMIT)
-        for message in ended:
-            code, reason = message.code or "wait_ended", message.reason or "its wait is over"
-            await self._attempts.give_up(message, code, reason)
+        for message in sorted(ended, key=lambda message: not message.body):  # large ones last
+            await self._give_up(message)
         return len(ended)
+
+    async def _give_up(self, message: LeasedMessage) -> None:
+        code, reason = message.code or "wait_ended", message.reason or "its wait is over"
+        try:
+            await self._attempts.give_up(message, code, reason)
+        except Exception as error:
+            # The others of its group end nevertheless.
+            _log.error(
+                "a message whose wait is over cannot be given up",
+                routing_key=message.routing_key,
+                **logs.describe(error),
+            )
 
     def _holds(self) -> WaitHolds:
         closed = {(closed.org, closed.product) for closed in self._budget.closed()}
         paused = [
             (org, kind)
             for org in self._orgs
-            for kind, product in _PRODUCT_OF_FACT.items()
-            if (org, product) in closed
+            for kind, products in _PRODUCTS_OF_FACT.items()
+            if (org, self._first_called(products)) in closed
         ]
         return WaitHolds(
             intake_behind=self._behind(), paused=paused, same_line=_RECORDED_IN_ITS_OWN_LINE
         )
+
+    def _first_called(self, products: tuple[str, ...]) -> str:
+        called = self._budget.limits
+        return next((product for product in products if product in called), products[0])

@@ -52,9 +52,12 @@ class LookLater(_Later):
 
 @dataclass(frozen=True)
 class WaitForPerson(_Later):
-    """Nothing of this product can succeed now: no attempt spent, an alert."""
+    """Nothing of this product can succeed now: no attempt spent, no end, an alert.
 
-    product: str
+    `product` is None when it is a key that is missing.
+    """
+
+    product: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,10 @@ def settlement_for(error: BaseException, attempt: int, policy: RetryPolicy) -> S
             return Reconcile(delay_s)  # later, and only a look. See the effects journal
         case PermanentError(code=code, reason=reason):
             return GiveUp(code, reason)
-        case Unavailable(code="unknown_key" | "database_unavailable", retry_after_s=asked_s):
-            # Nothing that the message can help. A key that is missing waits for its operator.
-            return Postpone(PERSON_S if error.code == "unknown_key" else asked_s or 1.0)
+        case Unavailable(code="unknown_key"):
+            return WaitForPerson(PERSON_S, None)  # until the key is in the ring again
+        case Unavailable(code="database_unavailable", retry_after_s=asked_s):
+            return Postpone(asked_s or 1.0)  # nothing that the message can help
         case _ if attempt < policy.max_attempts:
             # Unavailable, or an error we have no name for. The latter is our bug, but a deploy may
             # cure it, so it gets its attempts too.

@@ -173,7 +173,7 @@ class PutBack:
         spent: the attempt counts.
         fact: kind and key of what it waits for.
         end_s: the end of such a wait, in counted seconds. None: it has no end.
-        product: that waits for a person.
+        product: that waits for a person. None: it waits for a key.
     """
 
     arrived: int

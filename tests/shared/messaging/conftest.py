@@ -48,6 +48,8 @@ POLICY = MessagingPolicy(
     drain_timeout_s=10.0,
 )
 
+KEY = f"e1:{base64.b64encode(bytes(range(32))).decode()}"
+
 RECORD = "INSERT INTO test.handled (message_id, note) VALUES ($1, $2)"
 
 
@@ -357,9 +359,8 @@ async def parts(template: str, postgres_url: str, amqp_url: str) -> AsyncIterato
         await broker.up()
         await database.up()
         async with pools.connect(SecretStr(database.url), size=8) as pool:
-            key = base64.b64encode(bytes(range(32))).decode()
-            vault = Vault(DataKeys(pool, KeyRing.parse(f"e1:{key}")))
-            digest = BlindIndex(KeyRing.parse(f"i1:{key}"), "test")
+            vault = Vault(DataKeys(pool, KeyRing.parse(KEY)))
+            digest = BlindIndex(KeyRing.parse(KEY.replace("e1:", "i1:")), "test")
             yield Parts(pool, vault, digest, SecretStr(broker.url), broker, database)
         await broker.end()
         await database.end()

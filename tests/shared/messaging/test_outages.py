@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from shared.contracts.commands import InteractionRecorded, UserUpdated
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, Unavailable
 from shared.messaging.dispatch.reservations import ClosedProduct, NoCalls
 from shared.messaging.handling.policy import WaitPolicy
 from shared.messaging.handling.routes import MessagePriority, Route, Routes
 from shared.messaging.handling.settlement import Done, Retry, WaitForPerson
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.inspection import InboxInspection
 from shared.messaging.service.messaging import Messaging
 from tests.shared.messaging.conftest import RECORD, Bench, Noted, named, note, quicker, until
 
@@ -152,17 +154,27 @@ async def test_messages_of_a_closed_product_are_passed_over(bench: Bench) -> Non
     assert await bench.handled() == ["second", "first"]
 
 
-async def test_what_a_person_has_to_mend_waits_without_an_end(bench: Bench) -> None:
-    async def misconfigured(message: UserUpdated, work: UnitOfWork) -> None:
-        raise Misconfigured("no licence", product="billing", cause="licence")
+@pytest.mark.parametrize(
+    ("error", "product"),
+    [
+        (Misconfigured("no licence", product="billing", cause="licence"), "billing"),
+        (Unavailable("no such key", code="unknown_key"), None),
+    ],
+)
+async def test_what_a_person_has_to_mend_waits_without_an_end(
+    bench: Bench, error: Exception, product: str | None
+) -> None:
+    async def fail(message: UserUpdated, work: UnitOfWork) -> None:
+        raise error
 
     waits = WaitPolicy(other_facts_s=0.1, time_s=0.1)
-    await bench.start({"user.updated.v1": misconfigured}, policy=quicker(waits=waits))
+    await bench.start({"user.updated.v1": fail}, policy=quicker(waits=waits))
     await bench.send(named("Ada"))
 
-    assert await bench.next_settlement() == WaitForPerson(60.0, "billing")
+    assert await bench.next_settlement() == WaitForPerson(60.0, product)
+    [waiting] = await InboxInspection(bench.parts.pool, "test").page()
+    assert (waiting.waits_for, waiting.product, waiting.ends_at) == ("person", product, None)
     assert await bench.dead_letters() == []
-    assert await bench.open_messages() == 1
 
 
 async def test_a_stopping_service_finishes_what_it_began(bench: Bench) -> None:
