@@ -148,7 +148,7 @@ async def _show(selection: Selection, *, reveal: bool) -> bool:
             dead_letter = selected.dead_letter
             print_line(f"{'correlation id':<16} {dead_letter.correlation_id or ''}")
             print_line(f"{'answers to':<16} {dead_letter.reply_to or ''}")
-            body = f"{len(dead_letter.body)} bytes sealed; --reveal opens it"
+            body = f"{dead_letter.size} bytes sealed; --reveal opens it"
             if reveal:
                 body = await _revealed(dead_letters, selected)
             print_line(f"{'body':<16} {body}")

@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from shared.crypto.envelope import DayKey, UserKey, Vault
+from shared.errors import PermanentError
 from shared.messaging.inbox.lines import LeasedMessage, sealing_context
 from shared.messaging.inbox.statements import columns
 from shared.storage.clock import DatabaseClock, database_clock
@@ -19,7 +20,10 @@ from shared.storage.pool import planned_anew, unavailable_when_down
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was given up. Its body is sealed under its user's key where one is known."""
+    """A message that was given up. Its body is sealed under its user's key where one is known.
+
+    `size`: of the sealed body. A page of many comes without bodies: `DeadLetters.open` reads one.
+    """
 
     arrived: int
     org: str
@@ -43,6 +47,7 @@ class DeadLetter:
     records: tuple[str, ...] = ()
     given_up_at: datetime | None = None
     state: str = "waiting"
+    size: int = 0
 
 
 def dead_letter_context(arrived: int) -> str:
@@ -86,15 +91,21 @@ class DeadLetters:
                 attempts = excluded.attempts, body = excluded.body, state = 'waiting',
                 given_up_at = excluded.given_up_at, settled_by = NULL, settled_at = NULL
             """  # noqa: S608
+        columns_but_body = (
+            "arrived, org, line, exchange, routing_key, route, message_id, priority, first,"
+            " records, code, reason, attempts, correlation_id, reply_to, traceparent, sent_at,"
+            " headers, body_mac, given_up_at, state, octet_length(body) AS size"
+        )
         self._page_sql = f"""
-            SELECT arrived, org, line, exchange, routing_key, route, message_id, priority, first,
-                   records, code, reason, attempts, correlation_id, reply_to, traceparent, sent_at,
-                   headers, body, body_mac, given_up_at, state
+            SELECT {columns_but_body}, ''::bytea AS body
             FROM {schema}.dead_letters
             WHERE state = 'waiting' AND arrived > $1 AND ($2::text IS NULL OR org = $2)
               AND ($3::text IS NULL OR code = $3) AND ($4::text IS NULL OR routing_key = $4)
-              AND ($5::bigint IS NULL OR arrived = $5)
-            ORDER BY arrived LIMIT $6
+            ORDER BY arrived LIMIT $5
+            """  # noqa: S608
+        self._get_sql = f"""
+            SELECT {columns_but_body}, body
+            FROM {schema}.dead_letters WHERE arrived = $1 AND state = 'waiting'
             """  # noqa: S608
         self._replay_sql = f"SELECT {schema}.replay_dead_letter($1, $2, $3, $4)"
         self._discard_sql = f"SELECT {schema}.discard_dead_letter($1, $2, $3)"
@@ -181,8 +192,7 @@ class DeadLetters:
     async def get(self, arrived: int) -> DeadLetter | None:
         """One that waits for somebody."""
         with unavailable_when_down():
-            async with planned_anew(self._pool) as connection:
-                row = await connection.fetchrow(self._page_sql, 0, None, None, None, arrived, 1)
+            row = await self._pool.fetchrow(self._get_sql, arrived)
         return _dead_letter(row) if row else None
 
     async def page(
@@ -194,22 +204,26 @@ class DeadLetters:
         after: int = 0,
         limit: int = 50,
     ) -> list[DeadLetter]:
-        """Those that wait for somebody, oldest first. `after`: the last `arrived` seen."""
+        """Those that wait for somebody, oldest first, without their bodies.
+
+        `after`: the last `arrived` seen.
+        """
         with unavailable_when_down():
             async with planned_anew(self._pool) as connection:
-                rows = await connection.fetch(
-                    self._page_sql, after, org, code, routing_key, None, limit
-                )
+                rows = await connection.fetch(self._page_sql, after, org, code, routing_key, limit)
         return [_dead_letter(row) for row in rows]
 
     async def open(self, letter: DeadLetter) -> bytes:
         """Its body as it came.
 
         Raises:
-            PermanentError: `erased`, its user's key was destroyed.
+            PermanentError: `erased`, its user's key was destroyed, or it is not kept any more.
         """
+        whole = letter if letter.body else await self.get(letter.arrived)
+        if whole is None:
+            raise PermanentError("it was replayed, discarded or erased meanwhile", code="erased")
         with unavailable_when_down():
-            return await self._vault.open_bytes(letter.body, dead_letter_context(letter.arrived))
+            return await self._vault.open_bytes(whole.body, dead_letter_context(letter.arrived))
 
     async def replay(self, arrived: int, *, by: str) -> bool:
         """Put it at the end of its line again, its attempts forgotten. False: not there."""
@@ -247,4 +261,5 @@ class DeadLetters:
 
 def _dead_letter(row: asyncpg.Record) -> DeadLetter:
     records = tuple(row["records"] or ())
-    return DeadLetter(**{**row, "records": records, "body": row["body"] or b""})
+    body, size = row["body"] or b"", row["size"] or 0
+    return DeadLetter(**{**row, "records": records, "body": body, "size": size})

@@ -51,20 +51,20 @@ class WaitEnds:
         self._claim_s = claim_s
         self._clock = clock
         self._count_sql = f"""
-            SELECT c.is_over, m.*, m.priority AS message_priority, false AS alone,
+            SELECT m.*, m.priority AS message_priority, false AS alone,
                    m.line LIKE 'user:%' AND EXISTS (
                        SELECT FROM relay.tombstones t
                        WHERE t.org = m.org AND t.user_id = substring(m.line FROM 6)) AS erased,
                    m.counted_s AS waited_s, m.place = 0 AS first
-            FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) c,
-                 LATERAL (SELECT (c.message).*) m
+            FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) m
             """  # noqa: S608
 
     async def end_due(self, holds: WaitHolds, *, limit: int = 500) -> list[LeasedMessage]:
         """Count the waits that are due to be counted. Returns those that are over, to be given up.
 
-        Each has a claim, and the code and reason to give it up under. Not settled within
-        `claim_s`, it is returned again. Call it every second or so, in any number of replicas.
+        Each has a claim, and the code and reason to give it up under. A body beyond 4 KiB comes
+        empty: `Lines.body` has it. Not settled within `claim_s`, it is returned again. Call it
+        every second or so, in any number of replicas.
         It stops when at least `limit` are over: then there may be more.
 
         Raises Unavailable.

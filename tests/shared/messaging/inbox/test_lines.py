@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from shared.errors import PermanentError
 from shared.messaging.inbox.lines import MessageOutcome, PutBackResult, WaitKind
 from tests.shared.messaging.inbox.conftest import Inbox, message
 
@@ -284,3 +287,17 @@ async def test_a_replayed_message_goes_to_the_line_of_whoever_owns_its_thing_by_
 
     assert await inbox.open() == ["create", "void"]
     assert await inbox.counts() == (2, 1)
+
+
+async def test_a_page_of_dead_letters_comes_without_their_bodies(inbox: Inbox) -> None:
+    await inbox.accept(message("a", body=b"x" * 5_000))
+    await inbox.give_up(await inbox.next())
+
+    [letter] = await inbox.dead_letters.page()
+
+    assert letter.body == b""
+    assert letter.size > 5_000
+    assert await inbox.dead_letters.open(letter) == b"x" * 5_000
+    await inbox.dead_letters.discard(letter.arrived, by="ada")
+    with pytest.raises(PermanentError):
+        await inbox.dead_letters.open(letter)

@@ -373,3 +373,19 @@ async def test_what_never_comes_is_given_up_after_a_backlog_of_hours_as_after_no
         await inbox.ended(intake_behind=True)
 
     assert await _until_ended(inbox, 60, 30) in (15, 16)
+
+
+async def test_many_that_end_at_once_come_without_what_is_large_of_them(inbox: Inbox) -> None:
+    await inbox.accept(message("large", "u1", body=b"x" * 5_000), message("small", "u2"))
+    for waiting in await inbox.leased():
+        await inbox.wait_for(waiting, end_s=1)
+    inbox.after(2)
+
+    ended = {one.message_id: one for one in await inbox.ended()}
+
+    assert ended["large"].body == b""
+    sealed = await inbox.lines.body(ended["large"].arrived)
+    assert sealed is not None
+    context = ended["large"].sealing_context
+    assert await inbox.vault.open_bytes(sealed, context) == b"x" * 5_000
+    assert await inbox.vault.open_bytes(ended["small"].body, context.replace("large", "small"))

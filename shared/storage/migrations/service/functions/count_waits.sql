@@ -1,6 +1,7 @@
 -- Count at most p_limit waits whose time to be counted has come. A row for each: those that are over
 -- come with the message, to be given up. It has a claim, and is returned again after p_claim_s unless
--- it is settled before.
+-- it is settled before. Many may be over at once, so a body of more than 4 KiB comes empty: whoever
+-- gives the message up reads it then.
 --
 -- Only time counts in which the wait could have ended: not while intake is behind, not while the
 -- product is paused, and not while a message that may record the fact is open and does not itself
@@ -9,7 +10,13 @@
 CREATE OR REPLACE FUNCTION {schema}.count_waits(
     p_intake_behind boolean, p_paused_org text[], p_paused_kind text[], p_same_line text[],
     p_longest float8, p_limit integer, p_claim_s float8, p_now timestamptz DEFAULT NULL
-) RETURNS TABLE (is_over boolean, message {schema}.inbox) LANGUAGE plpgsql
+) RETURNS TABLE (
+    is_over boolean, org text, arrived bigint, claim bigint, line text, exchange text,
+    routing_key text, route text, message_id text, attempt integer, priority smallint, place bigint,
+    correlation_id text, reply_to text, traceparent text, sent_at timestamptz, headers jsonb,
+    body bytea, accepted_at timestamptz, counted_s float8, body_mac bytea, records text[],
+    code text, reason text
+) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
@@ -68,7 +75,11 @@ BEGIN
                 -- A little late, so that a wait of whole steps ends at its last one.
                 ELSE least(o.step_s, greatest(o.end_s - o.new_s, 0.05)) END)
         FROM over o WHERE m.arrived = o.arrived AND m.arrived = ANY (v_arrived)
-        RETURNING o.is_over AS ended, m AS counted_message
+        RETURNING o.is_over AS ended, m.org, m.arrived, m.claim, m.line, m.exchange, m.routing_key,
+                  m.route, m.message_id, m.attempt, m.priority, m.place, m.correlation_id,
+                  m.reply_to, m.traceparent, m.sent_at, m.headers,
+                  CASE WHEN o.is_over AND octet_length(m.body) <= 4096 THEN m.body ELSE '' END,
+                  m.accepted_at, m.counted_s, m.body_mac, m.records, m.code, m.reason
     )
-    SELECT w.ended, CASE WHEN w.ended THEN w.counted_message END FROM written w;
+    SELECT * FROM written;
 END $$;
