@@ -74,6 +74,7 @@ class Acceptance:
         just_accepted: is given what was parsed of new messages.
         slots: offers slots for what may be leased as it is stored.
         left_due: called when something new was stored that was not leased.
+        given_up: called with organization and code of each dead letter that was stored.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Acceptance:
         just_accepted: JustAccepted,
         slots: FreeSlots | None = None,
         left_due: Callable[[], None] = lambda: None,
+        given_up: Callable[[str, str], None] = lambda _org, _code: None,
         clock: DatabaseClock = database_clock,
     ) -> None:
         self._pool = pool
@@ -96,6 +98,7 @@ class Acceptance:
         self._just_accepted = just_accepted
         self._slots = slots or NoFreeSlots()
         self._left_due = left_due
+        self._given_up = given_up
         self._clock = clock
         self._dead_letters = DeadLetters(pool, schema, vault, clock=clock)
         self._accept_sql = f"SELECT * FROM {schema}.accept_messages({parameters(35)}) ORDER BY item"  # noqa: S608
@@ -114,7 +117,7 @@ class Acceptance:
         refused = [
             message._replace(given_up=await self._refuse(message, *_REFUSALS[result]))
             for message, result in zip(group, results, strict=True)
-            if result in _REFUSALS
+            if result in _REFUSALS and not message.given_up  # once, under its own code
         ]
         if refused:
             await self._stored(refused)
@@ -198,14 +201,12 @@ class Acceptance:
                 for message, row in zip(group, rows, strict=True)
                 if message.given_up and row["outcome"] in ("given_up", "reused")
             ]
-            await self._dead_letters.insert(
-                connection,
-                [
-                    _dead_letter(message, arrived, keys[message.org])
-                    for message, arrived in given_up
-                    if message.given_up and message.given_up.code != "erased"
-                ],
-            )
+            letters = [
+                _dead_letter(message, arrived, keys[message.org])
+                for message, arrived in given_up
+                if message.given_up and message.given_up.code != "erased"
+            ]
+            await self._dead_letters.insert(connection, letters)
             announcements = [
                 row
                 for message, _ in given_up
@@ -213,6 +214,8 @@ class Acceptance:
             ]
             if announcements:
                 await self._outbox.insert(connection, announcements, keep=False)
+        for letter in letters:
+            self._given_up(letter.org, letter.code)
         return rows
 
     def _results(

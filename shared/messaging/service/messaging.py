@@ -157,6 +157,9 @@ class Messaging:
             just_accepted=just_accepted,
             slots=self._dispatcher,
             left_due=wakeup.set,
+            given_up=lambda org, code: metrics.dead_letters_given_up.labels(
+                org, service, code
+            ).inc(),
         )
         handover = Handover(
             validation,

@@ -9,12 +9,16 @@ import orjson
 import pytest
 
 from shared.contracts.commands import UserUpdated
-from shared.errors import PermanentError, Unavailable
-from shared.messaging.handling.settlement import Done, GiveUp, Retry
+from shared.crypto.envelope import DataKeys, UserKey, Vault
+from shared.crypto.keyring import KeyRing
+from shared.errors import NotYetKnown, PermanentError, Unavailable
+from shared.messaging.handling.routes import Route, Routes
+from shared.messaging.handling.settlement import Done, GiveUp, Retry, WaitForFact, WaitForPerson
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.dead_letters import DeadLetters
+from shared.messaging.inbox.inspection import InboxInspection
 from tests.kit.servers import Management
-from tests.shared.messaging.conftest import Bench, named, note, quicker
+from tests.shared.messaging.conftest import KEY, Bench, named, note, quicker
 
 
 async def refuse(message: UserUpdated, work: UnitOfWork) -> None:
@@ -235,3 +239,128 @@ async def test_a_message_whose_process_always_dies_is_given_up(bench: Bench) -> 
     assert (await failed.next_body())["code"] == "attempts_exhausted"
     assert (await bench.dead_letter()).code == "attempts_exhausted"
     assert calls[-1] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "routing_key", "code"),
+    [
+        (b"not json", "user.updated.v1", "invalid_message"),
+        (b'{"user_id": "u1"}', "user.singed_up.v1", "unknown_command"),
+        (b"a" * (2**21 + 100), "user.updated.v1", "too_large"),
+    ],
+)
+async def test_what_intake_gives_up_is_counted_once_by_its_code(
+    bench: Bench, body: bytes, routing_key: str, code: str
+) -> None:
+    await bench.start()
+
+    for _ in range(2):
+        await bench.send(body, message_id="m1", routing_key=routing_key)
+    await bench.accepted_all()
+
+    assert _given_up(bench) == {code: 1}
+    assert (await bench.dead_letter()).code == code
+
+
+async def test_an_id_that_is_reused_by_a_message_that_breaks_its_contract_is_given_up_once(
+    bench: Bench,
+) -> None:
+    await bench.start()
+    await bench.send(named("Ada"), message_id="m1")
+    await bench.send(b"not json", message_id="m1", routing_key="user.updated.v1")
+    await bench.accepted_all()
+
+    assert _given_up(bench) == {"invalid_message": 1}
+    assert (await bench.dead_letter()).code == "invalid_message"
+
+
+async def test_a_read_that_is_older_than_its_reply_ends_without_a_call(bench: Bench) -> None:
+    calls = []
+
+    async def read(message: UserUpdated, work: UnitOfWork) -> None:
+        calls.append(message.user_id)
+        await bench.parts.pool.execute(
+            "UPDATE test.inbox SET accepted_at = accepted_at - interval '601 seconds'"
+        )
+        raise Unavailable("not now")
+
+    route = Route(UserUpdated, read, expires_s=600.0)
+    await bench.start(routes=Routes(commands={"user.updated.v1": route}))
+    failed = await bench.listen(key="command.failed.v1")
+    await bench.send(named("Ada"))
+
+    assert (await failed.next_body())["code"] == "expired"
+    assert calls == ["u1"]
+
+
+async def test_what_cannot_be_sealed_to_be_given_up_waits_until_its_key_is_back(
+    bench: Bench,
+) -> None:
+    async def refuse_one(message: UserUpdated, work: UnitOfWork) -> None:
+        if message.user_id == "u1":
+            raise PermanentError("no", code="no")
+        await note(message, work)
+
+    await _take_key_away(bench, "u1")
+    await bench.start({"user.updated.v1": refuse_one}, policy=quicker(slots=1))
+    await bench.send(named("Ada", "u1"))
+
+    assert await bench.next_settlement() == WaitForPerson(60.0, None)
+    inspection = InboxInspection(bench.parts.pool, "test")
+    [waiting] = await inspection.page()
+    assert (waiting.waits_for, waiting.code) == ("person", "unknown_key")
+    assert (waiting.attempt, waiting.ends_at) == (0, None)
+    await bench.send(named("Bob", "u2"))
+    assert await bench.next_settlement() == Done()
+
+    await _put_key_back(bench)
+    await inspection.end_wait(waiting.arrived, by="ada")
+
+    assert await bench.next_settlement() == GiveUp("no", "no")
+    assert b"Ada" in await bench.open(await bench.dead_letter())
+
+
+async def test_a_wait_that_cannot_end_for_want_of_a_key_lets_the_others_end(bench: Bench) -> None:
+    async def not_yet(message: UserUpdated, work: UnitOfWork) -> None:
+        raise NotYetKnown("no such user", key=message.user_id)
+
+    await _take_key_away(bench, "u1")
+    await bench.start({"user.updated.v1": not_yet})
+    for user_id in ("u1", "u2", "u3"):
+        await bench.send(named("Ada", user_id))
+        assert await bench.next_settlement() == WaitForFact("user", user_id)
+
+    await bench.parts.pool.execute(
+        "UPDATE test.inbox SET end_s = 0, check_at = now() - interval '1 hour'"
+    )
+
+    assert {(await bench.next_settled()).message.message_id for _ in range(2)} == {
+        letter.message_id for letter in await bench.dead_letters()
+    }
+    assert {letter.line for letter in await bench.dead_letters()} == {"user:u2", "user:u3"}
+    await _put_key_back(bench)
+    await bench.parts.pool.execute("UPDATE test.inbox SET check_at = now()")
+    assert isinstance(await bench.next_settlement(), GiveUp)
+    assert await bench.open_messages() == 0
+
+
+def _given_up(bench: Bench) -> dict[str, float]:
+    """By code, what `dead_letters_total` has counted."""
+    [metrics] = bench.metrics
+    return {
+        sample.labels["code"]: sample.value
+        for family in metrics.dead_letters_given_up.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+
+
+async def _take_key_away(bench: Bench, user_id: str) -> None:
+    """The user's data key is wrapped by a key that is not in the ring any more."""
+    other = Vault(DataKeys(bench.parts.pool, KeyRing.parse(KEY)))
+    await other.key_of(UserKey("default", user_id))
+    await bench.parts.pool.execute("UPDATE relay.data_keys SET key_id = 'gone'")
+
+
+async def _put_key_back(bench: Bench) -> None:
+    await bench.parts.pool.execute("UPDATE relay.data_keys SET key_id = 'e1'")
