@@ -320,6 +320,29 @@ async def test_what_cannot_be_sealed_to_be_given_up_waits_until_its_key_is_back(
     assert b"Ada" in await bench.open(await bench.dead_letter())
 
 
+async def test_what_always_dies_holds_nobody_up_while_its_key_is_missing(bench: Bench) -> None:
+    """After two lapses a message is leased alone: nothing else may run beside it."""
+
+    async def die_of_one(message: UserUpdated, work: UnitOfWork) -> None:
+        if message.user_id == "u1":
+            raise asyncio.CancelledError
+        await note(message, work)
+
+    await _take_key_away(bench, "u1")
+    await bench.start({"user.updated.v1": die_of_one}, policy=quicker(lease_s=0.1))
+    await bench.send(named("Ada", "u1"))
+    assert await bench.next_settlement() == WaitForPerson(60.0, None)
+    await bench.send(named("Bob", "u2"))
+    assert await bench.next_settlement() == Done()
+
+    await _put_key_back(bench)
+    inspection = InboxInspection(bench.parts.pool, "test")
+    await inspection.end_wait((await inspection.page())[0].arrived, by="ada")
+
+    assert isinstance(await bench.next_settlement(), GiveUp)
+    assert (await bench.dead_letter()).code == "attempts_exhausted"
+
+
 async def test_a_wait_that_cannot_end_for_want_of_a_key_lets_the_others_end(bench: Bench) -> None:
     async def not_yet(message: UserUpdated, work: UnitOfWork) -> None:
         raise NotYetKnown("no such user", key=message.user_id)
