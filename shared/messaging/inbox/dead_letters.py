@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from shared.errors import PermanentError
 from shared.messaging.inbox.lines import LeasedMessage, sealing_context
 from shared.messaging.inbox.statements import columns
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.pool import planned_anew, unavailable_when_down
 
 
@@ -48,6 +49,18 @@ class DeadLetter:
     given_up_at: datetime | None = None
     state: str = "waiting"
     size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterCause:
+    """How many dead letters have this code. `for_example`: the message_id of one of them."""
+
+    code: str
+    messages: int
+    oldest: datetime
+    newest: datetime
+    for_example: str
+    reason: str
 
 
 def dead_letter_context(arrived: int) -> str:
@@ -101,6 +114,8 @@ class DeadLetters:
             FROM {schema}.dead_letters
             WHERE state = 'waiting' AND arrived > $1 AND ($2::text IS NULL OR org = $2)
               AND ($3::text IS NULL OR code = $3) AND ($4::text IS NULL OR routing_key = $4)
+              AND ($6::timestamptz IS NULL OR given_up_at <= $6)
+              AND ($7::text[] IS NULL OR message_id = ANY ($7))
             ORDER BY arrived LIMIT $5
             """  # noqa: S608
         self._get_sql = f"""
@@ -112,6 +127,17 @@ class DeadLetters:
         self._count_sql = f"""
             SELECT org, code, count(*) FROM {schema}.dead_letters
             WHERE state = 'waiting' GROUP BY org, code
+            """  # noqa: S608
+        self._causes_sql = f"""
+            SELECT code, count(*) AS messages, min(given_up_at) AS oldest,
+                   max(given_up_at) AS newest, min(message_id) AS for_example,
+                   min(reason) AS reason
+            FROM {schema}.dead_letters
+            WHERE state = 'waiting' AND ($1::text IS NULL OR org = $1)
+              AND ($2::text IS NULL OR code = $2) AND ($3::text IS NULL OR routing_key = $3)
+              AND ($4::timestamptz IS NULL OR given_up_at <= $4)
+              AND ($5::text[] IS NULL OR message_id = ANY ($5))
+            GROUP BY code ORDER BY messages DESC, code
             """  # noqa: S608
 
     async def of(
@@ -201,6 +227,8 @@ class DeadLetters:
         org: str | None = None,
         code: str | None = None,
         routing_key: str | None = None,
+        message_ids: Collection[str] | None = None,
+        given_up_until: datetime | None = None,
         after: int = 0,
         limit: int = 50,
     ) -> list[DeadLetter]:
@@ -208,10 +236,31 @@ class DeadLetters:
 
         `after`: the last `arrived` seen.
         """
+        ids = None if message_ids is None else [*message_ids]
         with unavailable_when_down():
             async with planned_anew(self._pool) as connection:
-                rows = await connection.fetch(self._page_sql, after, org, code, routing_key, limit)
+                rows = await connection.fetch(
+                    *(self._page_sql, after, org, code, routing_key, limit, given_up_until, ids)
+                )
         return [_dead_letter(row) for row in rows]
+
+    async def causes(
+        self,
+        *,
+        org: str | None = None,
+        code: str | None = None,
+        routing_key: str | None = None,
+        message_ids: Collection[str] | None = None,
+        given_up_until: datetime | None = None,
+    ) -> list[DeadLetterCause]:
+        """All those that wait for somebody, counted by code, the most frequent first."""
+        ids = None if message_ids is None else [*message_ids]
+        with unavailable_when_down():
+            async with planned_anew(self._pool) as connection:
+                rows = await connection.fetch(
+                    self._causes_sql, org, code, routing_key, given_up_until, ids
+                )
+        return [DeadLetterCause(**row) for row in rows]
 
     async def open(self, letter: DeadLetter) -> bytes:
         """Its body as it came.
@@ -234,16 +283,16 @@ class DeadLetters:
         with unavailable_when_down():
             context = sealing_context(letter.org, letter.routing_key, letter.message_id)
             sealed = await self._vault.seal_bytes(DayKey(letter.org), body, context)
-            replayed: bool = await self._pool.fetchval(
-                self._replay_sql, arrived, sealed, by, self._clock()
+            replayed: bool = await repeated_after_deadlock(
+                lambda: self._pool.fetchval(self._replay_sql, arrived, sealed, by, self._clock())
             )
         return replayed
 
     async def discard(self, arrived: int, *, by: str) -> bool:
         """Keep nothing of it but who discarded it and when. False: not there."""
         with unavailable_when_down():
-            discarded: bool = await self._pool.fetchval(
-                self._discard_sql, arrived, by, self._clock()
+            discarded: bool = await repeated_after_deadlock(
+                lambda: self._pool.fetchval(self._discard_sql, arrived, by, self._clock())
             )
         return discarded
 

@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 
 from shared.storage.clock import DatabaseClock, database_clock
+from shared.storage.deadlocks import repeated_after_deadlock
 from shared.storage.pool import planned_anew, unavailable_when_down
 
 GIVEN_UP_BY_HAND: Final = "given_up_by_operator"
@@ -91,7 +92,7 @@ class InboxInspection:
                   AND ($5::text IS NULL OR m.fact_kind = $5)
                   AND ($6::text IS NULL OR m.routing_key = $6)
             ) o
-            WHERE $7::text IS NULL OR o.waits_for = $7
+            WHERE ($7::text IS NULL OR o.waits_for = $7) AND ($9::text IS NULL OR o.code = $9)
             ORDER BY o.arrived LIMIT $8
             """  # noqa: S608
         self._intervene_sql = f"SELECT {schema}.intervene($1, $2, $3, $4, $5, $6)"
@@ -108,6 +109,7 @@ class InboxInspection:
         waits_for: str | None = None,
         fact_kind: str | None = None,
         routing_key: str | None = None,
+        code: str | None = None,
         after: int = 0,
         limit: int = 50,
     ) -> list[OpenMessage]:
@@ -124,6 +126,7 @@ class InboxInspection:
                     routing_key,
                     waits_for,
                     limit,
+                    code,
                 )
         return [_open_message(row) for row in rows]
 
@@ -144,8 +147,10 @@ class InboxInspection:
     async def _intervene(self, arrived: int, action: str, by: str) -> bool:
         why = (GIVEN_UP_BY_HAND, "an operator gave it up")
         with unavailable_when_down():
-            done: bool = await self._pool.fetchval(
-                self._intervene_sql, arrived, action, by, *why, self._clock()
+            done: bool = await repeated_after_deadlock(
+                lambda: self._pool.fetchval(
+                    self._intervene_sql, arrived, action, by, *why, self._clock()
+                )
             )
         return done
 

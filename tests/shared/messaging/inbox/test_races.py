@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from shared.messaging.inbox.acceptance import AcceptResult
+from shared.messaging.inbox.inspection import InboxInspection
 from shared.messaging.inbox.lines import (
     MessageOutcome,
     PutBackResult,
@@ -300,3 +301,68 @@ async def test_many_replicas_settle_everything_once_and_in_order(inbox: Inbox) -
     for user in range(users):
         of_user = [one for one in done if one.startswith(f"{user}:")]
         assert of_user == [f"{user}:{at}" for at in range(count)]
+
+
+LOCK_NAME = "SELECT FROM test.names WHERE kind = 'invoice' AND name = 'i1' FOR UPDATE"
+LOCK_LINE = "SELECT test.lock_lines('{default}', '{user:u1}')"
+
+LOCK_LETTER = "SELECT FROM test.dead_letters FOR UPDATE"
+
+
+async def given_up_with_its_name(inbox: Inbox) -> int:
+    """A message that named an invoice and was given up. Another of its line is open."""
+    await inbox.accept(message("create", "u1", names=(("invoice", "i1"),)), message("next", "u1"))
+    create = await inbox.next()
+    await inbox.give_up(create)
+    return create.arrived
+
+
+async def loses_deadlocks_last(connection: Any) -> None:
+    """Let PostgreSQL undo the other transaction: the one that looks for a deadlock first."""
+    await connection.execute("SET LOCAL deadlock_timeout = '1 min'")
+
+
+async def test_an_operator_s_replay_waits_for_names_before_it_holds_lines(inbox: Inbox) -> None:
+    arrived = await given_up_with_its_name(inbox)
+    async with other(inbox) as (settlement, transaction):
+        await settlement.execute(LOCK_NAME)
+        replay = await blocked(inbox, inbox.dead_letters.replay(arrived, by="ann"))
+
+        await settlement.execute("SELECT FROM test.lines WHERE line = 'user:u1' FOR UPDATE NOWAIT")
+        await transaction.commit()
+
+    assert await replay
+    assert await inbox.open() == ["next", "create"]
+
+
+@pytest.mark.parametrize("act", ["replay", "discard"])
+async def test_what_an_operator_does_to_a_dead_letter_is_repeated_after_a_deadlock(
+    inbox: Inbox, act: str
+) -> None:
+    arrived = await given_up_with_its_name(inbox)
+    async with other(inbox) as (settlement, transaction):
+        await loses_deadlocks_last(settlement)
+        first, then = (LOCK_LINE, LOCK_NAME) if act == "replay" else (LOCK_NAME, LOCK_LETTER)
+        await settlement.execute(first)
+        acting = await blocked(inbox, getattr(inbox.dead_letters, act)(arrived, by="ann"))
+
+        await settlement.execute(then)
+        await transaction.commit()
+
+    assert await acting
+    assert await inbox.dead_letters.page() == []
+
+
+async def test_an_operator_s_intervention_is_repeated_after_a_deadlock(inbox: Inbox) -> None:
+    await inbox.accept(message("a", "u1"))
+    [row] = await inbox.pool.fetch("SELECT arrived FROM test.inbox")
+    async with other(inbox) as (settlement, transaction):
+        await loses_deadlocks_last(settlement)
+        await settlement.execute("SELECT FROM test.inbox FOR UPDATE")
+        inspection = InboxInspection(inbox.pool, "test", clock=inbox.clock)
+        acting = await blocked(inbox, inspection.end_wait(row["arrived"], by="ann"))
+
+        await settlement.execute(LOCK_LINE)
+        await transaction.commit()
+
+    assert await acting

@@ -10,6 +10,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    PERFORM FROM {schema}.names n WHERE n.named_by = p_arrived AND n.line IS NULL
+    ORDER BY n.org, n.kind, n.name FOR UPDATE;
     DELETE FROM {schema}.names WHERE named_by = p_arrived AND line IS NULL;
     DELETE FROM {schema}.name_heirs WHERE arrived = p_arrived;
     RETURN true;

@@ -16,6 +16,7 @@ DECLARE
     v_own text[];
     v_line text;
     v_own_line text;
+    v_locked text[];
 BEGIN
     SELECT * INTO letter FROM {schema}.dead_letters d
     WHERE d.arrived = p_arrived AND d.state = 'waiting' FOR UPDATE;
@@ -24,13 +25,24 @@ BEGIN
     END IF;
     v_line := coalesce(
         nullif(letter.line, ''), concat_ws(':', 'message', letter.routing_key, letter.message_id));
-    -- If its line was that of a thing which somebody has named since, it belongs in the owner's. Whoever
-    -- records the name locks this line too, and one of both finds the other.
-    PERFORM {schema}.lock_lines(ARRAY[letter.org], ARRAY[v_line]);
+    -- Names before lines, as everywhere.
+    PERFORM FROM {schema}.names n WHERE n.named_by = p_arrived AND n.line IS NULL
+    ORDER BY n.org, n.kind, n.name FOR UPDATE;
+    SELECT array_agg(n.org), array_agg(n.kind || ':' || n.name) INTO v_org, v_own
+    FROM {schema}.names n WHERE n.named_by = p_arrived AND n.line IS NULL;
     v_own_line := v_line;
-    SELECT coalesce(max(n.line), v_line) INTO v_line FROM {schema}.names n
-    WHERE n.org = letter.org AND n.kind = split_part(v_line, ':', 1)
-      AND n.name = substring(v_line FROM position(':' IN v_line) + 1);
+    v_locked := ARRAY[v_own_line];
+    -- If its line was that of a thing which somebody has named since, it belongs in the owner's. Whoever
+    -- records the name locks this line too, and one of both finds the other: so look once more, when it is
+    -- locked.
+    FOR look IN 1 .. 2 LOOP
+        SELECT coalesce(max(n.line), v_own_line) INTO v_line FROM {schema}.names n
+        WHERE n.org = letter.org AND n.kind = split_part(v_own_line, ':', 1)
+          AND n.name = substring(v_own_line FROM position(':' IN v_own_line) + 1);
+        v_locked := v_locked || v_line;
+        PERFORM {schema}.lock_lines(
+            array_fill(letter.org, ARRAY[cardinality(v_locked)]) || v_org, v_locked || v_own);
+    END LOOP;
     -- What it named is its own again, unless another has named it since.
     WITH mine AS (
         UPDATE {schema}.names x SET line = v_line FROM (
@@ -42,8 +54,6 @@ BEGIN
         RETURNING x.org, x.kind || ':' || x.name AS own
     )
     SELECT array_agg(m.org), array_agg(m.own) INTO v_org, v_own FROM mine m WHERE m.own <> v_line;
-    PERFORM {schema}.lock_lines(letter.org || v_org || v_org,
-        v_line || v_own || array_fill(v_line, ARRAY[coalesce(cardinality(v_own), 0)]));
     INSERT INTO {schema}.inbox
         (arrived, place, org, line, exchange, routing_key, route, message_id, body_mac, priority,
          records, due_at, wait, code, reason, waiting_since, counted_at, end_s, check_at,
@@ -58,7 +68,7 @@ BEGIN
     PERFORM {schema}.move_lines(
         v_org, v_own, array_fill(v_line, ARRAY[coalesce(cardinality(v_own), 0)]));
     PERFORM {schema}.refresh_lines(
-        ARRAY[letter.org, letter.org] || v_org, ARRAY[v_line, v_own_line] || v_own, at);
+        array_fill(letter.org, ARRAY[cardinality(v_locked)]) || v_org, v_locked || v_own, at);
     UPDATE {schema}.dead_letters
     SET state = 'replayed', body = NULL, settled_by = p_by, settled_at = at
     WHERE arrived = p_arrived;
