@@ -1,9 +1,13 @@
 """Test listing, showing and replaying dead letters with `zoho-relay`."""
 
+import io
+
 import pytest
 
+from services.operator.dead_letters import replay
 from shared.errors import PermanentError
 from shared.messaging.handling.settlement import Done, GiveUp
+from shared.storage.migrations import migrate
 from tests.operator.conftest import until
 
 ADA = "ada@example.org"
@@ -263,10 +267,11 @@ async def test_one_that_cannot_be_opened_is_shown_so_and_the_others_go_on(desk, 
     replayed = await desk.ask("dead-letters", "replay", "--all")
 
     assert replayed.code == 1
-    assert replayed.out.count("unreadable") == 2
+    assert "m1: unreadable" in replayed.err
+    assert "m2: unreadable" in replayed.err
     await dead(desk, expected=2)
     await until_handled(plans, ["s3"])
-    assert (await desk.ask("dead-letters", "discard", "m1", "m2")).code == 0
+    assert (await desk.ask("dead-letters", "discard", "m1", "m2", "--yes")).code == 0
 
 
 async def until_handled(plans, handled):
@@ -289,3 +294,117 @@ async def test_a_missing_setting_is_named(desk):
     output = await desk.ask("dead-letters", "list", DATABASE_URL="")
 
     assert (output.code, output.err) == (2, "DATABASE_URL: is not set\n")
+
+
+MANY = """
+    INSERT INTO {schema}.dead_letters
+        (arrived, org, line, exchange, routing_key, route, message_id, priority, body_mac, code,
+         reason, attempts, headers, given_up_at)
+    SELECT n, 'default', '', '', 'user.updated.v1', 'user.updated.v1', 'm' || n, 1, '', $1, 'no', 1,
+           '{{}}', now()
+    FROM generate_series(1, $2::bigint) n
+    """
+
+
+async def many(desk, schema, code, count):
+    """Dead letters whose bodies nobody opens."""
+    await desk.pool.execute(MANY.format(schema=schema), code, count)
+
+
+async def test_all_are_counted_whatever_their_number_and_service(desk):
+    await migrate(desk.pool, schema="crm")
+    await many(desk, "billing", "unknown_plan", 10_050)
+    await many(desk, "crm", "contact_refused", 1)
+
+    rows = (await desk.ask("dead-letters", "list", "--json")).rows
+
+    assert [(row["service"], row["code"], row["messages"]) for row in rows] == [
+        ("billing-worker", "unknown_plan", 10_050),
+        ("crm-worker", "contact_refused", 1),
+    ]
+
+
+async def test_messages_are_listed_page_by_page_and_the_last_line_says_how_to_go_on(desk):
+    await many(desk, "billing", "unknown_plan", 5)
+    page = ("dead-letters", "list", "--each", "--json", "--limit", "3")
+
+    first = await desk.ask(*page)
+    *_, service_option, service, after_option, after = first.err.split()
+    rest = await desk.ask(*page, service_option, service, after_option, after)
+
+    assert [row["message_id"] for row in (*first.rows, *rest.rows)] == [
+        "m1",
+        "m2",
+        "m3",
+        "m4",
+        "m5",
+    ]
+    assert rest.err == ""
+
+
+async def test_any_number_is_replayed_in_batches_and_each_once(desk, plans, monkeypatch):
+    monkeypatch.setattr(replay, "_BATCH", 2)
+    for number in range(1, 6):
+        await subscribe(desk, number, user_id="u1")
+    await dead(desk, expected=5)
+    plans.made = True
+
+    output = await desk.ask("dead-letters", "replay", "--code", "unknown_plan")
+
+    assert output.code == 0
+    assert output.err.splitlines() == [f"{number} looked at …" for number in (2, 4, 5)]
+    assert output.out.splitlines()[1].split()[1:4] == ["unknown_plan", "5", "replayed"]
+    await until_handled(plans, ["s1", "s2", "s3", "s4", "s5"])
+
+
+async def test_what_is_given_up_while_a_replay_runs_is_left_for_the_next(desk, plans):
+    await subscribe(desk, 1)
+    await dead(desk, expected=1)
+    await desk.pool.execute("UPDATE billing.dead_letters SET given_up_at = now() + interval '1 h'")
+
+    output = await desk.ask("dead-letters", "replay", "--all")
+
+    assert "No dead letter was selected." in output.out
+
+
+async def test_dead_letters_are_selected_by_routing_key_and_age(desk):
+    await many(desk, "billing", "unknown_plan", 3)
+    await desk.pool.execute(
+        "UPDATE billing.dead_letters SET given_up_at = now() - interval '1 h' WHERE arrived = 1;"
+        "UPDATE billing.dead_letters SET routing_key = 'user.signed_up.v1' WHERE arrived = 2"
+    )
+
+    old = await dead(desk, "--older-than", "1800", expected=1)
+    updates = await dead(desk, "--routing-key", "user.updated.v1", expected=2)
+
+    assert [row["message_id"] for row in old] == ["m1"]
+    assert [row["message_id"] for row in updates] == ["m1", "m3"]
+
+
+async def test_any_number_is_discarded_by_cause_once_somebody_confirmed(desk, monkeypatch):
+    await many(desk, "billing", "unknown_plan", 250)
+    await desk.pool.execute("UPDATE billing.dead_letters SET code = 'kept' WHERE arrived = 7")
+    discard = ("dead-letters", "discard", "--code", "unknown_plan")
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    asked = await desk.ask(*discard)
+    tried = await desk.ask(*discard, "--dry-run")
+    left = await desk.pool.fetchval(
+        "SELECT count(*) FROM billing.dead_letters WHERE state = 'waiting'"
+    )
+    confirmed = await desk.ask(*discard, "--yes")
+
+    assert (asked.code, tried.code, left, confirmed.code) == (1, 0, 250, 0)
+    assert "Discard 249 messages for good?" in asked.out
+    assert [row["code"] for row in await dead(desk, expected=1)] == ["kept"]
+    who = "SELECT DISTINCT settled_by, settled_at IS NOT NULL FROM billing.dead_letters"
+    [row] = await desk.pool.fetch(f"{who} WHERE state = 'discarded'")
+    assert row[0]
+    assert row[1]
+
+
+async def test_nothing_is_discarded_when_nothing_selects(desk):
+    await many(desk, "billing", "unknown_plan", 1)
+
+    assert (await desk.ask("dead-letters", "discard", "--yes")).code == 2
+    assert len(await dead(desk, expected=1)) == 1

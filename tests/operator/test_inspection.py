@@ -232,13 +232,25 @@ async def test_waits_are_listed_page_by_page_and_by_user(desk, waiting):
         return len((await desk.ask(*of_billing, "--for", "fact")).rows) == 3
 
     await until(all_wait)
-    first = (await desk.ask(*of_billing, "--limit", "2")).rows
+    shown = await desk.ask(*of_billing, "--limit", "2")
+    first = shown.rows
     rest = (await desk.ask(*of_billing, "--after", str(first[-1]["number"]))).rows
     mine = (await desk.ask(*of_billing, "--user", "u2")).rows
 
     assert [row["message_id"] for row in (*first, *rest)] == ["m1", "m2", "m3"]
     assert [row["message_id"] for row in mine] == ["m2"]
+    assert f"--service billing-worker --after {first[-1]['number']}" in shown.err
     assert (await desk.ask("inbox", "waiting", "--service", "biling-worker")).code == 2
+
+
+async def test_waits_are_listed_by_their_code(desk, waiting):
+    await open_message(desk)
+
+    mine = (await desk.ask("inbox", "waiting", "--code", "unknown_user", "--json")).rows
+    others = (await desk.ask("inbox", "waiting", "--code", "unknown_invoice", "--json")).rows
+
+    assert [row["message_id"] for row in mine] == ["m1"]
+    assert others == []
 
 
 async def test_a_wait_that_is_ended_by_hand_ends_under_its_own_code(desk, waiting):
@@ -258,12 +270,12 @@ async def test_a_message_can_be_given_up_and_its_dead_letter_discarded(desk, wai
 
     given_up = await desk.ask("inbox", "give-up", row["service"], str(row["number"]))
     await dead_letters(desk, "given_up_by_operator")
-    discarded = await desk.ask("dead-letters", "discard", "m1")
+    discarded = await desk.ask("dead-letters", "discard", "m1", "--yes")
 
     assert (given_up.code, discarded.code) == (0, 0)
     assert "discarded" in discarded.out
     await dead_letters(desk)
-    assert (await desk.ask("dead-letters", "discard", "m1")).code == 1
+    assert (await desk.ask("dead-letters", "discard", "m1", "--yes")).code == 1
 
 
 async def test_an_intervention_needs_a_message_that_is_open(desk, waiting):

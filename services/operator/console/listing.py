@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, TypeVar
 
 import asyncpg
 import typer
 
 from services.operator.access.database import open_database
-from services.operator.console.output import TableRow, show
+from services.operator.console.output import TableRow, print_error, show
 
 _Item = TypeVar("_Item")
 
@@ -33,6 +33,12 @@ def list_items(
             return [describe(item) for item in await query(pool)]
 
     show(asyncio.run(read()), as_json=as_json, empty=empty)
+
+
+def print_more(more: Mapping[str, int]) -> None:
+    """Say how to go on in each service that has more. Not among the output of programs."""
+    for service, after in more.items():
+        print_error(f"There are more: go on with --service {service} --after {after}")
 
 
 def add_list(

@@ -4,55 +4,82 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections import defaultdict
 from typing import Annotated
 
 import orjson
 import typer
 
-from services.operator.console.listing import JsonOption
+from services.operator.console.listing import JsonOption, LimitOption, print_more
 from services.operator.console.output import TableRow, moment, print_error, print_line, show
 from services.operator.dead_letters.replay import (
     UNREADABLE,
     AllDeadLetters,
-    Replayed,
+    Page,
+    ReplayResult,
+    Results,
     Selection,
+    ServiceCause,
     ServiceDeadLetter,
     all_dead_letters,
-    refused,
 )
 from services.operator.repositories.schemas import SCHEMAS
 from shared.errors import IntegrationError
-from shared.messaging.inbox.dead_letters import DeadLetter
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Messages that were given up: list them by cause, show, replay or discard them.",
 )
 
+MessageIds = Annotated[
+    list[str] | None, typer.Argument(help="Their message_ids, or select by the options.")
+]
 ServiceOption = Annotated[
     str | None, typer.Option("--service", help="Only of this service, such as billing-worker.")
 ]
 CodeOption = Annotated[
     str | None, typer.Option("--code", help="Only those with this error code (docs/errors.md).")
 ]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Messages read, at most.")]
+RoutingKeyOption = Annotated[
+    str | None, typer.Option("--routing-key", help="Only messages with this routing key.")
+]
+OlderThanOption = Annotated[
+    float | None,
+    typer.Option("--older-than", min=0, help="Only those given up at least so many seconds ago."),
+]
+EverythingOption = Annotated[
+    bool, typer.Option("--all", help="All of them, when nothing else selects.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 @app.command("list")
 def list_dead_letters(
     service: ServiceOption = None,
     code: CodeOption = None,
+    routing_key: RoutingKeyOption = None,
+    older_than: OlderThanOption = None,
     each: Annotated[
-        bool, typer.Option("--each", help="List every message instead of groups.")
+        bool, typer.Option("--each", help="List every message instead of groups, page by page.")
     ] = False,
-    limit: LimitOption = 10_000,
+    after: Annotated[
+        int, typer.Option("--after", help="With --each: go on behind this number.")
+    ] = 0,
+    limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Count the messages that were given up, by service and cause."""
-    selected = asyncio.run(_read(Selection(_service(service), code, limit=limit)))
-    rows = [_row(dead_letter) for dead_letter in selected] if each else _grouped(selected)
-    show(rows, as_json=as_json, empty="No dead letters.")
+    """Count all messages that were given up, by service and cause.
+
+    With --each, list them, the oldest first. --limit counts for each service. When there are more,
+    the last line says how to go on.
+    """
+    selection = Selection(_service(service), code, routing_key, older_than)
+    if each:
+        page = asyncio.run(_page(selection, after, limit))
+        show([_row(item) for item in page.items], as_json=as_json, empty="No dead letters.")
+        print_more(page.more)
+    else:
+        causes = asyncio.run(_causes(selection))
+        show([_cause_row(each) for each in causes], as_json=as_json, empty="No dead letters.")
 
 
 @app.command("show")
@@ -73,18 +100,13 @@ def show_dead_letter(
 
 @app.command("replay")
 def replay_dead_letters(
-    message_ids: Annotated[
-        list[str] | None,
-        typer.Argument(help="Their message_ids, or select by --service and --code."),
-    ] = None,
+    message_ids: MessageIds = None,
     service: ServiceOption = None,
     code: CodeOption = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Replay all of them, when nothing else selects.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be done.")
-    ] = False,
+    routing_key: RoutingKeyOption = None,
+    older_than: OlderThanOption = None,
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
     confirmed: Annotated[
         bool,
         typer.Option(
@@ -93,38 +115,62 @@ def replay_dead_letters(
             " Zoho first, and record what you saw with `zoho-relay effects resolve`.",
         ),
     ] = False,
-    limit: LimitOption = 10_000,
 ) -> None:
     """Put messages back at the end of their line, to be handled again, once.
 
-    A message that fails again is given up again. Exits with 1 when one was refused or is gone, or
-    when nothing was selected.
+    Any number of them, the oldest first. It may be interrupted and run again: what is replayed is
+    no dead letter any more. A message that fails again is given up again. Exits with 1 when one was
+    refused or is gone, or when nothing was selected.
     """
-    if not (message_ids or service or code or everything):
-        print_error("Select messages: by message_ids, --service, --code, or --all.")
-        raise typer.Exit(2)
-    selection = Selection(_service(service), code, frozenset(message_ids or ()), limit)
-    done = asyncio.run(_replay(selection, confirmed=confirmed, dry_run=dry_run))
-    show(_outcomes(done), as_json=False, empty="No dead letter was selected.")
-    if refused(done):
-        raise typer.Exit(1)
+    selection = Selection(
+        _service(service), code, routing_key, older_than, frozenset(message_ids or ())
+    )
+    _require_something(selection, everything=everything)
+    _show_results(asyncio.run(_replay(selection, confirmed=confirmed, dry_run=dry_run)))
 
 
 @app.command("discard")
 def discard_dead_letters(
-    message_ids: Annotated[list[str], typer.Argument(help="Their message_ids.")],
+    message_ids: MessageIds = None,
     service: ServiceOption = None,
-    limit: LimitOption = 10_000,
+    code: CodeOption = None,
+    routing_key: RoutingKeyOption = None,
+    older_than: OlderThanOption = None,
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. For scripts.")] = False,
 ) -> None:
     """Discard messages for good: their bodies are deleted and cannot be replayed.
 
-    Exits with 1 when one is gone already, or when no dead letter has such a message_id.
+    Who discarded them, and when, is kept. Exits with 1 when one is gone already, or when nothing
+    was selected.
     """
-    selection = Selection(_service(service), message_ids=frozenset(message_ids), limit=limit)
-    done = asyncio.run(_discard(selection))
-    show(_outcomes(done), as_json=False, empty="No dead letter was selected.")
-    if refused(done):
+    selection = Selection(
+        _service(service), code, routing_key, older_than, frozenset(message_ids or ())
+    )
+    _require_something(selection, everything=everything)
+    causes = asyncio.run(_causes(selection))
+    if dry_run or not yes or not causes:
+        rows = [_cause_row(each) for each in causes]
+        show(rows, as_json=False, empty="No dead letter was selected.")
+    if not causes:
         raise typer.Exit(1)
+    if dry_run:
+        return
+    messages = sum(each.cause.messages for each in causes)
+    if not yes and not typer.confirm(f"Discard {messages} messages for good?"):
+        print_error("Nothing was done.")
+        raise typer.Exit(1)
+    _show_results(asyncio.run(_discard(selection)))
+
+
+def _require_something(selection: Selection, *, everything: bool) -> None:
+    if selection.is_everything and not everything:
+        print_error(
+            "Select messages: by message_ids, --service, --code, --routing-key, --older-than, or"
+            " --all."
+        )
+        raise typer.Exit(2)
 
 
 def _service(service: str | None) -> str | None:
@@ -134,43 +180,85 @@ def _service(service: str | None) -> str | None:
     return service
 
 
-async def _read(selection: Selection) -> list[ServiceDeadLetter]:
+async def _page(selection: Selection, after: int, limit: int) -> Page:
     async with all_dead_letters() as dead_letters:
-        return await dead_letters.select(selection)
+        return await dead_letters.page(selection, after=after, limit=limit)
+
+
+async def _causes(selection: Selection) -> list[ServiceCause]:
+    async with all_dead_letters() as dead_letters:
+        return await dead_letters.causes(selection)
 
 
 async def _show(selection: Selection, *, reveal: bool) -> bool:
+    any_shown = False
     async with all_dead_letters() as dead_letters:
-        matches = await dead_letters.select(selection)
-        for selected in matches:
-            for name, value in _row(selected).items():
-                print_line(f"{name.replace('_', ' '):<16} {value}")
-            dead_letter = selected.dead_letter
-            print_line(f"{'correlation id':<16} {dead_letter.correlation_id or ''}")
-            print_line(f"{'answers to':<16} {dead_letter.reply_to or ''}")
-            body = f"{dead_letter.size} bytes sealed; --reveal opens it"
-            if reveal:
-                body = await _revealed(dead_letters, selected)
-            print_line(f"{'body':<16} {body}")
-    return bool(matches)
+        async for batch in dead_letters.each(selection):
+            for selected in batch:
+                await _show_one(dead_letters, selected, reveal=reveal)
+                any_shown = True
+    return any_shown
 
 
-async def _replay(selection: Selection, *, confirmed: bool, dry_run: bool) -> list[Replayed]:
+async def _show_one(
+    dead_letters: AllDeadLetters, selected: ServiceDeadLetter, *, reveal: bool
+) -> None:
+    for name, value in _row(selected).items():
+        print_line(f"{name.replace('_', ' '):<16} {value}")
+    dead_letter = selected.dead_letter
+    print_line(f"{'correlation id':<16} {dead_letter.correlation_id or ''}")
+    print_line(f"{'answers to':<16} {dead_letter.reply_to or ''}")
+    body = f"{dead_letter.size} bytes sealed; --reveal opens it"
+    if reveal:
+        body = await _revealed(dead_letters, selected)
+    print_line(f"{'body':<16} {body}")
+
+
+async def _replay(selection: Selection, *, confirmed: bool, dry_run: bool) -> Results:
     async with all_dead_letters() as dead_letters:
+        if dry_run:
+            return await dead_letters.would_replay(selection, confirmed=confirmed)
         return await dead_letters.replay(
-            selection, confirmed=confirmed, dry_run=dry_run, by=getpass.getuser()
+            selection, confirmed=confirmed, by=getpass.getuser(), progress=_progress, left=_left
         )
 
 
-async def _discard(selection: Selection) -> list[Replayed]:
+async def _discard(selection: Selection) -> Results:
     async with all_dead_letters() as dead_letters:
-        return await dead_letters.discard(selection, by=getpass.getuser())
+        return await dead_letters.discard(
+            selection, by=getpass.getuser(), progress=_progress, left=_left
+        )
+
+
+def _progress(results: Results) -> None:
+    print_error(f"{results.done} looked at …")
+
+
+def _left(selected: ServiceDeadLetter, result: ReplayResult) -> None:
+    print_error(f"{selected.service} {selected.dead_letter.message_id}: {result}")
+
+
+def _show_results(results: Results) -> None:
+    rows: list[TableRow] = [
+        {
+            "service": service,
+            "code": code,
+            "messages": messages,
+            "fate": str(result),
+            "for_example": results.examples[service, code, result],
+        }
+        for (service, code, result), messages in results.counts.items()
+    ]
+    show(rows, as_json=False, empty="No dead letter was selected.")
+    if results.refused:
+        raise typer.Exit(1)
 
 
 def _row(selected: ServiceDeadLetter) -> TableRow:
     dead_letter = selected.dead_letter
     return {
         "service": selected.service,
+        "number": dead_letter.arrived,
         "message_id": dead_letter.message_id,
         "routing_key": dead_letter.routing_key,
         "org": dead_letter.org,
@@ -182,37 +270,15 @@ def _row(selected: ServiceDeadLetter) -> TableRow:
     }
 
 
-def _grouped(selected: list[ServiceDeadLetter]) -> list[TableRow]:
-    groups: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
-    for item in selected:
-        groups[item.service, item.dead_letter.code].append(item.dead_letter)
-    rows: list[TableRow] = []
-    for (service, code), group in sorted(groups.items(), key=lambda item: -len(item[1])):
-        times = [dead_letter.given_up_at for dead_letter in group if dead_letter.given_up_at]
-        rows.append(
-            {
-                "service": service,
-                "code": code,
-                "messages": len(group),
-                "oldest": moment(min(times, default=None)),
-                "newest": moment(max(times, default=None)),
-                "for_example": group[0].reason,
-            }
-        )
-    return rows
-
-
-def _outcomes(done: list[Replayed]) -> list[TableRow]:
-    return [
-        {
-            "service": replayed.selected.service,
-            "message_id": replayed.selected.dead_letter.message_id,
-            "routing_key": replayed.selected.dead_letter.routing_key,
-            "code": replayed.selected.dead_letter.code,
-            "fate": str(replayed.result),
-        }
-        for replayed in done
-    ]
+def _cause_row(each: ServiceCause) -> TableRow:
+    return {
+        "service": each.service,
+        "code": each.cause.code,
+        "messages": each.cause.messages,
+        "oldest": moment(each.cause.oldest),
+        "newest": moment(each.cause.newest),
+        "for_example": each.cause.reason,
+    }
 
 
 async def _revealed(dead_letters: AllDeadLetters, selected: ServiceDeadLetter) -> str:

@@ -12,7 +12,7 @@ import asyncpg
 import typer
 
 from services.operator.access.database import open_database
-from services.operator.console.listing import JsonOption, LimitOption, list_items
+from services.operator.console.listing import JsonOption, LimitOption, list_items, print_more
 from services.operator.console.output import TableRow, moment, print_error, print_line
 from services.operator.repositories.schemas import with_inbox
 from shared.messaging.inbox.inspection import InboxInspection, Intervention, OpenMessage
@@ -31,6 +31,9 @@ def waiting(
     routing_key: Annotated[
         str | None, typer.Option("--routing-key", help="Only messages with this routing key.")
     ] = None,
+    code: Annotated[
+        str | None, typer.Option("--code", help="Only waits under this code (docs/errors.md).")
+    ] = None,
     user_id: Annotated[
         str | None, typer.Option("--user", help="Only what stands in this user's line.")
     ] = None,
@@ -43,26 +46,32 @@ def waiting(
 ) -> None:
     """List open messages, oldest first: who waits for what, since when, and until when.
 
-    Numbers are those of one service, so go on with --after and --service together.
+    --limit counts for each service. When there are more, the last line says how to go on. Numbers
+    are those of one service, so --after and --service belong together.
     """
+    more: dict[str, int] = {}
 
     async def read(pool: asyncpg.Pool) -> list[tuple[str, OpenMessage]]:
         schemas = await with_inbox(pool)
         if service is not None:
             schemas = {service: _schema_of(service, schemas)}
-        return [
-            (name, message)
-            for name, schema in schemas.items()
-            for message in await InboxInspection(pool, schema).page(
+        messages: list[tuple[str, OpenMessage]] = []
+        for name, schema in schemas.items():
+            found = await InboxInspection(pool, schema).page(
                 line=None if user_id is None else f"user:{user_id}",
                 waits_for=waits_for,
                 routing_key=routing_key,
+                code=code,
                 after=after,
-                limit=limit,
+                limit=limit + 1,
             )
-        ]
+            messages += [(name, message) for message in found[:limit]]
+            if len(found) > limit:
+                more[name] = found[limit - 1].arrived
+        return messages
 
     list_items(read, _open_row, as_json=as_json, empty="No such message is open.")
+    print_more(more)
 
 
 def end_wait(service: ServiceArgument, number: NumberArgument) -> None:
