@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from shared.messaging.batcher import Batcher
-from shared.messaging.dispatch.reservations import ClosedProduct
+from shared.messaging.dispatch.reservations import ClosedProduct, Pause
 from shared.messaging.handling.routes import MessagePriority
 from shared.zoho.call.breakers import ACCOUNTS, Breakers
 from shared.zoho.quota.priority import Priority
@@ -40,11 +40,14 @@ class ZohoCallBudget:
         return self._limits
 
     def closed(self) -> Collection[ClosedProduct]:
+        return [pause.closed for pause in self.pauses()]
+
+    def pauses(self) -> Collection[Pause]:
         return [
-            ClosedProduct(self._org, product, int(message_priority))
+            Pause(ClosedProduct(self._org, product, int(message_priority)), *held)
             for product in self._products
             for message_priority, priority in PRIORITIES.items()
-            if self._breakers.held_for(self._org, (product, ACCOUNTS), priority) is not None
+            if (held := self._breakers.held_by(self._org, (product, ACCOUNTS), priority))
         ]
 
     def spend(

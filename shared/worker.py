@@ -36,6 +36,7 @@ from shared.messaging.service.messaging import Messaging
 from shared.messaging.service.restore_watch import RestoreWatch
 from shared.observability.health import RECOVERY_CHECK, Health
 from shared.observability.metrics import Metrics
+from shared.pause_gauges import PauseGauges
 from shared.settings import (
     Amqp,
     ConsumerSettings,
@@ -154,11 +155,10 @@ class WorkerParts:
             ages = [await age_s(self.org) for age_s in sources]
             self.metrics.sync_lag.labels(service=self.service, org=self.org).set(max(ages))
 
+        gauges = PauseGauges(self.metrics, self.service, self.org, _products(routes))
+
         async def paused() -> None:
-            closed = {(each.org, each.product) for each in messaging.closed_products()}
-            for product in _products(routes):
-                gauge = self.metrics.product_paused.labels(self.org, self.service, product)
-                gauge.set((self.org, product) in closed)
+            gauges.show(messaging.pauses())
 
         self.health.add(RECOVERY_CHECK, self.restore_watch.require_admission)
         self.health.before_scrape("lag", lag)

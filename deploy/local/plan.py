@@ -207,6 +207,7 @@ def _add_places(plan: StackPlan, wish: StackRequest, ports: Ports) -> None:
         "METRICS_URLS": ",".join(metrics),
         "LOG_DIR": str(wish.folder / "logs"),
     }
+    plan.settings["METRICS_URLS"] = plan.env["METRICS_URLS"]  # for `zoho-relay`
     if wish.sandbox and gateways:
         plan.targets = environment.webhook_targets(gateways[0], plan.settings)
 

@@ -15,6 +15,7 @@ from services.operator.dead_letters import commands as dead_letters
 from services.operator.doctor.command import doctor
 from services.operator.erasing import commands as erasing
 from services.operator.inspection import commands as inspection
+from services.operator.inspection.products import products
 from services.operator.oauth import commands as oauth
 from services.operator.recovery.commands import recover
 from shared.environment import SettingsError
@@ -59,6 +60,7 @@ app.add_typer(inspection.effects, name="effects")
 app.add_typer(inspection.contacts, name="contacts")
 app.add_typer(erasing.app, name="users")
 app.command("queues")(inspection.queues)
+app.command("products")(products)
 app.add_typer(recover, name="recover")
 app.add_typer(oauth.app, name="oauth")
 app.command("doctor")(doctor)

@@ -56,6 +56,14 @@ class DeskSettings(DeskOrganization):
     model_config = for_service("operator")
 
 
+class MetricsSettings(Environment):
+    """Hold where the workers show their metrics."""
+
+    model_config = for_service("operator")
+
+    metrics_urls: Words = ()
+
+
 class GatewaySettings(Environment):
     """Hold webhook-gateway's secrets, and the `gateway_url` that is registered at Zoho."""
 

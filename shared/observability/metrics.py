@@ -133,8 +133,13 @@ class Metrics:
         )
         self.product_paused = self._gauge(
             "product_paused",
-            "1 while messages that need this product are not worked on.",
-            *("org", "service", "product"),
+            "1 while messages that need this product are not worked on, by the cause.",
+            *("org", "service", "product", "cause"),
+        )
+        self.product_closed_until = self._gauge(
+            "product_closed_until_seconds",
+            "Unix time until which messages of a priority wait for this product. 0: it is open.",
+            *("org", "service", "product", "priority", "cause"),
         )
         self.recovery_needed = self._gauge(
             "recovery_needed",

@@ -38,9 +38,16 @@ async def crowd(worker: Watched, people: int) -> None:
     await worker.until(
         lambda seen: (
             seen.value("messages_accepted_total") >= people
-            and seen.value("product_paused", product="billing") > 0
+            and seen.value("product_paused", product="billing", cause="minute") > 0
+            and seen.value(
+                "product_closed_until_seconds",
+                product="billing",
+                priority="commands",
+                cause="minute",
+            )
+            > 0
         ),
-        "a crowd that waits",
+        "a crowd that waits for the minute's quota, as its metrics say",
     )
 
 

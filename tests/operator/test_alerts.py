@@ -53,6 +53,42 @@ tests:
               summary: "accounts cannot be used until somebody fixes it: refresh_token_dead"
 """
 
+# Longer than the half hour that a pause may last.
+PAUSES = """
+rule_files: [{alerts}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: product_paused{{org="default", service="s", product="books", cause="minute"}}
+        values: "1x40"
+      - series: product_paused{{org="default", service="s", product="crm", cause="disabled_user"}}
+        values: "1x40"
+      - series: product_paused{{org="default", service="s", product="crm", cause="none"}}
+        values: "0x40"
+      - series: >-
+          product_closed_until_seconds{{org="default", service="s", product="books",
+          priority="backfill", cause="day"}}
+        values: "1x40"
+      - series: >-
+          product_closed_until_seconds{{org="default", service="s", product="desk",
+          priority="payments", cause="day"}}
+        values: "1x40"
+    alert_rule_test:
+      - eval_time: 35m
+        alertname: ProductPaused
+        exp_alerts:
+          - exp_labels:
+              {{severity: ticket, org: default, service: s, product: crm, cause: disabled_user}}
+            exp_annotations:
+              summary: "s has made no call to crm for 30 minutes: disabled_user"
+      - eval_time: 35m
+        alertname: DayQuotaUsedUp
+        exp_alerts:
+          - exp_labels: {{severity: page, org: default, product: desk}}
+            exp_annotations: {{summary: "desk takes no more calls today"}}
+"""
+
 
 def promtool(*arguments: str) -> None:
     subprocess.run(["promtool", *arguments], check=True, capture_output=True)  # noqa: S607
@@ -66,6 +102,12 @@ def test_prometheus_takes_the_rules_and_the_configuration() -> None:
 def test_the_first_of_a_kind_is_seen_and_everyday_limits_are_not(tmp_path: Path) -> None:
     file = tmp_path / "tests.yml"
     file.write_text(FIRST_DEAD_LETTER.format(alerts=FOLDER / "alerts.yml"))
+    promtool("test", "rules", str(file))
+
+
+def test_a_pause_is_told_from_a_backlog_that_waits_for_quota(tmp_path: Path) -> None:
+    file = tmp_path / "tests.yml"
+    file.write_text(PAUSES.format(alerts=FOLDER / "alerts.yml"))
     promtool("test", "rules", str(file))
 
 

@@ -14,6 +14,7 @@ import typer
 from services.operator.access.zoho import QuotaSeen, open_zoho
 from services.operator.console.listing import JsonOption, OrgOption
 from services.operator.doctor.findings import Findings, show_findings
+from services.operator.doctor.pauses import check_pauses
 from services.operator.doctor.products.crm import CrmChecks
 from services.operator.doctor.products.desk import DeskChecks, check_gateway
 from services.operator.doctor.products.finance import FinanceChecks, check_customer_field_form
@@ -71,6 +72,7 @@ async def examine(gateway: str | None, org: str) -> Findings:
             await check_credentials(findings, client, settings.tokens.zoho_scopes, org)
         else:
             await _examine_zoho(at_zoho, settings, pool, session, None, org)
+        await check_pauses(findings, settings.metrics, session)
         findings.all += at_zoho.all
         await check_gateway(findings, settings.gateway, session)
     for product in _PRODUCTS:

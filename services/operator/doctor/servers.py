@@ -19,6 +19,7 @@ from services.operator.settings import (
     DeskSettings,
     FinanceSettings,
     GatewaySettings,
+    MetricsSettings,
     StorageSettings,
     TokenSettings,
     ZohoSettings,
@@ -57,6 +58,7 @@ class DoctorSettings:
     crm: CrmSettings | None
     desk: DeskSettings | None
     gateway: GatewaySettings | None
+    metrics: MetricsSettings | None
 
     @property
     def organization_ids(self) -> dict[str, str]:
@@ -93,6 +95,7 @@ def read_settings(findings: Findings, gateway: str | None) -> DoctorSettings:
         load(CrmSettings),
         load(DeskSettings),
         _with_url(load(GatewaySettings), gateway),
+        load(MetricsSettings),
     )
     for problem in problems:
         name, _, what = problem.partition(": ")

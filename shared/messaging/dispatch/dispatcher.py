@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -17,7 +17,7 @@ from shared.lease_in_hand import LeaseInHand, holding
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.held_slots import HeldSlots
 from shared.messaging.dispatch.renewal import LeaseRenewal
-from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct
+from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct, Pause
 from shared.messaging.dispatch.slots import Slots
 from shared.messaging.dispatch.wakeup import Wakeup
 from shared.messaging.handling.routes import Routes
@@ -29,6 +29,11 @@ _log = structlog.get_logger(__name__)
 
 _PAUSE_S: Final = 0.5
 _LASTING: Final = 10
+
+
+class _Refusal(NamedTuple):
+    until: float
+    limit: str
 
 
 class Dispatcher(Background):
@@ -73,7 +78,7 @@ class Dispatcher(Background):
         self._offers = 0
         self._none_offered = asyncio.Event()
         self._none_offered.set()
-        self._refused: dict[ClosedProduct, float] = {}
+        self._refused: dict[ClosedProduct, _Refusal] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._must_idle = False
@@ -196,7 +201,9 @@ class Dispatcher(Background):
         )
         for refused in lease.refusals:
             closed = ClosedProduct(refused.org, refused.product, refused.priority)
-            self._refused[closed] = time.monotonic() + refused.retry_after_s
+            self._refused[closed] = _Refusal(
+                time.monotonic() + refused.retry_after_s, refused.limit
+            )
             self._wakeup.set_after(refused.retry_after_s)
         # One that may kill its process runs with nothing beside it.
         self._must_idle = lease.alone_waits or any(message.alone for message in lease.messages)
@@ -211,9 +218,21 @@ class Dispatcher(Background):
 
     def closed(self) -> list[ClosedProduct]:
         """The products that the ledger refuses, and those whose breaker is open."""
-        now = time.monotonic()
-        self._refused = {closed: until for closed, until in self._refused.items() if until > now}
+        self._forget_refusals(time.monotonic())
         return [*self._budget.closed(), *self._refused]
+
+    def pauses(self) -> list[Pause]:
+        """The same, with the limit or the cause, and for how long at least."""
+        now = time.monotonic()
+        self._forget_refusals(now)
+        refused = [
+            Pause(closed, refusal.limit, refusal.until - now)
+            for closed, refusal in self._refused.items()
+        ]
+        return [*self._budget.pauses(), *refused]
+
+    def _forget_refusals(self, now: float) -> None:
+        self._refused = {closed: r for closed, r in self._refused.items() if r.until > now}
 
     def _start(self, leased: LeasedMessage, asked_at: float) -> None:
         self._slots.take(leased.priority)

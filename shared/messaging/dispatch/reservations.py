@@ -15,6 +15,14 @@ class ClosedProduct(NamedTuple):
     priority: int
 
 
+class Pause(NamedTuple):
+    """Why a product is closed for messages of one priority, and for how many seconds at least."""
+
+    closed: ClosedProduct
+    cause: str
+    wait_s: float
+
+
 class CallBudget(Protocol):
     """The calls that messages may make. Reserving them is a part of the lease itself."""
 
@@ -24,6 +32,9 @@ class CallBudget(Protocol):
 
     def closed(self) -> Collection[ClosedProduct]:
         """The products whose breaker is open: their messages are passed over."""
+
+    def pauses(self) -> Collection[Pause]:
+        """Why and how long they are closed."""
 
     def spend(
         self, reservations: Mapping[str, int], priority: int
@@ -45,6 +56,9 @@ class NoCalls:
         return {}
 
     def closed(self) -> Collection[ClosedProduct]:
+        return ()
+
+    def pauses(self) -> Collection[Pause]:
         return ()
 
     def spend(

@@ -84,12 +84,16 @@ def sealing_context(org: str, routing_key: str, message_id: str) -> str:
 
 
 class RefusedProduct(NamedTuple):
-    """The ledger granted less than was wanted: ask for nothing of it before that time."""
+    """The ledger granted less than was wanted: ask for nothing of it before that time.
+
+    `limit`: the one that is used up.
+    """
 
     org: str
     product: str
     priority: int
     retry_after_s: float
+    limit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +293,8 @@ class Lines:
             ],
             [
                 RefusedProduct(
-                    row["org"], row["product"], row["message_priority"], row["retry_in_s"]
+                    *(row["org"], row["product"], row["message_priority"]),
+                    *(row["retry_in_s"], row["code"]),
                 )
                 for row in rows
                 if row["kind"] == "refused"

@@ -22,7 +22,7 @@ from shared.messaging.dispatch.dispatcher import Dispatcher
 from shared.messaging.dispatch.ends import EndsOfWaits
 from shared.messaging.dispatch.putting_back import PuttingBack
 from shared.messaging.dispatch.renewal import LeaseRenewal
-from shared.messaging.dispatch.reservations import CallBudget, ClosedProduct, NoCalls
+from shared.messaging.dispatch.reservations import CallBudget, NoCalls, Pause
 from shared.messaging.dispatch.wakeup import Wakeup
 from shared.messaging.handling.observers import SettlementObserver, count_settled, log_settled
 from shared.messaging.handling.policy import MessagingPolicy
@@ -218,9 +218,9 @@ class Messaging:
             and all(each.stands_for_s < self._policy.stands_s for each in self._consumers)
         )
 
-    def closed_products(self) -> list[ClosedProduct]:
-        """The products whose messages are passed over now."""
-        return self._dispatcher.closed()
+    def pauses(self) -> list[Pause]:
+        """The products whose messages are passed over now, with why and for how long."""
+        return self._dispatcher.pauses()
 
     async def oldest_command_s(self, org: str) -> float:
         """Seconds since the oldest open command was accepted. 0 when none is open."""

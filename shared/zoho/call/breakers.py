@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -49,6 +49,13 @@ class BreakerKey:
     cause: str
     operation: str = ""
     priority: Priority | None = None
+
+
+class BreakerHold(NamedTuple):
+    """The cause that holds calls, and the seconds until one may be tried."""
+
+    cause: str
+    wait_s: float
 
 
 @dataclass
@@ -162,9 +169,16 @@ class Breakers:
         Breakers of one operation do not count, because other messages (payments among them) call
         other operations.
         """
+        held = self.held_by(org, products, priority)
+        return None if held is None else held.wait_s
+
+    def held_by(
+        self, org: str, products: tuple[str, ...], priority: Priority | None
+    ) -> BreakerHold | None:
+        """Return what holds these products' calls longest, as `held_for` counts it."""
         now = self._clock()
-        pauses = [
-            max(max(breaker.until, breaker.trying_until) - now, 0.05)
+        holds = [
+            BreakerHold(key.cause, max(max(breaker.until, breaker.trying_until) - now, 0.05))
             for key, breaker in self._breakers.items()
             if key.org == org
             and key.product in products
@@ -172,7 +186,7 @@ class Breakers:
             and key.priority in (None, priority)
             and breaker.holds(now)
         ]
-        return max(pauses, default=None)
+        return max(holds, key=lambda hold: hold.wait_s, default=None)
 
     def _holding(self, call: Call) -> Iterator[_Breaker]:
         for key, breaker in self._breakers.items():

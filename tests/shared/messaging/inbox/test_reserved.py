@@ -37,6 +37,7 @@ async def test_what_the_ledger_refuses_stays_due_and_names_the_time_to_come_back
             assert [m.message_id for m in lease.messages] == ["f0", "f1", "f2", "note"]
         [refusal] = lease.refusals
         assert (refusal.org, refusal.product, refusal.priority) == ("default", "billing", 1)
+        assert refusal.limit == "minute"
         assert 0 < refusal.retry_after_s <= 60
 
     after = await inbox.pool.fetch(

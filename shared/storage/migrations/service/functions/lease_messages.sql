@@ -6,7 +6,7 @@
 -- p_limits: by product, its limits as `relay.reserve_calls` takes them.
 --
 -- Returns rows of five kinds: `message`; `reserved`, for which messages, of which products, under
--- which ids; `refused`, with organization, product, priority and the seconds to wait; `alone`, a
+-- which ids; `refused`, with organization, product, priority, the seconds to wait and (`code`) the limit; `alone`, a
 -- message is due that must be leased alone, and the process is not idle; `undone`, all rows are void,
 -- because the ledger refused who was confident. A body of more than 64 KiB comes empty: whoever works
 -- on the message reads it then.
@@ -205,7 +205,7 @@ BEGIN
     IF NOT p_confident THEN
         SELECT array_agg(a.item) AS items, array_agg(a.product) AS products,
                array_agg(a.reservation) AS reservations,
-               array_agg(a.retry_in_s) AS retries, bool_and(a.reservation IS NOT NULL) AS granted
+               array_agg(a.retry_in_s) AS retries, array_agg(a.used_up) AS used_up, bool_and(a.reservation IS NOT NULL) AS granted
         INTO v_answers
         FROM {schema}.reserve_for_messages(
             v_org, v_priority, v_route, v_erased, p_call_route, p_call_product, p_calls,
@@ -215,10 +215,10 @@ BEGIN
             SELECT 'refused'::text, v_org[a.item], a.product, v_priority[a.item], a.retry_in_s,
                 NULL::bigint, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL::integer,
                 NULL::boolean, NULL::boolean, NULL, NULL, NULL, NULL::timestamptz, NULL::jsonb,
-                NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, NULL, NULL, NULL::boolean,
+                NULL::bytea, NULL::timestamptz, NULL::float8, NULL::bytea, a.used_up, NULL, NULL::boolean,
                 NULL::text[], NULL::bigint[], NULL::text[], NULL::bigint[]
-            FROM unnest(v_answers.items, v_answers.products, v_answers.retries)
-                 AS a (item, product, retry_in_s)
+            FROM unnest(v_answers.items, v_answers.products, v_answers.retries, v_answers.used_up)
+                 AS a (item, product, retry_in_s, used_up)
             WHERE a.retry_in_s IS NOT NULL;
 
             -- The positions stay, because the answers name them.
