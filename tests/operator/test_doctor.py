@@ -4,11 +4,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from services.operator.doctor.findings import Findings
+from services.operator.doctor.servers import check_durability
 from services.zoho_sandbox.billing.events import announce
 from services.zoho_sandbox.settings import ALL_SCOPES
 from tests.operator.at_zoho import House, house
@@ -106,6 +109,56 @@ async def test_it_reads_only_and_shows_neither_secrets_nor_ids_of_zoho(home: Hou
     ]
     assert "0 wrong" in output.out
     assert not [one for one in hidden if one in output.out + output.err]
+
+
+async def test_a_standby_that_commits_do_not_wait_for_is_named(
+    home: House, database_url: str, postgres_url: str
+) -> None:
+    assert (await home.doctor()).state("PostgreSQL", "standby") == "ok"
+    admin = await asyncpg.connect(postgres_url)
+    name = urlsplit(database_url).path[1:]
+    # As a standby has one, whether it is connected or not.
+    await admin.execute("SELECT pg_create_physical_replication_slot('a_standby')")
+    try:
+        unnamed = (await home.doctor()).line("PostgreSQL", "standby")
+        await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = 'local'")
+        local = (await home.doctor()).line("PostgreSQL", "standby")
+    finally:
+        await admin.execute("SELECT pg_drop_replication_slot('a_standby')")
+        await admin.close()
+
+    assert (unnamed["state"], local["state"]) == ("wrong", "wrong")
+    assert "synchronous_standby_names is empty" in unnamed["found"]
+    assert "synchronous_commit is local" in local["found"]
+    assert "remote_write" in local["todo"]
+
+
+class Primary:
+    """A primary with a standby. Such settings cannot be tried on a server that others use."""
+
+    def __init__(self, commits: str) -> None:
+        self.row = {"has_one": True, "commits": commits, "is_named": True}
+
+    async def fetch(self, _query: str) -> list[dict[str, object]]:
+        return [self.row]
+
+
+@pytest.mark.parametrize(
+    ("commits", "state"),
+    [
+        ("off", "wrong"),
+        ("local", "wrong"),
+        ("remote_write", "ok"),
+        ("on", "ok"),
+        ("remote_apply", "ok"),
+    ],
+)
+async def test_a_commit_has_to_wait_until_the_standby_has_it(commits: str, state: str) -> None:
+    findings = Findings()
+
+    await check_durability(findings, cast("asyncpg.Pool", Primary(commits)))
+
+    assert [finding.state for finding in findings.all] == [state]
 
 
 async def test_a_database_that_takes_no_writes_is_named(

@@ -39,6 +39,7 @@ _REFUSED: Final = (
     "An argument: delete the queue once it is empty, its service declares it anew. A permission:"
     " give it to the user of AMQP_URL (rabbitmqctl set_permissions)."
 )
+_LOST_AT_FAILOVER: Final = "what was accepted and is not there yet is lost when it takes over."
 _S = TypeVar("_S", bound=Environment)
 
 
@@ -211,6 +212,7 @@ async def check_database(
         return None
     findings.ok(area, "connection")
     await _check_writes(findings, pool)
+    await check_durability(findings, pool)
     await _check_tables_and_rings(findings, pool, settings)
     return pool
 
@@ -233,6 +235,41 @@ async def _check_writes(findings: Findings, pool: asyncpg.Pool) -> None:
         )
     else:
         findings.ok(area, "writes")
+
+
+async def check_durability(findings: Findings, pool: asyncpg.Pool) -> None:
+    """Check that a commit waits for the standby, if there is one: what is accepted is acknowledged.
+
+    RabbitMQ forgets a message once it is committed. A standby that has not got it and takes over
+    has lost it.
+    """
+    area, check = "PostgreSQL", "standby"
+    [row] = await pool.fetch(
+        """
+        SELECT EXISTS (SELECT FROM pg_stat_replication)
+               OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical') AS has_one,
+               current_setting('synchronous_commit') AS commits,
+               current_setting('synchronous_standby_names') <> '' AS is_named
+        """
+    )
+    if not row["has_one"]:
+        findings.ok(area, check, "none")
+    elif row["commits"] in ("off", "local"):
+        findings.wrong(
+            area,
+            check,
+            f"a commit does not wait for it (synchronous_commit is {row['commits']})",
+            f"Set synchronous_commit to remote_write or more: {_LOST_AT_FAILOVER}",
+        )
+    elif not row["is_named"]:
+        findings.wrong(
+            area,
+            check,
+            "a commit does not wait for it (synchronous_standby_names is empty)",
+            f"Name it there: {_LOST_AT_FAILOVER}",
+        )
+    else:
+        findings.ok(area, check, f"a commit waits for it (synchronous_commit {row['commits']})")
 
 
 async def _check_tables_and_rings(
