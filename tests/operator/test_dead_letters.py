@@ -1,8 +1,11 @@
 """Test listing, showing and replaying dead letters with `zoho-relay`."""
 
+import asyncio
 import io
 
+import asyncpg
 import pytest
+import typer
 
 from services.operator.dead_letters import replay
 from shared.errors import PermanentError
@@ -408,3 +411,27 @@ async def test_nothing_is_discarded_when_nothing_selects(desk):
 
     assert (await desk.ask("dead-letters", "discard", "--yes")).code == 2
     assert len(await dead(desk, expected=1)) == 1
+
+
+async def test_what_is_given_up_while_somebody_confirms_is_not_discarded(
+    desk, monkeypatch, database_url
+):
+    await many(desk, "billing", "unknown_plan", 1)
+
+    async def give_up_one_more():
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(
+            MANY.format(schema="billing").replace("generate_series(1,", "generate_series(2,"),
+            "unknown_plan",
+            2,
+        )
+        await connection.close()
+
+    def confirm(_question):
+        asyncio.run(give_up_one_more())
+        return True
+
+    monkeypatch.setattr(typer, "confirm", confirm)
+    await desk.ask("dead-letters", "discard", "--code", "unknown_plan")
+
+    assert [row["message_id"] for row in await dead(desk, expected=1)] == ["m2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from dataclasses import replace
 from typing import Annotated
 
 import orjson
@@ -149,6 +150,7 @@ def discard_dead_letters(
         _service(service), code, routing_key, older_than, frozenset(message_ids or ())
     )
     _require_something(selection, everything=everything)
+    selection = asyncio.run(_as_of_now(selection))  # what is confirmed, and nothing given up later
     causes = asyncio.run(_causes(selection))
     if dry_run or not yes or not causes:
         rows = [_cause_row(each) for each in causes]
@@ -183,6 +185,11 @@ def _service(service: str | None) -> str | None:
 async def _page(selection: Selection, after: int, limit: int) -> Page:
     async with all_dead_letters() as dead_letters:
         return await dead_letters.page(selection, after=after, limit=limit)
+
+
+async def _as_of_now(selection: Selection) -> Selection:
+    async with all_dead_letters() as dead_letters:
+        return replace(selection, until=await dead_letters.now())
 
 
 async def _causes(selection: Selection) -> list[ServiceCause]:

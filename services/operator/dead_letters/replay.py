@@ -28,13 +28,17 @@ UNREADABLE: Final = frozenset({"sealed_value_invalid", "erased", "unknown_key"})
 
 @dataclass(frozen=True)
 class Selection:
-    """A selection of dead letters. An empty field does not narrow it."""
+    """A selection of dead letters. An empty field does not narrow it.
+
+    `until`: what was given up later is not selected. The age counts from then.
+    """
 
     service: str | None = None
     code: str | None = None
     routing_key: str | None = None
     older_than_s: float | None = None
     message_ids: frozenset[str] = frozenset()
+    until: datetime | None = None
 
     @property
     def is_everything(self) -> bool:
@@ -139,7 +143,7 @@ class AllDeadLetters:
 
     async def each(self, selection: Selection) -> AsyncIterator[list[ServiceDeadLetter]]:
         """Any number of them, in batches. What is given up meanwhile is not among them."""
-        until = await self._given_up_until(selection) or await self._now()
+        until = await self._given_up_until(selection) or await self.now()
         for service, dead_letters in self._selected(selection):
             after = 0
             while batch := await dead_letters.page(
@@ -232,10 +236,12 @@ class AllDeadLetters:
 
     async def _given_up_until(self, selection: Selection) -> datetime | None:
         if selection.older_than_s is None:
-            return None
-        return await self._now() - timedelta(seconds=selection.older_than_s)
+            return selection.until
+        until = selection.until or await self.now()
+        return until - timedelta(seconds=selection.older_than_s)
 
-    async def _now(self) -> datetime:
+    async def now(self) -> datetime:
+        """By the database's clock."""
         now: datetime = await self._pool.fetchval("SELECT clock_timestamp()")
         return now
 
