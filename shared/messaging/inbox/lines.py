@@ -203,7 +203,8 @@ class Lines:
     """The lines of one service's schema. Every method raises `Unavailable` during an outage.
 
     `reservation_s`: how long what is reserved for a message is kept for it.
-    `longest`: after so many times its length a wait ends, counted or not.
+    `longest`: after so many times its length a wait ends, counted or not. Time in which a message
+    was due and nobody leased it is no part of that.
     """
 
     def __init__(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import asyncpg
 
 from shared.messaging.inbox.lines import LeasedMessage, leased_message
-from shared.messaging.inbox.statements import columns
+from shared.messaging.inbox.statements import columns, parameters
 from shared.storage.clock import DatabaseClock, database_clock
 from shared.storage.pool import unavailable_when_down
 
 _COUNTED_AT_ONCE: Final = 500
+
+BehindSince = Callable[[str], Awaitable[datetime | None]]
+"""The moment since which whoever records a kind of fact, other than by a message, is behind in an
+organization. None when all is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +28,22 @@ class WaitHolds:
     Args:
         intake_behind: what would end a wait may not be accepted yet.
         paused: organizations and kinds of facts whose product is paused.
+        behind: organizations and kinds of facts whose recorder is behind, and since when. It holds
+            the waits that began after that.
         same_line: kinds that are only recorded by messages of the waiting message's own line.
     """
 
     intake_behind: bool = False
     paused: Collection[tuple[str, str]] = ()
+    behind: Collection[tuple[str, str, datetime]] = ()
     same_line: Collection[str] = ()
 
 
 class WaitEnds:
     """The ends of waits of one service's schema.
 
-    `longest`: after so many times its length a wait ends, counted or not.
+    `longest`: after so many times its length a wait ends, counted or not, unless a message that
+    arrived before may record the fact.
     """
 
     def __init__(
@@ -56,7 +65,7 @@ class WaitEnds:
                        SELECT FROM relay.tombstones t
                        WHERE t.org = m.org AND t.user_id = substring(m.line FROM 6)) AS erased,
                    m.counted_s AS waited_s, m.place = 0 AS first
-            FROM {schema}.count_waits($1, $2, $3, $4, $5, $6, $7, $8) m
+            FROM {schema}.count_waits({parameters(11)}) m
             """  # noqa: S608
 
     async def end_due(self, holds: WaitHolds, *, limit: int = 500) -> list[LeasedMessage]:
@@ -76,6 +85,7 @@ class WaitEnds:
                     self._count_sql,
                     holds.intake_behind,
                     *columns([*holds.paused], 2),
+                    *columns([*holds.behind], 3),
                     [*holds.same_line],
                     self._longest,
                     _COUNTED_AT_ONCE,

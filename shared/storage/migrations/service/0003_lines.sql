@@ -55,6 +55,7 @@ CREATE TABLE {schema}.inbox (
     last_look boolean NOT NULL DEFAULT false,
     waiting_since timestamptz,
     counted_s float8 NOT NULL DEFAULT 0,
+    overdue_s float8 NOT NULL DEFAULT 0, -- of its wait: the product was paused, or no replica ran
     counted_at timestamptz,
     end_s float8,
     check_at timestamptz,               -- when the end of its wait is next counted
@@ -82,7 +83,7 @@ CREATE INDEX inbox_fact ON {schema}.inbox (org, fact_kind, fact_key)
 CREATE INDEX inbox_look ON {schema}.inbox (due_at) WHERE state = 'look';
 CREATE INDEX inbox_check ON {schema}.inbox (check_at) WHERE check_at IS NOT NULL;
 CREATE INDEX inbox_release ON {schema}.inbox (exchange, routing_key) WHERE wait = 'release';
-CREATE INDEX inbox_recorders ON {schema}.inbox (org)
+CREATE INDEX inbox_recorders ON {schema}.inbox (org, arrived)
     WHERE records IS NOT NULL AND state <> 'fact';
 
 -- A line is what waits under one ordering key: there is a row while a message stands in it. The

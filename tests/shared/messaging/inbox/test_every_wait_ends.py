@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -146,6 +147,7 @@ class World:
         self.by_hand: set[str] = set()  # given up by an operator, or its wait ended
         self.paused = False
         self.behind = False
+        self.flusher_behind: list[tuple[str, str, datetime]] = []
         self.is_erased = False
 
     @property
@@ -305,10 +307,19 @@ class World:
     async def switch(self) -> None:
         self.paused = self.choices.random() < 0.3
         self.behind = self.choices.random() < 0.3
+        since = self.inbox.now - timedelta(seconds=self.choices.choice([0, 60, 600]))
+        is_behind = self.choices.random() < 0.3
+        self.flusher_behind = [("default", "contact", since)] if is_behind else []
 
     async def count(self) -> None:
         paused = [("default", kind) for kind in PAUSED] if self.paused else []
-        for one in await self.inbox.ended(intake_behind=self.behind, paused=paused):
+        held = await self._held()
+        ended = await self.inbox.ended(
+            intake_behind=self.behind, paused=paused, behind=self.flusher_behind
+        )
+        await self._check_held(held)
+        await self._check_order(ended)
+        for one in ended:
             assert one.code is not None
             if one.code == GIVEN_UP_BY_HAND:
                 assert one.message_id in self.by_hand
@@ -328,15 +339,57 @@ class World:
                 self.end(one)
         late = await self.inbox.pool.fetch(
             """
-            SELECT message_id FROM test.inbox
+            SELECT message_id FROM test.inbox m
             WHERE state = 'fact' AND claim IS NULL AND fact_kind <> ALL ($1)
-              AND waiting_since < $2::timestamptz - make_interval(secs => ($3 * 1.05) * end_s)
+              AND waiting_since
+                  < $2::timestamptz - make_interval(secs => ($3 * 1.05) * end_s + overdue_s)
+              AND NOT EXISTS (
+                  SELECT FROM test.inbox r WHERE r.arrived < m.arrived AND r.state <> 'fact'
+                    AND m.fact_kind = ANY (r.records))
             """,
             PAUSED if self.paused else [],
             self.inbox.now,
             LONGEST,
         )
         assert not late, "it has waited for too long, counted or not"
+
+    async def _held(self) -> dict[str, float]:
+        """What counts of the waits that began after whoever records such facts fell behind."""
+        rows = await self.inbox.pool.fetch(
+            "SELECT message_id, fact_kind, waiting_since, counted_s FROM test.inbox"
+            " WHERE state = 'fact'"
+        )
+        return {
+            row["message_id"]: row["counted_s"]
+            for row in rows
+            for _, kind, since in self.flusher_behind
+            if row["fact_kind"] == kind and row["waiting_since"] >= since
+        }
+
+    async def _check_held(self, held: dict[str, float]) -> None:
+        rows = await self.inbox.pool.fetch(
+            "SELECT message_id, counted_s FROM test.inbox m WHERE message_id = ANY ($1)"
+            " AND extract(epoch FROM $2 - waiting_since) < $3 * end_s",
+            [*held],
+            self.inbox.now,
+            LONGEST,
+        )
+        for row in rows:
+            assert row["counted_s"] == held[row["message_id"]], "it counted while it was held"
+
+    async def _check_order(self, ended: list[LeasedMessage]) -> None:
+        """Nobody's wait ends before its time by count while what came before may still end it."""
+        early = await self.inbox.pool.fetch(
+            """
+            SELECT m.message_id FROM test.inbox m
+            WHERE m.arrived = ANY ($1) AND m.state = 'fact' AND m.counted_s < m.end_s
+              AND EXISTS (
+                  SELECT FROM test.inbox r WHERE r.arrived < m.arrived AND r.state <> 'fact'
+                    AND m.fact_kind = ANY (r.records))
+            """,
+            [one.arrived for one in ended],
+        )
+        assert not early, "it ended, and what came before it may still record the fact"
 
     async def intervene(self) -> None:
         """An operator ends a wait, or gives a message up."""
@@ -373,6 +426,7 @@ class World:
         """Nothing is paused any more, and no fact comes: all of it ends."""
         self.hands.clear()
         self.paused = self.behind = False
+        self.flusher_behind = []
         for number in range(1000):
             self.inbox.after(20 if number < 500 else 600)  # a day for what was replayed
             await self.count()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
+
 from shared.messaging.inbox.lines import MessageOutcome, PutBackResult, WaitKind
 from tests.shared.messaging.inbox.conftest import Inbox, message
 
@@ -147,8 +151,8 @@ async def test_no_end_counts_while_the_product_is_paused_however_long(inbox: Inb
     await inbox.wait_for(await inbox.next(), end_s=100)
 
     assert await _until_ended(inbox, 5, 300, paused=[("default", "user")]) is None
-    # The ten-fold is over by now.
-    assert await _until_ended(inbox, 5, 300) == 1
+    # Nothing could have ended it, so it is as long as it was.
+    assert await _until_ended(inbox, 5, 300) in (20, 21)
 
 
 async def test_no_end_counts_while_a_message_that_may_record_the_fact_is_open(
@@ -187,7 +191,7 @@ async def test_no_end_counts_while_no_replica_runs(inbox: Inbox) -> None:
     await inbox.accept(message("a"))
     await inbox.wait_for(await inbox.next(), end_s=100)
 
-    inbox.after(500)
+    inbox.after(2 * 86_400)
 
     assert await _until_ended(inbox, 5, 40) in (18, 19)
 
@@ -389,3 +393,173 @@ async def test_many_that_end_at_once_come_without_what_is_large_of_them(inbox: I
     context = ended["large"].sealing_context
     assert await inbox.vault.open_bytes(sealed, context) == b"x" * 5_000
     assert await inbox.vault.open_bytes(ended["small"].body, context.replace("large", "small"))
+
+
+async def test_no_end_counts_while_whoever_records_the_fact_is_behind_since_before_the_wait(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a"))
+    since = inbox.now
+    inbox.after(1)
+    await inbox.wait_for(await inbox.next(), "contact", end_s=100)
+
+    assert await _until_ended(inbox, 5, 40, behind=[("default", "contact", since)]) is None
+    assert await _until_ended(inbox, 5, 40) in (20, 21)
+
+
+async def test_whoever_records_the_fact_may_be_behind_on_what_came_after_the_wait_began(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), "contact", end_s=100)
+    since = inbox.now + timedelta(seconds=1)
+
+    assert await _until_ended(inbox, 5, 40, behind=[("default", "contact", since)]) in (20, 21)
+
+
+async def test_whoever_records_other_facts_may_be_behind(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), "contact", end_s=100)
+    behind = [("default", "invoice", inbox.now), ("other", "contact", inbox.now)]
+
+    assert await _until_ended(inbox, 5, 40, behind=behind) in (20, 21)
+
+
+async def test_ten_times_its_length_ends_a_wait_also_while_whoever_records_it_is_behind(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.wait_for(await inbox.next(), "contact", end_s=100)
+
+    assert await _until_ended(inbox, 5, 300, behind=[("default", "contact", inbox.now)]) == 200
+
+
+INVOICE = (("invoice", "i1"),)
+
+
+async def test_a_void_waits_for_as_long_as_the_create_before_it(inbox: Inbox) -> None:
+    await inbox.accept(
+        message("create", names=INVOICE, records=("invoice",)),
+        message("void", None, named=INVOICE),
+    )
+    await inbox.put_back(await inbox.next(), kind=WaitKind.LOOK, due_s=5000, end_s=20_000)
+    await inbox.wait_for(await inbox.next(), "invoice", "i1", end_s=100)
+
+    assert await _until_ended(inbox, 5, 900) is None  # more than ten times its length
+    inbox.after(500)
+    await inbox.settle(await inbox.next(), facts=[("invoice", "i1")])
+
+    assert await inbox.ids() == ["void"]
+
+
+async def test_a_void_ends_once_the_create_before_it_is_gone(inbox: Inbox) -> None:
+    await inbox.accept(message("create", records=("invoice",)), message("void", "u2"))
+    create, void = await inbox.leased(lease_s=10_000)
+    await inbox.wait_for(void, "invoice", "i1", end_s=100)
+    assert await _until_ended(inbox, 5, 300) is None
+
+    await inbox.settle(create)
+
+    assert await _until_ended(inbox, 5, 1) == 1
+
+
+async def test_what_arrived_later_holds_a_wait_no_longer_than_ten_times_its_length(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("void", "u1"), message("create", "u2", records=("invoice",)))
+    void, create = await inbox.leased(lease_s=10_000)
+    await inbox.wait_for(void, "invoice", "i1", end_s=100)
+
+    assert await _until_ended(inbox, 5, 300) == 200
+    assert await inbox.settle(create)
+
+
+async def test_a_sign_up_of_its_own_line_holds_a_wait_for_as_long_as_it_is_open(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("sign-up", records=("user",)), message("update"))
+    await inbox.put_back(await inbox.next(), kind=WaitKind.LOOK, due_s=5000, end_s=20_000)
+    await inbox.wait_for(await inbox.next(), end_s=100)
+
+    assert await _until_ended(inbox, 5, 300, same_line=["user"]) is None
+
+
+async def test_who_is_woken_late_goes_on_waiting_while_what_came_before_may_record_the_fact(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("create", records=("invoice",)), message("void", "u2"))
+    create, void = await inbox.leased(lease_s=10_000)
+    await inbox.wait_for(void, "invoice", "i1", end_s=100)
+    assert await _until_ended(inbox, 5, 300) is None
+    await inbox.settle(facts=[("invoice", "i1")])  # of another time: the handler does not find it
+
+    void = await inbox.next()
+    assert await inbox.wait_for(void, "invoice", "i1", end_s=100) is PutBackResult.WAITS
+
+    await inbox.settle(create, facts=[("invoice", "i1")])
+    void = await inbox.next()
+    assert await inbox.wait_for(void, "invoice", "i1", end_s=100) is PutBackResult.ENDED
+
+
+@pytest.mark.parametrize("kind", [WaitKind.LOOK, WaitKind.TIME])
+async def test_a_weekend_in_which_nobody_leased_it_ends_no_wait(
+    inbox: Inbox, kind: WaitKind
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.put_back(await inbox.next(), kind=kind, due_s=60, end_s=1000)
+
+    inbox.after(60 + 2 * 86_400)  # its product is paused
+    assert await inbox.put_back(await inbox.next(), kind=kind, due_s=60, end_s=1000) is (
+        PutBackResult.WAITS
+    )
+    inbox.after(60 + 2 * 86_400)
+    assert await inbox.put_back(await inbox.next(), kind=kind, due_s=60, end_s=1000) is (
+        PutBackResult.WAITS
+    )
+
+
+async def test_a_weekend_in_which_nobody_leased_who_was_woken_ends_no_wait(inbox: Inbox) -> None:
+    await inbox.accept(message("a", "u1"))
+    await inbox.wait_for(await inbox.next(), "invoice", "i1", end_s=900)
+    await inbox.settle(facts=[("invoice", "i1")])
+
+    inbox.after(2 * 86_400)
+
+    a = await inbox.next()
+    assert await inbox.wait_for(a, "invoice", "i1", end_s=900) is PutBackResult.WAITS
+    assert await _until_ended(inbox, 60, 30) in (15, 16)
+
+
+async def test_an_hour_of_work_on_it_counts_towards_ten_times_its_length(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    for _ in range(2):
+        leased = await inbox.next(lease_s=10_000)
+        inbox.after(3600)
+        result = await inbox.put_back(leased, due_s=0, end_s=300)
+
+    assert result is PutBackResult.ENDED
+
+
+async def test_what_was_overdue_is_forgotten_when_another_wait_begins(inbox: Inbox) -> None:
+    await inbox.accept(message("a"))
+    await inbox.put_back(await inbox.next(), due_s=60, end_s=1000)
+    inbox.after(60 + 86_400)
+    await inbox.put_back(await inbox.next(), due_s=60, end_s=1000)
+    inbox.after(60)
+
+    await inbox.wait_for(await inbox.next(), end_s=100)
+
+    assert await _until_ended(inbox, 5, 300, intake_behind=True) == 200
+
+
+async def test_what_passes_between_a_fact_and_the_look_for_it_counts_nothing(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("a", "u1"))
+    await inbox.wait_for(await inbox.next(), "invoice", "i1", end_s=50)
+    assert await _until_ended(inbox, 5, 8, intake_behind=True) is None
+    await inbox.settle(facts=[("invoice", "i1")])  # of another time: the handler does not find it
+    inbox.after(60)
+
+    a = await inbox.next()
+    assert await inbox.wait_for(a, "invoice", "i1", end_s=50) is PutBackResult.WAITS

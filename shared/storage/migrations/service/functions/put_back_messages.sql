@@ -2,6 +2,10 @@
 -- was recorded after the handler looked; `ended`, this was its last look, or the wait has lasted for
 -- p_end_s; `lost`. After `again` and `ended` the claim still holds.
 --
+-- After p_longest times its length a wait is over all the same, but for a fact not while a message that
+-- arrived before may record it. Waits for facts are counted by `count_waits`. Time in which the message
+-- was due and nobody leased it, because its product was paused or no replica ran, is no part of that.
+--
 -- Locks: facts, lines, messages. The look at what was recorded is a statement after the lock.
 CREATE OR REPLACE FUNCTION {schema}.put_back_messages(
     p_arrived bigint[], p_claim bigint[], p_kind text[], p_due_s float8[], p_code text[],
@@ -48,21 +52,29 @@ BEGIN
     SELECT array_agg(
         CASE WHEN m.arrived IS NULL THEN 'lost'
              WHEN u.kind = 'fact' AND NOT pg_visible_in_snapshot(r.recorded_in, m.seen) THEN 'again'
-             WHEN u.kind = 'fact' AND m.last_look AND m.fact_kind = u.fact_kind
-                  AND m.fact_key = u.fact_key THEN 'ended'
              WHEN u.kind = m.wait AND (u.kind <> 'fact' OR m.fact_kind = u.fact_kind
                                        AND m.fact_key = u.fact_key)
-                  AND (m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at) >= u.end_s
-                       OR extract(epoch FROM at - m.waiting_since) >= p_longest * u.end_s)
+                  AND (m.last_look
+                       OR m.counted_s + CASE
+                           WHEN u.kind = 'fact' THEN 0
+                           ELSE {schema}.counted_s(m.counted_at, m.due_at, at) END >= u.end_s
+                       OR extract(epoch FROM at - m.waiting_since) - m.overdue_s - m.overdue_now_s
+                           >= p_longest * u.end_s
+                          AND NOT (u.kind = 'fact' AND EXISTS (
+                              SELECT FROM {schema}.inbox b
+                              WHERE b.org = m.org AND b.records IS NOT NULL AND b.state <> 'fact'
+                                AND b.arrived < m.arrived AND u.fact_kind = ANY (b.records))))
              THEN 'ended'
              ELSE 'waits' END ORDER BY u.n)
     INTO v_result
     FROM unnest(p_arrived, p_claim, p_kind, p_fact_kind, p_fact_key, p_end_s) WITH ORDINALITY
          AS u (arrived, claim, kind, fact_kind, fact_key, end_s, n)
     LEFT JOIN LATERAL (
-        SELECT m.*, l.seen FROM {schema}.inbox m
+        SELECT m.*, l.seen,
+               greatest(0, extract(epoch FROM l.leased_at - m.due_at)::float8) AS overdue_now_s
+        FROM {schema}.inbox m
         CROSS JOIN LATERAL (
-            SELECT l.leased_arrived, l.claim, l.seen FROM {schema}.lines l
+            SELECT l.leased_arrived, l.claim, l.leased_at, l.seen FROM {schema}.lines l
             WHERE l.org = m.org AND l.line = m.line OFFSET 0
         ) l
         WHERE m.arrived = u.arrived AND l.leased_arrived = u.arrived AND l.claim = u.claim OFFSET 0
@@ -88,6 +100,8 @@ BEGIN
         counted_s = CASE WHEN s.same AND u.kind <> 'fact'
                          THEN m.counted_s + {schema}.counted_s(m.counted_at, m.due_at, at)
                          WHEN s.same THEN m.counted_s ELSE 0 END,
+        overdue_s = CASE WHEN s.same THEN m.overdue_s + greatest(
+            0, extract(epoch FROM l.leased_at - m.due_at)::float8) ELSE 0 END,
         counted_at = at,
         check_at = CASE WHEN u.kind = 'fact' AND NOT e.erased
                         THEN at + make_interval(secs => {schema}.count_step_s(u.end_s)) END
@@ -95,6 +109,10 @@ BEGIN
                 p_fact_key, p_end_s, p_product)
          AS u (arrived, result, kind, due_s, code, reason, spent, fact_kind, fact_key, end_s, product)
     JOIN {schema}.inbox o ON o.arrived = u.arrived
+    CROSS JOIN LATERAL (
+        SELECT l.leased_at FROM {schema}.lines l
+        WHERE l.org = o.org AND l.line = o.line OFFSET 0
+    ) l
     CROSS JOIN LATERAL (SELECT o.wait IS NOT DISTINCT FROM u.kind
                                AND o.fact_kind IS NOT DISTINCT FROM u.fact_kind
                                AND o.fact_key IS NOT DISTINCT FROM u.fact_key AS same) s
