@@ -79,6 +79,32 @@ async def test_a_wait_that_is_ended_by_hand_looks_once_more_and_ends(
     assert (done.message_id, done.action, done.done_by) == ("a", "end_wait", "ann")
 
 
+@pytest.mark.parametrize("kind", [WaitKind.TIME, WaitKind.LOOK, WaitKind.PERSON])
+async def test_every_wait_that_is_ended_by_hand_looks_now_and_ends(
+    inbox: Inbox, inspection: InboxInspection, kind: WaitKind
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.put_back(await inbox.next(), kind=kind, due_s=3600, product="crm")
+    [waiting] = await inspection.page()
+
+    assert await inspection.end_wait(waiting.arrived, by="ann")
+
+    leased = await inbox.next()
+    assert await inbox.put_back(leased, kind=kind, due_s=3600) is PutBackResult.ENDED
+
+
+async def test_who_waits_for_something_else_after_its_last_look_goes_on_waiting(
+    inbox: Inbox, inspection: InboxInspection
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.put_back(await inbox.next(), kind=WaitKind.LOOK, due_s=3600)
+    [waiting] = await inspection.page()
+    await inspection.end_wait(waiting.arrived, by="ann")
+
+    assert await inbox.put_back(await inbox.next(), kind=WaitKind.TIME) is PutBackResult.WAITS
+    assert await inbox.put_back(await inbox.next(), kind=WaitKind.TIME) is PutBackResult.WAITS
+
+
 async def test_what_waits_for_a_release_is_given_up_when_its_wait_is_ended_by_hand(
     inbox: Inbox, inspection: InboxInspection
 ) -> None:
