@@ -32,6 +32,7 @@ from shared.erasing.user_erasure import ErasurePolicy, UserErasure
 from shared.errors import Unavailable
 from shared.messaging.handling.policy import MessagingPolicy
 from shared.messaging.handling.routes import Route, Routes
+from shared.messaging.inbox.waits import BehindSince
 from shared.messaging.service.messaging import Messaging
 from shared.messaging.service.restore_watch import RestoreWatch
 from shared.observability.health import RECOVERY_CHECK, Health
@@ -124,12 +125,17 @@ class WorkerParts:
 
     @asynccontextmanager
     async def messaging(
-        self, routes: Routes, *, lag_sources: Sequence[LagSource] = ()
+        self,
+        routes: Routes,
+        *,
+        lag_sources: Sequence[LagSource] = (),
+        recorders: Mapping[str, BehindSince] | None = None,
     ) -> AsyncIterator[Messaging]:
         """Work on the messages of these routes, and be ready while work goes on.
 
         `sync_lag_seconds` is the age of the oldest change that has not reached its destination:
-        the oldest of the commands that are not settled, and of the `lag_sources`.
+        the oldest of the commands that are not settled, and of the `lag_sources`. `recorders`: see
+        `Messaging`.
         """
         settings = self.settings
         budget = ZohoCallBudget(self.org, _products(routes), self.breakers, self.reservations)
@@ -144,6 +150,7 @@ class WorkerParts:
             routes=routes,
             policy=MessagingPolicy.of(settings),
             budget=budget,
+            recorders=recorders,
         )
 
         async def broker() -> None:

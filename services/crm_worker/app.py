@@ -72,7 +72,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         erasure = await parts.erasure(crm_erasure(parts, shared, settings), cleanup=CLEANUP)
         async with (
             parts.messaging(
-                routes(parts, shared, erasure), lag_sources=[shared.contacts.lag_s]
+                routes(parts, shared, erasure),
+                lag_sources=[shared.contacts.lag_s],
+                # Recorded by the flusher.
+                recorders={"contact": shared.contacts.behind_since},
             ) as messaging,
             Pruner(parts.pool, [retention()]),
             asyncio.TaskGroup() as tasks,

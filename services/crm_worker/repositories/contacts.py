@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 
 import asyncpg
@@ -19,6 +20,7 @@ from shared.crypto.envelope import UserKey, Vault
 from shared.crypto.sealed_columns import SealedColumns
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.storage.deadlocks import repeated_after_deadlock
+from shared.storage.pool import unavailable_when_down
 
 _WANT_CONTACT = """
     INSERT INTO crm.contacts AS c
@@ -86,6 +88,16 @@ _SENT = """
         go_by_id = go_by_id AND wanted_version > $4,
         wanted_since = CASE WHEN wanted_version > $4 THEN wanted_since ELSE now() END
     WHERE org = $1 AND user_id = $2 AND lease = $3
+"""
+
+# Also of a contact that is put off for now: it is still to be sent.
+_BEHIND_SINCE = """
+    SELECT c.wanted_since FROM crm.contacts c
+    WHERE c.org = $1 AND c.has_email AND c.sent_version < c.wanted_version
+      AND c.refused_version < c.wanted_version
+      AND NOT EXISTS (SELECT FROM relay.tombstones t
+                      WHERE t.org = c.org AND t.user_id = c.user_id)
+    ORDER BY c.wanted_since LIMIT 1
 """
 
 _HOLD = "SELECT crm.hold_contact($1, $2, $3)"
@@ -372,6 +384,12 @@ class Contacts:
             org,
         )
         return age or 0.0
+
+    async def behind_since(self, org: str) -> datetime | None:
+        """Return since when CRM has been behind on a contact that is still to be sent, or None."""
+        with unavailable_when_down():
+            since: datetime | None = await self._pool.fetchval(_BEHIND_SINCE, org)
+        return since
 
 
 def _keys(contacts: Sequence[WantedContact]) -> tuple[list[str], list[str], list[int]]:

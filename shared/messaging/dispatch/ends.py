@@ -11,7 +11,7 @@ from shared.background import PeriodicTask
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.reservations import CallBudget
 from shared.messaging.inbox.lines import LeasedMessage
-from shared.messaging.inbox.waits import WaitEnds, WaitHolds
+from shared.messaging.inbox.waits import BehindSince, WaitEnds, WaitHolds
 from shared.observability import logs
 
 _log = structlog.get_logger(__name__)
@@ -36,8 +36,11 @@ class EndsOfWaits(PeriodicTask):
     """Counts waits every second or so, for as long as its context is entered.
 
     An end counts only time in which the wait could have ended. It does not count while intake is
-    behind, while the product of the fact is paused, or while a message is open that may record it.
-    A message that cannot be given up, for want of a key, is tried again when its claim has lapsed.
+    behind, while the product of the fact is paused, while whoever else records it is behind, or
+    while a message is open that may record it. A message that cannot be given up, for want of a
+    key, is tried again when its claim has lapsed.
+
+    `recorders`: by the kind of fact that something else than a message records, such as a flusher.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class EndsOfWaits(PeriodicTask):
         *,
         orgs: frozenset[str],
         behind: Callable[[], bool],
+        recorders: Mapping[str, BehindSince],
         every_s: float = 1.0,
     ) -> None:
         super().__init__("end waits", every_s=every_s)
@@ -56,12 +60,13 @@ class EndsOfWaits(PeriodicTask):
         self._budget = budget
         self._orgs = orgs
         self._behind = behind
+        self._recorders = recorders
 
     async def _run_once(self) -> bool:
         return await self._end_due() >= _LIMIT
 
     async def _end_due(self) -> int:
-        ended = await self._ends.end_due(self._holds(), limit=_LIMIT)
+        ended = await self._ends.end_due(await self._holds(), limit=_LIMIT)
         for message in sorted(ended, key=lambda message: not message.body):  # large ones last
             await self._give_up(message)
         return len(ended)
@@ -78,7 +83,7 @@ class EndsOfWaits(PeriodicTask):
                 **logs.describe(error),
             )
 
-    def _holds(self) -> WaitHolds:
+    async def _holds(self) -> WaitHolds:
         closed = {(closed.org, closed.product) for closed in self._budget.closed()}
         paused = [
             (org, kind)
@@ -86,8 +91,17 @@ class EndsOfWaits(PeriodicTask):
             for kind, products in _PRODUCTS_OF_FACT.items()
             if (org, self._first_called(products)) in closed
         ]
+        behind = [
+            (org, kind, since)
+            for org in self._orgs
+            for kind, behind_since in self._recorders.items()
+            if (since := await behind_since(org)) is not None
+        ]
         return WaitHolds(
-            intake_behind=self._behind(), paused=paused, same_line=_RECORDED_IN_ITS_OWN_LINE
+            intake_behind=self._behind(),
+            paused=paused,
+            behind=behind,
+            same_line=_RECORDED_IN_ITS_OWN_LINE,
         )
 
     def _first_called(self, products: tuple[str, ...]) -> str:

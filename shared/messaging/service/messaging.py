@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
@@ -34,7 +34,7 @@ from shared.messaging.inbox.dead_letters import DeadLetters
 from shared.messaging.inbox.just_accepted import JustAccepted
 from shared.messaging.inbox.lines import Lines
 from shared.messaging.inbox.suspects import Suspects
-from shared.messaging.inbox.waits import WaitEnds
+from shared.messaging.inbox.waits import BehindSince, WaitEnds
 from shared.messaging.intake.consumer import QueueConsumer
 from shared.messaging.intake.handover import Handover
 from shared.messaging.intake.monitor import IntakeMonitor
@@ -72,6 +72,9 @@ class Messaging:
     away. Left: intake closes its channels, what is in hand is finished within `drain_timeout_s`,
     the outbox is flushed. A broker that is down at the start is waited for in the background.
 
+    `recorders`: by the kind of fact that something else than a message records, such as a flusher,
+    the moment since which it is behind. Who waits for such a fact is not given up meanwhile.
+
     `schema` is migrated already. A service that only sends enters `Sending` alone.
     """
 
@@ -89,6 +92,7 @@ class Messaging:
         policy: MessagingPolicy | None = None,
         budget: CallBudget | None = None,
         observers: Sequence[SettlementObserver] = (),
+        recorders: Mapping[str, BehindSince] | None = None,
     ) -> None:
         self._policy = policy = policy or MessagingPolicy()
         budget = budget or NoCalls()
@@ -190,6 +194,7 @@ class Messaging:
             budget,
             orgs=policy.known_orgs,
             behind=monitor.is_behind,
+            recorders=recorders or {},
         )
         self._parts = (
             self._intake_link,
