@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -89,6 +89,12 @@ class ZohoCalls(Environment):
     breaker_pause_s: Seconds = 15.0
 
 
+DAY_S: Final = 86_400.0
+# What arrived is kept as a repetition for 60 days. A message has to end well before.
+LONGEST_WAIT_S: Final = 30 * DAY_S
+WaitEnd = Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)]
+
+
 class ConsumerSettings(Environment):
     """The consuming of messages. `drain_timeout_s` is longer than a request may take, so that a
     deploy never cuts a write short."""
@@ -101,7 +107,15 @@ class ConsumerSettings(Environment):
     max_attempts: Count = 12
     drain_timeout_s: Seconds = 30.0
     dead_letter_days: Annotated[int, Field(ge=1, le=3650)] = 30
-    unknown_user_wait: Annotated[float, Field(ge=0)] = 900.0  # seconds
+    # The ends of waits, by what is waited for. Only time in which a wait could have ended counts.
+    unknown_user_wait: WaitEnd = 900.0  # seconds
+    contact_wait_s: WaitEnd = 900.0
+    invoice_wait_s: WaitEnd = 900.0
+    other_facts_wait_s: WaitEnd = 900.0  # a subscription, a payment, an escalation
+    look_again_wait_s: WaitEnd = 6 * 3600.0
+    # Longer than a wait for the next day's quota.
+    time_wait_s: Annotated[float, Field(gt=DAY_S, le=LONGEST_WAIT_S)] = 7 * DAY_S
+    release_wait_s: WaitEnd = DAY_S
     # Beyond these, intake stops taking. What waits for a fact or a person is bounded by ten times
     # as much.
     intake_open_messages: Count = 200_000

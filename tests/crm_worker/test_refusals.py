@@ -16,10 +16,15 @@ from services.crm_worker import app
 from services.operator.__main__ import app as zoho_relay
 from services.zoho_sandbox.driver import Json
 from tests.crm_worker.conftest import settings
-from tests.crm_worker.contacts import ADA, contact
+from tests.crm_worker.contacts import ADA, contact, until
 from tests.kit.surroundings import Surroundings
 
 REFUSED_BY_CRM = "ada@example.c0m"  # no top-level domain of letters
+# How much counts of a wait that has lasted for so long.
+WAITED_S = """
+    SELECT counted_s FROM crm.inbox
+    WHERE state = 'fact' AND counted_at > waiting_since + make_interval(secs => {})
+"""
 EVE: Json = {"user_id": "u2", "email": "ADA@example.com", "full_name": "Eve Other"}
 
 
@@ -74,7 +79,7 @@ async def test_an_interaction_waits_for_the_update_behind_it_that_repairs_its_co
 async def test_an_interaction_whose_contact_nobody_repairs_ends_under_its_own_code(
     around: Surroundings,
 ) -> None:
-    chosen = settings(around, unknown_user_wait=1)
+    chosen = settings(around, contact_wait_s=1)
     async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
         await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
         await crm.event("command.failed.v1", code="contact_refused")
@@ -82,6 +87,29 @@ async def test_an_interaction_whose_contact_nobody_repairs_ends_under_its_own_co
 
         await crm.publish("interaction.recorded.v1", interaction, message_id="m2")
 
+        failed = await crm.event("command.failed.v1", message_id="m2")
+        assert failed["code"] == "contact_missing"
+
+
+async def test_an_interaction_is_not_given_up_while_contacts_wanted_before_it_are_to_be_sent(
+    around: Surroundings, database: asyncpg.Connection
+) -> None:
+    await database.execute(
+        """
+        INSERT INTO crm.contacts (org, user_id, has_email, wanted_version, leased_until)
+        VALUES ('default', 'u0', true, 1, 'infinity')
+        """
+    )
+    chosen = settings(around, contact_wait_s=2)
+    async with around.running(app.main, chosen, queue="crm-worker.intake.events") as crm:
+        await crm.publish("user.signed_up.v1", {**ADA, "email": REFUSED_BY_CRM})
+        await crm.event("command.failed.v1", code="contact_refused")
+        interaction = {"user_id": "u1", "interaction_id": "i1", "title": "Asked", "content": "Why?"}
+
+        await crm.publish("interaction.recorded.v1", interaction, message_id="m2")
+
+        await until(database, WAITED_S.format(3), 0.0)
+        await database.execute("UPDATE crm.contacts SET sent_version = 1 WHERE user_id = 'u0'")
         failed = await crm.event("command.failed.v1", message_id="m2")
         assert failed["code"] == "contact_missing"
 

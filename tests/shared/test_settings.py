@@ -1,8 +1,10 @@
 import base64
+from dataclasses import replace
 
 import pytest
 
 from shared.environment import Port, SettingsError, Words, for_service
+from shared.messaging.handling.policy import MessagingPolicy, WaitPolicy
 from shared.settings import (
     Amqp,
     ConsumerSettings,
@@ -105,6 +107,14 @@ def test_every_missing_variable_is_named_at_once(environment):
         ("SLOTS", "s3cret", "must be a whole number"),
         ("SLOTS", "0", "must be at least 1"),
         ("LEASE_S", "s3cret", "must be a number"),
+        ("UNKNOWN_USER_WAIT", "-1", "must be at least 0"),
+        ("CONTACT_WAIT_S", "s3cret", "must be a number"),
+        ("INVOICE_WAIT_S", "-0.5", "must be at least 0"),
+        ("OTHER_FACTS_WAIT_S", "inf", "must be at most 2592000"),
+        ("LOOK_AGAIN_WAIT_S", "2592001", "must be at most 2592000"),
+        ("TIME_WAIT_S", "86400", "must be more than 86400"),
+        ("TIME_WAIT_S", "2592001", "must be at most 2592000"),
+        ("RELEASE_WAIT_S", "-1", "must be at least 0"),
         ("METRICS_PORT", "70000", "must be at most 65535"),
         ("LOG_LEVEL", "s3cret", "must be one of 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
@@ -118,6 +128,31 @@ def test_a_bad_variable_is_named_with_its_rule_and_without_its_value(
 
     assert found.startswith(f"{name}: {problem}")
     assert "s3cret" not in found
+
+
+def test_each_kind_of_wait_has_an_end_of_its_own(environment):
+    environment(
+        UNKNOWN_USER_WAIT="1",
+        CONTACT_WAIT_S="2",
+        INVOICE_WAIT_S="3",
+        OTHER_FACTS_WAIT_S="4",
+        LOOK_AGAIN_WAIT_S="5",
+        TIME_WAIT_S="90000",
+        RELEASE_WAIT_S="6",
+    )
+
+    waits = MessagingPolicy.of(Settings.load()).waits
+
+    assert waits.fact_s == {"user": 1, "contact": 2, "invoice": 3}
+    assert (waits.other_facts_s, waits.look_again_s) == (4, 5)
+    assert (waits.time_s, waits.release_s) == (90_000, 6)
+
+
+def test_the_ends_of_waits_are_the_policys_own_unless_they_are_set(environment):
+    chosen, own = MessagingPolicy.of(Settings.load()).waits, WaitPolicy()
+
+    assert set(chosen.fact_s.values()) == {own.other_facts_s}
+    assert replace(chosen, fact_s={}) == own
 
 
 def test_words_are_split_at_commas(environment):

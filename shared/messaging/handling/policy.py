@@ -33,7 +33,7 @@ class WaitPolicy:
         look_again_s: the end of a wait that looks again, `looks_every_s` at the longest.
         time_s: the end of a wait for time that never spends an attempt.
         release_s: the end of a wait for a version that knows the routing key.
-        factor: after so many times its length a wait ends in any case.
+        factor: after so many times its length a wait ends, counted or not.
     """
 
     fact_s: Mapping[str, float] = field(default_factory=dict)
@@ -43,6 +43,21 @@ class WaitPolicy:
     time_s: float = 7 * 86_400.0
     release_s: float = 86_400.0
     factor: float = 10.0
+
+    @classmethod
+    def of(cls, settings: ConsumerSettings) -> Self:
+        """The ends that a service's settings ask for."""
+        return cls(
+            fact_s={
+                "user": settings.unknown_user_wait,
+                "contact": settings.contact_wait_s,
+                "invoice": settings.invoice_wait_s,
+            },
+            other_facts_s=settings.other_facts_wait_s,
+            look_again_s=settings.look_again_wait_s,
+            time_s=settings.time_wait_s,
+            release_s=settings.release_wait_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +95,7 @@ class MessagingPolicy:
         """The policy that a service's settings ask for."""
         return cls(
             retry=RetryPolicy(max_attempts=settings.max_attempts),
-            waits=WaitPolicy(other_facts_s=settings.unknown_user_wait),
+            waits=WaitPolicy.of(settings),
             slots=settings.slots,
             lease_s=settings.lease_s,
             drain_timeout_s=settings.drain_timeout_s,
