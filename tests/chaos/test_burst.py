@@ -11,15 +11,20 @@ from services.billing_worker.settings import Settings
 from tests.kit.people import email_of, sign_up_of
 from tests.kit.surroundings import Surroundings
 
-REPLICAS = 3
 WINDOW_S = 6.0  # longer than a call waits for its permit in place
 
 
 @pytest.mark.parametrize(
-    ("people", "calls"), [(16, 20), pytest.param(600, 100, marks=pytest.mark.chaos)]
+    ("people", "calls", "replicas"),
+    [
+        (16, 20, 1),
+        (16, 20, 3),
+        pytest.param(600, 100, 1, marks=pytest.mark.chaos),
+        pytest.param(600, 100, 3, marks=pytest.mark.chaos),
+    ],
 )
 async def test_a_burst_of_sign_ups_wastes_no_call(
-    around: Surroundings, people: int, calls: int
+    around: Surroundings, people: int, calls: int, replicas: int
 ) -> None:
     settings = Settings(
         **around.environment,
@@ -28,7 +33,7 @@ async def test_a_burst_of_sign_ups_wastes_no_call(
         zoho_billing_user_field="cf_app_user_id",
     )
     async with AsyncExitStack() as stack:
-        for _ in range(REPLICAS):
+        for _ in range(replicas):
             stage = await stack.enter_async_context(
                 around.running(
                     billing_worker.main, settings, queue="billing-worker.intake.commands"
