@@ -116,6 +116,10 @@ class Story(Steps):
                 f"renewed: {renewed['status']} to {renewed['term_ends_at']}"
                 f" (version {renewed['version']})",
             )
+            self._narrator.quote(
+                "Two events of one subject may overtake each other: keep the one with the highest"
+                " version. Drop an event_id that you have had."
+            )
 
     async def a_payment_fails(self) -> None:
         with self._narrator.chapter("A payment of Ben's fails; a webhook says so"):

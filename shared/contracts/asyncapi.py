@@ -30,8 +30,12 @@ _PRODUCTS = {
 _ENVELOPE = ("event_id", "occurred_at", "org")
 _FOR_CONSUMERS = (
     "Commands in on `zoho.commands`, events out on `zoho.events`.\n\n"
-    "What a consumer may rely on: An event may arrive more than once, always with the same"
-    " `event_id` and the same content. An event that carries a state has a `version`, which"
+    "What a consumer may rely on: An event may arrive more than once, with the same `event_id`"
+    " and the same content: drop one that you have had. Only a restore of the database may"
+    " change that: an event that tells of something once (`customer.created.v1`,"
+    " `invoice.issued.v1`, `payment.succeeded.v1`, `payment.failed.v1`, `ticket.created.v1`)"
+    " may then come again under its `event_id` with a higher `version` and another"
+    " `occurred_at`. An event that carries a state has a `version`, which"
     " rises with each event of its `subject`. Two events of one subject may overtake each"
     " other: keep the one with the higher `version`. `tier_version` counts a user's tier in"
     " the same way, over all subscriptions of the user. An event without a `version` is a fact"
