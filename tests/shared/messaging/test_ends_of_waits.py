@@ -32,7 +32,12 @@ async def ended(budget: NoCalls, count: int = 0) -> tuple[bool, WaitHolds]:
     ends = AsyncMock(WaitEnds)
     ends.end_due.return_value = [AsyncMock(code="unknown_user", reason="no")] * count
     rounds = EndsOfWaits(
-        ends, AsyncMock(Attempts), budget, orgs=frozenset({"default"}), behind=lambda: False
+        ends,
+        AsyncMock(Attempts),
+        budget,
+        orgs=frozenset({"default"}),
+        behind=lambda: False,
+        recorders={},
     )
     more = await rounds._run_once()
     return more, ends.end_due.call_args.args[0]
