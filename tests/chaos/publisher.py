@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractExchange
 
+from deploy.local.stack import Stack
 from tests.chaos.accounts import Published
+from tests.chaos.upheavals import Publishing
 
 
 class OrderlyPublisher:
@@ -70,3 +74,18 @@ class OrderlyPublisher:
                     await connection.close()
             except (OSError, RuntimeError, TimeoutError, aio_pika.exceptions.AMQPError):
                 return  # it was gone already
+
+
+async def publish_in_turns(
+    stack: Stack, lists: Sequence[Sequence[Published]], publishing: Publishing
+) -> None:
+    """Each list in its own order, the first commands of all lists first."""
+    commands = list(chain.from_iterable(zip(*lists, strict=True)))
+    publishing.last_id = commands[-1].message_id
+    async with OrderlyPublisher(stack.env["AMQP_URL"]) as publisher:
+        for number, command in enumerate(commands):
+            if number == len(commands) // 2:
+                publishing.half_done.set()
+                await asyncio.sleep(0)
+            await publisher.publish(command)
+    publishing.done.set()

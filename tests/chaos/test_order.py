@@ -10,7 +10,6 @@ import asyncio
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import chain
 
 import pytest
 
@@ -20,7 +19,7 @@ from services.zoho_sandbox.driver import Json
 from tests.chaos import upheavals
 from tests.chaos.accounts import Published
 from tests.chaos.hearing import Hearing
-from tests.chaos.publisher import OrderlyPublisher
+from tests.chaos.publisher import publish_in_turns
 from tests.chaos.upheavals import Publishing, Upheaval
 from tests.kit.people import email_of, sign_up_of
 from tests.kit.whole_system import all_published, more_replicas, stage_of
@@ -58,29 +57,31 @@ class Customer:
     def invoice(self) -> str:
         return f"{self.user_id}-invoice"
 
-    def commands(self) -> list[tuple[str, Json]]:
+    def commands(self) -> list[Published]:
         """Pairs whose second command undoes the first, then a change that comes last of all."""
         user = {"user_id": self.user_id}
         line = {"description": "Hours", "quantity": 1, "rate": "10.00"}
         return [
-            ("user.updated.v1", {**user, "phone": FIRST_PHONE}),
-            ("user.updated.v1", {**user, "phone": LAST_PHONE}),
-            ("subscription.cancel_requested.v1", {"subscription_id": self.kept}),
-            ("subscription.reactivate_requested.v1", {"subscription_id": self.kept}),
-            (
+            Published("user.updated.v1", {**user, "phone": FIRST_PHONE}),
+            Published("user.updated.v1", {**user, "phone": LAST_PHONE}),
+            Published("subscription.cancel_requested.v1", {"subscription_id": self.kept}),
+            Published("subscription.reactivate_requested.v1", {"subscription_id": self.kept}),
+            Published(
                 "subscription.change_requested.v1",
                 {"subscription_id": self.ended, "plan_code": "pro-monthly"},
             ),
-            (
+            Published(
                 "subscription.cancel_requested.v1",
                 {"subscription_id": self.ended, "at_term_end": False},
             ),
-            (
+            Published(
                 "invoice.create_requested.v1",
                 {**user, "invoice_id": self.invoice, "lines": [line]},
             ),
-            ("invoice.void_requested.v1", {"invoice_id": self.invoice, "reason": "a test"}),
-            ("user.updated.v1", {**user, "full_name": f"Fina {LAST_NAME}"}),
+            Published(
+                "invoice.void_requested.v1", {"invoice_id": self.invoice, "reason": "a test"}
+            ),
+            Published("user.updated.v1", {**user, "full_name": f"Fina {LAST_NAME}"}),
         ]
 
 
@@ -120,7 +121,8 @@ async def _through(
     ):
         publishing = Publishing()
         async with upheaval(stack, [(worker, 1) for worker in WORKERS], publishing):
-            await _publish(stack, customers, publishing)
+            commands = [customer.commands() for customer in customers]
+            await publish_in_turns(stack, commands, publishing)
         async with stage_of(stack) as after:  # the first one's connection may be gone
             await _all_done(after, customers)
             ends = await _ends(after, customers)
@@ -130,20 +132,6 @@ async def _through(
     print(f"\nin order, of {count}: {ends}")
     assert ends == dict.fromkeys(ends, count)
     assert not refused
-
-
-async def _publish(stack: Stack, customers: Collection[Customer], publishing: Publishing) -> None:
-    """Each user's commands in their order, all users' first ones first."""
-    turns = zip(*(customer.commands() for customer in customers), strict=True)
-    commands = [Published(*command) for command in chain.from_iterable(turns)]
-    publishing.last_id = commands[-1].message_id
-    async with OrderlyPublisher(stack.env["AMQP_URL"]) as publisher:
-        for number, command in enumerate(commands):
-            if number == len(commands) // 2:
-                publishing.half_done.set()
-                await asyncio.sleep(0)
-            await publisher.publish(command)
-    publishing.done.set()
 
 
 async def _settle_in(stage: SystemDriver, customers: Collection[Customer]) -> None:
