@@ -246,7 +246,8 @@ async def check_durability(findings: Findings, pool: asyncpg.Pool) -> None:
     area, check = "PostgreSQL", "standby"
     [row] = await pool.fetch(
         """
-        SELECT EXISTS (SELECT FROM pg_stat_replication)
+        SELECT EXISTS (SELECT FROM pg_stat_replication
+                       WHERE application_name NOT IN ('pg_basebackup', 'pg_receivewal'))
                OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical') AS has_one,
                current_setting('synchronous_commit') AS commits,
                current_setting('synchronous_standby_names') <> '' AS is_named

@@ -77,9 +77,10 @@ def waiting(
 def end_wait(service: ServiceArgument, number: NumberArgument) -> None:
     """Let a message that waits look once more, now, whatever it waits for.
 
-    If it would go on waiting for the same, it is given up under its own code. A message of a
-    paused product looks once the product is called again. One that waits for a release is given up
-    at once.
+    If it would go on waiting for the same, it is given up under its own code, unless it waits for
+    a person: `inbox give-up` is for that. What may have been done at Zoho (`outcome_unknown`) goes
+    on until it can be looked for. A message of a paused product looks once the product is called
+    again. One that waits for a release is given up at once.
     """
     _intervene(service, number, lambda inbox, by: inbox.end_wait(number, by=by))
     print_line("It looks once more now.")

@@ -77,6 +77,8 @@ class Attempts:
         self._vault = vault
         self._lines = lines
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        # Apart, because who is given up waits for no handler.
+        self._large_given_up = asyncio.Semaphore(1)
         self._committer = committer
         self._publisher = publisher
         self._just_accepted = just_accepted
@@ -93,7 +95,7 @@ class Attempts:
         """
         with logs.bind(correlation_id=leased.correlation_id or ""):
             try:
-                async with self._whole(leased) as whole:
+                async with self._whole(leased, self._large) as whole:
                     while await self._run_once(whole):
                         pass
             except ClaimLost:
@@ -102,9 +104,11 @@ class Attempts:
                 await self._give_back_calls(leased)
 
     @asynccontextmanager
-    async def _whole(self, leased: LeasedMessage) -> AsyncIterator[LeasedMessage]:
+    async def _whole(
+        self, leased: LeasedMessage, turns: asyncio.Semaphore
+    ) -> AsyncIterator[LeasedMessage]:
         """The message with its body, in turn with others whose bodies did not come with them."""
-        async with nullcontext() if leased.body else self._large:
+        async with nullcontext() if leased.body else turns:
             yield leased if leased.body else await self._with_body(leased)
 
     async def _with_body(self, leased: LeasedMessage) -> LeasedMessage:
@@ -121,7 +125,7 @@ class Attempts:
         """
         with logs.bind(correlation_id=leased.correlation_id or ""), suppress(ClaimLost):
             settlement = GiveUp(code, reason)
-            async with self._whole(leased) as whole:
+            async with self._whole(leased, self._large_given_up) as whole:
                 message = received_of(whole)
                 await self._give_up(whole, message, settlement)
             self._report(leased, message, settlement, 0.0, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -10,7 +11,7 @@ import structlog
 from shared.background import PeriodicTask
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.reservations import CallBudget
-from shared.messaging.inbox.lines import LeasedMessage
+from shared.messaging.handling.routes import MessagePriority
 from shared.messaging.inbox.waits import BehindSince, WaitEnds, WaitHolds
 from shared.observability import logs
 
@@ -27,6 +28,9 @@ _PRODUCTS_OF_FACT: Final[Mapping[str, tuple[str, ...]]] = {
     "payment": ("billing",),
     "subscription": ("billing",),
 }
+
+# At this priority facts are recorded. What refuses only those below it pauses no fact.
+_RECORDED_AT: Final = MessagePriority.COMMANDS
 
 # A user signs up in their own line, so only what stands there can end a wait for the user.
 _RECORDED_IN_ITS_OWN_LINE: Final = ("user",)
@@ -67,24 +71,26 @@ class EndsOfWaits(PeriodicTask):
 
     async def _end_due(self) -> int:
         ended = await self._ends.end_due(await self._holds(), limit=_LIMIT)
+        failed: Counter[str] = Counter()
         for message in sorted(ended, key=lambda message: not message.body):  # large ones last
-            await self._give_up(message)
+            code, reason = message.code or "wait_ended", message.reason or "its wait is over"
+            try:
+                await self._attempts.give_up(message, code, reason)
+            except Exception as error:  # the others of its group end nevertheless
+                if not failed[message.routing_key]:
+                    last = {"routing_key": message.routing_key, **logs.describe(error)}
+                failed[message.routing_key] += 1
+        if failed:  # in one line: it may be thousands, again every minute
+            count = failed.total()
+            _log.error("messages whose wait is over cannot be given up", count=count, **last)
         return len(ended)
 
-    async def _give_up(self, message: LeasedMessage) -> None:
-        code, reason = message.code or "wait_ended", message.reason or "its wait is over"
-        try:
-            await self._attempts.give_up(message, code, reason)
-        except Exception as error:
-            # The others of its group end nevertheless.
-            _log.error(
-                "a message whose wait is over cannot be given up",
-                routing_key=message.routing_key,
-                **logs.describe(error),
-            )
-
     async def _holds(self) -> WaitHolds:
-        closed = {(closed.org, closed.product) for closed in self._budget.closed()}
+        closed = {
+            (closed.org, closed.product)
+            for closed in self._budget.closed()
+            if closed.priority <= _RECORDED_AT
+        }
         paused = [
             (org, kind)
             for org in self._orgs

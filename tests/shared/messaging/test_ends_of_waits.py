@@ -10,21 +10,22 @@ import pytest
 from shared.messaging.dispatch.attempt import Attempts
 from shared.messaging.dispatch.ends import EndsOfWaits
 from shared.messaging.dispatch.reservations import ClosedProduct, NoCalls
+from shared.messaging.handling.routes import MessagePriority
 from shared.messaging.inbox.waits import WaitEnds, WaitHolds
 
 
 class Products(NoCalls):
     """A budget over these products, of which one is closed."""
 
-    def __init__(self, *products: str, closed: str) -> None:
-        self._products, self._closed = products, closed
+    def __init__(self, *products: str, closed: str, priority: int = 1) -> None:
+        self._products, self._closed, self._priority = products, closed, priority
 
     @property
     def limits(self) -> Mapping[str, object]:
         return dict.fromkeys(self._products)
 
     def closed(self) -> list[ClosedProduct]:
-        return [ClosedProduct("default", self._closed, 1)]
+        return [ClosedProduct("default", self._closed, self._priority)]
 
 
 async def ended(budget: NoCalls, count: int = 0) -> tuple[bool, WaitHolds]:
@@ -62,3 +63,20 @@ async def test_who_waits_for_an_invoice_waits_for_whoever_makes_them(
     _, holds = await ended(Products(*products, closed=closed))
 
     assert (("default", "invoice") in holds.paused) is is_paused
+
+
+@pytest.mark.parametrize(
+    ("priority", "is_paused"),
+    [
+        (MessagePriority.PAYMENTS, True),
+        (MessagePriority.COMMANDS, True),
+        (MessagePriority.READS, False),
+        (MessagePriority.BACKFILL, False),
+    ],
+)
+async def test_what_is_refused_to_reports_and_audits_alone_pauses_no_fact(
+    priority: MessagePriority, is_paused: bool
+) -> None:
+    _, holds = await ended(Products("crm", closed="crm", priority=priority))
+
+    assert (("default", "contact") in holds.paused) is is_paused

@@ -313,6 +313,10 @@ async def test_what_cannot_be_sealed_to_be_given_up_waits_until_its_key_is_back(
     await bench.send(named("Bob", "u2"))
     assert await bench.next_settlement() == Done()
 
+    await inspection.end_wait(waiting.arrived, by="ada")
+    assert await bench.next_settlement() == WaitForPerson(60.0, None)  # it looks, and waits on
+    [waiting] = await inspection.page()
+
     await _put_key_back(bench)
     await inspection.end_wait(waiting.arrived, by="ada")
 

@@ -79,7 +79,7 @@ async def test_a_wait_that_is_ended_by_hand_looks_once_more_and_ends(
     assert (done.message_id, done.action, done.done_by) == ("a", "end_wait", "ann")
 
 
-@pytest.mark.parametrize("kind", [WaitKind.TIME, WaitKind.LOOK, WaitKind.PERSON])
+@pytest.mark.parametrize("kind", [WaitKind.TIME, WaitKind.LOOK])
 async def test_every_wait_that_is_ended_by_hand_looks_now_and_ends(
     inbox: Inbox, inspection: InboxInspection, kind: WaitKind
 ) -> None:
@@ -91,6 +91,24 @@ async def test_every_wait_that_is_ended_by_hand_looks_now_and_ends(
 
     leased = await inbox.next()
     assert await inbox.put_back(leased, kind=kind, due_s=3600) is PutBackResult.ENDED
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "end_s"),
+    [(WaitKind.PERSON, "unknown_key", None), (WaitKind.TIME, "outcome_unknown", 3600.0)],
+)
+async def test_who_waits_for_a_person_or_an_unknown_outcome_looks_now_and_waits_on(
+    inbox: Inbox, inspection: InboxInspection, kind: WaitKind, code: str, end_s: float | None
+) -> None:
+    await inbox.accept(message("a"))
+    await inbox.put_back(await inbox.next(), kind=kind, code=code, due_s=3600, end_s=end_s)
+    [waiting] = await inspection.page()
+
+    assert await inspection.end_wait(waiting.arrived, by="ann")
+
+    leased = await inbox.next()
+    result = await inbox.put_back(leased, kind=kind, code=code, due_s=3600, end_s=end_s)
+    assert result is PutBackResult.WAITS
 
 
 async def test_who_waits_for_something_else_after_its_last_look_goes_on_waiting(

@@ -463,6 +463,44 @@ async def test_a_void_ends_once_the_create_before_it_is_gone(inbox: Inbox) -> No
     assert await _until_ended(inbox, 5, 1) == 1
 
 
+async def test_who_waits_for_a_person_holds_what_came_later_no_longer_than_ten_times_its_length(
+    inbox: Inbox,
+) -> None:
+    await inbox.accept(message("create", records=("invoice",)), message("void", "u2"))
+    create, void = await inbox.leased(lease_s=10_000)
+    await inbox.put_back(create, kind=WaitKind.PERSON, due_s=60, end_s=None, product="books")
+    await inbox.wait_for(void, "invoice", "i1", end_s=100)
+
+    assert await _until_ended(inbox, 5, 300) == 200
+
+
+async def test_who_waits_for_a_person_holds_no_look_of_what_came_later(inbox: Inbox) -> None:
+    await inbox.accept(message("create", records=("invoice",)), message("void", "u2"))
+    create, void = await inbox.leased(lease_s=10_000)
+    await inbox.put_back(create, kind=WaitKind.PERSON, due_s=60, end_s=None, product="books")
+    await inbox.wait_for(void, "invoice", "i1", end_s=100)
+    for _ in range(199):
+        inbox.after(5)
+        assert not await inbox.ended()
+    await inbox.settle(facts=[("invoice", "i1")])  # of another time: the handler does not find it
+
+    leased = await inbox.leased(lease_s=10_000)
+    void = next(one for one in leased if one.message_id == "void")
+    inbox.after(10)
+    assert await inbox.wait_for(void, "invoice", "i1", end_s=100) is PutBackResult.ENDED
+
+
+async def test_a_sign_up_that_waits_for_a_person_holds_its_line_no_longer(inbox: Inbox) -> None:
+    await inbox.accept(message("sign-up", records=("user",)), message("update"))
+    await inbox.put_back(await inbox.next(), kind=WaitKind.LOOK, due_s=5000, end_s=20_000)
+    await inbox.wait_for(await inbox.next(), end_s=100)
+    await inbox.pool.execute(
+        "UPDATE test.inbox SET state = 'in_line', wait = 'person' WHERE message_id = 'sign-up'"
+    )
+
+    assert await _until_ended(inbox, 5, 300, same_line=["user"]) == 200
+
+
 async def test_what_arrived_later_holds_a_wait_no_longer_than_ten_times_its_length(
     inbox: Inbox,
 ) -> None:

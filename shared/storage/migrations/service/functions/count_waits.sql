@@ -7,7 +7,7 @@
 -- product is paused, not while whoever records such facts is behind since before the wait began, and
 -- not while a message that may record the fact is open and does not itself wait for one. After
 -- p_longest times its length a wait ends all the same, but not before such a message that arrived
--- earlier: that one has an end of its own. Time in which the product was paused, no replica ran, or the
+-- earlier and waits for no person: that one has an end of its own. Time in which the product was paused, no replica ran, or the
 -- waiting message was due and nobody leased it is no part of that.
 --
 -- p_paused_*: organizations and kinds of facts whose product is paused. p_behind_*: organizations and
@@ -62,12 +62,17 @@ BEGIN
         ) o
         WHERE m.arrived = ANY (v_arrived)
     ), recorders AS MATERIALIZED (
-        -- The first that may record such a fact, looked for once for all who wait for one.
+        -- The first that may record such a fact, and the first of those that have an end, looked for
+        -- once for all who wait for one.
         SELECT k.org, k.kind, (
             SELECT r.arrived FROM {schema}.inbox r
             WHERE r.org = k.org AND r.records IS NOT NULL AND r.state <> 'fact'
               AND k.kind = ANY (r.records)
-            ORDER BY r.arrived LIMIT 1) AS arrived
+            ORDER BY r.arrived LIMIT 1) AS arrived, (
+            SELECT r.arrived FROM {schema}.inbox r
+            WHERE r.org = k.org AND r.records IS NOT NULL AND r.state <> 'fact'
+              AND k.kind = ANY (r.records) AND r.wait IS DISTINCT FROM 'person'
+            ORDER BY r.arrived LIMIT 1) AS ending
         FROM (SELECT DISTINCT w.org, w.kind FROM waits w
               WHERE w.kind <> ALL (p_same_line)) k
     ), checked AS MATERIALIZED (
@@ -79,7 +84,9 @@ BEGIN
                OR CASE WHEN w.kind = ANY (p_same_line) THEN EXISTS (
                        SELECT FROM {schema}.inbox r
                        WHERE r.org = w.org AND r.line = w.line AND r.state = 'in_line'
-                         AND w.kind = ANY (r.records) AND (r.arrived < w.arrived OR NOT w.is_late)
+                         AND w.kind = ANY (r.records)
+                         AND (NOT w.is_late
+                              OR r.arrived < w.arrived AND r.wait IS DISTINCT FROM 'person')
                    ) OR EXISTS (
                        SELECT FROM {schema}.inbox r
                        -- The first condition is the index's.
@@ -89,7 +96,7 @@ BEGIN
                    ELSE EXISTS (
                        SELECT FROM recorders r
                        WHERE r.org = w.org AND r.kind = w.kind
-                         AND (r.arrived < w.arrived OR NOT w.is_late AND r.arrived IS NOT NULL))
+                         AND (r.ending < w.arrived OR NOT w.is_late AND r.arrived IS NOT NULL))
                END AS held
         FROM waits w
     ), counted AS MATERIALIZED (

@@ -1,8 +1,9 @@
 -- Let an operator end the wait of an open message, or have it given up. Returns whether it was open and
 -- nobody was at it.
 -- `end_wait`: it looks now, once more, and is given up under its own code when it would still wait for
--- the same: for the same fact, for time, to look again, or for a person. What waits for a release cannot
--- look: it is over at the next count of the waits.
+-- the same: for the same fact, for time, or to look again. A wait for a person has no end, so it looks
+-- and waits on; and what may have been done at Zoho looks as soon as that is of use, not before. What
+-- waits for a release cannot look: it is over at the next count of the waits.
 -- `give_up`: the next count of the waits returns it as over, and the service gives it up
 -- under this code and reason, like any other.
 CREATE OR REPLACE FUNCTION {schema}.intervene(
@@ -25,7 +26,8 @@ BEGIN
     PERFORM {schema}.lock_lines(v_org, v_line);
     IF p_action = 'end_wait' THEN
         UPDATE {schema}.inbox m
-        SET last_look = m.wait IS NOT NULL AND NOT r.is_release,
+        SET last_look = m.wait IN ('fact', 'time', 'look')
+                        AND m.code IS DISTINCT FROM 'outcome_unknown',
             state = CASE WHEN r.is_release THEN m.state ELSE 'in_line' END,
             due_at = CASE WHEN r.is_release THEN m.due_at ELSE at END,
             end_s = CASE WHEN r.is_release THEN 0 ELSE m.end_s END,

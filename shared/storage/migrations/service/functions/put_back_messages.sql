@@ -63,7 +63,8 @@ BEGIN
                           AND NOT (u.kind = 'fact' AND EXISTS (
                               SELECT FROM {schema}.inbox b
                               WHERE b.org = m.org AND b.records IS NOT NULL AND b.state <> 'fact'
-                                AND b.arrived < m.arrived AND u.fact_kind = ANY (b.records))))
+                                AND b.arrived < m.arrived AND u.fact_kind = ANY (b.records)
+                                AND b.wait IS DISTINCT FROM 'person')))
              THEN 'ended'
              ELSE 'waits' END ORDER BY u.n)
     INTO v_result
