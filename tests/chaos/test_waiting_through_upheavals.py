@@ -108,7 +108,7 @@ async def _made(stage: SystemDriver) -> Counter[str]:
     return Counter(
         [
             *(str(note["Note_Content"]).rpartition("ref ")[2] for note in notes),
-            *(field["value"] for invoice in invoices for field in invoice["custom_fields"]),
+            *(field["value"] for each in invoices for field in each.get("custom_fields") or ()),
         ]
     )
 

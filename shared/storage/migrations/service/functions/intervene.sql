@@ -26,8 +26,8 @@ BEGIN
     PERFORM {schema}.lock_lines(v_org, v_line);
     IF p_action = 'end_wait' THEN
         UPDATE {schema}.inbox m
-        SET last_look = m.wait IN ('fact', 'time', 'look')
-                        AND m.code IS DISTINCT FROM 'outcome_unknown',
+        SET last_look = coalesce(m.wait IN ('fact', 'time', 'look')
+                                 AND m.code IS DISTINCT FROM 'outcome_unknown', false),
             state = CASE WHEN r.is_release THEN m.state ELSE 'in_line' END,
             due_at = CASE WHEN r.is_release THEN m.due_at ELSE at END,
             end_s = CASE WHEN r.is_release THEN 0 ELSE m.end_s END,
