@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def durable_postgres_url() -> Iterator[str]:
     """A PostgreSQL that syncs to disk, as production's does: that of the other tests need not."""
     with Stack(TEST_STACK.parent / "bench", services={}, sandbox=False) as stack:
         yield stack.env["POSTGRES_URL"]
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[Stack]:
+    """The five services and the sandbox, as `make up` has them, for one test."""
+    stack = Stack(TEST_STACK.parent / "bench-system")
+    await asyncio.to_thread(stack.discard)
+    await asyncio.to_thread(stack.start)
+    yield stack
+    await asyncio.to_thread(stack.discard)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,9 +6,8 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import aio_pika
@@ -21,7 +20,6 @@ from services.zoho_sandbox.driver import SandboxDriver
 from tests.bench.figures import Figure, Figures
 from tests.kit.people import email_of, sign_up_of
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 USERS: Final = 60
 COLD: Final = 10  # these open connections, plan statements, and mint the token
 # Two calls each, and some for what the services ask by themselves: none waits for the quota.
@@ -29,16 +27,6 @@ COLD: Final = 10  # these open connections, plan statements, and mint the token
 PAUSE_S: Final = (1.5, 2.5)
 
 pytestmark = pytest.mark.bench
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[Stack]:
-    """The five services and the sandbox, as `make up` has them."""
-    stack = Stack(ROOT / ".run" / "bench-latency")
-    await asyncio.to_thread(stack.discard)
-    await asyncio.to_thread(stack.start)
-    yield stack
-    await asyncio.to_thread(stack.discard)
 
 
 async def test_a_sign_up_and_a_change_on_a_quiet_system(stack: Stack, figures: Figures) -> None:

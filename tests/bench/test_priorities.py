@@ -6,10 +6,8 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import aio_pika
@@ -23,23 +21,12 @@ from deploy.local.stack import Stack
 from tests.bench.figures import Figure, Figures
 from tests.kit.people import sign_up_of
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 WAITING: Final = int(os.environ.get("BENCH_WAITING", "20000"))
 PAYMENTS: Final = 12
 # Two calls each, and 20 of a minute's 100 are kept for them: quota remains for every one.
 PAUSE_S: Final = 8.0
 
 pytestmark = pytest.mark.bench
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[Stack]:
-    """The five services and the sandbox, as `make up` has them."""
-    stack = Stack(ROOT / ".run" / "bench-priorities")
-    await asyncio.to_thread(stack.discard)
-    await asyncio.to_thread(stack.start)
-    yield stack
-    await asyncio.to_thread(stack.discard)
 
 
 async def test_a_payment_beside_sign_ups_that_wait(stack: Stack, figures: Figures) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,6 @@ from shared.messaging.dispatch.attempt import LARGE_AT_ONCE
 from tests.bench.figures import Figure, Figures
 from tests.kit.people import sign_up_of
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 SECONDS: Final = 20.0
 WAITING: Final = int(os.environ.get("BENCH_WAITING", "20000"))
@@ -34,16 +32,6 @@ IN_WORK_MB: Final = (1 + LARGE_AT_ONCE) * 3 * LARGE_MB
 BACKLOG: Final = int(os.environ.get("BENCH_BACKLOG", "100000"))
 
 pytestmark = pytest.mark.bench
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[Stack]:
-    """The five services and the sandbox, as `make up` has them, for one test."""
-    stack = Stack(ROOT / ".run" / "bench-resources")
-    await asyncio.to_thread(stack.discard)
-    await asyncio.to_thread(stack.start)
-    yield stack
-    await asyncio.to_thread(stack.discard)
 
 
 async def test_idle_services_cost_next_to_nothing(stack: Stack, figures: Figures) -> None:

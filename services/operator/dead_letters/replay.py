@@ -105,7 +105,7 @@ class Results:
         return not self.counts or any(result in _LEFT for _, _, result in self.counts)
 
 
-# Told after each batch, and of each one that could not be opened or was gone.
+# Called after each batch, and with each one that could not be opened or was gone.
 Progress = Callable[[Results], None]
 Left = Callable[[ServiceDeadLetter, ReplayResult], None]
 

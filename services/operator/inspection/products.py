@@ -15,7 +15,7 @@ from services.operator.console.listing import JsonOption
 from services.operator.console.output import TableRow, moment, print_error, show
 from services.operator.settings import MetricsSettings
 
-_LIMITS: Final = MappingProxyType(
+_REASONS: Final = MappingProxyType(
     {
         "minute": "the calls of this minute are used up",
         "pace": "it is ahead of the day's pace until the next quarter of an hour",
@@ -55,7 +55,7 @@ def why(state: ProductState) -> str:
     """What is wrong, in a sentence."""
     if state.cause is None:
         return ""
-    return _LIMITS.get(state.cause) or advice_for(state.cause)[0]
+    return _REASONS.get(state.cause) or advice_for(state.cause)[0]
 
 
 def _row(state: ProductState) -> TableRow:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -71,18 +70,17 @@ class EndsOfWaits(PeriodicTask):
 
     async def _end_due(self) -> int:
         ended = await self._ends.end_due(await self._holds(), limit=_LIMIT)
-        failed: Counter[str] = Counter()
+        failed = 0
+        an_error: dict[str, object] = {}
         for message in sorted(ended, key=lambda message: not message.body):  # large ones last
             code, reason = message.code or "wait_ended", message.reason or "its wait is over"
             try:
                 await self._attempts.give_up(message, code, reason)
             except Exception as error:  # the others of its group end nevertheless
-                if not failed[message.routing_key]:
-                    last = {"routing_key": message.routing_key, **logs.describe(error)}
-                failed[message.routing_key] += 1
+                failed += 1
+                an_error = {"routing_key": message.routing_key, **logs.describe(error)}
         if failed:  # in one line: it may be thousands, again every minute
-            count = failed.total()
-            _log.error("messages whose wait is over cannot be given up", count=count, **last)
+            _log.error("messages whose wait is over cannot be given up", count=failed, **an_error)
         return len(ended)
 
     async def _holds(self) -> WaitHolds:
