@@ -7,8 +7,9 @@ from services.crm_worker.repositories.contacts import Contacts
 from shared.contracts.commands import InteractionRecorded
 from shared.contracts.fingerprint import fingerprint
 from shared.crypto.envelope import UserKey
-from shared.errors import NotYetKnown, PermanentError, ZohoRejected
+from shared.errors import NotYetKnown, PermanentError, Postponed, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
+from shared.messaging.inbox.turns import Turns
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.crm.client import CREATE_NOTE, ZohoCrm
 
@@ -18,6 +19,7 @@ async def note_interaction(
     work: UnitOfWork,
     *,
     contacts: Contacts,
+    turns: Turns,
     crm: ZohoCrm,
     effects: Effects,
 ) -> None:
@@ -27,6 +29,9 @@ async def note_interaction(
     if contact_id is None:
         # Refused, or not sent yet. What would cure it may be behind this message.
         raise _no_contact(message.user_id)
+    if not await turns.is_first(work.arrived):
+        # An earlier interaction waited for the contact, which CRM has since this one was leased.
+        raise Postponed("an earlier message goes first", retry_after_s=0, code="overtaken")
     note = CreateNote(zoho=crm, message=message, contact_id=contact_id)
     owner = UserKey(work.org, message.user_id)
     try:
