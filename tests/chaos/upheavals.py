@@ -15,7 +15,7 @@ from deploy.local.stack import Stack
 
 _AWAY_S = 6.0
 _BROKER_NOTICES_S = 26.0  # two heartbeats of 8 s without an answer, noticed within a third
-_KILLS = 3
+KILLS = 3
 
 
 @dataclass
@@ -53,10 +53,25 @@ async def rabbitmq_restarts(
 ) -> AsyncIterator[None]:
     """RabbitMQ stops when it has confirmed half of the commands, and comes back."""
 
+    async with _restarting(stack, "rabbitmq", publishing):
+        yield
+
+
+@asynccontextmanager
+async def postgresql_restarts(
+    stack: Stack, _replicas: Replicas, publishing: Publishing
+) -> AsyncIterator[None]:
+    """PostgreSQL stops in the middle of what is being done, and comes back."""
+    async with _restarting(stack, "postgres", publishing):
+        yield
+
+
+@asynccontextmanager
+async def _restarting(stack: Stack, server: str, publishing: Publishing) -> AsyncIterator[None]:
     async def restart() -> None:
         await publishing.half_done.wait()
-        await asyncio.to_thread(stack.stop_process, "rabbitmq")
-        await asyncio.to_thread(stack.start_process, "rabbitmq")
+        await asyncio.to_thread(stack.stop_process, server)
+        await asyncio.to_thread(stack.start_process, server)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(restart())
@@ -131,7 +146,7 @@ async def _accepted(stack: Stack, service: str, message_id: str) -> None:
 
 async def _kill_often(stack: Stack, service: str, n: int, publishing: Publishing) -> None:
     """Kill it while commands come, each time as soon as it is there again. Once at least."""
-    for _ in range(_KILLS):
+    for _ in range(KILLS):
         await asyncio.sleep(0.05)
         pid = await asyncio.to_thread(stack.kill, service, n)
         await asyncio.to_thread(stack.wait_ready, service, n, not_pid=pid)
