@@ -1,8 +1,8 @@
 """Take frames out of what has arrived together, instead of asking the stream for each three times.
 
 A message is three frames, and the client library asks its stream for one byte, six bytes and the
-rest of each, a tenth of what a message costs in our process. Only how the bytes are cut is done
-here. Decoding them, and all that follows, is the library's: see
+rest of each, a tenth of what a message costs in our process. How the bytes are cut is done here,
+and those of the hot path are decoded by `frame_decoding`. All that follows is the library's: see
 docs/decisions/0011-frames-of-the-hot-path.md.
 Source: AMQP 0-9-1 specification, §2.3.5 frame details.
 """
@@ -10,16 +10,15 @@ Source: AMQP 0-9-1 specification, §2.3.5 frame details.
 from __future__ import annotations
 
 from asyncio import StreamReader
-from struct import Struct
 from typing import Final
 
-import pamqp.frame
 from aiormq import connection
 from aiormq.connection import FrameReceiver, ReceivedFrame
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
 from pamqp.exceptions import PAMQPException
 
-_HEAD: Final = Struct(">BHI")  # type, channel, length. The end is one more byte
+from shared.messaging.broker import frame_decoding
+
 _CHUNK: Final = 128 * 1024  # the longest frame that a broker sends unless it is told otherwise
 
 
@@ -51,16 +50,16 @@ class BufferedFrames(FrameReceiver):
         frame = self._data[self._at : end]
         self._at = end
         try:
-            return pamqp.frame.unmarshal(frame)
+            return frame_decoding.unmarshal(frame)
         except PAMQPException as error:
             raise InvalidFrameError(str(error)) from error
 
     def _end(self) -> int:
         """Where the next frame ends, or at least where its head does."""
-        head_end = self._at + _HEAD.size
+        head_end = self._at + frame_decoding.HEAD.size
         if head_end > len(self._data):
             return head_end
-        _, _, length = _HEAD.unpack_from(self._data, self._at)
+        _, _, length = frame_decoding.HEAD.unpack_from(self._data, self._at)
         return head_end + int(length) + 1
 
     async def _read_more(self) -> None:

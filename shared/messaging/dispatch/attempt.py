@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -95,7 +95,8 @@ class Attempts:
         """
         with logs.bind(correlation_id=leased.correlation_id or ""):
             try:
-                async with self._whole(leased, self._large) as whole:
+                async with self._turn(leased, self._large):
+                    whole = await self._with_body(leased)
                     while await self._run_once(whole):
                         pass
             except ClaimLost:
@@ -103,15 +104,15 @@ class Attempts:
             finally:
                 await self._give_back_calls(leased)
 
-    @asynccontextmanager
-    async def _whole(
+    def _turn(
         self, leased: LeasedMessage, turns: asyncio.Semaphore
-    ) -> AsyncIterator[LeasedMessage]:
-        """The message with its body, in turn with others whose bodies did not come with them."""
-        async with nullcontext() if leased.body else turns:
-            yield leased if leased.body else await self._with_body(leased)
+    ) -> AbstractAsyncContextManager[None]:
+        """A message whose body did not come with it is worked on in turn with others."""
+        return nullcontext() if leased.body else turns
 
     async def _with_body(self, leased: LeasedMessage) -> LeasedMessage:
+        if leased.body:
+            return leased
         body = await through_outage(lambda: self._lines.body(leased.arrived))
         if body is None:
             raise ClaimLost
@@ -125,7 +126,8 @@ class Attempts:
         """
         with logs.bind(correlation_id=leased.correlation_id or ""), suppress(ClaimLost):
             settlement = GiveUp(code, reason)
-            async with self._whole(leased, self._large_given_up) as whole:
+            async with self._turn(leased, self._large_given_up):
+                whole = await self._with_body(leased)
                 message = received_of(whole)
                 await self._give_up(whole, message, settlement)
             self._report(leased, message, settlement, 0.0, None)
