@@ -18,6 +18,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelClosed
 
 from shared.background import Background, is_cancelled, wait_for
 from shared.messaging.broker.connection import BROKER_ERRORS, ReconnectingConnection
+from shared.messaging.broker.deliveries import Deliveries
 from shared.messaging.broker.frames import FrameWriter, ack_frame
 from shared.messaging.broker.topology import (
     POISON,
@@ -144,13 +145,14 @@ class QueueConsumer(Background):
         """Consume until the channel is lost, the broker ends it, or the service stops."""
         channel = await self._link.channel(confirms=False)
         taking = _Taking(channel, self._decode, self._lingers, self._dropped)
+        Deliveries(channel, taking.take)
         storing: asyncio.Task[None] | None = None
         try:
             await channel.basic_qos(prefetch_count=PREFETCH)
-            await channel.basic_consume(self._queue, taking.take)
+            await channel.basic_consume(self._queue, taking.take_late)
             storing = asyncio.create_task(self._store_all(taking), name=f"store {self._queue}")
             await self._until_ended(taking, storing)
-            if taking.cancelled.is_set():
+            if taking.failure is None and taking.ended.is_set():
                 _log.warning("the broker ended a consumer", queue=self._queue)
                 await asyncio.sleep(_REOPEN_S)
         finally:
@@ -160,13 +162,13 @@ class QueueConsumer(Background):
                 async with asyncio.timeout(_CLOSE_S):
                     await taking.acks.flush()
                     await channel.close()
+        if taking.failure is not None:
+            raise taking.failure
         if storing.done() and not storing.cancelled():
             storing.result()
 
     async def _until_ended(self, taking: _Taking, storing: asyncio.Task[None]) -> None:
-        waits = [
-            asyncio.ensure_future(event.wait()) for event in (self._stopping, taking.cancelled)
-        ]
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._stopping, taking.ended)]
         ends: list[asyncio.Future[Any]] = [*waits, storing, taking.channel.closing]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -234,16 +236,30 @@ class _Taking:
         self.channel = channel
         self.acks = FrameWriter(channel)
         self.arrived = asyncio.Event()
-        self.cancelled = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.failure: Exception | None = None
         self.is_storing = False
         self._decode = decode
         self._lingers = lingers
         self._dropped = dropped
         self._hurried = asyncio.Event()
         self._pending: deque[tuple[float, Arrival]] = deque()
-        channel.on_consumer_cancel_callbacks.add(lambda _frame: self.cancelled.set())
+        channel.on_consumer_cancel_callbacks.add(lambda _frame: self.ended.set())
 
-    async def take(self, delivered: DeliveredMessage) -> None:
+    def take(self, delivered: DeliveredMessage) -> None:
+        """Take it. After one that fails none is: an ack of a later one would be one of it too."""
+        if self.failure is None:
+            try:
+                self._take(delivered)
+            except Exception as error:
+                self.failure = error
+                self.ended.set()
+
+    async def take_late(self, delivered: DeliveredMessage) -> None:
+        """The same, for what came before its frames were seen."""
+        self.take(delivered)
+
+    def _take(self, delivered: DeliveredMessage) -> None:
         arrival = self._decode(delivered)
         if arrival.dropped:
             self._dropped(arrival.dropped)

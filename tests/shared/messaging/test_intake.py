@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import struct
 from contextlib import AsyncExitStack
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from aiormq.abc import DeliveredMessage
 
 from shared.contracts.commands import UserUpdated
 from shared.errors import Unavailable
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.arrived_message import ArrivedMessage
+from shared.messaging.intake import consumer
 from shared.messaging.intake.handover import GIVEN_UP_AT_DEATHS
-from shared.messaging.messages.decode import Arrival
+from shared.messaging.messages.decode import Arrival, decode
 from tests.shared.messaging.conftest import Bench, named, note, quicker, until
 from tests.shared.messaging.raw_publisher import (
     CORRELATION_ID,
@@ -233,6 +236,31 @@ async def test_a_service_whose_intake_stands_is_not_ready(
     monkeypatch.setattr(validation, "read", read)
     assert await bench.next_settlement() == Done()
     await until(messaging.ready)
+
+
+async def test_what_fails_as_it_is_taken_is_not_acknowledged_with_what_comes_after(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+
+    def fail_at_second(delivered: DeliveredMessage, **options: Any) -> Arrival:
+        nonlocal failures
+        arrival = decode(delivered, **options)
+        if arrival.message.message_id == "second" and failures < 2:
+            failures += 1
+            raise TypeError
+        return arrival
+
+    monkeypatch.setattr(consumer, "decode", fail_at_second)
+    await bench.start()
+    await bench.parts.database.down()
+    for name in ("first", "second", "third"):
+        await bench.send(named(name), message_id=name)
+    await bench.parts.database.up()
+
+    assert [await bench.next_settlement() for _ in range(3)] == [Done()] * 3
+    assert await bench.handled() == ["first", "second", "third"]
+    assert failures == 2
 
 
 async def test_a_service_whose_handlers_never_end_is_not_ready(bench: Bench) -> None:
