@@ -30,7 +30,7 @@ async def note_interaction(
         # Refused, or not sent yet. What would cure it may be behind this message.
         raise _no_contact(message.user_id)
     if not await turns.is_first(work.arrived):
-        # An earlier interaction waited for the contact, which CRM has since this one was leased.
+        # Such as an interaction that waited for the contact, which came after this one was leased.
         raise Postponed("an earlier message goes first", retry_after_s=0, code="overtaken")
     note = CreateNote(zoho=crm, message=message, contact_id=contact_id)
     owner = UserKey(work.org, message.user_id)

@@ -18,14 +18,23 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 Take = Callable[[DeliveredMessage], None]
+Failed = Callable[[Exception], None]
 
 
 class Deliveries:
-    """The deliveries of one channel, from now on, in their order. `take` must not raise."""
+    """The deliveries of one channel, from now on, in their order.
 
-    def __init__(self, channel: Channel, take: Take) -> None:
+    After one that `take` fails at, none is taken: an ack of a later one would be one of it too.
+
+    Args:
+        failed: told why. The channel is to be closed, and the broker delivers it again.
+    """
+
+    def __init__(self, channel: Channel, take: Take, failed: Failed) -> None:
         self._channel = channel
         self._take = take
+        self._failed = failed
+        self._has_failed = False
         self._pass_on = channel.frames.put
         self._deliver: Basic.Deliver | None = None
         self._header = ContentHeader()
@@ -50,8 +59,14 @@ class Deliveries:
             await self._pass_on(item)
 
     def _pass_if_whole(self, deliver: Basic.Deliver) -> None:
-        if self._missing <= 0:
-            self._deliver = None
-            body = b"".join(self._parts)
-            self._parts.clear()
-            self._take(DeliveredMessage(deliver, self._header, body, self._channel))
+        if self._missing > 0:
+            return
+        self._deliver = None
+        if not self._has_failed:
+            try:
+                body = b"".join(self._parts)
+                self._take(DeliveredMessage(deliver, self._header, body, self._channel))
+            except Exception as error:
+                self._has_failed = True
+                self._failed(error)
+        self._parts.clear()

@@ -226,7 +226,12 @@ class _Declarations:
 def queue_arguments(name: str, poison: str) -> FieldTable:
     """The arguments of an intake queue, or of the poison queue itself."""
     if name == poison:
-        return {"x-queue-type": "quorum", **_ONE_CONSUMER}
+        # Behind it there is nothing: what the broker gives up here is lost.
+        return {
+            "x-queue-type": "quorum",
+            **_ONE_CONSUMER,
+            "x-delivery-limit": _DELIVERY_LIMIT,
+        }
     return {
         "x-queue-type": "quorum",
         **_ONE_CONSUMER,

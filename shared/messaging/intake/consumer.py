@@ -54,6 +54,10 @@ class Capacity(Protocol):
         """Return once more may be taken."""
 
 
+class _NotTakenError(Exception):
+    """What was delivered could not be taken. Its cause says why."""
+
+
 class QueueConsumer(Background):
     """Consumes one queue on a channel of its own, for as long as its context is entered.
 
@@ -145,11 +149,11 @@ class QueueConsumer(Background):
         """Consume until the channel is lost, the broker ends it, or the service stops."""
         channel = await self._link.channel(confirms=False)
         taking = _Taking(channel, self._decode, self._lingers, self._dropped)
-        Deliveries(channel, taking.take)
+        Deliveries(channel, taking.take, taking.failed)
         storing: asyncio.Task[None] | None = None
         try:
             await channel.basic_qos(prefetch_count=PREFETCH)
-            await channel.basic_consume(self._queue, taking.take_late)
+            await channel.basic_consume(self._queue, taking.taken_already)
             storing = asyncio.create_task(self._store_all(taking), name=f"store {self._queue}")
             await self._until_ended(taking, storing)
             if taking.failure is None and taking.ended.is_set():
@@ -162,10 +166,10 @@ class QueueConsumer(Background):
                 async with asyncio.timeout(_CLOSE_S):
                     await taking.acks.flush()
                     await channel.close()
-        if taking.failure is not None:
-            raise taking.failure
         if storing.done() and not storing.cancelled():
             storing.result()
+        if taking.failure is not None:
+            raise _NotTakenError from taking.failure
 
     async def _until_ended(self, taking: _Taking, storing: asyncio.Task[None]) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in (self._stopping, taking.ended)]
@@ -238,6 +242,7 @@ class _Taking:
         self.arrived = asyncio.Event()
         self.ended = asyncio.Event()
         self.failure: Exception | None = None
+        self._last_tag = 0
         self.is_storing = False
         self._decode = decode
         self._lingers = lingers
@@ -246,20 +251,19 @@ class _Taking:
         self._pending: deque[tuple[float, Arrival]] = deque()
         channel.on_consumer_cancel_callbacks.add(lambda _frame: self.ended.set())
 
-    def take(self, delivered: DeliveredMessage) -> None:
-        """Take it. After one that fails none is: an ack of a later one would be one of it too."""
-        if self.failure is None:
-            try:
-                self._take(delivered)
-            except Exception as error:
-                self.failure = error
-                self.ended.set()
-
-    async def take_late(self, delivered: DeliveredMessage) -> None:
-        """The same, for what came before its frames were seen."""
+    async def taken_already(self, delivered: DeliveredMessage) -> None:
+        """What the library calls with what it reads itself. `Deliveries` leaves it nothing."""
         self.take(delivered)
 
-    def _take(self, delivered: DeliveredMessage) -> None:
+    def failed(self, error: Exception) -> None:
+        self.failure = error
+        self.ended.set()
+
+    def take(self, delivered: DeliveredMessage) -> None:
+        tag = delivered.delivery_tag
+        self._last_tag += 1
+        if tag != self._last_tag:  # an ack of it would be one of what is missing too
+            raise ConnectionError(f"delivery {tag} came in place of {self._last_tag}")
         arrival = self._decode(delivered)
         if arrival.dropped:
             self._dropped(arrival.dropped)

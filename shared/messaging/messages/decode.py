@@ -9,12 +9,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
+import structlog
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
 from shared.messaging.broker.lenient_decoding import UNREADABLE
 from shared.messaging.messages.outgoing_message import SEALED
 from shared.messaging.messages.received_message import NOT_TEXT, ReceivedMessage
+
+_log = structlog.get_logger(__name__)
 
 DEFAULT_ORG: Final = "default"
 
@@ -54,12 +57,39 @@ def decode(
 ) -> Arrival:
     """Decode each property by itself. Nothing that the broker lets through makes this raise.
 
-    An unknown organization is kept under `default`: its name is anybody's text, and every row and
-    key has one. The header itself is checked by the validation.
+    What fails all the same comes without properties, as unreadable: it is given up then, and holds
+    up nothing. An unknown organization is kept under `default`: its name is anybody's text, and
+    every row and key has one. The header itself is checked by the validation.
 
     Args:
         dead_lettered: it came by a queue that only the broker fills, so `x-death` is the broker's.
+    Raises:
+        MemoryError: it may be decoded another time.
     """
+    try:
+        return _decoded(delivered, known_orgs, dead_lettered=dead_lettered)
+    except MemoryError:  # which says nothing against it
+        raise
+    except Exception:
+        _log.exception("a message's properties are not decoded")
+        return _without_properties(delivered)
+
+
+def _without_properties(delivered: DeliveredMessage) -> Arrival:
+    message = ReceivedMessage(
+        exchange=_text(delivered.exchange),
+        routing_key=_text(delivered.routing_key),
+        message_id="",
+        org=DEFAULT_ORG,
+        correlation_id=str(uuid4()),
+        body=delivered.body,
+    )
+    return Arrival(message, delivered.delivery_tag or 0, unreadable=("properties",))
+
+
+def _decoded(
+    delivered: DeliveredMessage, known_orgs: frozenset[str], *, dead_lettered: bool
+) -> Arrival:
     properties: commands.Basic.Properties = delivered.header.properties
     frame = delivered.delivery
     table: Mapping[str, Any] = properties.headers if isinstance(properties.headers, dict) else {}

@@ -22,7 +22,13 @@ class Arriving:
     def __init__(self) -> None:
         self.taken: list[DeliveredMessage] = []
         self.channel = cast("Channel", SimpleNamespace(frames=asyncio.Queue[Any]()))
-        Deliveries(self.channel, self.taken.append)
+        self.failures: list[Exception] = []
+        Deliveries(self.channel, self._take, self.failures.append)
+
+    def _take(self, message: DeliveredMessage) -> None:
+        if message.body == b"bad":
+            raise ValueError
+        self.taken.append(message)
 
     async def arrive(self, *frames: object) -> None:
         for frame in frames:
@@ -82,3 +88,13 @@ async def test_all_other_frames_are_the_library_s(arriving: Arriving) -> None:
 
     assert arriving.left() == [*others, *returned]
     assert [each.body for each in arriving.taken] == [b"a"]
+
+
+async def test_after_one_that_fails_none_is_taken(arriving: Arriving) -> None:
+    bad = (_deliver(2), _header(3), ContentBody(b"bad"))
+
+    await arriving.arrive(_deliver(1), _header(0), *bad, _deliver(3), _header(0), *bad)
+
+    assert [each.delivery_tag for each in arriving.taken] == [1]
+    assert [type(each) for each in arriving.failures] == [ValueError]
+    assert arriving.left() == []

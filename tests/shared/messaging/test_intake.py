@@ -10,14 +10,17 @@ from unittest.mock import AsyncMock
 
 import pytest
 from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
 
 from shared.contracts.commands import UserUpdated
 from shared.errors import Unavailable
+from shared.messaging.broker.deliveries import Deliveries, Failed, Take
 from shared.messaging.handling.settlement import Done
 from shared.messaging.handling.unit_of_work import UnitOfWork
 from shared.messaging.inbox.arrived_message import ArrivedMessage
 from shared.messaging.intake import consumer
 from shared.messaging.intake.handover import GIVEN_UP_AT_DEATHS
+from shared.messaging.messages import decode as messages_decode
 from shared.messaging.messages.decode import Arrival, decode
 from tests.shared.messaging.conftest import Bench, named, note, quicker, until
 from tests.shared.messaging.raw_publisher import (
@@ -248,10 +251,39 @@ async def test_what_fails_as_it_is_taken_is_not_acknowledged_with_what_comes_aft
         arrival = decode(delivered, **options)
         if arrival.message.message_id == "second" and failures < 2:
             failures += 1
-            raise TypeError
+            raise MemoryError
         return arrival
 
     monkeypatch.setattr(consumer, "decode", fail_at_second)
+
+    await _three_during_an_outage(bench)
+    assert failures == 2
+
+
+async def test_what_is_missing_among_deliveries_is_not_acknowledged_with_what_comes_after(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = 0
+
+    class WithoutSecond(Deliveries):
+        def __init__(self, channel: Channel, take: Take, failed: Failed) -> None:
+            def take_others(delivered: DeliveredMessage) -> None:
+                nonlocal missing
+                if delivered.header.properties.message_id == "second" and not missing:
+                    missing += 1
+                else:
+                    take(delivered)
+
+            super().__init__(channel, take_others, failed)
+
+    monkeypatch.setattr(consumer, "Deliveries", WithoutSecond)
+
+    await _three_during_an_outage(bench)
+    assert missing == 1
+
+
+async def _three_during_an_outage(bench: Bench) -> None:
+    """The second and the third arrive before the first is stored. All are handled, in order."""
     await bench.start()
     await bench.parts.database.down()
     for name in ("first", "second", "third"):
@@ -260,7 +292,33 @@ async def test_what_fails_as_it_is_taken_is_not_acknowledged_with_what_comes_aft
 
     assert [await bench.next_settlement() for _ in range(3)] == [Done()] * 3
     assert await bench.handled() == ["first", "second", "third"]
-    assert failures == 2
+
+
+async def test_what_cannot_be_decoded_at_all_is_given_up_and_holds_up_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = messages_decode._decoded
+
+    def fail_at_second(delivered: DeliveredMessage, *args: Any, **options: Any) -> Arrival:
+        if delivered.header.properties.message_id == "second":
+            raise TypeError
+        return decoded(delivered, *args, **options)
+
+    monkeypatch.setattr(messages_decode, "_decoded", fail_at_second)
+    await bench.start()
+    failed = await bench.listen(key="command.failed.v1")
+    for name in ("first", "second", "third"):
+        await bench.send(named(name), message_id=name)
+
+    event = await failed.next_body()
+    assert (event["code"], event["reason"]) == (
+        "invalid_message",
+        "what cannot be read: the property properties",
+    )
+    letter = await bench.dead_letter()
+    assert await bench.open(letter) == body("second")
+    while await bench.handled() != ["first", "third"]:
+        await bench.next_settlement()
 
 
 async def test_a_service_whose_handlers_never_end_is_not_ready(bench: Bench) -> None:
