@@ -29,7 +29,7 @@ from shared.contracts.events import SubscriptionChanged
 from shared.contracts.webhooks import WebhookReceived
 from shared.erasing.placeholder import Placeholders
 from shared.messaging.handling.routes import Route, Routes
-from shared.messaging.inbox.turns import Turns
+from shared.messaging.inbox.line_heads import LineHeads
 from shared.messaging.outbox.committer import Committer
 from shared.observability.metrics import Metrics
 from shared.storage.retention import Pruner
@@ -193,17 +193,17 @@ def routes(parts: WorkerParts, shared: CrmParts, erasure: Route) -> Routes:
     return Routes(
         commands={
             "user.erasure_requested.v1": erasure,
-            **commands(shared, Turns(parts.pool, SCHEMA), parts.effects),
+            **commands(shared, LineHeads(parts.pool, SCHEMA), parts.effects),
         },
         events=events(shared.contacts),
         webhooks=webhooks(parts.metrics, shared),
     )
 
 
-def commands(shared: CrmParts, turns: Turns, effects: Effects) -> Mapping[str, Route]:
+def commands(shared: CrmParts, heads: LineHeads, effects: Effects) -> Mapping[str, Route]:
     contacts = shared.contacts
     note = partial(
-        note_interaction, contacts=contacts, turns=turns, crm=shared.crm, effects=effects
+        note_interaction, contacts=contacts, heads=heads, crm=shared.crm, effects=effects
     )
     return {
         "user.signed_up.v1": Route(

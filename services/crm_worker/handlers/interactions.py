@@ -9,7 +9,7 @@ from shared.contracts.fingerprint import fingerprint
 from shared.crypto.envelope import UserKey
 from shared.errors import NotYetKnown, PermanentError, Postponed, ZohoRejected
 from shared.messaging.handling.unit_of_work import UnitOfWork
-from shared.messaging.inbox.turns import Turns
+from shared.messaging.inbox.line_heads import LineHeads
 from shared.zoho.effects.effects import Effects
 from shared.zoho.products.crm.client import CREATE_NOTE, ZohoCrm
 
@@ -19,7 +19,7 @@ async def note_interaction(
     work: UnitOfWork,
     *,
     contacts: Contacts,
-    turns: Turns,
+    heads: LineHeads,
     crm: ZohoCrm,
     effects: Effects,
 ) -> None:
@@ -29,7 +29,7 @@ async def note_interaction(
     if contact_id is None:
         # Refused, or not sent yet. What would cure it may be behind this message.
         raise _no_contact(message.user_id)
-    if not await turns.is_first(work.arrived):
+    if not await heads.is_first(work.arrived):
         # Such as an interaction that waited for the contact, which came after this one was leased.
         raise Postponed("an earlier message goes first", retry_after_s=0, code="overtaken")
     note = CreateNote(zoho=crm, message=message, contact_id=contact_id)

@@ -219,7 +219,7 @@ def _check_arrival(arrival: Arrival) -> None:
         raise PermanentError(reason, code=code)
     if arrival.unreadable:
         names = ", ".join(arrival.unreadable)
-        raise InvalidMessage(f"what cannot be read: the property {names}")
+        raise InvalidMessage(f"properties that cannot be read: {names}")
     if _is_too_large(arrival.message.body):
         raise InvalidMessage(f"the body is longer than {MAX_BODY_BYTES} bytes", code="too_large")
 

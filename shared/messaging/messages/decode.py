@@ -84,7 +84,7 @@ def _without_properties(delivered: DeliveredMessage) -> Arrival:
         correlation_id=str(uuid4()),
         body=delivered.body,
     )
-    return Arrival(message, delivered.delivery_tag or 0, unreadable=("properties",))
+    return Arrival(message, delivered.delivery_tag or 0, unreadable=("all",))
 
 
 def _decoded(

@@ -169,7 +169,7 @@ async def test_what_stands_for_bytes_that_are_no_text_is_cut_to_what_a_property_
     await publish_raw(amqp_url, KEY, body("Ada"), {MESSAGE_ID: short(b"m1"), **odd})
 
     announced = await failed.next()
-    assert b"the property correlation_id, reply_to" in announced.body
+    assert b"cannot be read: correlation_id, reply_to" in announced.body
     assert announced.correlation_id == "\N{REPLACEMENT CHARACTER}" * 85
 
 
@@ -313,7 +313,7 @@ async def test_what_cannot_be_decoded_at_all_is_given_up_and_holds_up_nobody(
     event = await failed.next_body()
     assert (event["code"], event["reason"]) == (
         "invalid_message",
-        "what cannot be read: the property properties",
+        "properties that cannot be read: all",
     )
     letter = await bench.dead_letter()
     assert await bench.open(letter) == body("second")

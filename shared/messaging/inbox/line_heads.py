@@ -7,7 +7,7 @@ import asyncpg
 from shared.storage.pool import unavailable_when_down
 
 
-class Turns:
+class LineHeads:
     """The heads of one service's lines.
 
     What waits for a fact is off its line, so a later message of the line may be leased. When the
