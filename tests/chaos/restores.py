@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +17,7 @@ import asyncpg
 from deploy.local import postgres
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
+from tests.chaos.operator_command import zoho_relay
 
 WORKERS = ("billing-worker", "crm-worker", "desk-worker")
 _SCHEMAS = ("billing", "crm", "desk")
@@ -56,26 +54,11 @@ class Backup:
         assert await process.wait() == 0, f"{program} failed"
 
 
-def zoho_relay(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the operator's command on the system."""
-    return subprocess.run(
-        [sys.executable, "-m", "services.operator", *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            "ZOHO_RELAY_ENV_FILE": str(stack.folder / "settings.env"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 async def recovery_of(stack: Stack) -> Json:
     """What `zoho-relay recover status` knows."""
-    shown = await asyncio.to_thread(zoho_relay, stack, "recover", "status", "--json")
-    assert shown.returncode == 0, shown.stderr
-    status: Json = json.loads(shown.stdout)
+    shown = await zoho_relay(stack, "recover", "status", "--json")
+    assert shown.code == 0, shown.err
+    status: Json = json.loads(shown.out)
     return status
 
 

@@ -86,16 +86,7 @@ async def test_a_few_go_on_at_the_moment_that_zoho_named(
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(
-    "upheaval",
-    [
-        upheavals.quiet,
-        upheavals.postgresql_away,
-        upheavals.rabbitmq_restarts,
-        upheavals.killed,
-        upheavals.hanging,
-    ],
-)
+@pytest.mark.parametrize("upheaval", [upheavals.quiet, *upheavals.ALL])
 @pytest.mark.parametrize("replicas", [1, 3])
 async def test_all_go_on_in_their_order_at_the_moment_that_zoho_named(
     stack: Stack, stage: SystemDriver, replicas: int, upheaval: Upheaval

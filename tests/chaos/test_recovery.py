@@ -15,6 +15,7 @@ from deploy.driving.system_driver import PublishedCommand, SystemDriver
 from deploy.local.stack import Stack
 from services.zoho_sandbox.driver import Json
 from tests.chaos.effect_creates import Create, prepare
+from tests.chaos.operator_command import zoho_relay
 from tests.chaos.restores import (
     WORKERS,
     Backup,
@@ -28,7 +29,6 @@ from tests.chaos.restores import (
     until_accepted,
     until_ready,
     until_settled,
-    zoho_relay,
 )
 from tests.kit.people import sign_up_of
 from tests.kit.whole_system import stage_of
@@ -146,7 +146,7 @@ def _reference(subscription: Json) -> str:
 @pytest.fixture
 async def business(stack: Stack, stage: SystemDriver) -> AsyncIterator[Business]:
     yield await Business.begun(stack, stage)
-    await asyncio.to_thread(zoho_relay, stack, "recover", "end", "--force")
+    await zoho_relay(stack, "recover", "end", "--force")
 
 
 async def test_a_restore_that_nobody_declared_is_noticed_and_nothing_is_done_twice(
@@ -170,10 +170,8 @@ async def test_a_restore_that_nobody_declared_is_noticed_and_nothing_is_done_twi
     let_workers_start(stack)
     await _noticed(stack)
     assert not await _calls_since(business.stage, calls)
-    begun = await asyncio.to_thread(
-        zoho_relay, stack, "recover", "begin", "--since", backup.made_at.isoformat()
-    )
-    assert begun.returncode == 0, begun.stderr
+    begun = await zoho_relay(stack, "recover", "begin", "--since", backup.made_at.isoformat())
+    assert begun.code == 0, begun.err
     await until_ready(stack)
     await business.publish_all_again()
     # The bank was surely not asked for what happened after the restore.
@@ -259,8 +257,8 @@ async def test_whatever_became_of_the_broker_nothing_is_done_twice_nor_missing(
             stack, lambda: replace_broker(stack, copied if broker == "older" else None)
         )
     await backup.restore()
-    begun = zoho_relay(stack, "recover", "begin", "--since", backup.made_at.isoformat())
-    assert begun.returncode == 0, begun.stderr
+    begun = await zoho_relay(stack, "recover", "begin", "--since", backup.made_at.isoformat())
+    assert begun.code == 0, begun.err
     await start_workers(stack)
     async with stage_of(stack) as stage:
         business.stage = stage
@@ -273,7 +271,7 @@ async def test_whatever_became_of_the_broker_nothing_is_done_twice_nor_missing(
             await _kill_workers(stack)
         await business.settled()
         after = await stage.sandbox.state()
-        zoho_relay(stack, "recover", "end", "--force")
+        await zoho_relay(stack, "recover", "end", "--force")
 
     held = business.held(after)
     assert {what: n for what, n in held.items() if n != 1} == business.unproven(later)

@@ -67,16 +67,7 @@ async def test_the_stale_reads_of_a_few_cost_few_calls(
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(
-    "upheaval",
-    [
-        upheavals.quiet,
-        upheavals.postgresql_away,
-        upheavals.rabbitmq_restarts,
-        upheavals.killed,
-        upheavals.hanging,
-    ],
-)
+@pytest.mark.parametrize("upheaval", [upheavals.quiet, *upheavals.ALL])
 @pytest.mark.parametrize("replicas", [1, 3])
 async def test_stale_reads_cost_few_calls_and_what_is_asked_for_is_done_once(
     stack: Stack, stage: SystemDriver, replicas: int, upheaval: Upheaval

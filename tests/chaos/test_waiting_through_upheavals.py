@@ -39,15 +39,7 @@ async def test_the_interactions_of_a_few_wait_until_their_contacts_are_mended(
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(
-    "upheaval",
-    [
-        upheavals.postgresql_away,
-        upheavals.rabbitmq_restarts,
-        upheavals.killed,
-        upheavals.hanging,
-    ],
-)
+@pytest.mark.parametrize("upheaval", upheavals.ALL)
 @pytest.mark.parametrize("replicas", [1, 3])
 async def test_interactions_and_invoices_wait_until_their_contacts_are_there(
     stack: Stack, stage: SystemDriver, replicas: int, upheaval: Upheaval

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import asyncpg
 
@@ -115,6 +116,10 @@ async def hanging(stack: Stack, replicas: Replicas, publishing: Publishing) -> A
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(hang())
         yield
+
+
+ALL: Final = (postgresql_away, rabbitmq_restarts, killed, hanging)
+"""What a system must go through."""
 
 
 @contextmanager
