@@ -26,13 +26,7 @@ PYTEST = (sys.executable, "-m", "pytest", "-m", "not bench and not chaos")
 
 # Whole systems. What the services share. The last takes everything that no other names.
 SHARDS = (
-    (
-        "tests/chaos",
-        "tests/end_to_end",
-        "tests/crm_worker",
-        "tests/desk_worker",
-        "tests/containers",
-    ),
+    ("tests/chaos", "tests/end_to_end", "tests/containers"),
     ("tests/shared",),
 )
 _COUNTED = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
